@@ -1,0 +1,1 @@
+"""Every file format that circuit reads or writes, and nothing else."""

@@ -1,0 +1,50 @@
+"""stdout is the result; stderr is notes, progress and errors."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from circuit.errors import CircuitError
+
+T = TypeVar("T")
+
+
+def result(data: Any, text: str, *, as_json: bool) -> None:
+    """Print the one result of a command: ``text`` for people, or ``data`` as one JSON document."""
+    sys.stdout.write((json.dumps(data, indent=2, allow_nan=False) if as_json else text) + "\n")
+
+
+def note(text: str) -> None:
+    """Say something that is not the result."""
+    sys.stderr.write(text + "\n")
+
+
+def error(problem: CircuitError) -> None:
+    """Say what went wrong and, on a line of its own, what to do about it."""
+    sys.stderr.write(f"error: {problem.message}\n")
+    if problem.hint:
+        sys.stderr.write(f"hint: {problem.hint}\n")
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Iterate over ``items`` with a progress bar on stderr, when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track as bar
+
+    yield from bar(items, description, total=total, console=Console(stderr=True), transient=True)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Lay out a table in plain text: first column left, the others right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = []
+    for row in [header, *rows]:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)

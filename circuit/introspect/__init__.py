@@ -1,0 +1,1 @@
+"""One file per one-off question about a model."""

@@ -1,0 +1,1 @@
+"""Array mathematics: numpy in, numpy out. No files, no models, no labels in words."""

@@ -1,0 +1,1 @@
+"""One file per pipeline command: read artifacts, compute, write artifacts."""
