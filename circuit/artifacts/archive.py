@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from circuit.artifacts.archive_writer import STORED, ArchiveWriter
 from circuit.artifacts.bfloat16 import from_bfloat16
+from circuit.artifacts.documents import readable
 from circuit.errors import ArtifactError
 
 __all__ = ["Archive", "ArchiveWriter", "is_archive", "read_archive", "write_archive"]
@@ -123,14 +124,9 @@ def is_archive(path: Path) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        with safe_open(path, framework="np") as file:
+        with readable(path), safe_open(path, framework="np") as file:
             yield file
-    except FileNotFoundError as error:
-        message = f"there is no file `{path}`"
-        raise ArtifactError(
-            message, hint="check the path, or run the stage that writes it"
-        ) from error
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         message = f"`{path}` is not a whole safetensors file: {error}"
         raise ArtifactError(message, hint="it is damaged or of another kind") from error
 

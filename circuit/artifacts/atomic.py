@@ -53,6 +53,16 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
         raise ArtifactError(message, hint="--force overwrites it, or choose another name")
 
 
+@contextmanager
+def removed_on_failure(path: Path) -> Iterator[None]:
+    """Take back ``path``, which is of no use without what is being written now."""
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -8,6 +8,8 @@ that is not JSON, another schema, and a field of the wrong type are each an ``Ar
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -51,7 +53,11 @@ def read_json(path: Path) -> Any:
 
 def read_document(path: Path, schema: str) -> dict[str, Any]:
     """Parse a JSON file whose ``schema`` must be ``schema``."""
-    document = read_json(path)
+    return require_schema(read_json(path), schema, path)
+
+
+def require_schema(document: Any, schema: str, path: Path) -> dict[str, Any]:
+    """Return a parsed document if it says that it is ``schema``."""
     found = schema_of(document)
     if found != schema:
         message = (
@@ -81,15 +87,22 @@ def validated(model: type[M], document: Any, path: Path) -> M:
 
 def read_bytes(path: Path) -> bytes:
     """Read a file whole, or say why it cannot be read."""
-    try:
+    with readable(path):
         return path.read_bytes()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to read ``path`` into one sentence and a hint."""
+    try:
+        yield
     except FileNotFoundError as error:
         message = f"there is no file `{path}`"
         raise ArtifactError(
             message, hint="check the path, or run the stage that writes it"
         ) from error
     except OSError as error:
-        message = f"`{path}` cannot be read: {error.strerror}"
+        message = f"`{path}` cannot be read: {error.strerror or error}"
         raise ArtifactError(message, hint="check the path and its permissions") from error
 
 

@@ -36,6 +36,7 @@ from circuit.artifacts.documents import (
     canonical_json,
     plain,
     read_document,
+    readable,
     schema_of,
     validated,
     written_json,
@@ -151,17 +152,8 @@ def digest(path: Path) -> str:
         content = _manifest_content(path)
         if content is not None:
             return hashlib.sha256(canonical_json(content).encode()).hexdigest()
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        message = f"there is no file `{path}`"
-        raise ArtifactError(
-            message, hint="check the path, or run the stage that writes it"
-        ) from error
-    except OSError as error:
-        message = f"`{path}` cannot be read: {error.strerror}"
-        raise ArtifactError(message, hint="check the path and its permissions") from error
+    with readable(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def reference(path: Path, folder: Path) -> FileRef:

@@ -13,6 +13,7 @@ character: the blank at the end of "100 - 37 = " is the experiment. The file has
 give equal bytes.
 """
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,8 +24,8 @@ from pydantic import Field, model_validator
 
 from circuit.artifacts.atomic import write_file
 from circuit.artifacts.documents import (
-    read_document,
     read_json,
+    require_schema,
     schema_of,
     validated,
     written_json,
@@ -98,8 +99,7 @@ class PromptSet(Record):
             from circuit.artifacts.templates import TemplateSet
 
             return cls.model_validate(TemplateSet.load(path).expand().model_dump())
-        read_document(path, SCHEMA)
-        return validated(cls, document, path)
+        return validated(cls, require_schema(document, SCHEMA, path), path)
 
     def save(self, path: Path, *, force: bool = False) -> None:
         """Write the set, unless ``path`` holds something else already and ``force`` is not given."""
@@ -146,7 +146,9 @@ class PromptSet(Record):
 
 def group_of(prompt: Prompt) -> str:
     """Return what keeps a prompt on one side of a split."""
-    return prompt.group if prompt.group is not None else f"text: {prompt.text}"
+    if prompt.group is not None:
+        return prompt.group
+    return "text:" + hashlib.sha256(prompt.text.encode()).hexdigest()[:16]
 
 
 def _is_unicode(text: str) -> bool:
