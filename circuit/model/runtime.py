@@ -106,7 +106,14 @@ def _rename_symbols(patchelf: str, source: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         table, copy = Path(scratch) / "names", Path(scratch) / "copy.so"
         table.write_text("".join(f"scipy_{name} {name}\n" for name in sorted(names)))
-        command = [patchelf, "--rename-dynamic-symbols", table, "--output", copy, source]
+        command: list[str | Path] = [
+            patchelf,
+            "--rename-dynamic-symbols",
+            table,
+            "--output",
+            copy,
+            source,
+        ]
         subprocess.run(command, check=True, capture_output=True)
         copy.replace(target)
 
