@@ -1,5 +1,6 @@
 """Tiny real checkpoints, written in milliseconds: configuration, weights and a tokenizer."""
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,7 @@ def write_checkpoint(
     With ``identity_blocks`` every ``o_proj`` and ``down_proj`` is zero, so that each block returns
     exactly what it read and hidden states can be checked bit for bit.
     """
-    import importlib
-
-    import circuit.model  # noqa: F401  (a fast BLAS before MLX)
+    importlib.import_module("circuit.model")  # a fast BLAS before MLX
     import mlx.core as mx
     from mlx.utils import tree_flatten, tree_map_with_path
 

@@ -55,8 +55,6 @@ FAMILIES = {
     "phi": {**ROPE, "num_key_value_heads": 4},
     "smollm3": ROPE,
     "glm4": {**ROPE, "head_dim": 16, "partial_rotary_factor": 0.5},
-    # mlx-lm computes this family's MLP with the exact GELU, whatever the configuration says.
-    "gemma": {**ROPE, "head_dim": 16, "hidden_act": "gelu"},
     "stablelm": {**ROPE, "num_key_value_heads": 4},
 }
 
@@ -86,7 +84,8 @@ def make_pair(family, folder):
                 parameter.normal_(0, 0.08 if "embed" not in name and "wte" not in name else 0.5)
             elif name.endswith("weight"):
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-    model.save_pretrained(folder)
+    # The hub's gpt2 holds the bare network; mlx-lm reads that layout and no other.
+    (model.transformer if family == "gpt2" else model).save_pretrained(folder)
     write_tokenizer(folder)
     return model, load_model(str(folder))
 
