@@ -7,10 +7,10 @@ from typing import Any
 
 CHAT_TEMPLATE = (
     "<s>{% if tools %}<t>{% for tool in tools %}{{ tool.function.name }} {% endfor %}{% endif %}"
-    "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}</m>{% endfor %}"
+    "{% for m in messages %}<{{ m.role[:3] }}>{{ m.content }}</m>{% endfor %}"
     "{% if add_generation_prompt %}<a>{% endif %}"
 )
-SPECIAL = ["<s>", "</m>", "<s", "<u>", "<a>", "<t>", "<pad>"]
+SPECIAL = ["<s>", "</m>", "<sys>", "<use>", "<a>", "<t>", "<pad>"]
 VOCABULARY = 256 + len(SPECIAL)
 SHAPE = {
     "hidden_size": 32,

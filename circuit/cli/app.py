@@ -5,7 +5,7 @@ import sys
 import typer
 
 from circuit import __version__
-from circuit.cli import console
+from circuit.cli import console, doctor
 from circuit.errors import CircuitError
 
 app = typer.Typer(
@@ -28,6 +28,9 @@ def circuit(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True),
 ) -> None:
     """Find out what a language model represents, in which direction, and whether it uses it."""
+
+
+app.command()(doctor.doctor)
 
 
 def main() -> None:

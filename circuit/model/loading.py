@@ -260,9 +260,11 @@ def checkpoint_dtype(network: nn.Module) -> str:
 @contextmanager
 def _explained(model_id: str) -> Iterator[None]:
     """Turn what mlx-lm and transformers say about a bad checkpoint into one sentence."""
+    from huggingface_hub.errors import StrictDataclassError
+
     try:
         yield
-    except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RuntimeError, StrictDataclassError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         message = f"model `{model_id}` cannot be loaded: {reason}"
         hint = "check that the folder is complete and that this mlx-lm supports its model_type"

@@ -18,6 +18,8 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -150,3 +152,35 @@ def require_mlx() -> None:
         message = "MLX has no back end for this machine"
         hint = "install one: pip install 'circuit[cpu]' or, with an NVIDIA GPU, 'circuit[cuda]'"
         raise ModelError(message, hint=hint) from error
+
+
+def matmul_speed(size: int = 2048, repeats: int = 3) -> tuple[float, float]:
+    """Return GFLOP/s of a float32 ``size``-cubed product: MLX's and numpy's, alternating.
+
+    The best of ``repeats`` is taken of each, since other work on the machine only adds time.
+    """
+    import mlx.core as mx
+    import numpy as np
+
+    a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+    on_device = mx.array(a)
+    ours, numpys = [], []
+    mx.eval(on_device @ on_device)
+    for _ in range(repeats):
+        ours.append(_seconds(lambda: mx.eval(on_device @ on_device)))
+        numpys.append(_seconds(lambda: a @ a))
+    operations = 2 * size**3 / 1e9
+    return operations / min(ours), operations / min(numpys)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def hub_folder() -> str:
+    """The folder where models from the Hugging Face hub are kept."""
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE)
