@@ -5,7 +5,7 @@ import sys
 import typer
 
 from circuit import __version__
-from circuit.cli import console, doctor
+from circuit.cli import collect, console, doctor
 from circuit.errors import CircuitError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ def circuit(
     """Find out what a language model represents, in which direction, and whether it uses it."""
 
 
+app.command()(collect.collect)
 app.command()(doctor.doctor)
 
 
