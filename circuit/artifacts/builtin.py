@@ -7,17 +7,14 @@ A set is a template file in that folder; a probe is one in ``probes/<stratum>/``
 from pathlib import Path
 
 from circuit.artifacts.documents import read_json, schema_of
-from circuit.errors import ArtifactError, UsageError
+from circuit.errors import UsageError
 
 
 def datasets_folder() -> Path:
     """Return the folder that holds the built-in sets."""
     package = Path(__file__).parents[1]
-    for folder in (package / "datasets", package.parent / "datasets"):
-        if folder.is_dir():
-            return folder
-    message = "this installation of circuit has no folder `datasets`"
-    raise ArtifactError(message, hint="install circuit again")
+    installed = package / "datasets"
+    return installed if installed.is_dir() else package.parent / "datasets"
 
 
 def builtin_sets() -> dict[str, Path]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from circuit.errors import ArtifactError
+from circuit.errors import ArtifactError, DataError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -83,6 +83,9 @@ def validated(model: type[M], document: Any, path: Path) -> M:
         more = f" (and {len(others)} more)" if others else ""
         message = f"`{path}` is not valid at `{where}`: {first['msg']}{more}"
         raise ArtifactError(message, hint="correct this field in the file") from error
+    except DataError as error:
+        message = f"{error.message} (in `{path}`)"
+        raise DataError(message, hint=error.hint) from error
 
 
 def read_bytes(path: Path) -> bytes:
