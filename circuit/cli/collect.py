@@ -6,7 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Chat, Dtype, Force, Json, Model, RemoteCode, Revision, System
+from circuit.cli.options import (
+    Adapter,
+    Chat,
+    Dtype,
+    Force,
+    Json,
+    Model,
+    RemoteCode,
+    Revision,
+    System,
+)
 
 
 def collect(

@@ -190,9 +190,7 @@ def _fill(
     from circuit.model.capture import capture, plan_batches
 
     batches = plan_batches([len(prompt.ids) for prompt in encoded], batch_tokens=batch_tokens)
-    stream = capture(
-        model, encoded, sites=sites, positions=positions, batch_tokens=batch_tokens
-    )
+    stream = capture(model, encoded, sites=sites, positions=positions, batch_tokens=batch_tokens)
     for batch in track(stream, "Collecting", len(batches)):
         for (site, position), values in batch.values.items():
             writer.put(site.name, site.layer or 0, position, batch.rows, values)

@@ -48,7 +48,9 @@ def read_tools(path: Path) -> tuple[dict[str, Any], ...]:
         message = f"`{path}` cannot be read: {error.strerror}"
         raise ArtifactError(message, hint="--tools names a JSON file") from error
     except json.JSONDecodeError as error:
-        raise ArtifactError(f"`{path}` is not JSON: {error}", hint="see datasets/tools.json") from error
+        raise ArtifactError(
+            f"`{path}` is not JSON: {error}", hint="see datasets/tools.json"
+        ) from error
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
         message = f"`{path}` is not a list of tool schemas"
         raise ArtifactError(message, hint="see datasets/tools.json for the form")
