@@ -5,7 +5,7 @@ import sys
 import typer
 
 from circuit import __version__
-from circuit.cli import collect, console, doctor
+from circuit.cli import collect, console, doctor, steer
 from circuit.errors import CircuitError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ def circuit(
 
 
 app.command()(collect.collect)
+app.command()(steer.steer)
 app.command()(doctor.doctor)
 
 
