@@ -1,0 +1,45 @@
+"""The command ``circuit``: every subcommand in pipeline order, and the error boundary."""
+
+import sys
+
+import typer
+
+from circuit import __version__
+from circuit.cli import collect, console, doctor
+from circuit.errors import CircuitError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.result(__version__, f"circuit {__version__}", as_json=False)
+        raise typer.Exit
+
+
+@app.callback()
+def circuit(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True),
+) -> None:
+    """Find out what a language model represents, in which direction, and whether it uses it."""
+
+
+app.command()(collect.collect)
+app.command()(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line: a user's error becomes one sentence, a hint and an exit code."""
+    try:
+        app()
+    except CircuitError as problem:
+        console.error(problem)
+        sys.exit(problem.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
