@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from pathlib import Path
 from typing import NamedTuple
 
 from circuit.artifacts.prompts import Prompt, PromptSet
@@ -57,7 +58,7 @@ class Pool:
     strict: bool
 
 
-def expand(template_set: TemplateSet, sizes: Sizes, seed: int) -> PromptSet:
+def expand(template_set: TemplateSet, sizes: Sizes, seed: int, folder: Path | None) -> PromptSet:
     """Draw prompts, and say in ``parameters`` how."""
     templates = template_set.templates
     pools, parameters = _pools(template_set, sizes)
@@ -76,7 +77,7 @@ def expand(template_set: TemplateSet, sizes: Sizes, seed: int) -> PromptSet:
             **parameters,
             "edge_cases": sizes.edge_cases,
             "seed": seed,
-            **{key: ref.model_dump() for key, ref in template_set.sources().items()},
+            **{key: ref.model_dump() for key, ref in template_set.sources(folder).items()},
         },
         prompts=tuple(prompt for unit in units for prompt in unit),
     )

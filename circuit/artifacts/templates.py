@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from circuit.artifacts.builtin import datasets_folder
+from circuit.artifacts.builtin import spelled
 from circuit.artifacts.documents import read_document, read_json, validated
 from circuit.artifacts.manifest import FileRef, Record, digest
 from circuit.artifacts.prompts import PromptSet
@@ -150,13 +150,17 @@ class TemplateSet:
         """Whether prompts are counted per expected tool."""
         return any(item.expected_tool for item in self.templates.items)
 
-    def sources(self) -> dict[str, FileRef]:
-        """Refer to the files that the set is drawn from; built-in ones as ``builtin:<path>``."""
+    def sources(self, folder: Path | None = None) -> dict[str, FileRef]:
+        """Refer from ``folder`` to the files that the set is drawn from.
+
+        A built-in one is ``builtin:<path>``; without a folder any other is its bare name.
+        """
         files = {"template": self.path}
         if self.templates.tools is not None:
             files["tools"] = self.path.parent / self.templates.tools
         return {
-            key: FileRef(path=_spelled(file), sha256=digest(file)) for key, file in files.items()
+            key: FileRef(path=spelled(file, folder), sha256=digest(file))
+            for key, file in files.items()
         }
 
     def expand(
@@ -167,11 +171,12 @@ class TemplateSet:
         size: int | None = None,
         edge_cases: bool = True,
         seed: int = 42,
+        folder: Path | None = None,
     ) -> PromptSet:
-        """Draw a prompt set: see ``circuit.artifacts.expansion``."""
+        """Draw a prompt set, to be saved in ``folder``: see ``circuit.artifacts.expansion``."""
         from circuit.artifacts.expansion import Sizes, expand
 
-        return expand(self, Sizes(per_tool, no_tool, size, edge_cases), seed)
+        return expand(self, Sizes(per_tool, no_tool, size, edge_cases), seed, folder)
 
 
 def slots_in(text: str) -> Iterator[str]:
@@ -209,10 +214,3 @@ def _read_tools(path: Path) -> tuple[dict[str, Any], ...]:
             message, hint='a tool is {"type": "function", "function": {"name": ...}}'
         )
     return tuple(tools)
-
-
-def _spelled(file: Path) -> str:
-    folder = datasets_folder().resolve()
-    if file.resolve().is_relative_to(folder):
-        return f"builtin:{file.resolve().relative_to(folder).as_posix()}"
-    return file.name

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from circuit import __version__
-from circuit.cli import collect, console, doctor
+from circuit.cli import collect, console, dataset, doctor, steer, verify
 from circuit.errors import CircuitError
 
 app = typer.Typer(
@@ -30,7 +30,10 @@ def circuit(
     """Find out what a language model represents, in which direction, and whether it uses it."""
 
 
+app.add_typer(dataset.app, name="dataset")
 app.command()(collect.collect)
+app.command()(steer.steer)
+app.command()(verify.verify)
 app.command()(doctor.doctor)
 
 

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Chat, Dtype, Force, Json, Model, RemoteCode, Revision, System
+from circuit.cli.options import (
+    Adapter,
+    Chat,
+    Dtype,
+    Force,
+    Json,
+    Model,
+    RemoteCode,
+    Revision,
+    System,
+)
 
 
 def collect(
@@ -60,8 +70,9 @@ def collect(
       circuit collect -m tiny -d prompts.json -o residuals --sites embed,resid_post --positions last,mean
       circuit collect -m tiny -d prompts.json -o middle --layers 50% --limit 40
     """
-    from circuit.stages.collect import ModelOptions, Wanted
+    from circuit.stages.collect import Wanted
     from circuit.stages.collect import collect as run
+    from circuit.stages.running import ModelOptions
 
     done = run(
         ModelOptions(model, revision, adapter, dtype, trust_remote_code),

@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,39 +16,8 @@ from circuit.artifacts.manifest import Run, manifest_path, reusable
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import UsageError
 from circuit.methods.layers import parse_layers
-from circuit.stages.prompting import Format, choose_format
-
-Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
-
-
-def untracked(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:  # noqa: ARG001
-    """Iterate without showing progress."""
-    return items
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """Which model, and in which form."""
-
-    id: str
-    revision: str | None = None
-    adapter: Path | None = None
-    dtype: str = "auto"
-    trust_remote_code: bool = False
-
-    def load(self) -> Any:
-        """Load it: see ``circuit.model.loading``."""
-        from circuit.model.loading import load_model
-        from circuit.model.runtime import require_mlx
-
-        require_mlx()
-        return load_model(
-            self.id,
-            revision=self.revision,
-            adapter=self.adapter,
-            dtype=self.dtype,
-            trust_remote_code=self.trust_remote_code,
-        )
+from circuit.stages.prompting import Format, choose_format, encode
+from circuit.stages.running import ModelOptions, Track, untracked
 
 
 @dataclass(frozen=True)
@@ -142,7 +111,7 @@ def collect_prompts(
         dtype=wanted.dtype,
         force=force,
     ) as writer:
-        encoded = _encode(model, prompts, prompt_format, wanted.max_length)
+        encoded = encode(model, prompts.texts, prompt_format, max_length=wanted.max_length)
         _fill(writer, model, encoded, sites, positions, wanted.batch_tokens, track)
         lengths = [len(prompt.ids) for prompt in encoded]
         activations = writer.finish(
@@ -167,17 +136,6 @@ def _is_there(path: Path, parameters: dict[str, Any], inputs: Sequence[Path], mo
     return found is not None
 
 
-def _encode(model: Any, prompts: PromptSet, form: Format, max_length: int | None) -> list[Any]:
-    from circuit.model.tokens import PromptFormat, encode_prompts
-
-    return encode_prompts(
-        model,
-        prompts.texts,
-        PromptFormat(chat=form.chat, system=form.system, tools=form.tools),
-        max_length=max_length,
-    )
-
-
 def _fill(
     writer: ActivationsWriter,
     model: Any,
@@ -190,9 +148,7 @@ def _fill(
     from circuit.model.capture import capture, plan_batches
 
     batches = plan_batches([len(prompt.ids) for prompt in encoded], batch_tokens=batch_tokens)
-    stream = capture(
-        model, encoded, sites=sites, positions=positions, batch_tokens=batch_tokens
-    )
+    stream = capture(model, encoded, sites=sites, positions=positions, batch_tokens=batch_tokens)
     for batch in track(stream, "Collecting", len(batches)):
         for (site, position), values in batch.values.items():
             writer.put(site.name, site.layer or 0, position, batch.rows, values)

@@ -1,11 +1,12 @@
 """How a prompt set becomes the prompts of a model: the format, in one place for every stage."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circuit.artifacts.prompts import PromptSet
 from circuit.errors import ArtifactError
 
 
@@ -24,7 +25,7 @@ class Format:
 
 
 def choose_format(
-    prompt_set: Any, *, chat: bool | None, system: str | None, tools: Path | None
+    prompt_set: PromptSet, *, chat: bool | None, system: str | None, tools: Path | None
 ) -> Format:
     """Take the prompt set's own format, system message and tools, where options name no others.
 
@@ -48,8 +49,38 @@ def read_tools(path: Path) -> tuple[dict[str, Any], ...]:
         message = f"`{path}` cannot be read: {error.strerror}"
         raise ArtifactError(message, hint="--tools names a JSON file") from error
     except json.JSONDecodeError as error:
-        raise ArtifactError(f"`{path}` is not JSON: {error}", hint="see datasets/tools.json") from error
+        raise ArtifactError(
+            f"`{path}` is not JSON: {error}", hint="see datasets/tools.json"
+        ) from error
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
         message = f"`{path}` is not a list of tool schemas"
         raise ArtifactError(message, hint="see datasets/tools.json for the form")
     return tuple(dict(tool) for tool in tools)
+
+
+def encode(
+    model: Any, texts: Sequence[str], form: Format, *, max_length: int | None = None
+) -> list[Any]:
+    """Turn texts into token ids in this format: see ``circuit.model.tokens``."""
+    from circuit.model.tokens import PromptFormat, encode_prompts
+
+    chat = PromptFormat(chat=form.chat, system=form.system, tools=form.tools)
+    return encode_prompts(model, texts, chat, max_length=max_length)
+
+
+def parse_prompts(spec: str) -> PromptSet | list[str]:
+    """Read ``a|b``, ``@lines.txt`` or ``@prompts.json``; every blank of a prompt is kept.
+
+    A text file has one prompt a line. A prompt set brings its format, labels and groups along.
+    """
+    if not spec.startswith("@"):
+        return spec.split("|")
+    path = Path(spec[1:])
+    if path.suffix == ".json":
+        return PromptSet.load(path)
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"`{path}` cannot be read as a list of prompts: {error}"
+        raise ArtifactError(message, hint="-p takes a|b, @lines.txt or @prompts.json") from error
+    return [line for line in lines if line]
