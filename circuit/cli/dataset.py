@@ -1,5 +1,6 @@
 """``circuit dataset``: make, read, check and divide prompt sets."""
 
+# ruff: noqa: D301 -- in a raw docstring \b would not keep the lines of the examples apart
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,7 +26,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Column = str | None
 TextColumn = Annotated[Column, typer.Option(help="Column of the prompts.", show_default="text")]
 LabelColumn = Annotated[Column, typer.Option(help="Column of the labels.", show_default="label")]
-GroupColumn = Annotated[Column, typer.Option(help="What splits keep together.", show_default="group")]
+GroupColumn = Annotated[
+    Column, typer.Option(help="What splits keep together.", show_default="group")
+]
 PairColumn = Annotated[Column, typer.Option(help="What joins contrast pairs.", show_default="pair")]
 CategoryColumn = Annotated[
     Column, typer.Option(help="Column of the categories.", show_default="category")

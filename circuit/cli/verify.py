@@ -1,5 +1,7 @@
 """``circuit verify``: recompute every digest in a chain of manifests."""
 
+# ruff: noqa: D301 -- in a raw docstring \b would not keep the lines of the examples apart
+
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +12,9 @@ from circuit.cli import console
 
 
 def verify(
-    paths: Annotated[list[Path], typer.Argument(help="Artifacts, their stems, or folders of them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Artifacts, their stems, or folders of them.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say which files of a chain are ok, changed, missing or stale.
@@ -29,7 +33,9 @@ def verify(
     lines = [f"{f.status:8} {_shown(f.path)}{f'  ({f.why})' if f.why else ''}" for f in findings]
     bad = sum(f.status != "ok" for f in findings)
     verdict = f"{len(findings)} files, {f'{bad} not ok' if bad else 'all ok'}"
-    console.result({"ok": not bad, "files": data}, "\n".join([*lines, "", verdict]), as_json=as_json)
+    console.result(
+        {"ok": not bad, "files": data}, "\n".join([*lines, "", verdict]), as_json=as_json
+    )
     if bad:
         raise typer.Exit(1)
 
