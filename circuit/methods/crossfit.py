@@ -202,7 +202,8 @@ def _weights(method: Method, X: Array, rows: Design) -> Array:
     """Weights (r,) that point from class 0 to class 1 in ``X``."""
     positive, negative = rows.classes(np.arange(len(X)))
     paired = rows.pairs is not None
-    if not len(positive) or not len(negative):  # a permutation can leave a class out of a fold
+    # A permutation can leave a class out of a fold; rows that are all equal have no coordinates.
+    if not len(positive) or not len(negative) or not X.shape[1]:
         return np.zeros(X.shape[1])
     weights = method.fit(X[positive], X[negative], paired=paired)
     gap = X[positive].mean(axis=0) - X[negative].mean(axis=0)
@@ -214,7 +215,7 @@ def _standardised(projections: Array) -> Array:
     deviation = centred.std(axis=1, keepdims=True)
     # Equal rows project to equal numbers up to rounding; that must not be blown up to a ranking.
     noise = 1e-9 * np.abs(projections).max(axis=1, keepdims=True)
-    scores = np.zeros_like(centred)
+    scores: Array = np.zeros_like(centred)
     np.divide(centred, deviation, out=scores, where=deviation > noise)
     return scores
 

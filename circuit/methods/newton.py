@@ -42,7 +42,9 @@ class _Batch:
         return np.asarray(flat.reshape(self.ridge.shape[0], *R.shape[1:]))
 
     def objective(self, Z: Array, W: Array) -> Array:
-        certain = self.Y if Z.shape[2] > 1 else 1  # softmax counts the true class, the logistic one both
+        certain = (
+            self.Y if Z.shape[2] > 1 else 1
+        )  # softmax counts the true class, the logistic one both
         loss = certain * (_log_sum(Z) if Z.shape[2] > 1 else np.logaddexp(0, Z)) - self.Y * Z
         return np.asarray((self.weights * loss).sum((0, 2)) + 0.5 * (self.ridge * W**2).sum((0, 2)))
 
@@ -50,7 +52,7 @@ class _Batch:
         """Hessian times ``direction`` (r + 1, P, K)."""
         image = P * self.linear(direction)
         image -= P * (image if P.shape[2] == 1 else image.sum(axis=2, keepdims=True))
-        return np.asarray(self.transpose(self.weights * image) + self.ridge * direction
+        return np.asarray(self.transpose(self.weights * image) + self.ridge * direction)
 
 
 def fit_logistic(
@@ -86,8 +88,9 @@ def fit_logistic(
 
 def predict(X: Array, W: Array) -> Array:
     """Logits (n, P, K) of rows ``X`` (n, r)."""
-    Z = X @ W[:-1].reshape(len(W) - 1, -1) + W[-1].reshape(1, -1)
-    return np.asarray(Z.reshape(len(X), *W.shape[1:]))
+    _, P, K = W.shape
+    Z = X @ W[:-1].reshape(X.shape[1], P * K) + W[-1].reshape(1, P * K)
+    return np.asarray(Z.reshape(len(X), P, K))
 
 
 def log_probabilities(Z: Array) -> Array:

@@ -57,6 +57,6 @@ def cka(grams: Sequence[Array]) -> Array:
     products = (flat @ flat.T).astype(np.float64)
     size = np.sqrt(np.maximum(np.diag(products), 0))
     scale = np.outer(size, size)
-    similar = np.zeros_like(products)
+    similar: Array = np.zeros_like(products)
     np.divide(products, scale, out=similar, where=scale > 0)
     return similar

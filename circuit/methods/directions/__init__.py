@@ -73,8 +73,10 @@ def weigh(method: Method, positive: Array, negative: Array, *, paired: bool) -> 
         return method.fit(positive, negative, paired=paired)
     rows = np.concatenate([positive, negative])
     space = row_space(rows, standardise=method.SPACE == "standardised")
-    n = len(positive)
-    return space.lift(method.fit(space.coordinates[:n], space.coordinates[n:], paired=paired))
+    X, n = space.coordinates, len(positive)
+    if not X.shape[1]:  # all rows are equal
+        return np.zeros(positive.shape[1])
+    return space.lift(method.fit(X[:n], X[n:], paired=paired))
 
 
 def oriented(weights: Array, gap: Array) -> Array:
