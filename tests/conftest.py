@@ -1,8 +1,61 @@
 """Fixtures for every test."""
 
 import os
+import shlex
+import subprocess
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("NO_COLOR", "1")
 os.environ.setdefault("COLUMNS", "100")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+from pathlib import Path
+
+import pytest
+from checkpoints import write_checkpoint
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory) -> Path:
+    """A random three-block Llama checkpoint."""
+    return write_checkpoint(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def llama(llama_folder):
+    """The loaded checkpoint."""
+    from circuit.model.loading import load_model
+
+    return load_model(str(llama_folder))
+
+
+@pytest.fixture(scope="session")
+def identity_llama(tmp_path_factory):
+    """A Llama whose blocks return exactly what they read."""
+    from circuit.model.loading import load_model
+
+    folder = write_checkpoint(tmp_path_factory.mktemp("identity"), identity_blocks=True)
+    return load_model(str(folder))
+
+
+WORKSPACE = (
+    "dataset create -o prompts.json --per-tool 6 --no-tool 60 --no-edge-cases",
+    "collect -m tiny -d prompts.json -o activations",
+    "analyze -a activations.safetensors -o analysis.json",
+    "directions -a activations.safetensors -o directions",
+    "visualize -a activations.safetensors --pca --probes --directions -o plots",
+    "probes run -m tiny --category decision --layers 0,3 -o probes.json",
+    'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" -o computation.npz',
+)
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory) -> Path:
+    """A folder in which every stage has run once, the output of one fed to the next."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for line in WORKSPACE:
+        command = [sys.executable, "-m", "circuit", *shlex.split(line)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"circuit {line}\n{done.stdout}{done.stderr}"
+    return folder

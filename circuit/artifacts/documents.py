@@ -1,0 +1,133 @@
+"""JSON documents: the one spelling that is hashed, the one that is written, and how they are read.
+
+Canonical JSON has sorted keys, no blanks, UTF-8 and finite numbers, so equal values have equal bytes.
+What is written to disk keeps the order of its fields and is indented, for people and for ``diff``.
+
+Every document says what it is in its key ``schema``, such as ``circuit.prompts/1``. A missing file, text
+that is not JSON, another schema, and a field of the wrong type are each an ``ArtifactError``.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from circuit.errors import ArtifactError, DataError
+
+M = TypeVar("M", bound=BaseModel)
+
+# By default pydantic writes NaN as null; here a NaN has to reach json.dumps, which refuses it.
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
+
+
+def plain(value: Any) -> Any:
+    """Reduce models, dataclasses, paths, tuples and numpy values to what JSON has: keys are strings."""
+    return _ANYTHING.dump_python(value, mode="json", by_alias=True, fallback=_from_numpy)
+
+
+def canonical_json(value: Any) -> str:
+    """Return the text that stands for ``value`` in digests and in archive headers."""
+    return json.dumps(
+        plain(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
+
+
+def written_json(value: Any) -> bytes:
+    """Return the bytes of a document as it is written: indented, in the order of its fields."""
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=2)
+    return (text + "\n").encode()
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file; NaN and Infinity, which are not JSON, are refused."""
+    try:
+        return json.loads(read_bytes(path).decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        message = f"`{path}` is not JSON: {_first_line(error)}"
+        raise ArtifactError(message, hint="the file is damaged or of another kind") from error
+
+
+def read_document(path: Path, schema: str) -> dict[str, Any]:
+    """Parse a JSON file whose ``schema`` must be ``schema``."""
+    return require_schema(read_json(path), schema, path)
+
+
+def require_schema(document: Any, schema: str, path: Path) -> dict[str, Any]:
+    """Return a parsed document if it says that it is ``schema``."""
+    found = schema_of(document)
+    if found != schema:
+        message = (
+            f"`{path}` holds {f'`{found}`' if found else 'no circuit document'}, not `{schema}`"
+        )
+        raise ArtifactError(message, hint=_hint_for(found))
+    return dict(document)
+
+
+def schema_of(document: Any) -> str | None:
+    """Return what a parsed document says it is."""
+    found = document.get("schema") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def validated(model: type[M], document: Any, path: Path) -> M:
+    """Make a ``model`` of a parsed document, or say which field of the file is wrong and why."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first, *others = error.errors()
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        more = f" (and {len(others)} more)" if others else ""
+        message = f"`{path}` is not valid at `{where}`: {first['msg']}{more}"
+        raise ArtifactError(message, hint="correct this field in the file") from error
+    except DataError as error:
+        message = f"{error.message} (in `{path}`)"
+        raise DataError(message, hint=error.hint) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file whole, or say why it cannot be read."""
+    with readable(path):
+        return path.read_bytes()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to read ``path`` into one sentence and a hint."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        message = f"there is no file `{path}`"
+        raise ArtifactError(
+            message, hint="check the path, or run the stage that writes it"
+        ) from error
+    except OSError as error:
+        message = f"`{path}` cannot be read: {error.strerror or error}"
+        raise ArtifactError(message, hint="check the path and its permissions") from error
+
+
+def _from_numpy(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    message = f"a {type(value).__name__} has no place in a JSON document"
+    raise TypeError(message)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    message = f"{name} is not a JSON number"
+    raise ValueError(message)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def _hint_for(found: str | None) -> str:
+    if found == "circuit.templates/1":
+        return "make prompts of it with `circuit dataset create --set FILE -o prompts.json`"
+    if found is None:
+        return "`circuit dataset import` reads prompts from other JSON, JSONL and CSV files"
+    return "give the file that the command asks for, written by this version of circuit"

@@ -1,0 +1,29 @@
+"""``.json``: one direction as a JSON object.
+
+Keys: ``direction`` (a list of d numbers), ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``; see
+``pair_fields`` for the others that circuit adds. Numbers are written so that float32 comes back to the bit.
+"""
+
+from pathlib import Path
+
+from circuit.artifacts.atomic import write_file
+from circuit.artifacts.directions import Direction
+from circuit.artifacts.documents import read_json, written_json
+from circuit.artifacts.pair_fields import direction_of, fields_of
+from circuit.errors import ArtifactError
+
+SUFFIX = ".json"
+
+
+def read(path: Path) -> list[Direction]:
+    """Read one direction."""
+    fields = read_json(path)
+    if not isinstance(fields, dict):
+        message = f"`{path}` holds no direction"
+        raise ArtifactError(message, hint="it must be a JSON object with `direction` and `layer`")
+    return [direction_of(fields, path)]
+
+
+def write(path: Path, direction: Direction, *, force: bool = False) -> None:
+    """Write one direction."""
+    write_file(path, written_json(fields_of(direction)), force=force)

@@ -1,0 +1,47 @@
+"""``.npz``: one direction as a NumPy archive.
+
+Keys: ``direction`` (d,) float32, ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``, ``norm``,
+``cosine_similarity``; see ``pair_fields`` for the others that circuit adds. The array is loaded without pickle, so a
+file cannot run code. Entries carry no time, so equal directions give equal bytes.
+"""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuit.artifacts.atomic import write_file
+from circuit.artifacts.directions import Direction
+from circuit.artifacts.documents import read_bytes
+from circuit.artifacts.pair_fields import direction_of, fields_of
+from circuit.errors import ArtifactError
+
+SUFFIX = ".npz"
+
+
+def read(path: Path) -> list[Direction]:
+    """Read one direction; arrays of Python objects are refused."""
+    return [direction_of(_fields(path), path)]
+
+
+def write(path: Path, direction: Direction, *, force: bool = False) -> None:
+    """Write one direction."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **fields_of(direction))
+    write_file(path, buffer.getvalue(), force=force)
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        if "allow_pickle" in str(error):
+            message = f"`{path}` holds pickled Python objects"
+            hint = "pickled data can run code and is never loaded: save plain arrays instead"
+            raise ArtifactError(message, hint=hint) from error
+        message = f"`{path}` is not a NumPy archive"
+        raise ArtifactError(message, hint="it is damaged or of another kind") from error
+    return {key: array if array.ndim else array.item() for key, array in arrays.items()}

@@ -1,0 +1,285 @@
+"""The manifest: a JSON file beside an artifact that says exactly what it is and how it was made.
+
+    schema       what it is, such as ``circuit.activations/1``
+    model        the checkpoint, as asked for and as found, and the form in which it was run
+    tokenizer    the files that turned text into token ids
+    parameters   every option, defaults expanded
+    inputs       [{path, sha256}] of what was read
+    outputs      [{path, sha256}] of what was written beside it
+    results      what was found
+    run          version, command, time, host, package versions, seconds, peak memory
+
+Paths are relative to the manifest and use ``/``. Everything outside ``run`` is a function of the inputs and
+the parameters; therefore ``digest`` of a manifest leaves ``run`` out, and doing the same thing again does not
+make what follows stale. The manifest is the last thing that a stage writes: if it is there, so is the rest.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from circuit import __version__
+from circuit.artifacts.atomic import explained, refuse_overwrite, replace_file
+from circuit.artifacts.documents import (
+    canonical_json,
+    plain,
+    read_document,
+    readable,
+    schema_of,
+    validated,
+    written_json,
+)
+from circuit.errors import ArtifactError
+
+__all__ = [
+    "FileRef",
+    "Manifest",
+    "ModelIdentity",
+    "Run",
+    "TokenizerIdentity",
+    "canonical_json",
+    "digest",
+]
+
+PACKAGES = (
+    "mlx",
+    "mlx-lm",
+    "numpy",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "transformers",
+    "umap-learn",
+)
+
+
+class Record(BaseModel):
+    """A value that does not change and knows all of its fields."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, from_attributes=True
+    )
+
+
+class ModelIdentity(Record):
+    """Which checkpoint, exactly. Files of other tools tell no more than its id."""
+
+    id: str
+    requested_revision: str | None = None
+    revision: str | None = None
+    family: str | None = None
+    n_layers: int | None = None
+    d_model: int | None = None
+    dtype: str | None = None
+    quantization: dict[str, Any] | None = None
+    adapter: str | None = None
+    config_sha256: str | None = None
+    weights_sha256: str | None = None
+
+
+class TokenizerIdentity(Record):
+    """The tokenizer's files, its chat template, and who puts the first token there."""
+
+    files_sha256: str
+    chat_template_sha256: str | None = None
+    bos: str | None = None
+
+
+class FileRef(Record):
+    """A file, relative to the manifest that names it, and the digest that it had."""
+
+    path: str
+    sha256: str
+
+
+class Run(Record):
+    """The circumstances of one run: nothing in here changes what was computed."""
+
+    version: str
+    command: str
+    created: str
+    host: str
+    versions: dict[str, str]
+    seconds: float
+    peak_memory: int
+
+    @classmethod
+    def since(cls, started: float) -> Self:
+        """Describe this process, busy since ``started`` on the clock of ``time.perf_counter``."""
+        return cls(
+            version=__version__,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            host=f"{platform.node()} ({platform.system()} {platform.machine()})",
+            versions={"python": platform.python_version(), **_installed(PACKAGES)},
+            seconds=round(time.perf_counter() - started, 3),
+            peak_memory=_peak_memory(),
+        )
+
+
+class Manifest(Record):
+    """What the docstring of this module lists."""
+
+    schema_name: str = Field(alias="schema")
+    model: ModelIdentity | None = None
+    tokenizer: TokenizerIdentity | None = None
+    parameters: dict[str, Any]
+    inputs: tuple[FileRef, ...]
+    outputs: tuple[FileRef, ...]
+    results: dict[str, Any]
+    run: Run
+
+    def content(self) -> dict[str, Any]:
+        """Return everything but ``run``: what equal inputs and parameters always give."""
+        return {key: value for key, value in plain(self).items() if key != "run"}
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a manifest's canonical text without ``run``, of any other file's bytes."""
+    if path.suffix == ".json":
+        content = _manifest_content(path)
+        if content is not None:
+            return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+    with readable(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def reference(path: Path, folder: Path) -> FileRef:
+    """Refer to ``path`` from a manifest in ``folder``."""
+    return FileRef(path=relative_path(path, folder), sha256=digest(path))
+
+
+def relative_path(path: Path, folder: Path) -> str:
+    """Return ``path`` as seen from ``folder``, with ``/``."""
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def manifest_path(path: Path) -> Path:
+    """Return ``x.json`` for ``x.json``, ``x.safetensors`` and the stem ``x``."""
+    name = path.name.removesuffix(".safetensors").removesuffix(".json")
+    return path.with_name(f"{name}.json")
+
+
+def write_manifest(
+    path: Path,
+    *,
+    schema: str,
+    parameters: Mapping[str, Any],
+    inputs: Sequence[Path],
+    outputs: Sequence[Path] = (),
+    results: Mapping[str, Any] | None = None,
+    model: Any = None,
+    tokenizer: Any = None,
+    run: Run,
+    force: bool = False,
+) -> Manifest:
+    """Write the manifest at ``path``, after everything that it names, and return it.
+
+    ``model`` and ``tokenizer`` are identities, or values with the same attributes.
+    """
+    manifest = Manifest(
+        schema_name=schema,
+        model=model and ModelIdentity.model_validate(model),
+        tokenizer=tokenizer and TokenizerIdentity.model_validate(tokenizer),
+        parameters=plain(parameters),
+        inputs=tuple(reference(each, path.parent) for each in inputs),
+        outputs=tuple(reference(each, path.parent) for each in outputs),
+        results=plain(results or {}),
+        run=run,
+    )
+    save_manifest(path, manifest, force=force)
+    return manifest
+
+
+def save_manifest(path: Path, manifest: Manifest, *, force: bool = False) -> None:
+    """Write ``manifest``, unless ``path`` says the same already or something else without ``force``."""
+    if path.is_file() and _manifest_content(path) == json.loads(canonical_json(manifest.content())):
+        with explained(path):
+            os.utime(path)
+        return
+    refuse_overwrite(path, force=force)
+    replace_file(path, written_json(manifest))
+
+
+def read_manifest(path: Path, schema: str) -> Manifest:
+    """Read the manifest of an artifact that must be ``schema``."""
+    archive = path.with_name(path.name.removesuffix(".json") + ".safetensors")
+    if archive.is_file() and not path.exists():
+        message = f"`{archive}` has no manifest `{path.name}` beside it, so it is incomplete"
+        raise ArtifactError(message, hint="run the command that writes it again")
+    return validated(Manifest, read_document(path, schema), path)
+
+
+def check_outputs(path: Path, manifest: Manifest) -> None:
+    """Raise unless every file that ``manifest`` says it wrote is there, unchanged."""
+    for output in manifest.outputs:
+        if digest(path.parent / output.path) != output.sha256:
+            message = f"`{path.parent / output.path}` is not the file that `{path}` describes"
+            raise ArtifactError(
+                message, hint="it has changed since: run the command that writes it again"
+            )
+
+
+def reusable(
+    path: Path,
+    *,
+    schema: str,
+    parameters: Mapping[str, Any],
+    inputs: Sequence[Path],
+    model: Any = None,
+    force: bool = False,
+) -> Manifest | None:
+    """Return the manifest at ``path`` when it holds the very run that is asked for, with its outputs.
+
+    ``None`` says that the run has to be done. Another run at ``path`` is an error without ``force``.
+    """
+    if force or not path.is_file():
+        return None
+    refs = tuple(reference(each, path.parent) for each in inputs)
+    manifest = read_manifest(path, schema)
+    same = (manifest.parameters, manifest.inputs) == (plain(parameters), refs)
+    if not same or (model and manifest.model != ModelIdentity.model_validate(model)):
+        refuse_overwrite(path, force=False)
+    check_outputs(path, manifest)
+    with explained(path):
+        os.utime(path)
+    return manifest
+
+
+def _manifest_content(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not (schema_of(document) or "").startswith("circuit.") or "run" not in document:
+        return None
+    return {key: value for key, value in document.items() if key != "run"}
+
+
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _peak_memory() -> int:
+    """Return the largest resident size of this process so far, in bytes."""
+    # ru_maxrss counts kilobytes on Linux and bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

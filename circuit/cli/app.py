@@ -1,0 +1,71 @@
+"""The command ``circuit``: every subcommand in pipeline order, and the error boundary."""
+
+import sys
+
+import typer
+from typer.core import TyperGroup
+
+from circuit import __version__
+from circuit.cli import collect, console, dataset, doctor, steer, verify
+from circuit.errors import CircuitError
+
+PIPELINE = (
+    "dataset",
+    "collect",
+    "analyze",
+    "directions",
+    "visualize",
+    "probes",
+    "steer",
+    "verify",
+    "doctor",
+)
+
+
+class InPipelineOrder(TyperGroup):
+    """List commands in the order in which a pipeline uses them, groups among them."""
+
+    def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002
+        """Return the names of all commands, first stage first."""
+        return sorted(self.commands, key=PIPELINE.index)
+
+
+app = typer.Typer(
+    cls=InPipelineOrder,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.result(__version__, f"circuit {__version__}", as_json=False)
+        raise typer.Exit
+
+
+@app.callback()
+def circuit(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True),
+) -> None:
+    """Find out what a language model represents, in which direction, and whether it uses it."""
+
+
+app.add_typer(dataset.app, name="dataset")
+app.command()(collect.collect)
+app.command()(steer.steer)
+app.command()(verify.verify)
+app.command()(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line: a user's error becomes one sentence, a hint and an exit code."""
+    try:
+        app()
+    except CircuitError as problem:
+        console.error(problem)
+        sys.exit(problem.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,281 @@
+"""``circuit dataset``: make, read, check and divide prompt sets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from circuit.cli import console
+
+if TYPE_CHECKING:
+    from circuit.stages.dataset_check import Finding
+
+app = typer.Typer(
+    help="Make, read, check and divide prompt sets.", no_args_is_help=True, rich_markup_mode=None
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A prompt set or a template file.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The prompt set to write.")]
+Seed = Annotated[int, typer.Option("--seed", help="What chance depends on.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite another file of this name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+Column = str | None
+TextColumn = Annotated[Column, typer.Option(help="Column of the prompts.", show_default="text")]
+LabelColumn = Annotated[Column, typer.Option(help="Column of the labels.", show_default="label")]
+GroupColumn = Annotated[
+    Column, typer.Option(help="What splits keep together.", show_default="group")
+]
+PairColumn = Annotated[Column, typer.Option(help="What joins contrast pairs.", show_default="pair")]
+CategoryColumn = Annotated[
+    Column, typer.Option(help="Column of the categories.", show_default="category")
+]
+
+
+@app.command()
+def create(
+    output: Output,
+    set_name: Annotated[
+        str, typer.Option("--set", help="A built-in set, or a template file.")
+    ] = "tool_calling",
+    per_tool: Annotated[
+        int | None, typer.Option(min=1, help="Prompts per tool.", show_default="25")
+    ] = None,
+    no_tool: Annotated[
+        int | None, typer.Option(min=0, help="Prompts that need no tool.", show_default="100")
+    ] = None,
+    edge_cases: Annotated[
+        bool, typer.Option("--edge-cases/--no-edge-cases", help="Ambiguous and multi-tool prompts.")
+    ] = True,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Prompts per class, or pairs (sets without tools).", show_default="100"
+        ),
+    ] = None,
+    seed: Seed = 42,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Draw a labelled prompt set from templates.
+
+    \b
+    Examples:
+      circuit dataset create -o more_prompts.json --per-tool 10 --no-tool 40
+      circuit dataset create -o pairs.json --set arithmetic_format --size 20
+    """
+    from circuit.stages import dataset
+
+    prompts = dataset.create(
+        output,
+        set_name=set_name,
+        per_tool=per_tool,
+        no_tool=no_tool,
+        size=size,
+        edge_cases=edge_cases,
+        seed=seed,
+        force=force,
+    )
+    data = dataset.summary(prompts)
+    text = f"{_summary(data)}\n\nSaved to: {output}"
+    console.result({**data, "output": str(output)}, text, as_json=as_json)
+
+
+@app.command()
+def sets(as_json: Json = False) -> None:
+    """List the built-in prompt sets.
+
+    \b
+    Examples:
+      circuit dataset sets
+    """
+    from circuit.stages import dataset
+
+    data = dataset.builtin()
+    header = ["set", "format", "templates", "tools", "labels"]
+    rows = [
+        [
+            each["name"],
+            each["format"],
+            str(each["templates"]),
+            str(each["tools"]),
+            ", ".join(each["labels"]),
+        ]
+        for each in data
+    ]
+    described = "\n".join(f"{each['name']}: {each['description']}" for each in data)
+    console.result(data, f"{console.table(header, rows)}\n\n{described}", as_json=as_json)
+
+
+@app.command()
+def show(
+    file: File,
+    samples: Annotated[int, typer.Option(min=0, help="How many prompts to show.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Print what a prompt set holds, and some of its prompts.
+
+    \b
+    Examples:
+      circuit dataset show prompts.json --samples 5
+    """
+    from circuit.stages import dataset
+
+    prompts = dataset.load(file)
+    data, shown = dataset.summary(prompts), dataset.sample(prompts, samples)
+    title = f"Dataset: {data['name']} (v{data['version']})"
+    lines = ["", "Sample prompts:", *map(_sample, shown)] if shown else []
+    text = "\n".join([title, *_counts(data), *lines])
+    console.result({**data, "samples": shown}, text, as_json=as_json)
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A JSON, JSONL, CSV or TSV file.")],
+    output: Output,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    pair_column: PairColumn = None,
+    category_column: CategoryColumn = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labels in order; of two, the second is the positive class.")
+    ] = None,
+    prompt_format: Annotated[
+        Literal["raw", "chat"] | None, typer.Option("--format", show_default="the file's, or raw")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the set.", show_default="the file's")
+    ] = None,
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="Keep the first of equal rows.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make a prompt set of a JSON, JSONL, CSV or TSV file.
+
+    Columns without an option of their own keep their names, or become metadata.
+
+    \b
+    Examples:
+      circuit dataset import prompts.json -o imported.json
+    """
+    from circuit.stages import dataset, dataset_import
+
+    columns = {"text": text_column, "label": label_column, "group": group_column}
+    columns |= {"pair": pair_column, "category": category_column}
+    prompts = dataset_import.import_prompts(
+        file,
+        output,
+        columns={field: column for field, column in columns.items() if column is not None},
+        labels=labels and [label.strip() for label in labels.split(",")],
+        prompt_format=prompt_format,
+        name=name,
+        drop_duplicates=drop_duplicates,
+        force=force,
+    )
+    data = dataset.summary(prompts)
+    if len(prompts.labels) == 2:
+        console.note(f"The positive class is `{prompts.labels[1]}`; --labels changes that.")
+    text = f"{_summary(data)}\n\nSaved to: {output}"
+    console.result({**data, "output": str(output)}, text, as_json=as_json)
+
+
+@app.command()
+def split(
+    file: File,
+    train: Annotated[Path, typer.Option(help="The larger part to write.")],
+    test: Annotated[Path, typer.Option(help="The held-out part to write.")],
+    test_fraction: Annotated[float, typer.Option(help="Share of the prompts to hold out.")] = 0.3,
+    seed: Seed = 42,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Divide a prompt set into two parts that share no group, pair or text.
+
+    \b
+    Examples:
+      circuit dataset split prompts.json --train train.json --test test.json
+    """
+    from circuit.stages import dataset, dataset_split
+
+    parts = dataset_split.split(
+        file, train, test, test_fraction=test_fraction, seed=seed, force=force
+    )
+    data = {
+        name: {**dataset.summary(part), "output": str(path)}
+        for name, part, path in zip(("train", "test"), parts, (train, test), strict=True)
+    }
+    header = ["part", "prompts", "groups", *parts[0].labels, "file"]
+    rows = [
+        [
+            name,
+            *map(str, (each["prompts"], each["groups"], *each["labels"].values())),
+            each["output"],
+        ]
+        for name, each in data.items()
+    ]
+    console.result(data, console.table(header, rows), as_json=as_json)
+
+
+@app.command()
+def check(file: File, as_json: Json = False) -> None:
+    """List what is wrong with a prompt set; exits with 1 if something is.
+
+    \b
+    Examples:
+      circuit dataset check prompts.json
+    """
+    from circuit.stages import dataset, dataset_check
+
+    prompts = dataset.load(file)
+    data, surface = dataset.summary(prompts), dataset_check.surface(prompts)
+    found = dataset_check.findings(prompts)
+    problems = sum(each.level == "problem" for each in found)
+    text = "\n".join([_summary(data), "", _surface(surface), "", *_verdict(found, problems)])
+    findings = [{"level": each.level, "message": each.message} for each in found]
+    document = {**data, "surface": surface, "findings": findings, "ok": not problems}
+    console.result(document, text, as_json=as_json)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _summary(data: dict[str, Any]) -> str:
+    return "\n".join(["Dataset Summary:", *_counts(data)])
+
+
+def _counts(data: dict[str, Any]) -> list[str]:
+    lines = [f"  Total prompts: {data['prompts']}"]
+    lines += _indented("By label:", {**data["labels"], "(no label)": data["unlabelled"]})
+    lines += _indented("By category:", data["categories"])
+    lines += _indented("By tool:", data["tools"])
+    lines.append(f"  Groups: {data['groups']}")
+    return [*lines, f"  Pairs: {data['pairs']}"] if data["pairs"] else lines
+
+
+def _indented(title: str, counts: dict[str, int]) -> list[str]:
+    entries = [f"    {name}: {count}" for name, count in counts.items() if count]
+    return [f"  {title}", *entries] if entries else []
+
+
+def _sample(prompt: dict[str, Any]) -> str:
+    """One line; the text in quotes, since its blanks matter."""
+    tags = [prompt["category"] or "-", prompt["expected_tool"] or prompt["label"] or "-"]
+    text = prompt["text"]
+    shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
+    return f"  [{tags[0]}] [{tags[1]}]: {shown}"
+
+
+def _surface(surface: dict[str, dict[str, float]]) -> str:
+    labels = list(next(iter(surface.values()), {}))
+    rows = [[name, *(f"{means[label]:.2f}" for label in labels)] for name, means in surface.items()]
+    return console.table(["mean per prompt", *labels], rows)
+
+
+def _verdict(found: "list[Finding]", problems: int) -> list[str]:
+    lines = [f"{each.level}: {each.message}" for each in found]
+    if not problems:
+        return [*lines, "No problems found."]
+    return [*lines, f"{problems} problem{'s' * (problems > 1)} found."]

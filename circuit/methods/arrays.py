@@ -1,0 +1,7 @@
+"""The array type of the package: shapes and units are in each docstring, dtypes are checked there."""
+
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]

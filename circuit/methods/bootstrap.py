@@ -1,0 +1,130 @@
+"""Cluster bootstrap of out-of-fold scores, and the interval of a cross-fitted estimate.
+
+Groups, not rows, are drawn with replacement (B = 1000), within strata of groups that hold the same labels, and the
+statistic is recomputed with each group's multiplicity as a weight: all draws at once, as matrix products.
+
+AUROC compares rows **of the same fold** only,
+
+    A = Σ_f Σ_{i∈P_f, j∈N_f} w_i w_j k(s_i, s_j) / Σ_f W⁺_f W⁻_f ,   k = 1 if s_i > s_j, ½ if equal, 0 otherwise,
+
+because scores of different folds come from different fits: their offsets follow the class balance of the training part,
+which is opposite to that of the held-out part, and pooling them pulls a useless score below ½.
+
+The percentile interval of fixed scores is too narrow for a *cross-fitted* score. Rows i and j of different folds meet
+twice, once with i held out and once with j held out, and at chance both meetings say the same thing: for a difference
+of means Σ_i y_i s_i = 2 Σ_{i<j} y_i y_j x_i·x_j has twice the variance that drawing fixed s_i sees. Deviations
+from the estimate are therefore widened by √2 (as in Nadeau & Bengio 2003, whose factor for 5 folds is 1.5; there is no
+unbiased estimate of it, Bengio & Grandvalet 2004), and for G groups in S strata by √(G/(G−S)) · t_{.975}(G−S)/z_{.975}. At chance
+this covers about 95 %, and more where the signal is strong. On noise, 120 × 640, the plain interval covers 89 %.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+from circuit.methods.splits import group_codes
+
+Statistic = Callable[[Array], Array]  # weights (draws, n) -> values (draws,)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_list(self) -> list[float]:
+        """Return [value, low, high], rounded to what a table or a file needs."""
+        return [round(float(x), 6) for x in (self.value, self.low, self.high)]
+
+
+def cluster_bootstrap(
+    statistic: Statistic,
+    y: Array,
+    groups: Sequence[object] | Array,
+    *,
+    n_boot: int,
+    rng: np.random.Generator,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Estimate:
+    """Estimate a statistic of cross-fitted scores with its widened percentile interval."""
+    strata, codes = _strata(y, group_codes(groups)), group_codes(groups)
+    weights = _multiplicities(strata, n_boot, rng)[:, codes]
+    value = float(statistic(np.ones((1, len(codes))))[0])
+    draws = statistic(weights)
+    draws = draws[np.isfinite(draws)]
+    factor = widening(len(strata), len(np.unique(strata)))
+    if not len(draws) or not math.isfinite(factor):
+        return Estimate(value, *bounds)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    low, high = value - factor * (value - low), value + factor * (high - value)
+    return Estimate(value, float(max(bounds[0], low)), float(min(bounds[1], high)))
+
+
+def widening(n_groups: int, n_strata: int) -> float:
+    """Return the factor on deviations: cross-fitting, and few groups."""
+    from scipy.stats import t
+
+    freedom = n_groups - n_strata
+    if freedom < 1:
+        return math.inf
+    return float(math.sqrt(2 * n_groups / freedom) * t.ppf(0.975, freedom) / 1.959964)
+
+
+def auroc_statistic(scores: Array, positive: Array, fold: Array) -> Statistic:
+    """AUROC of ``scores`` (n,) for the rows ``positive`` (n, bool), compared within ``fold`` (n,)."""
+    blocks = []
+    for f in np.unique(fold):
+        p, q = np.flatnonzero((fold == f) & positive), np.flatnonzero((fold == f) & ~positive)
+        difference = scores[p][:, None] - scores[q][None, :]
+        blocks.append((p, q, 0.5 * (np.sign(difference) + 1)))
+
+    def statistic(weights: Array) -> Array:
+        wins, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+        for p, q, kernel in blocks:
+            wins += np.einsum("bq,bq->b", weights[:, p] @ kernel, weights[:, q])
+            pairs += weights[:, p].sum(1) * weights[:, q].sum(1)
+        value = np.full(len(weights), np.nan)
+        np.divide(wins, pairs, out=value, where=pairs > 0)
+        return value
+
+    return statistic
+
+
+def macro_statistic(scores: Array, y: Array, fold: Array) -> Statistic:
+    """Mean over the columns c of ``scores`` (n, n_classes) of AUROC of class c against the rest."""
+    parts = [auroc_statistic(scores[:, c], y == c, fold) for c in range(scores.shape[1])]
+    return lambda weights: np.mean([part(weights) for part in parts], axis=0)
+
+
+def recall_statistic(y: Array, predicted: Array) -> Statistic:
+    """Balanced accuracy: the mean over classes of the share that is predicted right."""
+
+    def statistic(weights: Array) -> Array:
+        total = np.stack([weights @ (y == c) for c in np.unique(y)])
+        right = np.stack([weights @ ((y == c) & (predicted == c)) for c in np.unique(y)])
+        shares = np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
+        return np.asarray(shares.mean(axis=0))
+
+    return statistic
+
+
+def _strata(y: Array, codes: Array) -> Array:
+    """Number the sets of labels that groups hold, one number per group."""
+    n_groups = codes.max(initial=-1) + 1
+    return group_codes([tuple(np.unique(y[codes == g])) for g in range(n_groups)])
+
+
+def _multiplicities(strata: Array, n_boot: int, rng: np.random.Generator) -> Array:
+    """How often each group is drawn, (n_boot, n_groups)."""
+    drawn = np.zeros((n_boot, len(strata)))
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        size = len(members)
+        drawn[:, members] = rng.multinomial(size, np.full(size, 1 / size), size=n_boot)
+    return drawn

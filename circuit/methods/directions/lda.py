@@ -1,0 +1,37 @@
+"""Linear discriminant: w = (S_w + λ I)⁻¹ μ_D, S_w the pooled within-class covariance, λ by Ledoit–Wolf.
+
+A detector: it divides by the variation that the classes share. For writing to the residual stream use ``mean_diff``. The
+Ledoit–Wolf estimate is (1 − ρ) S_w + ρ (tr S_w / r) I; w is only wanted up to its length, so λ = ρ/(1 − ρ) · tr S_w / r.
+It is solved in the row space of dimension r ≤ min(n − 1, d), outside of which S_w and μ_D are zero; the target is the
+mean variance *there*, so r stands where d stands in the paper. Ledoit & Wolf 2004; Marks & Tegmark 2023 (2310.06824).
+"""
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+
+SPACE = "rows"
+
+
+def fit(positive: Array, negative: Array, *, paired: bool) -> Array:  # noqa: ARG001
+    """Return (S_w + λ I)⁻¹ (μ⁺ − μ⁻)."""
+    means = [H.mean(axis=0) for H in (positive, negative)]
+    centred = np.vstack([positive - means[0], negative - means[1]])
+    covariance = centred.T @ centred / len(centred)
+    rho = ledoit_wolf_shrinkage(centred)
+    target = np.trace(covariance) / len(covariance) if covariance.size else 0.0
+    shrunk = (1 - rho) * covariance + rho * target * np.eye(len(covariance))
+    gap = means[0] - means[1]
+    return np.asarray(gap if target == 0 else np.linalg.solve(shrunk, gap))
+
+
+def ledoit_wolf_shrinkage(X: Array) -> float:
+    """Optimal weight ρ of the identity for centred rows ``X`` (n, r), Ledoit & Wolf 2004, lemma 3.3."""
+    n, r = X.shape
+    if n == 0 or r == 0:
+        return 1.0
+    S = X.T @ X / n
+    mu, squares = np.trace(S) / r, (X**2).sum(axis=1)
+    distance = (S**2).sum() / r - mu**2  # δ²
+    error = ((squares**2).sum() / n - (S**2).sum()) / (n * r)  # β²
+    return float(np.clip(error / distance, 0, 1)) if distance > 0 else 1.0

@@ -1,0 +1,34 @@
+"""Top right-singular vector of the **uncentred** differences D, D_i = h⁺_i − h⁻_i.
+
+Centring D first would subtract the mean difference, which is what is looked for: such a "PCA direction" has |cos| 0.03 with a
+planted direction where this one has 1.0. Representation engineering, Zou et al. 2023 (2310.01405).
+
+Without pairs D holds all n⁺n⁻ differences between a positive and a negative row. They need not be formed, nor
+drawn at random:
+
+    (1/n⁺n⁻) Σ_ij (p_i − q_j)(p_i − q_j)ᵀ = Σ⁺ + Σ⁻ + μ_D μ_Dᵀ ,   Σ± the class covariances (divisor n±),
+
+so v is the top eigenvector of the right-hand side. Where the classes vary more inside than between, it is a direction of
+common variation, and its held-out score shows that.
+"""
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+
+SPACE = "rows"
+
+
+def fit(positive: Array, negative: Array, *, paired: bool) -> Array:
+    """Return the direction of largest mean square difference."""
+    D = positive - negative if paired else _second_moment_rows(positive, negative)
+    return np.asarray(np.linalg.eigh(D.T @ D)[1][:, -1])
+
+
+def _second_moment_rows(positive: Array, negative: Array) -> Array:
+    """Rows D with Dᵀ D = Σ⁺ + Σ⁻ + μ_D μ_Dᵀ."""
+    means = [H.mean(axis=0) for H in (positive, negative)]
+    centred = [
+        (H - mean) / np.sqrt(len(H)) for H, mean in zip((positive, negative), means, strict=True)
+    ]
+    return np.vstack([*centred, means[0] - means[1]])

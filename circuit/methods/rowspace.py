@@ -1,0 +1,92 @@
+"""The row space of a training matrix: n rows in d ≫ n dimensions, written in r ≤ min(n − 1, d) coordinates.
+
+    X = (H − m) / σ,   X = U S Vᵀ (thin SVD),   coordinates = U S,   held-out rows → (H' − m) / σ · V.
+
+V is never kept for long: with n < d the Gram matrix X Xᵀ = U S² Uᵀ is decomposed, otherwise Xᵀ X, both in float64. The
+map is an isometry on the row space, and L2-penalised logistic regression, ridge, LDA, PCA and differences of means have
+their solution in the row space (representer theorem), so fitting in coordinates is exact, and costs n instead of d.
+σ = 1 unless ``standardise``; a constant feature has σ = 1 and drops out. Directions with S below 1e-7 of the largest
+are rounding noise and are dropped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+from circuit.methods.splits import Split
+
+
+@dataclass(frozen=True)
+class RowSpace:
+    """Coordinates of the training rows (n, r), and the maps into and out of them."""
+
+    mean: Array  # (d,)
+    scale: Array  # (d,)
+    basis: Array  # (d, r), orthonormal columns: V
+    coordinates: Array  # (n, r): U S
+
+    def project(self, H: Array) -> Array:
+        """Coordinates (m, r) of other rows (m, d); what they have outside of the row space is dropped."""
+        return np.asarray((H - self.mean) / self.scale @ self.basis)
+
+    def lift(self, weights: Array) -> Array:
+        """Turn weights on coordinates (r, ...) into weights on the original features (d, ...)."""
+        lifted = self.basis @ weights
+        return np.asarray((lifted.T / self.scale).T)
+
+
+def row_space(H: Array, *, standardise: bool) -> RowSpace:
+    """Decompose the rows ``H`` (n, d)."""
+    H = np.asarray(H, dtype=np.float64)
+    mean = H.mean(axis=0)
+    scale = _scale(H) if standardise else np.ones(H.shape[1])
+    X = (H - mean) / scale
+    singular, left, right = thin_svd(X)
+    return RowSpace(mean, scale, right, left * singular)
+
+
+def _scale(H: Array) -> Array:
+    spread = H.std(axis=0)
+    # A float32 feature that is constant has a spread of rounding size, which must not be blown up.
+    noise = 1e-6 * np.abs(H).max(axis=0)
+    return np.where(spread > noise, spread, 1.0)
+
+
+def thin_svd(X: Array) -> tuple[Array, Array, Array]:
+    """Return S (r,), U (n, r), V (d, r) of ``X`` (n, d), S falling, by the smaller Gram matrix."""
+    wide = X.shape[0] <= X.shape[1]
+    values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
+    singular = np.sqrt(np.maximum(values[::-1], 0))
+    keep = singular > 1e-7 * max(float(singular.max(initial=0)), np.finfo(np.float64).tiny)
+    singular, vectors = singular[keep], vectors[:, ::-1][:, keep]
+    other = (X.T @ vectors if wide else X @ vectors) / singular
+    return (singular, vectors, other) if wide else (singular, other, vectors)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One split of the rows, with the training rows decomposed and the held-out rows projected."""
+
+    train: Array  # row numbers
+    held_out: Array
+    space: RowSpace
+    outside: Array  # coordinates of the held-out rows (m, r)
+
+
+def decompose(H: Array, splits: Sequence[Split], *, standardise: bool = True) -> list[Fold]:
+    """Decompose the training part of each split, once for all probes on the same rows."""
+    folds = []
+    for train, held_out in splits:
+        space = row_space(H[train], standardise=standardise)
+        folds.append(Fold(train, held_out, space, space.project(H[held_out])))
+    return folds
+
+
+def fold_numbers(held_out: Sequence[Array], n: int) -> Array:
+    """Number of the fold in which each row is held out, (n,), from the row numbers of each fold."""
+    numbers = np.full(n, -1, dtype=np.intp)
+    for k, rows in enumerate(held_out):
+        numbers[rows] = k
+    return numbers

@@ -1,0 +1,59 @@
+"""Scores of a ranking or a decision: numbers in, one number out.
+
+``auroc``     P(positive > negative) + ½ P(tie), by mid-ranks (Mann–Whitney U divided by n⁺n⁻).
+``d_prime``   (mean⁺ − mean⁻) / √(½(var⁺ + var⁻)), sample variances.
+``wilson``    the score interval of a proportion (Wilson 1927), z = 1.96.
+
+None of them is meant for rows that a direction or a probe was fitted to; see ``crossfit`` and ``probing``.
+"""
+
+import math
+
+import numpy as np
+
+from circuit.errors import DataError
+from circuit.methods.arrays import Array
+
+
+def auroc(positive: Array, negative: Array) -> float:
+    """Area under the ROC curve of two samples of scores, ties counted half."""
+    from scipy.stats import rankdata
+
+    n_positive, n_negative = len(positive), len(negative)
+    if not n_positive or not n_negative:
+        message = "AUROC needs at least one positive and one negative score"
+        raise DataError(message)
+    ranks = rankdata(np.concatenate([positive, negative]))
+    u = ranks[:n_positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(u / (n_positive * n_negative))
+
+
+def macro_auroc(scores: Array, y: Array) -> float:
+    """Mean over classes of the one-against-rest AUROC of column c of ``scores`` (n, n_classes)."""
+    classes = [c for c in range(scores.shape[1]) if 0 < np.sum(y == c) < len(y)]
+    return float(np.mean([auroc(scores[y == c, c], scores[y != c, c]) for c in classes]))
+
+
+def d_prime(positive: Array, negative: Array) -> float:
+    """Distance of the means in units of the within-class standard deviation; 0 for constant scores."""
+    if min(len(positive), len(negative)) < 2:
+        message = "d′ needs at least two positive and two negative scores"
+        raise DataError(message)
+    spread = math.sqrt((np.var(positive, ddof=1) + np.var(negative, ddof=1)) / 2)
+    gap = float(np.mean(positive) - np.mean(negative))
+    return gap / spread if spread else math.copysign(math.inf, gap) if gap else 0.0
+
+
+def balanced_accuracy(y: Array, predicted: Array) -> float:
+    """Mean over the classes in ``y`` of the share of their rows that is predicted right."""
+    return float(np.mean([np.mean(predicted[y == c] == c) for c in np.unique(y)]))
+
+
+def wilson(successes: int, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
+    """95 % score interval of a proportion; (0, 1) when nothing was observed."""
+    if n == 0:
+        return 0.0, 1.0
+    p, z2 = successes / n, z * z
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)

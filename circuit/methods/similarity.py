@@ -1,0 +1,62 @@
+"""Similarity of directions, and of whole layers.
+
+``cosine_matrix``, with what chance gives: two random unit vectors in d dimensions have E|cos| = √(2 / πd).
+
+``cka``: linear centred kernel alignment of two layers on the same rows, HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), with the
+*unbiased* HSIC of Song et al. 2012, as Nguyen et al. 2021 use it:
+
+    HSIC = [tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1/((n−1)(n−2)) − 2·1ᵀK̃L̃1/(n−2)] / (n(n−3)) ,   K̃ = K with a zero diagonal.
+
+The plain estimate of Kornblith et al. 2019 tends to 1 for unrelated layers when n < d; this one is 0 in the mean,
+and so can be slightly negative.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from circuit.errors import DataError
+from circuit.methods.arrays import Array
+
+
+def cosine_matrix(vectors: Array) -> Array:
+    """Cosines between the rows of ``vectors`` (k, d)."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.where(lengths > 0, lengths, 1)
+    return np.asarray(np.clip(unit @ unit.T, -1, 1))
+
+
+def expected_cosine(d: int) -> float:
+    """Mean |cos| of two random directions in ``d`` dimensions."""
+    return math.sqrt(2 / (math.pi * d))
+
+
+def centred_gram(H: Array) -> Array:
+    """Return the U-centred Gram matrix of rows ``H`` (n, d): what ``cka`` needs of a layer, (n, n) float32.
+
+    U-centring turns HSIC into an inner product: HSIC = Σ_{i≠j} K*_ij L*_ij / (n(n − 3)).
+    """
+    if len(H) < 4:
+        message = f"layers cannot be compared on {len(H)} rows"
+        raise DataError(message, hint="at least 4 prompts are needed")
+    X = np.asarray(H, dtype=np.float64)
+    X = X - X.mean(axis=0)
+    K, n = X @ X.T, len(X)
+    np.fill_diagonal(K, 0)
+    rows = K.sum(axis=1) / (n - 2)
+    K = K - rows[:, None] - rows[None, :] + K.sum() / ((n - 1) * (n - 2))
+    np.fill_diagonal(K, 0)
+    return np.asarray(K, dtype=np.float32)
+
+
+def cka(grams: Sequence[Array]) -> Array:
+    """Similarity matrix of layers from their ``centred_gram``s; 0 for a layer without variation."""
+    flat = np.stack([gram.ravel() for gram in grams])
+    products = (flat @ flat.T).astype(np.float64)
+    size = np.sqrt(np.maximum(np.diag(products), 0))
+    scale = np.outer(size, size)
+    similar: Array = np.zeros_like(products)
+    np.divide(products, scale, out=similar, where=scale > 0)
+    return similar

@@ -1,0 +1,111 @@
+"""Splits that keep groups together, and label permutations that respect them.
+
+A *group* is a template, a seed question or a contrast pair. Rows of one group are near-copies of each other, so a group
+is wholly in the training part or wholly in the held-out part. ``grouped_folds`` is scikit-learn's
+``StratifiedGroupKFold`` with as many folds as the class with the fewest groups allows.
+
+A shuffled-label baseline permutes what is exchangeable under the null: where the label is constant in a
+group, labels move between groups; where a group (or a pair) holds several labels, they move inside it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from circuit.errors import DataError
+from circuit.methods.arrays import Array
+
+Split = tuple[Array, Array]
+MIN_GROUPS = 10  # fewer groups than this support no claim, whatever the interval says
+
+
+def grouped_folds(
+    y: Array, groups: Sequence[object] | Array, *, folds: int = 5, seed: int = 0
+) -> list[Split]:
+    """Split rows into (training, held-out) index arrays, groups kept together, classes balanced.
+
+    ``y`` (n,) class numbers, ``groups`` (n,) anything hashable. Fewer than ``folds`` splits are returned when a
+    class is present in fewer groups. Raises ``DataError`` for one class only, or a class within one group.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    y, codes = np.asarray(y), group_codes(groups)
+    k = min(folds, *groups_per_class(y, codes).values())
+    for attempt in range(20):
+        splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed + 1000 * attempt)
+        splits = list(splitter.split(np.zeros((len(y), 1)), y, codes))
+        if all(_usable(y, train, held_out) for train, held_out in splits):
+            return splits
+    message = "no split of the groups has every class to train on and two classes to compare"
+    raise DataError(message, hint="add groups (templates) to the smaller classes")
+
+
+def _usable(y: Array, train: Array, held_out: Array) -> bool:
+    """Every class can be fitted, and something can be compared among the held-out rows."""
+    return len(np.unique(y[train])) == len(np.unique(y)) and len(np.unique(y[held_out])) > 1
+
+
+def groups_per_class(y: Array, groups: Sequence[object] | Array) -> dict[int, int]:
+    """Count the groups in which each class occurs; ``DataError`` where no split is possible."""
+    codes = group_codes(groups)
+    counts = {int(c): len(np.unique(codes[y == c])) for c in np.unique(y)}
+    if len(counts) < 2:
+        message = f"all {len(y)} rows have the same label"
+        raise DataError(message, hint="a score needs at least two classes")
+    smallest = min(counts, key=lambda c: counts[c])
+    if counts[smallest] < 2:
+        message = f"class {smallest} occurs in one group only, so none of it can be held out"
+        raise DataError(message, hint="each class needs prompts from at least 2 groups (templates)")
+    return counts
+
+
+def group_codes(groups: Sequence[object] | Array) -> Array:
+    """Number the groups 0, 1, … in order of appearance, (n,)."""
+    numbers: dict[object, int] = {}
+    values = groups.tolist() if isinstance(groups, np.ndarray) else groups
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.intp)
+
+
+def merge_identical(
+    groups: Sequence[object] | Array, *keys: Sequence[object] | Array
+) -> tuple[Array, int]:
+    """Give rows that are equal under any of ``keys`` one group; count the rows that repeat another.
+
+    A key has one entry per row: texts, or a 2-d array of which equal rows are equal.
+    """
+    merged = group_codes(groups)
+    repeats = np.zeros(len(merged), dtype=bool)
+    for key in keys:
+        same = group_codes([row.tobytes() for row in key] if isinstance(key, np.ndarray) else key)
+        first = np.unique(same, return_index=True)[1]
+        repeats |= ~np.isin(np.arange(len(same)), first)
+        merged = _join(merged, same)
+    return group_codes(merged), int(repeats.sum())
+
+
+def _join(a: Array, b: Array) -> Array:
+    """Connected components of "shares a or shares b"."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    n_a, n_b = a.max(initial=-1) + 1, b.max(initial=-1) + 1
+    edges = coo_matrix((np.ones(len(a)), (a, b + n_a)), shape=(n_a + n_b, n_a + n_b))
+    component: Array = connected_components(edges, directed=False)[1]
+    return component[a]
+
+
+def permuted_labels(
+    y: Array, groups: Sequence[object] | Array, rng: np.random.Generator, *, size: int
+) -> Array:
+    """Draw ``size`` permutations of the labels, (size, n), exchangeable within the groups' design."""
+    y, codes = np.asarray(y), group_codes(groups)
+    members = [np.flatnonzero(codes == g) for g in range(codes.max(initial=-1) + 1)]
+    constant = np.array([len(np.unique(y[rows])) == 1 for rows in members])
+    label = np.array([y[rows[0]] for rows in members])
+    drawn = np.empty((size, len(y)), dtype=y.dtype)
+    for permuted in drawn:
+        by_group = label.copy()
+        by_group[constant] = rng.permutation(label[constant])
+        for g, rows in enumerate(members):
+            permuted[rows] = by_group[g] if constant[g] else rng.permutation(y[rows])
+    return drawn

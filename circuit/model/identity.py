@@ -1,0 +1,87 @@
+"""Which model, exactly: what a manifest needs so that a number can be traced to its weights."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The checkpoint, as asked for and as found, and the form in which it was run."""
+
+    id: str
+    requested_revision: str | None
+    revision: str | None
+    family: str
+    n_layers: int
+    d_model: int
+    dtype: str
+    quantization: dict[str, Any] | None
+    adapter: str | None
+    config_sha256: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class TokenizerIdentity:
+    """The files that turn text into token ids, and who puts the first token there."""
+
+    files_sha256: str
+    chat_template_sha256: str | None
+    bos: str
+
+
+def config_digest(config: dict[str, Any]) -> str:
+    """SHA-256 of the configuration as the network was built from it (keys sorted)."""
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def weights_digest(folder: Path, adapter: Path | None) -> str:
+    """SHA-256 over the names and digests of the weight files, the adapter's included."""
+    files = sorted(folder.glob("model*.safetensors"))
+    if adapter is not None:
+        files += sorted(adapter.glob("*.safetensors")) + sorted(adapter.glob("adapter_config.json"))
+    return _digest_of(files)
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """SHA-256 over the names and digests of the tokenizer's files."""
+    return _digest_of(folder / name for name in TOKENIZER_FILES if (folder / name).exists())
+
+
+def snapshot_revision(folder: Path) -> str | None:
+    """Return the commit of a folder in the Hugging Face cache (``snapshots/<commit>``)."""
+    commit = folder.name if folder.parent.name == "snapshots" else ""
+    return commit if re.fullmatch(r"[0-9a-f]{40}", commit) else None
+
+
+def _digest_of(files: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for path in files:
+        total.update(f"{path.name}\0{_file_digest(path)}\n".encode())
+    return total.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    # The Hugging Face cache names large blobs by their SHA-256, so they need not be read again.
+    blob = path.resolve().name
+    if re.fullmatch(r"[0-9a-f]{64}", blob):
+        return blob
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

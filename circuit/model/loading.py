@@ -1,0 +1,271 @@
+"""Open a checkpoint: the name ``tiny``, a local folder, or an id on the Hugging Face hub.
+
+``mlx_lm.load`` does the work. Around it: the configuration is brought into the form that every
+mlx-lm family reads, weights are held in the dtype that ``runtime.compute_dtype`` chooses, remote
+code never runs unless asked for, and what goes wrong is said in one sentence.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+
+from circuit.errors import ModelError
+from circuit.model import identity as identify
+from circuit.model import runtime
+from circuit.model.families import IGNORE_WINDOW
+from circuit.model.taps import Tap, tapped
+
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A network with its tokenizer and everything that says which one it is."""
+
+    id: str
+    network: nn.Module
+    tokenizer: Any
+    config: dict[str, Any]
+    folder: Path
+    requested_revision: str | None
+    adapter: Path | None
+    dtype: str
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The transformer blocks, first to last."""
+        return list(self.network.layers)
+
+    @property
+    def n_layers(self) -> int:
+        """The number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def family(self) -> str:
+        """The ``model_type`` of the checkpoint."""
+        return str(self.config["model_type"])
+
+    @cached_property
+    def d_model(self) -> int:
+        """The width of the residual stream, as the first block receives it."""
+        widths: list[int] = []
+
+        def look(hidden: mx.array) -> mx.array:
+            widths.append(hidden.shape[-1])
+            return hidden
+
+        with tapped([Tap(self.blocks[0], before=look)]):
+            self.network(mx.zeros((1, 1), dtype=mx.int32))  # shapes are known before evaluation
+        return widths[0]
+
+    @property
+    def context_length(self) -> int | None:
+        """The longest prompt that runs as the checkpoint was trained, when its config says so.
+
+        Where mlx-lm attends to everything although the checkpoint has a sliding window, that window
+        is the limit: a longer prompt would give states that the model never learned.
+        """
+        text = self.config.get("text_config", self.config)
+        limits = [text.get("max_position_embeddings"), text.get("n_positions")]
+        if self.family in IGNORE_WINDOW and text.get("use_sliding_window", True):
+            limits.append(text.get("sliding_window"))
+        return min((int(limit) for limit in limits if limit is not None), default=None)
+
+    @cached_property
+    def identity(self) -> identify.ModelIdentity:
+        """Fingerprints of configuration and weights, for the manifest."""
+        return identify.ModelIdentity(
+            id=self.id,
+            requested_revision=self.requested_revision,
+            revision=identify.snapshot_revision(self.folder),
+            family=self.family,
+            n_layers=self.n_layers,
+            d_model=self.d_model,
+            dtype=self.dtype,
+            quantization=self.config.get("quantization"),
+            adapter=None if self.adapter is None else self.adapter.name,
+            config_sha256=identify.config_digest(self.config),
+            weights_sha256=identify.weights_digest(self.folder, self.adapter),
+        )
+
+    @cached_property
+    def tokenizer_identity(self) -> identify.TokenizerIdentity:
+        """Fingerprints of the tokenizer's files, for the manifest."""
+        template = self.tokenizer.chat_template
+        encoded = self.tokenizer.encode("a")
+        bos = self.tokenizer.bos_token_id
+        return identify.TokenizerIdentity(
+            files_sha256=identify.tokenizer_digest(self.folder),
+            chat_template_sha256=None if template is None else identify.config_digest(template),
+            bos="tokenizer" if bos is not None and encoded[:1] == [bos] else "none",
+        )
+
+
+def load_model(
+    model_id: str,
+    *,
+    revision: str | None = None,
+    adapter: Path | None = None,
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+) -> LoadedModel:
+    """Load a model and its tokenizer.
+
+    Raises ``ModelError`` when it cannot be found, read, or run by mlx-lm.
+    """
+    import mlx_lm
+
+    folder = find_folder(model_id, revision)
+    config = read_config(folder)
+    if adapter is not None and not (adapter / "adapter_config.json").exists():
+        message = f"`{adapter}` holds no LoRA adapter (`adapter_config.json`)"
+        raise ModelError(message, hint="--adapter names a folder that mlx_lm.lora wrote")
+    with _explained(model_id):
+        network, tokenizer, config = mlx_lm.load(
+            str(folder),
+            model_config=normalised(config),
+            adapter_path=None if adapter is None else str(adapter),
+            tokenizer_config={"trust_remote_code": trust_remote_code},
+            trust_remote_code=trust_remote_code,
+            lazy=True,
+            return_config=True,
+        )
+        held = _hold(network, dtype)
+    return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held)
+
+
+def find_folder(model_id: str, revision: str | None = None) -> Path:
+    """Return the folder of a checkpoint, downloading it when it is an id on the hub."""
+    builtin, local = ASSETS / model_id, Path(model_id).expanduser()
+    if "/" not in model_id and builtin.is_dir():
+        return builtin
+    if local.is_dir():
+        return local
+    if local.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
+        message = f"`{model_id}` is not a folder with a checkpoint"
+        raise ModelError(
+            message, hint="give a checkpoint folder, a hub id such as org/name, or tiny"
+        )
+    return _download(model_id, revision)
+
+
+def _download(model_id: str, revision: str | None) -> Path:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from mlx_lm.utils import _download as download
+
+    try:
+        return Path(download(model_id, revision=revision))
+    except HFValidationError as error:
+        message = f"`{model_id}` is neither a folder nor an id on the Hugging Face hub"
+        raise ModelError(message, hint="a hub id looks like org/name") from error
+    except LocalEntryNotFoundError as error:
+        message = f"model `{model_id}` is not in the local cache and the hub cannot be reached"
+        hint = "check the name and the network, or give the path of a checkpoint folder"
+        raise ModelError(message, hint=hint) from error
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        message = f"model `{model_id}` cannot be downloaded: {reason}"
+        raise ModelError(message, hint="check the name, the revision and your access") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read ``config.json`` of a checkpoint folder."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        message = f"`{folder}` has no `config.json`, so it is not a checkpoint"
+        raise ModelError(
+            message, hint="give the folder that holds config.json and model.safetensors"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise ModelError(
+            f"`{path}` is not JSON: {error}", hint="download the model again"
+        ) from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ModelError(
+            f"`{path}` names no `model_type`", hint="mlx-lm needs it to choose the model"
+        )
+    return config
+
+
+# transformers 5 saves these under the first name only; mlx-lm families read the second.
+_OTHER_NAMES = (("n_positions", "n_ctx"), ("num_local_experts", "num_experts"))
+
+
+def normalised(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration with settings where every mlx-lm family looks for them.
+
+    transformers 5 saves ``rope_parameters`` and no ``rope_theta``; some families would then take
+    their default base *silently* and every hidden state would be wrong. Gemma 3 has one set of
+    settings for its sliding layers and one for the others.
+    """
+    config = dict(config)
+    if isinstance(config.get("text_config"), dict):
+        config["text_config"] = normalised(config["text_config"])
+    for name, other in _OTHER_NAMES:
+        if name in config:
+            config.setdefault(other, config[name])
+    rope = config.get("rope_parameters")
+    return {**config, **_rope_settings(config, rope)} if isinstance(rope, dict) else config
+
+
+def _rope_settings(config: dict[str, Any], rope: dict[str, Any]) -> dict[str, Any]:
+    full = rope.get("full_attention", rope)
+    settings = {
+        "rope_theta": full.get("rope_theta"),
+        "partial_rotary_factor": full.get("partial_rotary_factor"),
+        "rope_local_base_freq": rope.get("sliding_attention", {}).get("rope_theta"),
+    }
+    if full.get("rope_type", "default") != "default":
+        settings["rope_scaling"] = {**full, "type": full["rope_type"]}
+    return {k: v for k, v in settings.items() if v is not None and config.get(k) is None}
+
+
+def _hold(network: nn.Module, requested: str) -> str:
+    """Bring the weights to the wanted dtype, read them from disk, and return the dtype's name."""
+    from mlx_lm.utils import dequantize_model
+
+    checkpoint = checkpoint_dtype(network)
+    wanted = runtime.compute_dtype(requested, checkpoint)
+    if wanted != checkpoint:
+        network.set_dtype(getattr(mx, wanted))
+    if requested != "checkpoint" and wanted == "float32" and runtime.device() == "cpu":
+        # After set_dtype, so that scales are widened first and weights are exact in float32.
+        dequantize_model(network)
+        network.set_dtype(mx.float32)
+    mx.eval(network.parameters())
+    return wanted
+
+
+def checkpoint_dtype(network: nn.Module) -> str:
+    """Return the dtype that most of the checkpoint's floating-point numbers are kept in."""
+    sizes: dict[str, int] = {}
+    for _, array in tree_flatten(network.parameters()):
+        if mx.issubdtype(array.dtype, mx.floating):
+            name = str(array.dtype).removeprefix("mlx.core.")
+            sizes[name] = sizes.get(name, 0) + array.size
+    return max(sizes, key=lambda name: sizes[name])
+
+
+@contextmanager
+def _explained(model_id: str) -> Iterator[None]:
+    """Turn what mlx-lm and transformers say about a bad checkpoint into one sentence."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, OSError, RuntimeError, StrictDataclassError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        message = f"model `{model_id}` cannot be loaded: {reason}"
+        hint = "check that the folder is complete and that this mlx-lm supports its model_type"
+        raise ModelError(message, hint=hint) from error

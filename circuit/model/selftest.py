@@ -1,0 +1,118 @@
+"""Does this program measure *this* model, or a variation of it? Four checks on a short prompt.
+
+1. Taps at every block change no bit of the logits.
+2. The model's own tail turns the last block's residual into the model's logits.
+3. Every site that the model is said to offer fires, and each block adds up from its parts.
+4. A prompt in a right-padded batch has the states that it has alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
+
+from circuit.errors import CircuitError
+from circuit.model.loading import LoadedModel
+from circuit.model.sites import (
+    Site,
+    available_sites,
+    check_row,
+    hidden_states,
+    recording_tap,
+    sites_at,
+)
+from circuit.model.tail import tail_logits
+from circuit.model.taps import tapped
+
+IDS = [list(range(1, 13)), list(range(5, 10))]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One property of the model under taps, and the number that was measured."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def self_test(model: LoadedModel) -> list[Check]:
+    """Run the four checks; a check that cannot run has failed."""
+    return [_attempt(name, check, model) for name, check in CHECKS.items()]
+
+
+def _attempt(
+    name: str, check: Callable[[LoadedModel], tuple[bool, str]], model: LoadedModel
+) -> Check:
+    try:
+        return Check(name, *check(model))
+    except CircuitError as error:
+        return Check(name, False, error.message)
+
+
+def _tapped_logits(model: LoadedModel) -> tuple[bool, str]:
+    ids = mx.array(IDS[:1])
+    plain = model.network(ids)
+    seen: list[mx.array] = []
+    everywhere = sites_at(["resid_pre", "resid_post"], range(model.n_layers))
+    with_taps = _logits_with_taps(model, ids, everywhere, seen)
+    mx.eval(plain, with_taps, *seen)
+    differing = int(mx.sum(plain != with_taps))
+    return differing == 0, f"{differing} of {plain.size} logits differ"
+
+
+def _logits_with_taps(
+    model: LoadedModel, ids: mx.array, sites: list[Site], seen: list[mx.array]
+) -> mx.array:
+    with tapped([recording_tap(model, site, seen.append) for site in sites]):
+        logits: mx.array = model.network(ids)
+    return logits
+
+
+def _own_tail(model: LoadedModel) -> tuple[bool, str]:
+    ids = mx.array(IDS[:1])
+    last = Site("resid_post", model.n_layers - 1)
+    residuals = hidden_states(model, ids, [last])[last][0]
+    error = _relative_error(tail_logits(model, residuals), model.network(ids)[0])
+    return error < _bound(model), f"relative error {error:.1e}"
+
+
+def _all_sites(model: LoadedModel) -> tuple[bool, str]:
+    names = available_sites(model)
+    check_row(model, names)
+    seen = hidden_states(model, mx.array(IDS[:1]), sites_at(names, range(model.n_layers)))
+    mx.eval(list(seen.values()))
+    return True, f"{', '.join(names)} at {model.n_layers} layers"
+
+
+def _padded_batch(model: LoadedModel) -> tuple[bool, str]:
+    long, short = IDS
+    last = Site("resid_post", model.n_layers - 1)
+    padded = mx.array([long, short + [0] * (len(long) - len(short))])
+    together = hidden_states(model, padded, [last])[last][1, : len(short)]
+    alone = hidden_states(model, mx.array([short]), [last])[last][0]
+    error = _relative_error(together, alone)
+    return error < _bound(model), f"relative error {error:.1e}"
+
+
+CHECKS = {
+    "tapped logits equal untapped ones bit for bit": _tapped_logits,
+    "the tail of the last resid_post equals the logits": _own_tail,
+    "every site fires and every block adds up": _all_sites,
+    "a right-padded batch equals single prompts": _padded_batch,
+}
+
+
+def _bound(model: LoadedModel) -> float:
+    return 1e-5 if model.dtype == "float32" else 5e-2
+
+
+def _relative_error(ours: mx.array, expected: mx.array) -> float:
+    a, b = (_wide(array) for array in (ours, expected))
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def _wide(array: mx.array) -> npt.NDArray[np.float32]:
+    return np.array(array.astype(mx.float32))

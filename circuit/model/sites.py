@@ -1,0 +1,156 @@
+"""Sites: the named places of a model where a hidden state can be read.
+
+Block indices are 0-based. ``embed`` is what block 0 reads (for Gemma after its scaling, for GPT-2
+with position embeddings); ``resid_pre.k`` and ``resid_post.k`` are what block k reads and returns;
+``attn_out.k`` and ``mlp_out.k`` are what it adds to the residual stream, and ``resid_mid.k`` lies
+between the two. ``hidden_states[i]`` of Hugging Face is ``resid_post[i-1]``, except that its last
+entry is taken after the final norm.
+
+TransformerLens spellings (``blocks.3.hook_resid_post``, ``hook_embed``) are accepted.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+from circuit.errors import ModelError, UsageError
+from circuit.model.families import Family, find_family
+from circuit.model.loading import LoadedModel
+from circuit.model.taps import Tap, tapped
+
+SITES = ("embed", "resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
+NEED_NO_ROW = ("embed", "resid_pre", "resid_post")
+Record = Callable[[mx.array], None]
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """One place: a site's name and the block it belongs to (None for ``embed``)."""
+
+    name: str
+    layer: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.layer is None else f"{self.name}.{self.layer}"
+
+
+def parse_sites(text: str) -> list[str]:
+    """Return the site names in a comma-separated list, TransformerLens spellings included."""
+    names = []
+    for spelling in text.split(","):
+        name = re.sub(r"^(blocks\.\d+\.)?hook_", "", spelling.strip())
+        if name not in SITES:
+            hint = f"use one of: {', '.join(SITES)}"
+            raise UsageError(f"unknown site `{spelling.strip()}`", hint=hint)
+        names.append(name)
+    return list(dict.fromkeys(names))
+
+
+def sites_at(names: Sequence[str], layers: Sequence[int]) -> list[Site]:
+    """Return every site in ``names`` at every layer; ``embed`` once."""
+    listed = [Site(name, layer) for name in names if name != "embed" for layer in layers]
+    return ([Site("embed")] if "embed" in names else []) + listed
+
+
+def recording_tap(model: LoadedModel, site: Site, record: Record) -> Tap:
+    """Return the tap that hands the hidden state at ``site`` to ``record``."""
+    module, side, scale = _place(model, site)
+
+    def look(hidden: mx.array) -> mx.array:
+        record(hidden if scale is None else hidden * scale)
+        return hidden
+
+    sides = {side: look}
+    return Tap(module, before=sides.get("before"), after=sides.get("after"), name=str(site))
+
+
+def _place(model: LoadedModel, site: Site) -> tuple[nn.Module, str, float | None]:
+    """Return the module to tap, which side of it, and the factor the block applies."""
+    block = model.blocks[site.layer or 0]
+    if site.name in ("embed", "resid_pre"):
+        return block, "before", None
+    if site.name == "resid_post":
+        return block, "after", None
+    row = _row(model, site)
+    if site.name == "resid_mid":
+        return _part(model, block, _mid_input(model, row)), "before", None
+    name = row.attn_out if site.name == "attn_out" else row.mlp_out
+    scale = None if row.scale is None else float(getattr(block, row.scale))
+    return _part(model, block, name), "after", scale
+
+
+def _row(model: LoadedModel, site: Site) -> Family:
+    if (row := find_family(model.family)) is None:
+        message = f"site `{site.name}` is not known for family `{model.family}`"
+        hint = f"use one of: {', '.join(NEED_NO_ROW)}; or add a row to circuit/model/families.py"
+        raise ModelError(message, hint=hint)
+    return row
+
+
+def _mid_input(model: LoadedModel, row: Family) -> str:
+    if row.mid_input is None:
+        message = f"family `{model.family}` runs attention and MLP side by side: no `resid_mid`"
+        raise ModelError(message, hint="use resid_pre or resid_post")
+    return row.mid_input
+
+
+def _part(model: LoadedModel, block: nn.Module, name: str) -> nn.Module:
+    part = getattr(block, name, None)
+    if not isinstance(part, nn.Module):
+        message = f"a block of this `{model.family}` model has no part `{name}`"
+        raise ModelError(message, hint="its row in circuit/model/families.py does not fit it")
+    return part
+
+
+def available_sites(model: LoadedModel) -> list[str]:
+    """Return the sites that this model offers."""
+    row = find_family(model.family)
+    if row is None:
+        return list(NEED_NO_ROW)
+    return [name for name in SITES if name != "resid_mid" or row.mid_input is not None]
+
+
+def check_row(model: LoadedModel, names: Sequence[str]) -> None:
+    """Check on a short forward pass that the family's row describes this model.
+
+    ``resid_pre + attn_out + mlp_out = resid_post`` must hold at every layer to the precision of the
+    model's dtype, and ``resid_mid`` must be the sum after the first of the two.
+    """
+    in_need = [name for name in names if name not in NEED_NO_ROW]
+    if not in_need:
+        return
+    _row(model, Site(in_need[0]))
+    wanted = [name for name in available_sites(model) if name != "embed"]
+    seen = hidden_states(model, mx.array([[1, 2, 3]]), sites_at(wanted, range(model.n_layers)))
+    mx.eval(list(seen.values()))
+    for layer in range(model.n_layers):
+        here = {s.name: np.array(h.astype(mx.float32)) for s, h in seen.items() if s.layer == layer}
+        _check_sums(model, here, layer)
+
+
+def hidden_states(model: LoadedModel, ids: mx.array, sites: Sequence[Site]) -> dict[Site, mx.array]:
+    """Return the whole hidden state (k, T, d_model) at each site for token ids (k, T), lazily."""
+    seen: dict[Site, mx.array] = {}
+
+    def record(site: Site) -> Record:
+        # An identity operation makes a new array: some models scale a hidden state in place later.
+        return lambda hidden: seen.update({site: mx.stop_gradient(hidden)})
+
+    with tapped([recording_tap(model, site, record(site)) for site in sites]):
+        model.network(ids)
+    return seen
+
+
+def _check_sums(model: LoadedModel, value: dict[str, np.ndarray], layer: int) -> None:
+    middle = value["resid_pre"] + value["attn_out"]
+    pairs = [(middle + value["mlp_out"], value["resid_post"])]
+    if "resid_mid" in value:
+        pairs.append((middle, value["resid_mid"]))
+    bound = 1e-4 if model.dtype == "float32" else 5e-2
+    if any(np.abs(a - b).max() > bound * np.abs(b).max() for a, b in pairs):
+        message = f"block {layer} of this `{model.family}` model does not add up from its parts"
+        raise ModelError(message, hint="its row in circuit/model/families.py does not fit it")

@@ -1,0 +1,164 @@
+"""Prompts in, activations out: what the model holds at chosen sites, layers and positions.
+
+``collect_prompts`` is the whole of it for a prompt set in memory; the probes stage uses it too.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuit.artifacts.activations import SCHEMA, Activations, ActivationsWriter
+from circuit.artifacts.manifest import Run, manifest_path, reusable
+from circuit.artifacts.prompts import PromptSet
+from circuit.errors import UsageError
+from circuit.methods.layers import parse_layers
+from circuit.stages.prompting import Format, choose_format, encode
+from circuit.stages.running import ModelOptions, Track, untracked
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to record, in the words of the command line."""
+
+    layers: str = "all"
+    sites: str = "resid_post"
+    positions: str = "last"
+    max_length: int | None = None
+    batch_tokens: int = 2048
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The archive, and whether it was there already."""
+
+    activations: Activations
+    reused: bool
+
+
+def collect(
+    options: ModelOptions,
+    dataset: Path,
+    out: Path,
+    *,
+    wanted: Wanted,
+    chat: bool | None = None,
+    system: str | None = None,
+    tools: Path | None = None,
+    limit: int | None = None,
+    force: bool = False,
+    track: Track = untracked,
+) -> Collected:
+    """Record activations of every prompt of ``dataset`` and write them to ``out``."""
+    prompts = limited(PromptSet.load(dataset), limit)
+    return collect_prompts(
+        options.load(),
+        prompts,
+        out,
+        wanted=wanted,
+        prompt_format=choose_format(prompts, chat=chat, system=system, tools=tools),
+        inputs=[dataset] if tools is None else [dataset, tools],
+        parameters={"limit": limit},
+        force=force,
+        track=track,
+    )
+
+
+def collect_prompts(
+    model: Any,
+    prompts: PromptSet,
+    out: Path,
+    *,
+    wanted: Wanted,
+    prompt_format: Format,
+    inputs: Sequence[Path],
+    parameters: dict[str, Any],
+    force: bool = False,
+    track: Track = untracked,
+) -> Collected:
+    """Record activations of a prompt set in memory; ``inputs`` are the files that it came from."""
+    from circuit.model.sites import parse_sites, sites_at
+    from circuit.model.tokens import parse_positions
+
+    started = time.perf_counter()
+    layers = parse_layers(wanted.layers, range(model.n_layers), model.n_layers)
+    sites = sites_at(parse_sites(wanted.sites), layers)
+    positions = parse_positions(wanted.positions)
+    parameters = {
+        **parameters,
+        "sites": [str(site) for site in sites],
+        "positions": positions,
+        "format": prompt_format.name,
+        "system": prompt_format.system,
+        "tools": prompt_format.tools,
+        "enable_thinking": False,
+        "max_length": wanted.max_length,
+        "dtype": wanted.dtype,
+        "batch_tokens": wanted.batch_tokens,
+    }
+    if not force and _is_there(manifest_path(out), parameters, inputs, model):
+        return Collected(Activations.open(out), reused=True)
+    with ActivationsWriter(
+        out,
+        prompts=prompts,
+        sites_layers=[(site.name, site.layer or 0) for site in sites],
+        positions=positions,
+        d_model=model.d_model,
+        dtype=wanted.dtype,
+        force=force,
+    ) as writer:
+        encoded = encode(model, prompts.texts, prompt_format, max_length=wanted.max_length)
+        _fill(writer, model, encoded, sites, positions, wanted.batch_tokens, track)
+        lengths = [len(prompt.ids) for prompt in encoded]
+        activations = writer.finish(
+            parameters=parameters,
+            inputs=inputs,
+            run=Run.since(started),
+            model=model.identity,
+            tokenizer=model.tokenizer_identity,
+            results={
+                "tokens": {"total": sum(lengths), "min": min(lengths), "max": max(lengths)},
+                "note": "hidden_states[i] of Hugging Face is resid_post.(i-1); its last entry "
+                "is taken after the final norm, resid_post is not",
+            },
+        )
+    return Collected(activations, reused=False)
+
+
+def _is_there(path: Path, parameters: dict[str, Any], inputs: Sequence[Path], model: Any) -> bool:
+    found = reusable(
+        path, schema=SCHEMA, parameters=parameters, inputs=inputs, model=model.identity
+    )
+    return found is not None
+
+
+def _fill(
+    writer: ActivationsWriter,
+    model: Any,
+    encoded: Sequence[Any],
+    sites: Sequence[Any],
+    positions: Sequence[str],
+    batch_tokens: int,
+    track: Track,
+) -> None:
+    from circuit.model.capture import capture, plan_batches
+
+    batches = plan_batches([len(prompt.ids) for prompt in encoded], batch_tokens=batch_tokens)
+    stream = capture(model, encoded, sites=sites, positions=positions, batch_tokens=batch_tokens)
+    for batch in track(stream, "Collecting", len(batches)):
+        for (site, position), values in batch.values.items():
+            writer.put(site.name, site.layer or 0, position, batch.rows, values)
+
+
+def limited(prompts: PromptSet, limit: int | None) -> PromptSet:
+    """Keep ``limit`` prompts, spread evenly over the set, so that no class is lost by its place."""
+    if limit is None or limit >= len(prompts.prompts):
+        return prompts
+    if limit < 1:
+        message = f"--limit {limit} keeps no prompt"
+        raise UsageError(message, hint="keep at least one")
+    return prompts.subset(np.linspace(0, len(prompts.prompts) - 1, limit).round().astype(int))

@@ -1,0 +1,80 @@
+"""A direction from one pair of prompts: d = h_positive - h_negative at the last token.
+
+Seed 000's extraction. ``separation`` is 1 - cos(h_positive, h_negative). One pair is no sample:
+nothing is said about how well the direction separates anything; ``circuit directions`` does that.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from circuit.artifacts.directions import Direction
+from circuit.artifacts.manifest import ModelIdentity
+from circuit.errors import DataError
+from circuit.methods.layers import parse_layers
+from circuit.stages.prompting import Format, encode
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two prompts and what to call their difference."""
+
+    positive: str
+    negative: str
+    name: str = "direction"
+    positive_label: str = "positive"
+    negative_label: str = "negative"
+
+
+def extract_direction(model: Any, pair: Pair, *, layer: str | None, form: Format) -> Direction:
+    """Take the difference of the two prompts' last-token residuals after block ``layer``.
+
+    The default layer is the middle of the model.
+    """
+    at = parse_layers(layer or "50%", range(model.n_layers), model.n_layers)
+    if len(at) != 1:
+        message = f"`{layer}` names {len(at)} layers, a direction has one"
+        raise DataError(message, hint="name one layer with --layer")
+    positive, negative = _last_residuals(model, [pair.positive, pair.negative], at[0], form)
+    difference = positive.astype(np.float64) - negative
+    norm = float(np.linalg.norm(difference))
+    if norm == 0:
+        message = f"both prompts give the same residual at layer {at[0]}"
+        raise DataError(message, hint="the two prompts must differ before their last token")
+    return Direction(
+        name=pair.name,
+        site="resid_post",
+        layer=at[0],
+        vector=(difference / norm).astype(np.float32),
+        norm=norm,
+        method="pair",
+        positive_label=pair.positive_label,
+        negative_label=pair.negative_label,
+        model=ModelIdentity.model_validate(model.identity),
+        format=form.name,
+        extra={
+            "positive_prompt": pair.positive,
+            "negative_prompt": pair.negative,
+            "cosine_similarity": _cosine(positive, negative),
+        },
+    )
+
+
+def _last_residuals(model: Any, texts: list[str], layer: int, form: Format) -> Array:
+    from circuit.model.capture import capture
+    from circuit.model.sites import Site
+
+    site = Site("resid_post", layer)
+    rows = np.empty((len(texts), model.d_model), np.float32)
+    for batch in capture(model, encode(model, texts, form), sites=[site]):
+        rows[batch.rows] = batch.values[site, "last"]
+    return rows
+
+
+def _cosine(a: Array, b: Array) -> float:
+    wide = a.astype(np.float64), b.astype(np.float64)
+    return float(wide[0] @ wide[1] / (np.linalg.norm(wide[0]) * np.linalg.norm(wide[1])))

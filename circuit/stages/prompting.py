@@ -1,0 +1,86 @@
+"""How a prompt set becomes the prompts of a model: the format, in one place for every stage."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from circuit.artifacts.prompts import PromptSet
+from circuit.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class Format:
+    """Raw text or the user's turn of a chat, with what the chat template is given."""
+
+    chat: bool
+    system: str | None = None
+    tools: tuple[dict[str, Any], ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """``chat`` or ``raw``, as manifests say it."""
+        return "chat" if self.chat else "raw"
+
+
+def choose_format(
+    prompt_set: PromptSet, *, chat: bool | None, system: str | None, tools: Path | None
+) -> Format:
+    """Take the prompt set's own format, system message and tools, where options name no others.
+
+    A raw prompt has neither a system message nor tools, so those of the set are left out with it.
+    """
+    use_chat = prompt_set.format == "chat" if chat is None else chat
+    own = prompt_set if use_chat else None
+    listed = read_tools(tools) if tools is not None else (own.tools if own else None)
+    return Format(
+        chat=use_chat,
+        system=system if system is not None else (own.system if own else None),
+        tools=None if listed is None else tuple(listed),
+    )
+
+
+def read_tools(path: Path) -> tuple[dict[str, Any], ...]:
+    """Read a JSON list of tool schemas, as chat templates take them."""
+    try:
+        tools = json.loads(path.read_text())
+    except OSError as error:
+        message = f"`{path}` cannot be read: {error.strerror}"
+        raise ArtifactError(message, hint="--tools names a JSON file") from error
+    except json.JSONDecodeError as error:
+        raise ArtifactError(
+            f"`{path}` is not JSON: {error}", hint="see datasets/tools.json"
+        ) from error
+    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
+        message = f"`{path}` is not a list of tool schemas"
+        raise ArtifactError(message, hint="see datasets/tools.json for the form")
+    return tuple(dict(tool) for tool in tools)
+
+
+def encode(
+    model: Any, texts: Sequence[str], form: Format, *, max_length: int | None = None
+) -> list[Any]:
+    """Turn texts into token ids in this format: see ``circuit.model.tokens``."""
+    from circuit.model.tokens import PromptFormat, encode_prompts
+
+    chat = PromptFormat(chat=form.chat, system=form.system, tools=form.tools)
+    return encode_prompts(model, texts, chat, max_length=max_length)
+
+
+def parse_prompts(spec: str) -> PromptSet | list[str]:
+    """Read ``a|b``, ``@lines.txt`` or ``@prompts.json``; every blank of a prompt is kept.
+
+    A text file has one prompt a line. A prompt set brings its format, labels and groups along.
+    """
+    if not spec.startswith("@"):
+        return spec.split("|")
+    path = Path(spec[1:])
+    if path.suffix == ".json":
+        return PromptSet.load(path)
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"`{path}` cannot be read as a list of prompts: {error}"
+        raise ArtifactError(message, hint="-p takes a|b, @lines.txt or @prompts.json") from error
+    return [line for line in lines if line]

@@ -1,0 +1,38 @@
+"""What every stage that runs a model is given: which model, and where to show progress."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+
+def untracked(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:  # noqa: ARG001
+    """Iterate without showing progress."""
+    return items
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and in which form."""
+
+    id: str
+    revision: str | None = None
+    adapter: Path | None = None
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+
+    def load(self) -> Any:
+        """Load it: see ``circuit.model.loading``."""
+        from circuit.model.loading import load_model
+        from circuit.model.runtime import require_mlx
+
+        require_mlx()
+        return load_model(
+            self.id,
+            revision=self.revision,
+            adapter=self.adapter,
+            dtype=self.dtype,
+            trust_remote_code=self.trust_remote_code,
+        )

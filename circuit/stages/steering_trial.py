@@ -1,0 +1,114 @@
+"""How often steered answers meet a criterion, per label, beside random directions.
+
+The share of a label's prompts whose answer meets the criterion has a Wilson 95 % interval. Each
+random direction (uniform on the sphere, same norm, same coefficient) gives one share; their mean and
+range stand beside the direction's. ``p`` is (1 + number of random directions that move the share as
+far, in the same sense, from the unsteered one) / (1 + number of random directions).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuit.artifacts.prompts import PromptSet, group_of
+from circuit.methods.criteria import satisfies
+from circuit.methods.scores import wilson
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The texts generated with one vector: 0 is the direction, others are random controls."""
+
+    control: int
+    coefficient: float
+    outputs: list[str]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The share of one label's prompts that met the criterion at one coefficient."""
+
+    label: str
+    coefficient: float
+    successes: int
+    n: int
+    n_groups: int
+    rate: float
+    interval: tuple[float, float]
+    controls: list[float]
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The criterion, how many random directions stood beside, and every rate."""
+
+    criterion: str
+    n_controls: int
+    rates: list[Rate]
+
+
+def judge(
+    prompts: PromptSet | Sequence[str], answers: Sequence[Answers], criterion: str, controls: int
+) -> Trial:
+    """Judge every answer and count by label."""
+    labels, groups, expected = _rows(prompts)
+    met = {
+        (each.control, each.coefficient): np.array(
+            [
+                satisfies(criterion, o, expected=e)
+                for o, e in zip(each.outputs, expected, strict=True)
+            ]
+        )
+        for each in answers
+    }
+    coefficients = sorted({coefficient for _, coefficient in met})
+    rates = [
+        _rate(label, c, labels == label, groups, met, controls)
+        for label in dict.fromkeys(labels.tolist())
+        for c in coefficients
+    ]
+    return Trial(criterion, controls, rates)
+
+
+def _rows(prompts: PromptSet | Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
+    if not isinstance(prompts, PromptSet):
+        return np.array(["all"] * len(prompts)), np.array(prompts), [None] * len(prompts)
+    labels = [p.label or "unlabelled" for p in prompts.prompts]
+    groups = [group_of(p) for p in prompts.prompts]
+    return np.array(labels), np.array(groups), [p.expected for p in prompts.prompts]
+
+
+def _rate(
+    label: str,
+    coefficient: float,
+    rows: np.ndarray,
+    groups: np.ndarray,
+    met: dict[tuple[int, float], np.ndarray],
+    controls: int,
+) -> Rate:
+    own = met[0, coefficient][rows]
+    others = [
+        float(met[i, coefficient][rows].mean())
+        for i in range(1, controls + 1)
+        if (i, coefficient) in met
+    ]
+    base = float(met[0, 0.0][rows].mean()) if (0, 0.0) in met else None
+    rate = float(own.mean())
+    return Rate(
+        label=label,
+        coefficient=coefficient,
+        successes=int(own.sum()),
+        n=len(own),
+        n_groups=len(set(groups[rows].tolist())),
+        rate=rate,
+        interval=wilson(int(own.sum()), len(own)),
+        controls=others,
+        p=None if base is None or not others else _p_value(rate - base, np.array(others) - base),
+    )
+
+
+def _p_value(effect: float, controls: np.ndarray) -> float:
+    as_far = controls >= effect if effect >= 0 else controls <= effect
+    return float((1 + as_far.sum()) / (1 + len(controls)))

@@ -1,0 +1,130 @@
+"""``verify``: does every file still say what its manifest says, and is it made from what is there now?
+
+Starting from the given files, every manifest's outputs and inputs are followed, and every digest is computed again.
+
+    ok        nothing has changed since it was written
+    changed   an output whose digest is not the recorded one, or a document that cannot be read any more
+    missing   a file that is named but not there
+    stale     made from an input that has changed since, or from one that is stale, changed or missing
+
+A prompt set has no inputs; the files named in its parameters (template, tools, source) count as such where they can be found.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from circuit.artifacts.builtin import located
+from circuit.artifacts.documents import read_json, schema_of
+from circuit.artifacts.manifest import digest, manifest_path
+from circuit.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The state of one file, and why it is not ``ok``."""
+
+    path: Path
+    status: str
+    why: str = ""
+
+
+class Ref(NamedTuple):
+    """A file that a document names, and the digest that it had."""
+
+    path: Path
+    sha256: str
+    optional: bool
+
+
+def verify(paths: Sequence[Path]) -> list[Finding]:
+    """Check ``paths`` (artifacts, stems or folders) and all that they were made from."""
+    found: dict[Path, Finding] = {}
+    for path in paths:
+        for start in _starts(path):
+            _inspect(start, found)
+    return list(found.values())
+
+
+def _starts(path: Path) -> list[Path]:
+    """Return the documents that a command-line argument means."""
+    if path.is_dir():
+        documents = [file for file in sorted(path.glob("*.json")) if _document(file) is not None]
+        if not documents:
+            message = f"the folder `{path}` holds no artifacts"
+            raise ArtifactError(message, hint="give a manifest, an archive, or a folder with some")
+        return documents
+    if path.suffix in {".safetensors", ""} and manifest_path(path).is_file():
+        return [manifest_path(path)]
+    if path.is_file() and _document(path) is None:
+        message = f"`{path}` has no manifest"
+        raise ArtifactError(
+            message, hint="give a file that circuit wrote, with its manifest beside it"
+        )
+    return [path]
+
+
+def _inspect(path: Path, found: dict[Path, Finding]) -> Finding:
+    """Judge one file after everything that it was made from; each is judged once."""
+    key = path.resolve()
+    if key in found:
+        return found[key]
+    if not path.is_file():
+        return found.setdefault(key, Finding(path, "missing"))
+    try:
+        document = _document(path) if path.suffix == ".json" else None
+    except ArtifactError as error:
+        return found.setdefault(key, Finding(path, "changed", error.message))
+    # The entry comes before those of its inputs, so that a file that names itself cannot recurse.
+    found[key] = Finding(path, "ok")
+    reasons = [_inspect_input(ref, found) for ref in _inputs(path, document or {})]
+    for ref in _refs(path, (document or {}).get("outputs")):
+        _inspect_output(ref, path, found)
+    if stale := [reason for reason in reasons if reason]:
+        found[key] = Finding(path, "stale", "; ".join(stale))
+    return found[key]
+
+
+def _inspect_input(ref: Ref, found: dict[Path, Finding]) -> str:
+    """Return why what was made from this input is stale, or nothing."""
+    if ref.optional and not ref.path.is_file():
+        return ""
+    status = _inspect(ref.path, found).status
+    if status != "ok":
+        return f"`{ref.path.name}` is {status}"
+    return "" if digest(ref.path) == ref.sha256 else f"`{ref.path.name}` has changed since"
+
+
+def _inspect_output(ref: Ref, maker: Path, found: dict[Path, Finding]) -> None:
+    if not ref.path.is_file():
+        found[ref.path.resolve()] = Finding(ref.path, "missing", f"`{maker.name}` names it")
+    elif digest(ref.path) != ref.sha256:
+        why = f"it is not the file that `{maker.name}` describes"
+        found[ref.path.resolve()] = Finding(ref.path, "changed", why)
+    else:
+        found.setdefault(ref.path.resolve(), Finding(ref.path, "ok"))
+
+
+def _inputs(path: Path, document: dict[str, Any]) -> Iterator[Ref]:
+    yield from _refs(path, document.get("inputs"))
+    if document.get("schema") == "circuit.prompts/1":
+        named = list((document.get("parameters") or {}).values())
+        yield from _refs(path, [ref for ref in named if _is_ref(ref)], optional=True)
+
+
+def _refs(path: Path, entries: Any, *, optional: bool = False) -> Iterator[Ref]:
+    for entry in entries or ():
+        yield Ref(located(entry["path"], path.parent), entry["sha256"], optional)
+
+
+def _is_ref(value: Any) -> bool:
+    return isinstance(value, dict) and {"path", "sha256"} <= value.keys()
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    """Return a circuit document, ``None`` for other JSON."""
+    if path.suffix != ".json":
+        return None
+    document = read_json(path)
+    return dict(document) if (schema_of(document) or "").startswith("circuit.") else None

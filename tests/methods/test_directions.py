@@ -1,0 +1,132 @@
+"""The contract of every direction method, and what is particular to some."""
+
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+from planted import noise, planted, planted_pairs
+from sklearn.covariance import ledoit_wolf
+from sklearn.linear_model import LogisticRegression
+
+from circuit.errors import DataError, UsageError
+from circuit.methods.crossfit import cross_fitted_quality
+from circuit.methods.directions import available, fit_direction
+from circuit.methods.directions.lda import ledoit_wolf_shrinkage
+
+FAST = {"n_boot": 200, "n_shuffles": 10}
+
+
+@pytest.fixture(params=available())
+def method(request):
+    return request.param
+
+
+def test_the_folder_is_the_registry():
+    assert available() == ["lda", "logistic", "mean_diff", "pca"]
+
+
+def test_contract(method):
+    H, y, groups, direction = planted(gap=12)
+    assert len(H) < H.shape[1]
+    positive, negative = H[y == 1], H[y == 0]
+    fit = fit_direction(method, positive, negative)
+    assert fit.vector.dtype == np.float32
+    assert np.linalg.norm(fit.vector) == pytest.approx(1, abs=1e-6)
+    gap = positive.mean(axis=0) - negative.mean(axis=0)
+    assert fit.vector @ gap > 0
+    assert fit.norm == pytest.approx(np.linalg.norm(gap))
+    assert fit.vector @ direction > 0.5
+    np.testing.assert_array_equal(fit.vector, fit_direction(method, positive, negative).vector)
+    np.testing.assert_allclose(  # and it turns round with the classes
+        fit_direction(method, negative, positive).vector, -fit.vector, atol=1e-5
+    )
+    quality = cross_fitted_quality(method, H, y, groups, **FAST)
+    assert quality.auroc.value > 0.97
+    assert quality.auroc.low > quality.shuffled.high
+    module = importlib.import_module(f"circuit.methods.directions.{method}")
+    assert len(module.__doc__) > 100
+    assert module.SPACE in {"raw", "rows", "standardised"}
+    assert inspect.getdoc(module.fit)
+
+
+def test_contract_in_more_rows_than_features(method):
+    H, y, groups, direction = planted(n=160, d=24, n_groups=20, gap=6)
+    assert abs(fit_direction(method, H[y == 1], H[y == 0]).vector @ direction) > 0.7
+    assert cross_fitted_quality(method, H, y, groups, **FAST).auroc.value > 0.97
+
+
+def test_contract_for_pairs(method):
+    H, y, groups, pairs, direction = planted_pairs()
+    fit = fit_direction(method, H[y == 1], H[y == 0], paired=True)
+    assert fit.vector @ direction > 0.8
+    quality = cross_fitted_quality(method, H, y, groups, pairs, **FAST)
+    assert quality.paired
+    assert quality.auroc.value > 0.97
+    assert quality.pair_cosine > 0.1
+
+
+def test_bad_input_is_refused(method):
+    H, y, _, _ = planted()
+    with pytest.raises(DataError, match="same activations"):
+        fit_direction(method, np.ones((4, 8)), np.ones((5, 8)))
+    with pytest.raises(DataError, match="rows of both classes, not 0 and 40"):
+        fit_direction(method, H[:0], H[y == 0])
+    with pytest.raises(DataError, match="NaN"):
+        fit_direction(method, np.full((3, 8), np.nan), np.ones((3, 8)))
+    with pytest.raises(DataError, match="cannot be paired"):
+        fit_direction(method, H[:3], H[3:7], paired=True)
+
+
+def test_unknown_method():
+    with pytest.raises(UsageError, match="no direction method `kmeans`") as caught:
+        fit_direction("kmeans", np.ones((2, 2)), np.ones((2, 2)))
+    assert "mean_diff" in caught.value.hint
+
+
+def test_uncentred_pca_finds_what_centring_would_lose():
+    H, y, _, _pairs, direction = planted_pairs()
+    D = H[y == 1] - H[y == 0]
+    centred = np.linalg.svd(D - D.mean(axis=0))[2][0]
+    assert abs(centred @ direction) < 0.3
+    assert fit_direction("pca", H[y == 1], H[y == 0], paired=True).vector @ direction > 0.95
+
+
+def test_unpaired_pca_is_that_of_all_pairs():
+    rng = np.random.default_rng(0)
+    p, q = rng.normal(size=(7, 5)) + 1, rng.normal(size=(4, 5))
+    D = (p[:, None] - q[None]).reshape(-1, 5)
+    top = np.linalg.svd(D)[2][0]
+    assert abs(fit_direction("pca", p, q).vector @ top) == pytest.approx(1, abs=1e-6)
+
+
+def test_ledoit_wolf_is_that_of_scikit_learn():
+    X = np.random.default_rng(0).normal(size=(30, 12)) * np.arange(1, 13)
+    X -= X.mean(axis=0)
+    assert ledoit_wolf_shrinkage(X) == pytest.approx(ledoit_wolf(X, assume_centered=True)[1])
+
+
+def test_lda_is_the_solution_in_the_features_for_many_rows():
+    H, y, _, _ = planted(n=160, d=24, gap=3)
+    p, q = H[y == 1], H[y == 0]
+    gap = p.mean(axis=0) - q.mean(axis=0)
+    S, _rho = ledoit_wolf(np.vstack([p - p.mean(axis=0), q - q.mean(axis=0)]), assume_centered=True)
+    w = np.linalg.solve(S, gap)
+    assert fit_direction("lda", p, q).vector @ w / np.linalg.norm(w) == pytest.approx(1, abs=1e-6)
+
+
+def test_logistic_is_the_weights_of_scikit_learn_mapped_back():
+    H, y, _, _ = planted(gap=3)
+    scale = H.std(axis=0)
+    model = LogisticRegression(C=0.01, tol=1e-8).fit((H - H.mean(axis=0)) / scale, y)
+    w = model.coef_[0] / scale
+    v = fit_direction("logistic", H[y == 1], H[y == 0]).vector
+    assert v @ w / np.linalg.norm(w) == pytest.approx(1, abs=1e-4)
+
+
+def test_in_sample_separation_of_noise_is_what_crossfitting_removes():
+    H, y, groups = noise(120, 640, 30)
+    v = fit_direction("mean_diff", H[y == 1], H[y == 0]).vector
+    in_sample = H @ v
+    assert in_sample[y == 1].mean() - in_sample[y == 0].mean() > 3
+    assert cross_fitted_quality("mean_diff", H, y, groups, **FAST).auroc.low < 0.5

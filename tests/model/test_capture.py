@@ -1,0 +1,135 @@
+"""What is recorded is what the model computed, exactly where that can be known."""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from circuit.errors import DataError, ModelError, UsageError
+from circuit.model.capture import capture, plan_batches
+from circuit.model.loading import load_model
+from circuit.model.selftest import self_test
+from circuit.model.sites import Site, available_sites, parse_sites, sites_at
+from circuit.model.tail import tail_logits
+from circuit.model.tokens import Encoded, encode_prompts
+
+
+def collect(model, prompts, sites, positions=("last",), **options):
+    rows = {}
+    for batch in capture(model, prompts, sites=sites, positions=positions, **options):
+        for key, values in batch.values.items():
+            table = rows.setdefault(key, np.full((len(prompts), model.d_model), np.nan, np.float32))
+            table[batch.rows] = values
+    return rows
+
+
+def encoded(*lengths):
+    rng = np.random.default_rng(1)
+    return [Encoded(rng.integers(1, 250, size=n).tolist(), n - 1) for n in lengths]
+
+
+def test_identity_blocks_return_the_embedding_bit_for_bit(identity_llama):
+    model, prompts = identity_llama, encoded(4, 9, 2)
+    rows = collect(model, prompts, sites_at(["embed", "resid_post"], range(3)))
+    table = np.array(model.network.model.embed_tokens.weight)
+    expected = table[[p.ids[-1] for p in prompts]]
+    for values in rows.values():
+        assert np.array_equal(values, expected)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 20, 10_000])
+def test_batches_of_any_size_give_the_same_rows(llama, batch_tokens):
+    prompts = encoded(3, 17, 8, 8, 1, 30)
+    sites = sites_at(available_sites(llama), range(3))
+    positions = ("last", "mean", "first", "-1", "0")
+    alone = collect(llama, prompts, sites, positions, batch_tokens=1)
+    together = collect(llama, prompts, sites, positions, batch_tokens=batch_tokens)
+    for key in alone:
+        np.testing.assert_allclose(together[key], alone[key], rtol=1e-4, atol=1e-5)
+    site = Site("resid_post", 1)
+    assert np.array_equal(together[site, "last"], together[site, "-1"])
+    assert np.array_equal(together[site, "first"], together[site, "0"])
+
+
+def test_mean_leaves_the_first_token_out(llama):
+    prompt = encoded(6)[0]
+    site = Site("resid_post", 2)
+    every = [collect(llama, [prompt], [site], (str(i),))[site, str(i)][0] for i in range(6)]
+    mean = collect(llama, [prompt], [site], ("mean",))[site, "mean"][0]
+    np.testing.assert_allclose(mean, np.mean(every[1:], axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_sites_add_up(llama):
+    rows = collect(llama, encoded(7, 3), sites_at(available_sites(llama), range(3)))
+    at = {(site.name, site.layer): values for (site, _), values in rows.items()}
+    for k in range(3):
+        middle = at["resid_pre", k] + at["attn_out", k]
+        np.testing.assert_allclose(middle, at["resid_mid", k], rtol=1e-5, atol=1e-6)
+        post = at["resid_mid", k] + at["mlp_out", k]
+        np.testing.assert_allclose(post, at["resid_post", k], rtol=1e-5, atol=1e-6)
+    assert np.array_equal(at["embed", None], at["resid_pre", 0])
+    assert np.array_equal(at["resid_post", 0], at["resid_pre", 1])
+
+
+def test_tail_gives_the_models_own_logits(llama):
+    prompt = encoded(5)[0]
+    last = collect(llama, [prompt], [Site("resid_post", 2)])[Site("resid_post", 2), "last"]
+    expected = np.array(llama.network(mx.array([prompt.ids])))[0, -1]
+    np.testing.assert_allclose(np.array(tail_logits(llama, mx.array(last)))[0], expected, rtol=1e-5)
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=80), st.integers(1, 900))
+def test_batches_partition_the_prompts_within_budget(lengths, budget):
+    batches = plan_batches(lengths, batch_tokens=budget)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[row] for row in batch)
+        assert len(batch) == 1 or longest * len(batch) <= budget
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "phi3", "olmo2"])
+def test_self_test_passes(family, tmp_path):
+    model = load_model(str(write_checkpoint(tmp_path, family, num_key_value_heads=4)))
+    assert [check for check in self_test(model) if not check.passed] == []
+
+
+def test_self_test_names_a_row_that_does_not_fit(tmp_path, monkeypatch):
+    model = load_model(str(write_checkpoint(tmp_path, "olmo2", num_key_value_heads=4)))
+    model.config["model_type"] = "llama"  # read an OLMo block by the row of another family
+    failed = [check for check in self_test(model) if not check.passed]
+    assert len(failed) == 1
+    assert "does not add up" in failed[0].detail
+
+
+def test_a_family_without_a_row_offers_the_residual_stream_only(llama_folder):
+    model = load_model(str(llama_folder))
+    model.config["model_type"] = "unheard_of"
+    assert available_sites(model) == ["embed", "resid_pre", "resid_post"]
+    with pytest.raises(ModelError, match="`attn_out` is not known for family `unheard_of`"):
+        collect(model, encoded(3), [Site("attn_out", 0)])
+
+
+def test_states_that_are_not_finite_are_refused(llama_folder):
+    model = load_model(str(llama_folder))
+    weight = model.network.model.embed_tokens.weight
+    weight[7] = float("inf")
+    with pytest.raises(DataError, match=r"`embed` of prompt 1 is not finite"):
+        collect(model, [Encoded([1, 2], 1), Encoded([1, 7], 1)], [Site("embed")])
+
+
+def test_spellings_of_sites():
+    assert parse_sites("resid_post, blocks.3.hook_mlp_out,hook_embed") == [
+        "resid_post",
+        "mlp_out",
+        "embed",
+    ]
+    with pytest.raises(UsageError, match="unknown site `residue`"):
+        parse_sites("residue")
+
+
+def test_a_position_that_a_prompt_lacks_names_the_prompt(llama):
+    prompts = encode_prompts(llama, ["abcdef", "a"])
+    with pytest.raises(DataError, match="prompt 1 has 2 tokens"):
+        collect(llama, prompts, [Site("embed")], ("4",))

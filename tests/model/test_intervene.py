@@ -1,0 +1,97 @@
+"""Steering does what its formula says, at every position, and nothing at coefficient 0."""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+
+from circuit.errors import ModelError, UsageError
+from circuit.model.generate import generate
+from circuit.model.intervene import Steering, steered
+from circuit.model.loading import load_model
+from circuit.model.sites import Site, hidden_states
+from circuit.model.tokens import encode_prompts
+
+IDS = mx.array([[3, 1, 4, 1, 5]])
+
+
+def direction(model, seed=0):
+    v = np.random.default_rng(seed).standard_normal(model.d_model).astype(np.float32)
+    return v / np.linalg.norm(v)
+
+
+def states(model, layer, ids=IDS):
+    site = Site("resid_post", layer)
+    return np.array(hidden_states(model, ids, [site])[site])
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_each_token_moves_by_its_own_norm(identity_llama, layer):
+    model, v = identity_llama, direction(identity_llama)
+    plain = states(model, layer)
+    with steered(model, [Steering(layer, v, 1.5)]):
+        moved = states(model, layer)
+    expected = plain + 1.5 * np.linalg.norm(plain, axis=-1, keepdims=True) * v
+    np.testing.assert_allclose(moved, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_coefficient_zero_is_bit_identical(llama):
+    plain = np.array(llama.network(IDS))
+    with steered(llama, [Steering(1, direction(llama), 0.0)]):
+        assert np.array_equal(np.array(llama.network(IDS)), plain)
+
+
+def test_two_steerings_at_one_layer_compose(identity_llama):
+    model = identity_llama
+    a, b = direction(model, 1), direction(model, 2)
+    with steered(model, [Steering(0, a, 1.0), Steering(0, b, -0.5)]):
+        moved = states(model, 0)
+    first = states(model, 0)
+    first = first + np.linalg.norm(first, axis=-1, keepdims=True) * a
+    second = first - 0.5 * np.linalg.norm(first, axis=-1, keepdims=True) * b
+    np.testing.assert_allclose(moved, second, rtol=1e-5, atol=1e-6)
+
+
+def test_the_residual_keeps_its_dtype(tmp_path):
+    folder = write_checkpoint(tmp_path, dtype="bfloat16")
+    model = load_model(str(folder), dtype="checkpoint")
+    with steered(model, [Steering(0, direction(model), 2.0)]):
+        site = Site("resid_post", 2)
+        assert hidden_states(model, IDS, [site])[site].dtype == mx.bfloat16
+
+
+def test_steered_generation_in_a_batch_equals_one_by_one(llama):
+    prompts = encode_prompts(llama, ["Hello", "A longer prompt than that", "x"])
+    with steered(llama, [Steering(1, direction(llama), 3.0)]):
+        together = [g.ids for g in generate(llama, prompts, max_tokens=8)]
+        alone = [generate(llama, [p], max_tokens=8)[0].ids for p in prompts]
+    assert together == alone
+    assert together != [g.ids for g in generate(llama, prompts, max_tokens=8)]
+
+
+def test_generation_with_the_cache_equals_full_forward_passes(llama):
+    prompt = encode_prompts(llama, ["Hello there"])[0]
+    with steered(llama, [Steering(0, direction(llama), 2.0)]):
+        ids = list(prompt.ids)
+        for _ in range(6):
+            ids.append(int(mx.argmax(llama.network(mx.array([ids]))[0, -1])))
+        assert generate(llama, [prompt], max_tokens=6)[0].ids == ids[len(prompt.ids) :]
+
+
+def test_sampling_depends_on_the_seed_alone(llama):
+    prompts = encode_prompts(llama, ["Hello"] * 3)
+
+    def sample(seed):
+        return [g.ids for g in generate(llama, prompts, max_tokens=8, temperature=1.0, seed=seed)]
+
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(2)
+
+
+def test_directions_that_do_not_fit_are_refused(llama):
+    with pytest.raises(UsageError, match="layer 3 is out of range"):
+        with steered(llama, [Steering(3, direction(llama), 1.0)]):
+            pass
+    with pytest.raises(ModelError, match="has 5 entries"):
+        with steered(llama, [Steering(0, np.ones(5, np.float32), 1.0)]):
+            pass
