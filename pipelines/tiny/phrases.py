@@ -23,6 +23,7 @@ ONSETS = "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl sh sk sl s
 VOWELS = "a e i o u a e i o ai ea ee ie oa oo ou".split()
 CODAS = ["", "", "", "", "n", "r", "l", "s", "t", "k", "m", "nd", "rt", "sh", "x", "ck", "ng", "lm"]
 MADE_UP = 0.5
+HELD_MULTIPLE = 7
 
 
 def load(name: str) -> dict:
@@ -100,8 +101,15 @@ class Phrases:
         head = self.rng.choice(["", "{query_head} "])
         return self.fill(head + topic + ending)
 
+    def _number(self, top: int) -> int:
+        """Return a number; multiples of `HELD_MULTIPLE` are kept for the test."""
+        while True:
+            number = self.rng.randint(2, top)
+            if number % HELD_MULTIPLE:
+                return number
+
     def _sum(self) -> str:
-        number = lambda: str(self.rng.randint(1, 10 ** self.rng.randint(1, 4)))  # noqa: E731
+        number = lambda: str(self._number(10 ** self.rng.randint(1, 4)))  # noqa: E731
         sign = self.rng.choice(["+", "-", "*", "/", "plus", "minus", "times", "divided by"])
         text = f"{number()} {sign} {number()}"
         kind = self.rng.random()
@@ -116,7 +124,7 @@ class Phrases:
     def _duration(self) -> str:
         if self.rng.random() < 0.25:
             return self.rng.choice(self.lexicon["duration_word"])
-        return f"{self.rng.randint(2, 99)} {self.slot('unit')}"
+        return f"{self._number(99)} {self.slot('unit')}"
 
     def _phrase(self) -> str:
         if self.rng.random() < 0.3:
