@@ -98,13 +98,13 @@ class Grammar:
         """Dress a request of the given form ("question", "imperative", "statement") up."""
         rng = self.rng
         if form == "imperative" and rng.random() < 0.6:
-            text = self.phrases.fill(f"[{'|'.join(WRAPPERS)}] ") + " " + text
+            text = f"{rng.choice(WRAPPERS)} {text}"
             if text.split()[0].lower() in {"can", "could", "would", "will"}:
                 form = "question"
         elif rng.random() < 0.2:
-            text = self.phrases.fill("[hey|hi|hello|so|well|okay|please|now|excuse me|quick question]") + ", " + text
+            text = f"{rng.choice(GREETINGS)}, {text}"
         if rng.random() < 0.15:
-            text += self.phrases.fill("[| please|, please| for me| if you can|, thanks| right away]")
+            text += rng.choice(SUFFIXES)
         if rng.random() < 0.85:
             text = text[0].upper() + text[1:]
         mark = "?" if form == "question" else rng.choice([".", ".", "", "!"])
@@ -255,6 +255,8 @@ class Grammar:
         return Example(((BOS, 0.0), (opening, 0.3), (rest + END, 1.0)))
 
 
+GREETINGS = tuple("hey hi hello so well okay please now".split()) + ("excuse me", "quick question")
+SUFFIXES = ("", " please", ", please", " for me", " if you can", ", thanks", " right away")
 WRAPPERS = (
     "please",
     "hey,",

@@ -31,10 +31,10 @@ def load(name: str) -> dict:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def pattern(template: str) -> str:
-    """Return a regular expression for every text that `template` can make."""
+def pattern(template: str, slot: str = ".+") -> str:
+    """Return a regular expression for every text that `template` can make; `slot` stands for a value."""
     text = re.escape(template).replace("\\ ", " ")
-    text = re.sub(r"\\\{\w+\\\}", ".+", text)
+    text = re.sub(r"\\\{\w+\\\}", lambda _: f"(?:{slot})", text)
     text = text.replace("\\[", "(?:").replace("\\|", "|").replace("\\]", ")")
     # An empty alternative leaves two spaces, which `fill` makes one.
     return text.replace(" ", r"\s*")
