@@ -45,7 +45,7 @@ check: setup  ## ruff, mypy --strict and the tests
 	@$(MAKE) --no-print-directory test
 
 bench: setup  ## speed of matrix products, collection and steering, as ratios
-	$(BIN)/python -m tests.bench
+	$(BIN)/python tests/bench/run.py
 
 tiny: setup  ## train the embedded model again (an hour on two cores)
 	$(BIN)/python pipelines/tiny/train.py --out circuit/assets/tiny

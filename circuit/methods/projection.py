@@ -44,13 +44,22 @@ def pca(H: Array, space: RowSpace | None = None) -> Projection:
     return Projection(two, {"method": "pca", "variance": [round(float(x), 6) for x in shares]})
 
 
+def _umap() -> Any:
+    import warnings
+
+    with warnings.catch_warnings():
+        # umap says at import that it has no Tensorflow, which nothing here needs.
+        warnings.simplefilter("ignore", ImportWarning)
+        from umap import UMAP
+    return UMAP
+
+
 def umap(H: Array, *, seed: int = 42, n_neighbors: int = NEIGHBOURS) -> Projection:
     """Lay out rows ``H`` (n, d) by UMAP, in one thread so that the seed decides."""
     if len(H) < 5:
         message = f"UMAP cannot lay out {len(H)} rows"
         raise DataError(message, hint="at least 5 prompts are needed")
-    from umap import UMAP
-
+    UMAP = _umap()
     X = row_space(
         H, standardise=False
     ).coordinates  # an isometry: the same neighbours, fewer columns

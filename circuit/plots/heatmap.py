@@ -1,0 +1,39 @@
+"""A matrix of cosines or similarities, every cell with its number, on a scale that is symmetric about zero."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from circuit.plots.style import Array, finished, panels
+
+
+def heatmap(
+    matrix: Array, names: Sequence[str], *, label: str, note: str = "", numbers: bool = True
+) -> Figure:
+    """Draw ``matrix`` (k, k) with values in [−1, 1]; ``note`` says what chance gives."""
+    k = len(names)
+    side = float(np.clip(1.6 + 0.27 * k, 2.4, 7.0))
+    with panels(width=side + 0.6, height=side) as (ax,):
+        image = ax.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+        ax.set_xticks(range(k), names, rotation=45, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(k), names)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        if numbers and k <= 20:
+            for i, j in np.ndindex(k, k):
+                value = float(matrix[i, j])
+                ink = "white" if abs(value) > 0.6 else "black"
+                ax.text(j, i, _number(value), ha="center", va="center", fontsize=5.5, color=ink)
+        bar = finished([ax]).colorbar(image, ax=ax, shrink=0.8, aspect=25, pad=0.02)
+        bar.set_label(label)
+        bar.outline.set_visible(False)
+        if note:
+            ax.set_title(note, fontsize=6.5)
+        return finished([ax])
+
+
+def _number(value: float) -> str:
+    """Two digits without the leading zero: .93, −.12, 1."""
+    text = f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
+    return "1" if text == "1.00" else "0" if text in {".00", "−.00"} else text

@@ -1,0 +1,41 @@
+"""Held-out projections on a direction, by class: two histograms on one axis, and what separates them in a line of text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from circuit.plots.style import Array, colour, finished, panels
+
+
+def histogram(
+    scores: Sequence[Array], names: Sequence[str], *, xlabel: str, title: str = ""
+) -> Figure:
+    """Draw ``scores``, one array of held-out scores per class."""
+    with panels() as axes:
+        _draw(axes[0], scores, names)
+        axes[0].set(xlabel=xlabel, ylabel="Prompts")
+        axes[0].set_title(title, fontsize=6.5)
+        return finished(axes)
+
+
+def _draw(ax: Axes, scores: Sequence[Array], names: Sequence[str]) -> None:
+    everything = np.concatenate(scores)
+    n_bins = int(np.clip(2 * np.sqrt(len(everything)), 8, 40))
+    edges = np.linspace(everything.min(), everything.max() + 1e-9, n_bins + 1).tolist()
+    for i, values in enumerate(scores):
+        ax.hist(values, edges, color=colour(i), alpha=0.45, linewidth=0)
+        ax.hist(values, edges, color=colour(i), histtype="step", linewidth=0.9)
+        ax.plot(values, np.full(len(values), 0), "|", color=colour(i), markersize=4, alpha=0.5)
+    top = ax.get_ylim()[1]
+    ax.set_ylim(0, top * 1.12)
+    for i, (values, name) in enumerate(zip(scores, names, strict=True)):
+        ax.annotate(
+            f"{name} (n = {len(values)})",
+            (float(np.mean(values)), top * 1.1),
+            ha="center",
+            va="top",
+            fontsize=6.5,
+            color=colour(i),
+        )

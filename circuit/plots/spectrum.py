@@ -1,0 +1,39 @@
+"""The spectrum of a layer: variance of each principal component and cumulated, with the 90 and 95 % crossings."""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from circuit.plots.style import GREY, Array, colour
+
+
+def cumulative(ax: Axes, spectrum: Array, *, crossings: dict[float, int]) -> None:
+    """Draw the cumulative share of ``spectrum`` (r,), and mark {share: components} ``crossings``."""
+    x = np.arange(1, len(spectrum) + 1)
+    total = 100 * np.cumsum(spectrum)
+    ax.plot(x, total, color=colour(0))
+    ax.plot(x, 100 * spectrum, color=colour(5), linewidth=0.9)
+    _name(ax, "each", float(100 * spectrum[0]), colour(5))
+    for share, components in crossings.items():
+        _mark(ax, share, components)
+    ax.set_xscale("log")
+    ax.set(xlabel="Principal component", ylabel="Variance (%)", ylim=(0, 102))
+    ax.set_xlim(0.8, max(len(spectrum), 2) * 1.05)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _mark(ax: Axes, share: float, components: int) -> None:
+    ax.plot([components, components], [0, 100 * share], color=GREY, linewidth=0.6, ls=(0, (5, 3)))
+    ax.plot(components, 100 * share, "o", color=colour(1), markersize=3)
+    ax.annotate(
+        f"{share:.0%} in {components}",
+        (components, 100 * share),
+        xytext=(-4, 1),
+        textcoords="offset points",
+        ha="right",
+        fontsize=6.5,
+        color=colour(1),
+    )
+
+
+def _name(ax: Axes, name: str, y: float, ink: str) -> None:
+    ax.annotate(name, (1, y), xytext=(3, -9), textcoords="offset points", fontsize=6.5, color=ink)

@@ -1,0 +1,119 @@
+"""What all figures share: size, type, colours, and how one becomes a PNG.
+
+A figure is 3.4 inches wide for a panel, the width of a column in two-column papers, with 7-point type at that size. Colours
+are those of Okabe and Ito (2008), told apart by colour-blind readers; past eight classes the marker changes too, so that a
+class is never told by its colour alone. Lines are labelled where they end. Only the object interface of matplotlib
+is used: no global state, no window, no second-long import of pyplot.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+COLUMN, HEIGHT, DPI = 3.4, 2.5, 200
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#8C6D31",
+)
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<")
+GREY, PALE = "#6E6E6E", "#D0D0D0"
+INK = "#222222"
+
+_TYPE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 6.5,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 6,
+    "lines.linewidth": 1.2,
+    "legend.frameon": False,
+    "figure.dpi": DPI,
+}
+
+
+@contextmanager
+def panels(n: int = 1, *, width: float = COLUMN, height: float = HEIGHT) -> Iterator[list[Axes]]:
+    """Give ``n`` axes side by side, in one new figure (``axes[0].figure``), to draw in."""
+    with rc_context(_TYPE):
+        figure = Figure(figsize=(width * n, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, n, squeeze=False)[0].tolist()
+        for ax in axes:
+            ax.spines[["top", "right"]].set_visible(False)
+        if n > 1:
+            for letter, ax in zip("abcdef", axes, strict=False):
+                ax.set_title(letter, loc="left", fontweight="bold", x=-0.14)
+        yield axes
+
+
+def finished(axes: Sequence[Axes]) -> Figure:
+    """Return the figure of ``axes``."""
+    figure = axes[0].figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """Render at 200 dots per inch; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    with rc_context(_TYPE):
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def colour(i: int) -> str:
+    """Colour of class or series ``i``."""
+    return COLOURS[i % len(COLOURS)]
+
+
+def marker(i: int) -> str:
+    """Marker of class ``i``: a new one for each round of the colours."""
+    return MARKERS[(i // len(COLOURS)) % len(MARKERS)]
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Move labels apart along one axis, so that neighbours are at least ``gap`` apart, and as little as possible."""
+    order = np.argsort(positions, kind="stable")
+    placed = np.array(positions, dtype=float)
+    for _ in range(200):
+        moved = False
+        for a, b in pairwise(order):
+            short = gap - (placed[b] - placed[a])
+            if short > 1e-9:
+                placed[a] -= short / 2
+                placed[b] += short / 2
+                moved = True
+        if not moved:
+            break
+    return [float(y) for y in placed]

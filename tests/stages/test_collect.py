@@ -1,0 +1,132 @@
+"""collect: rows in the dataset's order, exact values, reuse, and nothing left behind."""
+
+import json
+
+import numpy as np
+import pytest
+
+from circuit.artifacts.prompts import PromptSet
+from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, UsageError
+from circuit.stages.collect import Wanted, collect, limited
+from circuit.stages.running import ModelOptions
+
+
+def write_prompts(path, texts, **fields):
+    prompts = [
+        {"text": t, "label": ["no", "yes"][i % 2], "group": f"g{i}"} for i, t in enumerate(texts)
+    ]
+    document = {"name": "some", "labels": ["no", "yes"], "prompts": prompts, **fields}
+    PromptSet.model_validate(document).save(path)
+    return path
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    texts = ["one", "a much longer prompt than the others", "two ", "three three"]
+    return write_prompts(tmp_path / "prompts.json", texts)
+
+
+def run(folder, dataset, out, **options):
+    wanted = Wanted(**options.pop("wanted", {}))
+    return collect(ModelOptions(str(folder)), dataset, out, wanted=wanted, **options)
+
+
+def test_rows_are_the_models_states_in_the_datasets_order(llama, llama_folder, dataset, tmp_path):
+    import mlx.core as mx
+
+    from circuit.model.sites import Site, hidden_states
+    from circuit.model.tokens import encode_prompts
+
+    wanted = {"sites": "embed,resid_post", "positions": "last,mean", "batch_tokens": 40}
+    acts = run(llama_folder, dataset, tmp_path / "acts", wanted=wanted).activations
+    for row, prompt in enumerate(encode_prompts(llama, acts.prompt_set.texts)):
+        for layer in range(3):
+            site = Site("resid_post", layer)
+            full = np.array(hidden_states(llama, mx.array([prompt.ids]), [site])[site])[0]
+            last = acts.read("resid_post", layer, "last")[row]
+            np.testing.assert_allclose(last, full[-1], rtol=1e-5, atol=1e-6)
+            mean = acts.read("resid_post", layer, "mean")[row]
+            np.testing.assert_allclose(mean, full[1:].mean(axis=0), rtol=1e-4, atol=1e-6)
+    assert acts.manifest.model.weights_sha256 == llama.identity.weights_sha256
+
+
+def test_equal_inputs_give_equal_bytes_and_a_second_run_is_reused(llama_folder, dataset, tmp_path):
+    first = run(llama_folder, dataset, tmp_path / "a")
+    again = run(llama_folder, dataset, tmp_path / "a")
+    other = run(llama_folder, dataset, tmp_path / "b")
+    assert (first.reused, again.reused, other.reused) == (False, True, False)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_another_run_is_not_overwritten(llama_folder, dataset, tmp_path):
+    run(llama_folder, dataset, tmp_path / "a")
+    before = (tmp_path / "a.safetensors").read_bytes()
+    with pytest.raises(ArtifactError, match="holds something else"):
+        run(llama_folder, dataset, tmp_path / "a", wanted={"layers": "0"})
+    assert (tmp_path / "a.safetensors").read_bytes() == before
+    acts = run(
+        llama_folder, dataset, tmp_path / "a", wanted={"layers": "0"}, force=True
+    ).activations
+    assert acts.layers("resid_post") == [0]
+
+
+def test_layer_zero_is_a_layer(llama_folder, dataset, tmp_path):
+    acts = run(llama_folder, dataset, tmp_path / "a", wanted={"layers": "0,-1"}).activations
+    assert acts.layers("resid_post") == [0, 2]
+
+
+@pytest.mark.parametrize("store", ["float16", "bfloat16"])
+def test_archives_in_half_precision_read_as_float32(llama_folder, dataset, tmp_path, store):
+    full = run(llama_folder, dataset, tmp_path / "full").activations.read("resid_post", 1)
+    half = run(llama_folder, dataset, tmp_path / "half", wanted={"dtype": store}).activations
+    assert half.read("resid_post", 1).dtype == np.float32
+    np.testing.assert_allclose(half.read("resid_post", 1), full, rtol=1e-2, atol=1e-3)
+
+
+def test_chat_format_comes_from_the_set_and_can_be_overruled(llama_folder, tmp_path):
+    tools = [{"type": "function", "function": {"name": "get_weather"}}]
+    chat = write_prompts(
+        tmp_path / "chat.json", ["Hi", "Hello"], format="chat", system="Be", tools=tools
+    )
+    in_chat = run(llama_folder, chat, tmp_path / "a").activations
+    assert in_chat.manifest.parameters["format"] == "chat"
+    assert in_chat.manifest.parameters["tools"] == tools
+    raw = run(llama_folder, chat, tmp_path / "b", chat=False).activations
+    assert raw.manifest.parameters["tools"] is None
+    assert not np.allclose(in_chat.read("resid_post", 2), raw.read("resid_post", 2))
+
+
+def test_limit_spreads_over_the_set(dataset):
+    prompts = PromptSet.load(dataset)
+    assert limited(prompts, 2).texts == [prompts.texts[0], prompts.texts[-1]]
+    assert limited(prompts, 9) == prompts
+    with pytest.raises(UsageError):
+        limited(prompts, 0)
+
+
+def test_bad_input_leaves_nothing_behind(llama_folder, dataset, tmp_path):
+    long = write_prompts(tmp_path / "long.json", ["short", "x" * 400])
+    cases = [
+        (dataset, {"wanted": {"layers": "3"}}, UsageError, "out of range"),
+        (dataset, {"wanted": {"sites": "nowhere"}}, UsageError, "unknown site"),
+        (dataset, {"wanted": {"positions": "7"}}, DataError, "has no position 7"),
+        (dataset, {"system": "x"}, UsageError, "need a chat template"),
+        (long, {}, DataError, "prompt 1 has 401 tokens"),
+        (tmp_path / "none.json", {}, ArtifactError, "none.json"),
+        (llama_folder / "config.json", {}, CircuitError, "not `circuit.prompts/1`"),
+    ]
+    before = sorted(tmp_path.iterdir())
+    for source, options, kind, words in cases:
+        with pytest.raises(kind, match=words) as caught:
+            run(llama_folder, source, tmp_path / "out", **options)
+        assert caught.value.hint
+        assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(ModelError):
+        run(tmp_path / "no-model", dataset, tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_manifest_explains_the_off_by_one_of_hugging_face(llama_folder, dataset, tmp_path):
+    run(llama_folder, dataset, tmp_path / "a")
+    manifest = json.loads((tmp_path / "a.json").read_text())
+    assert "resid_post.(i-1)" in manifest["results"]["note"]

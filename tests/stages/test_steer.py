@@ -1,0 +1,197 @@
+"""steer: what is said to be steered is steered, and what is compared is comparable."""
+
+import json
+
+import numpy as np
+import pytest
+
+from circuit.artifacts.directions import Direction, read_steering_file, write_npz
+from circuit.artifacts.manifest import ModelIdentity
+from circuit.artifacts.prompts import PromptSet
+from circuit.errors import CircuitError, DataError, ModelError, UsageError
+from circuit.stages.extract import Pair, extract_direction
+from circuit.stages.prompting import Format, parse_prompts
+from circuit.stages.steer import (
+    Decoding,
+    Job,
+    check_model,
+    choose_direction,
+    format_for,
+    save_direction,
+    steer,
+)
+from circuit.stages.steering_trial import Answers, judge
+
+RAW = Format(chat=False)
+SHORT = Decoding(max_tokens=6)
+
+
+def made_direction(model, layer=1, **fields):
+    vector = np.random.default_rng(0).standard_normal(model.d_model)
+    vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+    identity = ModelIdentity.model_validate(model.identity)
+    return Direction("d", "resid_post", layer, vector, 2.0, model=identity, **fields)
+
+
+def outputs(results, coefficient):
+    return [g["output"] for g in results["generations"] if g["coefficient"] == coefficient]
+
+
+def test_extraction_is_the_difference_of_the_last_residuals(llama):
+    import mlx.core as mx
+
+    from circuit.model.sites import Site, hidden_states
+    from circuit.model.tokens import encode_prompts
+
+    direction = extract_direction(llama, Pair("1 = ", "1 ="), layer="0", form=RAW)
+    site = Site("resid_post", 0)
+    ends = [
+        np.array(hidden_states(llama, mx.array([p.ids]), [site])[site])[0, -1]
+        for p in encode_prompts(llama, ["1 = ", "1 ="])
+    ]
+    difference = ends[0] - ends[1]
+    assert direction.norm == pytest.approx(np.linalg.norm(difference), rel=1e-5)
+    np.testing.assert_allclose(direction.vector * direction.norm, difference, rtol=1e-4, atol=1e-5)
+    cosine = ends[0] @ ends[1] / np.linalg.norm(ends[0]) / np.linalg.norm(ends[1])
+    assert direction.extra["cosine_similarity"] == pytest.approx(cosine, rel=1e-5)
+    assert direction.layer == 0
+
+
+def test_extraction_defaults_to_the_middle_and_refuses_equal_prompts(llama):
+    assert extract_direction(llama, Pair("a", "b"), layer=None, form=RAW).layer == 1
+    with pytest.raises(DataError, match="the same residual"):
+        extract_direction(llama, Pair("a", "a"), layer=None, form=RAW)
+
+
+def test_coefficient_zero_is_the_unsteered_model_and_others_are_not(llama):
+    from circuit.model.generate import generate
+    from circuit.model.tokens import encode_prompts
+
+    prompts = ["Hello", "50 + 25 = ", "50 + 25 ="]
+    job = Job(made_direction(llama), prompts, [-3.0, 0.0, 3.0], RAW, SHORT)
+    results, _ = steer(llama, job)
+    plain = [g.text for g in generate(llama, encode_prompts(llama, prompts), max_tokens=6)]
+    assert outputs(results, 0.0) == plain
+    assert outputs(results, 3.0) != plain
+    assert outputs(results, 3.0) != outputs(results, -3.0)
+    assert [g["prompt"] for g in results["generations"][:3]] == prompts
+
+
+def test_random_controls_are_reproducible_and_stand_beside(llama):
+    job = Job(made_direction(llama), ["a", "b"], [0.0, 2.0], RAW, SHORT, "regex:.", controls=3)
+    first, again = (steer(llama, job)[0]["trial"] for _ in range(2))
+    assert first == again
+    rates = {rate["coefficient"]: rate for rate in first["rates"]}
+    assert len(rates[2.0]["controls"]) == 3
+    assert rates[0.0]["controls"] == []
+
+
+def test_a_trial_counts_by_label_with_intervals_and_p():
+    prompts = PromptSet.model_validate(
+        {
+            "name": "s",
+            "labels": ["no", "yes"],
+            "prompts": [
+                {"text": "a", "label": "yes", "group": "g"},
+                {"text": "b", "label": "yes", "group": "g"},
+                {"text": "c", "label": "no"},
+                {"text": "d"},
+            ],
+        }
+    )
+    answers = [
+        Answers(0, 0.0, ["hit", "hit", "miss", "hit"]),
+        Answers(0, 1.0, ["miss", "miss", "hit", "miss"]),
+        Answers(1, 1.0, ["hit", "hit", "hit", "hit"]),
+        Answers(2, 1.0, ["hit", "miss", "miss", "hit"]),
+    ]
+    trial = judge(prompts, answers, "hit", 2)
+    rates = {(r.label, r.coefficient): r for r in trial.rates}
+    steered = rates["yes", 1.0]
+    assert (steered.successes, steered.n, steered.n_groups, steered.rate) == (0, 2, 1, 0.0)
+    assert steered.controls == [1.0, 0.5]
+    assert steered.p == pytest.approx(1 / 3)  # neither control goes down as far
+    assert rates["no", 1.0].p == pytest.approx(2 / 3)  # one of two rises as far
+    assert rates["yes", 0.0].interval[1] == 1.0
+    assert rates["unlabelled", 0.0].n == 1
+
+
+def test_answers_are_written_reused_and_not_overwritten(llama, tmp_path):
+    job = Job(made_direction(llama), ["a "], [0.0, 1.0], RAW, SHORT)
+    out = tmp_path / "steering.json"
+    first, reused = steer(llama, job, out=out)
+    again, reused_again = steer(llama, job, out=out)
+    assert (reused, reused_again) == (False, True)
+    assert first == again
+    document = json.loads(out.read_text())
+    assert document["schema"] == "circuit.steering/1"
+    assert document["parameters"]["prompts"] == ["a "]
+    other = Job(made_direction(llama), ["a"], [0.0, 1.0], RAW, SHORT)
+    with pytest.raises(CircuitError, match="holds something else"):
+        steer(llama, other, out=out)
+
+
+@pytest.mark.parametrize("name", ["d.npz", "d.json", "d.safetensors"])
+def test_a_saved_direction_comes_back(llama, tmp_path, name):
+    direction = extract_direction(llama, Pair("1 = ", "1 =", name="sum"), layer="2", form=RAW)
+    save_direction(tmp_path / name, direction, force=False)
+    found = choose_direction(tmp_path / name, name=None, layer=None, n_layers=3)
+    assert np.array_equal(found.vector, direction.vector)
+    assert (found.layer, found.name, found.norm) == (2, "sum", direction.norm)
+    check_model(found, llama, allow_other=False)
+
+
+def test_a_single_direction_may_be_used_at_another_layer(llama, tmp_path):
+    write_npz(tmp_path / "d.npz", made_direction(llama, layer=1))
+    assert choose_direction(tmp_path / "d.npz", name=None, layer="0", n_layers=3).layer == 0
+    with pytest.raises(UsageError, match="out of range"):
+        choose_direction(tmp_path / "d.npz", name=None, layer="3", n_layers=3)
+    with pytest.raises(UsageError, match="no direction `other`"):
+        choose_direction(tmp_path / "d.npz", name="other", layer=None, n_layers=3)
+
+
+def test_directions_of_another_model_are_refused(llama):
+    stranger = Direction(
+        "d",
+        "resid_post",
+        0,
+        made_direction(llama).vector,
+        1.0,
+        model=ModelIdentity(id="someone/else"),
+    )
+    with pytest.raises(ModelError, match="was made with model `someone/else`"):
+        check_model(stranger, llama, allow_other=False)
+    check_model(stranger, llama, allow_other=True)
+
+
+def test_prompts_keep_their_blanks(tmp_path):
+    assert parse_prompts("100 - 37 = |100 - 37 =") == ["100 - 37 = ", "100 - 37 ="]
+    lines = tmp_path / "lines.txt"
+    lines.write_text("a = \n\nb|c\n")
+    assert parse_prompts(f"@{lines}") == ["a = ", "b|c"]
+    with pytest.raises(CircuitError, match="cannot be read"):
+        parse_prompts(f"@{tmp_path / 'none.txt'}")
+
+
+def test_the_format_is_the_sets_or_the_directions_own(llama):
+    chat = PromptSet.model_validate({"name": "s", "format": "chat", "prompts": [{"text": "x"}]})
+    none = {"chat": None, "system": None, "tools": None}
+    assert format_for(chat, None, **none).chat
+    assert not format_for(["x"], None, **none).chat
+    assert format_for(["x"], made_direction(llama, format="chat"), **none).chat
+    assert not format_for(
+        ["x"], made_direction(llama, format="chat"), **{**none, "chat": False}
+    ).chat
+
+
+def test_steering_files_that_say_nothing_useful(tmp_path):
+    np.savez(tmp_path / "nan.npz", direction=np.full(4, np.nan, np.float32), layer=0)
+    np.savez(tmp_path / "pickle.npz", direction=np.array([{"a": 1}], dtype=object), layer=0)
+    (tmp_path / "text.npz").write_text("no")
+    for name, words in {
+        "nan.npz": "NaN",
+        "pickle.npz": "pickled",
+        "text.npz": "not a NumPy",
+    }.items():
+        with pytest.raises(CircuitError, match=words):
+            read_steering_file(tmp_path / name)
