@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from circuit import __version__
-from circuit.cli import collect, console, dataset, doctor, steer, verify
+from circuit.cli import collect, console, dataset, doctor, probes, steer, verify
 from circuit.errors import CircuitError
 
 PIPELINE = (
@@ -55,6 +55,7 @@ def circuit(
 
 app.add_typer(dataset.app, name="dataset")
 app.command()(collect.collect)
+app.add_typer(probes.app, name="probes")
 app.command()(steer.steer)
 app.command()(verify.verify)
 app.command()(doctor.doctor)
