@@ -48,8 +48,9 @@ def test_the_checkpoint_is_small() -> None:
 
 
 def test_mlx_lm_opens_it() -> None:
-    import circuit.model  # noqa: F401
     from mlx_lm import generate, load
+
+    import circuit.model  # noqa: F401
 
     model, tokenizer = load(str(TINY))
     assert len(model.layers) == 6
@@ -111,7 +112,9 @@ def grammar_patterns() -> list[re.Pattern[str]]:
     sentiment = load("sentiment")
     verbs = [verb for verbs in sentiment["verbs"].values() for verb in verbs]
     texts += [f"I [{'|'.join(verbs)}] {{x}}{link} {{x}}" for link in sentiment["links"]]
-    before = "|".join(re.escape(f"{w} ") for w in WRAPPERS) + "|" + "|".join(f"{g}, " for g in GREETINGS)
+    before = (
+        "|".join(re.escape(f"{w} ") for w in WRAPPERS) + "|" + "|".join(f"{g}, " for g in GREETINGS)
+    )
     after = "|".join(re.escape(suffix) for suffix in SUFFIXES)
     value = "(?:(?:the|a|an|my) )?Qqqs?"
     return [
