@@ -1,6 +1,9 @@
 """Fixtures for every test."""
 
 import os
+import shlex
+import subprocess
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("NO_COLOR", "1")
@@ -34,3 +37,25 @@ def identity_llama(tmp_path_factory):
 
     folder = write_checkpoint(tmp_path_factory.mktemp("identity"), identity_blocks=True)
     return load_model(str(folder))
+
+
+WORKSPACE = (
+    "dataset create -o prompts.json --per-tool 6 --no-tool 60 --no-edge-cases",
+    "collect -m tiny -d prompts.json -o activations",
+    "analyze -a activations.safetensors -o analysis.json",
+    "directions -a activations.safetensors -o directions",
+    "visualize -a activations.safetensors --pca --probes --directions -o plots",
+    "probes run -m tiny --category decision --layers 0,3 -o probes.json",
+    'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" -o computation.npz',
+)
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory) -> Path:
+    """A folder in which every stage has run once, the output of one fed to the next."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for line in WORKSPACE:
+        command = [sys.executable, "-m", "circuit", *shlex.split(line)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"circuit {line}\n{done.stdout}{done.stderr}"
+    return folder

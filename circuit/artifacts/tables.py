@@ -78,7 +78,7 @@ def _from_csv(path: Path) -> Table:
                 )
             rows.append({name: value for name, value in row.items() if value != ""})
     except csv.Error as error:
-        message = f"line {reader.line_num} of `{path}` is not CSV: {error}"
+        message = f"line {reader.line_num + 1} of `{path}` is not CSV: {error}"
         raise ArtifactError(message, hint="check the quotes of this line") from error
     return Table(tuple(rows))
 

@@ -3,12 +3,46 @@
 import sys
 
 import typer
+from typer.core import TyperGroup
 
 from circuit import __version__
-from circuit.cli import collect, console, dataset, doctor, steer, verify
+from circuit.cli import (
+    analyze,
+    collect,
+    console,
+    dataset,
+    directions,
+    doctor,
+    probes,
+    steer,
+    verify,
+    visualize,
+)
 from circuit.errors import CircuitError
 
+PIPELINE = (
+    "dataset",
+    "collect",
+    "analyze",
+    "directions",
+    "visualize",
+    "probes",
+    "steer",
+    "verify",
+    "doctor",
+)
+
+
+class InPipelineOrder(TyperGroup):
+    """List commands in the order in which a pipeline uses them, groups among them."""
+
+    def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002
+        """Return the names of all commands, first stage first."""
+        return sorted(self.commands, key=PIPELINE.index)
+
+
 app = typer.Typer(
+    cls=InPipelineOrder,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -32,6 +66,10 @@ def circuit(
 
 app.add_typer(dataset.app, name="dataset")
 app.command()(collect.collect)
+app.command()(analyze.analyze)
+app.command()(directions.directions)
+app.command()(visualize.visualize)
+app.add_typer(probes.app, name="probes")
 app.command()(steer.steer)
 app.command()(verify.verify)
 app.command()(doctor.doctor)

@@ -62,7 +62,7 @@ def collect(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    r"""Record what a model holds at chosen sites, layers and positions for every prompt.
+    """Record what a model holds at chosen sites, layers and positions for every prompt.
 
     \b
     Examples:

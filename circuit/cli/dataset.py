@@ -1,7 +1,5 @@
 """``circuit dataset``: make, read, check and divide prompt sets."""
 
-# ruff: noqa: D301 -- in a raw docstring \b would not keep the lines of the examples apart
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 

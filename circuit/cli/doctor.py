@@ -16,7 +16,7 @@ def doctor(
     dtype: Dtype = "auto",
     as_json: Json = False,
 ) -> None:
-    r"""Say what this machine offers, how fast it is, and whether a model is measured as it is.
+    """Say what this machine offers, how fast it is, and whether a model is measured as it is.
 
     \b
     Examples:

@@ -95,7 +95,7 @@ def steer(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    r"""Add a direction to the residual stream while the model writes: h' = h + c v ||h||.
+    """Add a direction to the residual stream while the model writes: h' = h + c v ||h||.
 
     \b
     Examples:

@@ -1,7 +1,5 @@
 """``circuit verify``: recompute every digest in a chain of manifests."""
 
-# ruff: noqa: D301 -- in a raw docstring \b would not keep the lines of the examples apart
-
 import os
 from pathlib import Path
 from typing import Annotated

@@ -1,0 +1,55 @@
+r"""What can be read off a text without a model: the baselines that a probe has to beat.
+
+    bag_of_words       (n, n_words)   how often each word or punctuation mark occurs; case does not count
+    surface_features   (n, k)         characters, words, capitals, digits, each punctuation mark, and which word
+                                      comes first and which character last (one column for each that occurs)
+
+Words are runs of ``\w``; every other character that is not blank is a word of its own. The columns are those of the
+texts that are given, labels are not looked at; probed with grouped cross-validation, a word that occurs in
+one group only can teach nothing about another. Source: methods.md section 3.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+PUNCTUATION = ".,;:!?'\"()=-"
+
+
+def words(text: str) -> list[str]:
+    """Return the words and punctuation marks of a text, in lower case."""
+    return _WORD.findall(text.lower())
+
+
+def bag_of_words(texts: Sequence[str]) -> Array:
+    """Count the words of each text: (n_texts, n_words), words in alphabetical order."""
+    bags = [words(text) for text in texts]
+    column = {word: i for i, word in enumerate(sorted({word for bag in bags for word in bag}))}
+    counts = np.zeros((len(texts), len(column)))
+    for row, bag in zip(counts, bags, strict=True):
+        np.add.at(row, [column[word] for word in bag], 1)
+    return counts
+
+
+def surface_features(texts: Sequence[str]) -> Array:
+    """Measure length, capitals, digits, punctuation, first word and last character: (n_texts, k)."""
+    measured = np.array([_counts(text) for text in texts], dtype=float)
+    first = _one_hot([(words(text) or [""])[0] for text in texts])
+    last = _one_hot([text[-1:] for text in texts])
+    return np.hstack([measured, first, last])
+
+
+def _counts(text: str) -> list[int]:
+    capitals = sum(character.isupper() for character in text)
+    digits = sum(character.isdigit() for character in text)
+    marks = [text.count(mark) for mark in PUNCTUATION]
+    return [len(text), len(text.split()), capitals, digits, *marks]
+
+
+def _one_hot(values: Sequence[str]) -> Array:
+    names = sorted(set(values))
+    return np.array([[value == name for name in names] for value in values], dtype=float)

@@ -1,0 +1,227 @@
+"""Directions, and the steering files of other tools."""
+
+import json
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuit.artifacts.directions import (
+    Direction,
+    formats,
+    read_directions,
+    read_steering_file,
+    unit,
+    write_directions,
+    write_json,
+    write_npz,
+    write_steering_file,
+)
+from circuit.artifacts.manifest import ModelIdentity, Run
+from circuit.errors import ArtifactError, CircuitError, DataError
+
+MODEL = ModelIdentity(id="org/m", n_layers=4, d_model=5, weights_sha256="0" * 64)
+
+
+def direction(name: str = "tool", layer: int = 2, seed: int = 0, **changes: Any) -> Direction:
+    vector, norm = unit(np.random.default_rng(seed).normal(size=5), "v")
+    fields: dict[str, Any] = {
+        "method": "mean_diff",
+        "positive_label": "yes",
+        "negative_label": "no",
+        "quality": {"auroc": {"estimate": 0.9, "interval": [0.8, 1.0]}},
+        "model": MODEL,
+        "format": "raw",
+        "extra": {"positive_prompt": "1 = ", "negative_prompt": "1 =", "cosine_similarity": 0.5},
+    }
+    return Direction(name, "resid_post", layer, vector, norm, **{**fields, **changes})
+
+
+def write(stem: Path, *directions: Direction, **changes: Any):
+    fields: dict[str, Any] = {
+        "parameters": {},
+        "inputs": [],
+        "run": Run.since(time.perf_counter()),
+        "model": MODEL,
+    }
+    return write_directions(stem, directions, **{**fields, **changes})
+
+
+def same(a: Direction, b: Direction) -> bool:
+    plain = [{k: v for k, v in vars(each).items() if k != "vector"} for each in (a, b)]
+    return plain[0] == plain[1] and np.array_equal(a.vector, b.vector)
+
+
+def test_an_archive_keeps_everything(tmp_path: Path):
+    made = [direction(), direction(layer=3, seed=1), direction("a.b", seed=2)]
+    write(tmp_path / "d", *made)
+    for name in ("d", "d.json", "d.safetensors"):
+        read = read_steering_file(tmp_path / name)
+        assert all(same(a, b) for a, b in zip(made, read, strict=True))
+
+
+def test_archives_are_reproducible_and_not_overwritten(tmp_path: Path):
+    write(tmp_path / "d", direction())
+    before = (tmp_path / "d.safetensors").read_bytes()
+    write(tmp_path / "d", direction())
+    with pytest.raises(ArtifactError, match="already there"):
+        write(tmp_path / "d", direction(seed=1))
+    with pytest.raises(ArtifactError, match="already there"):
+        write(tmp_path / "d", direction(method="pca"))
+    assert (tmp_path / "d.safetensors").read_bytes() == before
+    write(tmp_path / "d", direction(seed=1), force=True)
+    assert same(read_directions(tmp_path / "d")[0], direction(seed=1))
+
+
+def test_two_directions_of_one_name_are_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="same name"):
+        write(tmp_path / "d", direction(), direction(seed=1))
+
+
+@pytest.mark.parametrize("suffix", sorted(formats()))
+def test_every_format_round_trips(tmp_path: Path, suffix: str):
+    path = tmp_path / f"one{suffix}"
+    write_steering_file(path, direction())
+    (read,) = read_steering_file(path)
+    np.testing.assert_array_equal(read.vector, direction().vector)
+    assert (read.name, read.site, read.layer, read.norm) == (
+        "tool",
+        "resid_post",
+        2,
+        pytest.approx(direction().norm),
+    )
+    assert (read.positive_label, read.format, read.extra) == ("yes", "raw", direction().extra)
+    assert read.model == ModelIdentity(id="org/m", d_model=5)
+    before = path.read_bytes()
+    write_steering_file(path, direction())
+    with pytest.raises(ArtifactError, match="already there"):
+        write_steering_file(path, direction(seed=1))
+    assert path.read_bytes() == before
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 300))
+def test_float32_comes_back_to_the_bit(tmp_path_factory, seed: int, width: int):
+    folder = tmp_path_factory.mktemp("d")
+    vector, _ = unit(np.random.default_rng(seed).normal(size=width), "v")
+    for name in ("a.npz", "a.json"):
+        write_steering_file(folder / name, Direction("a", "resid_post", 0, vector, 1.0))
+        np.testing.assert_array_equal(read_steering_file(folder / name)[0].vector, vector)
+
+
+def test_the_documented_files_are_read(tmp_path: Path):
+    vector = np.array([3.0, 0, 4.0], np.float32)
+    np.savez(
+        tmp_path / "d.npz",
+        direction=vector,
+        layer=11,
+        positive_prompt="100 - 37 = ",
+        negative_prompt="100 - 37 =",
+        model_id="model-name",
+        norm=12.34,
+        cosine_similarity=0.95,
+        something_else=np.arange(3),
+    )
+    document = {"direction": [3, 0, 4], "layer": 11, "positive_prompt": "100 - 37 = ", "negative_prompt": "100 - 37 =", "model_id": "model-name"}  # fmt: skip
+    (tmp_path / "d.json").write_text(json.dumps(document))
+    (npz,), (plain,) = (read_steering_file(tmp_path / name) for name in ("d.npz", "d.json"))
+    for read, norm in ((npz, 12.34), (plain, 5.0)):
+        np.testing.assert_allclose(read.vector, [0.6, 0, 0.8], rtol=1e-6)
+        assert (read.layer, read.norm, read.site, read.name) == (
+            11,
+            pytest.approx(norm),
+            "resid_post",
+            "d",
+        )
+        assert read.extra["positive_prompt"] == "100 - 37 = "
+        assert read.model is not None
+        assert (read.model.id, read.model.d_model) == ("model-name", 3)
+    assert npz.extra["cosine_similarity"] == 0.95
+
+
+def test_the_documented_keys_are_written(tmp_path: Path):
+    write_npz(tmp_path / "d.npz", direction())
+    write_json(tmp_path / "d.json", direction())
+    keys = {
+        "direction",
+        "layer",
+        "positive_prompt",
+        "negative_prompt",
+        "model_id",
+        "norm",
+        "cosine_similarity",
+    }
+    with np.load(tmp_path / "d.npz", allow_pickle=False) as archive:
+        assert keys <= set(archive.files)
+        assert archive["direction"].dtype == np.float32
+        assert str(archive["positive_prompt"]) == "1 = "
+    assert keys <= json.loads((tmp_path / "d.json").read_text()).keys()
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("unpickled",))
+
+
+def test_nothing_is_unpickled(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", direction=np.array([Bomb()], object), layer=1)
+    (tmp_path / "b.npz").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ArtifactError, match="pickled") as caught:
+        read_steering_file(tmp_path / "a.npz")
+    assert "never loaded" in caught.value.hint
+    with pytest.raises(ArtifactError, match="is not a NumPy archive"):
+        read_steering_file(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"direction": [1.0, float("nan")], "layer": 1}, "NaN"),
+        ({"direction": [0.0, 0.0], "layer": 1}, "is zero"),
+        ({"direction": [[1.0]], "layer": 1}, "shape (1, 1)"),
+        ({"direction": ["a"], "layer": 1}, "numbers"),
+        ({"direction": [1.0]}, "no `layer`"),
+        ({"layer": 1}, "no `direction`"),
+        ({"direction": [1.0], "layer": -1}, "`layer`"),
+        ({"direction": [1.0], "layer": 1.5}, "`layer`"),
+        ({"direction": [1.0], "layer": 1, "norm": "x"}, "`norm`"),
+    ],
+)
+def test_bad_steering_files_are_one_sentence(tmp_path: Path, fields: dict, message: str):
+    np.savez(tmp_path / "d.npz", **fields)
+    (tmp_path / "d.json").write_text(json.dumps(fields))
+    for name in ("d.npz", "d.json"):
+        with pytest.raises(CircuitError) as caught:
+            read_steering_file(tmp_path / name)
+        assert message in caught.value.message or "is not JSON" in caught.value.message
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["d.npz", "d.json", "d.safetensors", "d", "d.pt"])
+def test_files_that_are_not_there(tmp_path: Path, name: str):
+    with pytest.raises(ArtifactError, match="there is no file"):
+        read_steering_file(tmp_path / name)
+
+
+def test_files_of_another_kind(tmp_path: Path):
+    for name in ("d.npz", "d.pt"):
+        (tmp_path / name).write_bytes(b"PK nothing")
+        with pytest.raises(ArtifactError):
+            read_steering_file(tmp_path / name)
+    (tmp_path / "a.json").write_text('{"schema": "circuit.activations/1"}')
+    with pytest.raises(ArtifactError, match="not `circuit.directions/1`"):
+        read_steering_file(tmp_path / "a.json")
+    with pytest.raises(ArtifactError, match="cannot be written"):
+        write_steering_file(tmp_path / "d.pt", direction())
+
+
+def test_a_direction_is_a_unit_vector_that_cannot_be_changed():
+    with pytest.raises(DataError, match="length 2"):
+        Direction("a", "resid_post", 0, np.array([2.0, 0], np.float32), 1.0)
+    with pytest.raises(ValueError, match="read-only"):
+        direction().vector[0] = 1

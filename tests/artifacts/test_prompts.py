@@ -1,0 +1,259 @@
+"""Prompt sets and the templates that they are drawn from."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuit.artifacts.builtin import builtin_probes, builtin_sets, find_set
+from circuit.artifacts.expansion import fillings
+from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.artifacts.templates import TemplateSet, filled, slots_in
+from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
+
+DATA = Path(__file__).parent / "data"
+WEATHER, SUMS = DATA / "weather.json", DATA / "sums.json"
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
+
+
+def a_set(**changes) -> PromptSet:
+    prompts = [{"text": "a b = ", "label": "yes"}, {"text": "a b =", "label": None}]
+    return PromptSet.model_validate(
+        {"name": "s", "labels": ["no", "yes"], "prompts": prompts, **changes}
+    )
+
+
+def template_file(tmp_path: Path, *items: dict, **changes) -> Path:
+    document = {
+        "schema": "circuit.templates/1",
+        "name": "t",
+        "format": "raw",
+        "labels": ["no", "yes"],
+        "slots": {"n": {"range": [1, 3]}, "w": ["x"]},
+        "items": items,
+    }
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({**document, **changes}))
+    return path
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(texts, min_size=1, max_size=4))
+def test_texts_come_back_to_the_character(tmp_path_factory, some):
+    path = tmp_path_factory.mktemp("p") / "p.json"
+    made = a_set(prompts=[Prompt(text=text) for text in some])
+    made.save(path)
+    assert PromptSet.load(path) == made
+    assert PromptSet.load(path).texts == some
+
+
+def test_blanks_and_a_null_label_are_kept(tmp_path: Path):
+    a_set().save(tmp_path / "p.json")
+    loaded = PromptSet.load(tmp_path / "p.json")
+    assert loaded.texts == ["a b = ", "a b ="]
+    assert loaded.prompts[1].label is None
+    assert [list(each) for each in loaded.y()] == [[0], [1]]
+
+
+def test_prompts_without_a_group_are_grouped_by_text():
+    made = a_set(
+        prompts=[
+            {"text": t, "group": g} for t, g in (("a", None), ("a", None), ("b", None), ("a", "g"))
+        ]
+    )
+    assert len(set(made.groups())) == 3
+    assert made.groups()[3] == "g"
+
+
+def test_only_whole_pairs_are_pairs():
+    rows = [
+        ("a", "no", "1"),
+        ("b", "yes", "1"),
+        ("c", "yes", "2"),
+        ("d", "no", "3"),
+        ("e", "no", "3"),
+        ("f", "yes", None),
+    ]
+    made = a_set(prompts=[{"text": t, "label": y, "pair": p} for t, y, p in rows])
+    np.testing.assert_array_equal(made.pairs(), [[1, 0]])
+    assert made.subset([0]).pairs().shape == (0, 2)
+
+
+def test_a_subset_keeps_the_order_asked_for():
+    part = a_set().subset([1, 0], "part")
+    assert (part.name, part.texts) == ("part", ["a b =", "a b = "])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompts": [{"text": "a", "label": "maybe"}]}, "unknown label `maybe`"),
+        ({"prompts": [{"text": "  "}]}, "is empty"),
+        ({"prompts": [{"text": "a\ud800"}]}, "not valid Unicode"),
+        ({"prompts": []}, "no prompts"),
+        ({"labels": ["a", "a"]}, "not distinct"),
+    ],
+)
+def test_bad_sets_are_one_sentence_that_names_the_file(tmp_path: Path, changes: dict, message: str):
+    document = {
+        "schema": "circuit.prompts/1",
+        "name": "s",
+        "labels": ["no", "yes"],
+        "prompts": [{"text": "a"}],
+    }
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({**document, **changes}))
+    with pytest.raises(DataError) as caught:
+        PromptSet.load(path)
+    assert message in caught.value.message
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_field_of_the_wrong_type_is_named(tmp_path: Path):
+    path = tmp_path / "p.json"
+    path.write_text(
+        '{"schema": "circuit.prompts/1", "name": "s", "prompts": [{"text": 3}, {"txt": "a"}]}'
+    )
+    with pytest.raises(ArtifactError, match=r"`prompts.0.text`.*\(and 2 more\)"):
+        PromptSet.load(path)
+
+
+def test_expansion_gives_what_is_asked_for():
+    made = TemplateSet.load(WEATHER).expand(per_tool=12, no_tool=30)
+    assert Counter(p.expected_tool for p in made.prompts if p.label) == {
+        "get_weather": 12,
+        "set_timer": 12,
+        None: 30,
+    }
+    assert Counter(p.category for p in made.prompts)["creative"] == 15
+    assert [p.label for p in made.prompts if p.metadata.get("edge")] == [None] * 8
+    assert len(set(made.texts)) == len(made.texts)
+    assert made.tools is not None
+    assert made.tools[0]["function"]["name"] == "get_weather"
+    assert any(text.endswith("minutes, {loud}.") for text in made.texts)
+    assert set(made.groups()) >= {"weather/0", "weather/1", "timer/0", "ambiguous/0"}
+
+
+def test_expansion_is_a_function_of_its_seed(tmp_path: Path):
+    sets = [TemplateSet.load(WEATHER).expand(no_tool=30, seed=seed) for seed in (1, 1, 2)]
+    for number, made in enumerate(sets):
+        made.save(tmp_path / f"{number}.json")
+    first, again, other = [(tmp_path / f"{number}.json").read_bytes() for number in range(3)]
+    assert first == again != other
+    # The same today and on any machine: no generator of Python or numpy decides.
+    assert TemplateSet.load(SUMS).expand(size=1).texts == ["99 + 30 = ", "99 + 30 ="]
+
+
+def test_a_smaller_set_is_part_of_a_larger_one():
+    small, large = (TemplateSet.load(SUMS).expand(size=size).texts for size in (10, 40))
+    assert set(small) < set(large)
+
+
+def test_edge_cases_can_be_left_out():
+    made = TemplateSet.load(WEATHER).expand(no_tool=10, edge_cases=False)
+    assert all(p.label for p in made.prompts)
+
+
+def test_pairs_share_slots_group_and_expected_answer():
+    made = TemplateSet.load(SUMS).expand(size=10)
+    assert len(made.pairs()) == 10
+    for positive, negative in made.pairs():
+        plus, minus = made.prompts[positive], made.prompts[negative]
+        assert plus.text == minus.text + " "
+        assert (plus.label, minus.label) == ("computed", "text")
+        assert (plus.group, plus.expected) == (minus.group, minus.expected)
+        assert plus.expected == str(eval(minus.text.removesuffix(" =")))
+
+
+def test_a_template_file_is_a_prompt_set_of_default_size():
+    assert len(PromptSet.load(SUMS).pairs()) == 100
+
+
+def test_without_a_size_the_classes_are_equal(tmp_path: Path):
+    path = template_file(
+        tmp_path,
+        {"category": "a", "label": "yes", "templates": ["{n}"]},
+        {
+            "category": "b",
+            "label": "no",
+            "templates": ["no {n} {m}"],
+            "slots": {"m": {"range": [1, 9]}},
+        },
+    )
+    made = TemplateSet.load(path).expand()
+    assert Counter(p.label for p in made.prompts) == {"yes": 3, "no": 3}
+    assert made.parameters["size"] == 3
+    with pytest.raises(DataError, match="give 3 prompts for label `yes`") as caught:
+        TemplateSet.load(path).expand(size=4)
+    assert "at most 3" in caught.value.hint
+
+
+def test_no_text_is_drawn_twice(tmp_path: Path):
+    path = template_file(
+        tmp_path,
+        {"category": "a", "label": "yes", "templates": ["{n}", "{m}"], "slots": {"m": [1, 9]}},
+    )
+    assert sorted(TemplateSet.load(path).expand().texts) == ["1", "2", "3", "9"]
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"label": "yes", "templates": ["{q}"]}, "slot `q` of `{q}` is not defined"),
+        ({"label": "yes", "templates": ["{n"]}, "stray brace"),
+        ({"label": "maybe", "templates": ["a"]}, "unknown label `maybe`"),
+        ({"templates": ["a"]}, "no label"),
+        ({"label": "yes"}, "either `templates` or"),
+        ({"label": "yes", "templates": ["{w}"], "expected": {"add": ["w", "n"]}}, "needs integers"),
+        (
+            {
+                "label": "yes",
+                "templates": ["{w}"],
+                "expected": {"add": ["w", "n"], "sub": ["n", "n"]},
+            },
+            "items.0.expected",
+        ),
+        ({"label": "yes", "templates": ["{v}"], "slots": {"v": []}}, "has no values"),
+        ({"label": "yes", "templates": ["a"], "colour": 1}, "items.0.colour"),
+    ],
+)
+def test_bad_templates_are_one_sentence(tmp_path: Path, item: dict, message: str):
+    path = template_file(tmp_path, {"category": "c", **item})
+    with pytest.raises(CircuitError) as caught:
+        TemplateSet.load(path).expand()
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+def test_tools_must_be_a_list_beside_the_file(tmp_path: Path):
+    path = template_file(
+        tmp_path, {"category": "c", "label": "no", "templates": ["a"]}, tools="t.json"
+    )
+    with pytest.raises(ArtifactError, match="not a list of tools"):
+        TemplateSet.load(path)
+
+
+def test_braces():
+    assert filled("{a}{{b}} {a}", {"a": 1}) == "1{b} 1"
+    assert list(slots_in("{a} {{b}} {c}")) == ["a", "c"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 12), max_size=4), st.text(max_size=3))
+def test_fillings_are_a_permutation(sizes, key):
+    found = list(fillings(sizes, key))
+    assert len(found) == len(set(found)) == np.prod(sizes, dtype=int)
+    assert all(0 <= i < n for each in found for i, n in zip(each, sizes, strict=True))
+
+
+def test_built_in_sets_are_found_by_name():
+    for name, path in {**builtin_sets(), **builtin_probes()}.items():
+        assert find_set(name) == path
+    assert find_set("my/templates.json") == Path("my/templates.json")
+    with pytest.raises(UsageError, match="no prompt set `nothing`"):
+        find_set("nothing")

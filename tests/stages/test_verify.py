@@ -1,0 +1,195 @@
+"""`circuit verify`: what has changed, is missing or is stale in a chain of files."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from circuit.artifacts.activations import ActivationsWriter
+from circuit.artifacts.builtin import builtin_probes
+from circuit.artifacts.directions import Direction, write_directions
+from circuit.artifacts.manifest import Run, write_manifest
+from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.templates import TemplateSet
+from circuit.cli.verify import verify as command
+from circuit.errors import ArtifactError
+from circuit.stages.dataset import create
+from circuit.stages.verify import verify
+
+DATA = Path(__file__).parents[1] / "artifacts" / "data"
+ALL = {"t.json", "prompts.json", "acts.json", "acts.safetensors", "directions.json", "directions.safetensors", "steering.json"}  # fmt: skip
+
+
+def run() -> Run:
+    return Run.since(time.perf_counter())
+
+
+def draw(folder: Path, seed: int = 1) -> None:
+    made = TemplateSet.load(folder / "t.json").expand(size=3, seed=seed, folder=folder)
+    made.save(folder / "prompts.json", force=True)
+
+
+def collect(folder: Path, value: float = 1.0) -> None:
+    prompts = PromptSet.load(folder / "prompts.json")
+    writer = ActivationsWriter(
+        folder / "acts",
+        prompts=prompts,
+        sites_layers=[("resid_post", 0)],
+        positions=["last"],
+        d_model=2,
+        force=True,
+    )
+    with writer:
+        writer.put("resid_post", 0, "last", range(6), np.full((6, 2), value))
+        writer.finish(parameters={}, inputs=[folder / "prompts.json"], run=run())
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Path:
+    """Make template → prompts → activations → directions → steering."""
+    (tmp_path / "t.json").write_text((DATA / "sums.json").read_text())
+    draw(tmp_path)
+    collect(tmp_path)
+    direction = Direction("d", "resid_post", 0, np.array([0, 1], np.float32), 1.0)
+    write_directions(
+        tmp_path / "directions",
+        [direction],
+        parameters={},
+        inputs=[tmp_path / "acts.json"],
+        run=run(),
+    )
+    inputs = [tmp_path / "directions.json", tmp_path / "prompts.json"]
+    write_manifest(
+        tmp_path / "steering.json",
+        schema="circuit.steering/1",
+        parameters={},
+        inputs=inputs,
+        run=run(),
+    )
+    return tmp_path
+
+
+def states(folder: Path, *names: str) -> dict[str, str]:
+    found = verify([folder / name for name in names or ("steering.json",)])
+    return {finding.path.name: finding.status for finding in found}
+
+
+def test_an_untouched_chain_is_ok(chain: Path):
+    assert states(chain) == dict.fromkeys(ALL, "ok")
+
+
+def test_stems_archives_and_folders_name_the_same(chain: Path):
+    (chain / "other.json").write_text("{}")
+    assert (
+        states(chain, "directions")
+        == states(chain, "directions.safetensors")
+        == states(chain, "directions.json")
+    )
+    assert states(chain, ".") == dict.fromkeys(ALL, "ok")
+
+
+def test_doing_the_same_again_makes_nothing_stale(chain: Path):
+    draw(chain)
+    collect(chain)
+    assert set(states(chain).values()) == {"ok"}
+
+
+def test_a_changed_archive(chain: Path):
+    with (chain / "acts.safetensors").open("ab") as file:
+        file.write(b"x")
+    assert {name for name, state in states(chain).items() if state != "ok"} == {"acts.safetensors"}
+    assert states(chain)["acts.safetensors"] == "changed"
+
+
+def test_another_result_upstream_makes_what_follows_stale(chain: Path):
+    collect(chain, value=2.0)
+    expected = {"directions.json": "stale", "steering.json": "stale"}
+    assert states(chain) == {**dict.fromkeys(ALL, "ok"), **expected}
+
+
+def test_a_changed_template_makes_everything_stale(chain: Path):
+    (chain / "t.json").write_text((chain / "t.json").read_text().replace("99", "98"))
+    found = states(chain)
+    assert {name for name, state in found.items() if state == "stale"} == {
+        name for name in ALL if name.endswith(".json") and name != "t.json"
+    }
+
+
+def test_other_prompts(chain: Path):
+    draw(chain, seed=2)
+    found = {f.path.name: f for f in verify([chain / "steering.json"])}
+    assert found["prompts.json"].status == "ok"
+    assert found["acts.json"].why == "`prompts.json` has changed since"
+    assert "`directions.json` is stale" in found["steering.json"].why
+
+
+def test_missing_files(chain: Path):
+    (chain / "directions.safetensors").unlink()
+    assert states(chain)["directions.safetensors"] == "missing"
+    (chain / "acts.json").unlink()
+    found = states(chain)
+    assert (found["acts.json"], found["directions.json"]) == ("missing", "stale")
+    assert states(chain, "nothing.json") == {"nothing.json": "missing"}
+
+
+def test_a_template_that_is_not_there_is_not_missed(chain: Path):
+    (chain / "t.json").unlink()
+    assert states(chain) == dict.fromkeys(ALL - {"t.json"}, "ok")
+
+
+def test_a_damaged_document(chain: Path):
+    (chain / "acts.json").write_text("{")
+    found = states(chain)
+    assert (found["acts.json"], found["steering.json"]) == ("changed", "stale")
+
+
+def test_an_archive_as_input_stands_for_its_manifest(chain: Path):
+    inputs = [chain / "acts.safetensors"]
+    write_manifest(chain / "a.json", schema="circuit.a/1", parameters={}, inputs=inputs, run=run())
+    assert states(chain, "a.json")["a.json"] == "ok"
+    draw(chain, seed=2)
+    assert (states(chain, "a.json")["acts.json"], states(chain, "a.json")["a.json"]) == (
+        "stale",
+        "stale",
+    )
+
+
+def test_built_in_templates_are_found(tmp_path: Path):
+    name, template = next(iter(builtin_probes().items()))
+    create(tmp_path / "prompts.json", set_name=name)
+    found = verify([tmp_path / "prompts.json"])
+    assert template.resolve() in {finding.path.resolve() for finding in found}
+    assert {finding.status for finding in found} == {"ok"}
+
+
+def test_a_moved_folder_is_still_ok(chain: Path):
+    moved = chain.rename(chain.with_name("moved"))
+    assert set(states(moved).values()) == {"ok"}
+
+
+def test_files_without_a_manifest(chain: Path):
+    (chain / "x.png").write_bytes(b"")
+    (chain / "empty").mkdir()
+    for name in ("x.png", "empty"):
+        with pytest.raises(ArtifactError) as caught:
+            verify([chain / name])
+        assert caught.value.hint
+
+
+def test_by_the_command_line(chain: Path):
+    app = typer.Typer()
+    app.command()(command)
+    done = CliRunner().invoke(app, [str(chain / "steering.json")])
+    assert done.exit_code == 0
+    assert "7 files, all ok" in done.stdout
+    (chain / "directions.safetensors").unlink()
+    done = CliRunner().invoke(app, [str(chain / "steering.json"), "--json"])
+    assert done.exit_code == 1
+    data = json.loads(done.stdout)
+    assert data["ok"] is False
+    (bad,) = [each for each in data["files"] if each["status"] != "ok"]
+    assert (Path(bad["path"]).name, bad["status"]) == ("directions.safetensors", "missing")

@@ -1,0 +1,156 @@
+"""The command line as a stranger meets it: every example runs, errors have codes and hints."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from circuit.cli.app import PIPELINE, app
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(
+    *arguments: str, cwd: Path | None = None, code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run ``circuit`` as a process of its own and check its exit code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "circuit", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def leaves(command=None, name=()):
+    """Yield the words and the help of every command that does something."""
+    command = command or typer.main.get_command(app)
+    for word, child in sorted(getattr(command, "commands", {}).items()):
+        yield from leaves(child, (*name, word))
+    if name and (not hasattr(command, "commands") or command.invoke_without_command):
+        yield name, command.help or ""
+
+
+def examples(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip().startswith("circuit ")]
+
+
+COMMANDS = dict(leaves())
+EXAMPLES = [(name, line) for name, text in COMMANDS.items() for line in examples(text)]
+
+
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+def test_every_command_has_an_example_of_itself(name):
+    assert examples(COMMANDS[name]), f"circuit {' '.join(name)} --help has no example"
+    for line in examples(COMMANDS[name]):
+        assert shlex.split(line)[1 : 1 + len(name)] == list(name)
+
+
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+def test_help_shows_each_example_on_one_line(name):
+    text = run(*name, "--help").stdout
+    for line in examples(COMMANDS[name]):
+        assert line in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
+def test_every_example_runs(name, line, workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    done = run(*shlex.split(line)[1:], cwd=workspace)
+    assert done.stdout.strip()
+
+
+def test_help_is_quick():
+    def seconds() -> float:
+        start = time.perf_counter()
+        run("--help")
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_no_heavy_package_is_imported_for_help():
+    code = (
+        "import sys; from circuit.cli.app import app\n"
+        "heavy = {'mlx', 'mlx_lm', 'numpy', 'sklearn', 'umap', 'matplotlib', 'pydantic', 'scipy'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_command_is_listed_in_pipeline_order():
+    assert set(PIPELINE) == set(typer.main.get_command(app).commands)
+
+
+def test_version_and_bare_command():
+    assert re.match(r"circuit \d+\.\d+", run("--version").stdout)
+    assert "collect" in run(code=2).stdout + run(code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("collect -m nowhere/at-all -d prompts.json -o new", 1, "is not in the local cache"),
+        ("collect -m ./nowhere -d prompts.json -o new", 1, "not a folder with a checkpoint"),
+        ("collect -m tiny -d missing.json -o new", 1, "missing.json"),
+        ("collect -m tiny -d prompts.json -o new --layers 99", 2, "out of range"),
+        ("collect -m tiny -d prompts.json -o new --sites residual", 2, "unknown site"),
+        ("collect -m tiny -d prompts.json -o new --dtype int4", 2, "unknown dtype"),
+        ("collect -m tiny", 2, "Missing option"),
+        ("collect -m tiny -d prompts.json -o activations --layers 1", 1, "holds something else"),
+        ("steer -m tiny -p hello", 2, "no direction is given"),
+        ("steer -m tiny -d computation.npz", 2, "no prompts to steer"),
+        ("steer -m tiny -d missing.npz -p hello", 1, "missing.npz"),
+        ("steer -m tiny -d computation.npz -p hello --compare 1,two", 2, "not a list of numbers"),
+        ("steer -m tiny -d computation.npz -p hello --layer 77", 2, "out of range"),
+        ("steer -m tiny -d computation.npz -p ''", 1, "prompt 0 is empty"),
+        ("steer -m tiny --positive yes -p hello", 2, "--positive needs --negative"),
+        (
+            "steer -m tiny -d computation.npz -p hello --controls 3",
+            2,
+            "--controls needs --criterion",
+        ),
+    ],
+)
+@pytest.mark.slow
+def test_bad_input_gets_one_sentence_a_hint_and_a_code(line, code, words, workspace):
+    before = sorted(p.name for p in workspace.iterdir())
+    done = run(*shlex.split(line), cwd=workspace, code=code)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    if "Missing option" not in words:
+        errors = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
+        assert len(errors) == 1
+        assert "\nhint: " in done.stderr
+    assert sorted(p.name for p in workspace.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_json_is_one_document_on_stdout(workspace):
+    line = "steer -m tiny -d computation.npz -p 'a |a' --compare -1,0 -n 3 --json"
+    document = json.loads(run(*shlex.split(line), cwd=workspace).stdout)
+    assert [g["prompt"] for g in document["generations"]] == ["a ", "a", "a ", "a"]
+
+
+@pytest.mark.slow
+def test_a_negative_list_and_layer_zero_are_values(workspace):
+    line = (
+        'steer -m tiny -d computation.npz -p "50 + 25 =" --compare "-2,-1,0,1,2" -l 0 -n 2 --json'
+    )
+    document = json.loads(run(*shlex.split(line), cwd=workspace).stdout)
+    assert [g["coefficient"] for g in document["generations"]] == [-2, -1, 0, 1, 2]
+    assert document["direction"]["layer"] == 0
+
+
+def test_no_python_under_datasets():
+    assert not list((ROOT / "datasets").rglob("*.py"))
