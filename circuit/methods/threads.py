@@ -20,8 +20,8 @@ LARGE = 2_000_000  # elements
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold every BLAS that is loaded to one thread, and give the others back at the end."""
-    with _controller().limit(limits=1, user_api="blas"):
+    """Hold every BLAS that is loaded, and OpenMP, to one thread, and give the others back at the end."""
+    with _controller().limit(limits=1):
         yield
 
 
@@ -42,6 +42,7 @@ def calm(function: Callable[P, R]) -> Callable[P, R]:
 def _controller() -> Any:
     # Only what is loaded is found, and looking takes milliseconds: once, when all have come.
     import scipy.linalg  # noqa: F401 -- scipy has a BLAS of its own
+    import sklearn.cluster  # noqa: F401 -- and k-means an OpenMP
     from sklearn.utils.parallel import ThreadpoolController
 
     return ThreadpoolController()
