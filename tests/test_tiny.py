@@ -111,7 +111,9 @@ def grammar_patterns() -> list[re.Pattern[str]]:
     sentiment = load("sentiment")
     verbs = [verb for verbs in sentiment["verbs"].values() for verb in verbs]
     texts += [f"I [{'|'.join(verbs)}] {{x}}{link} {{x}}" for link in sentiment["links"]]
-    before = "|".join(re.escape(f"{w} ") for w in WRAPPERS) + "|" + "|".join(f"{g}, " for g in GREETINGS)
+    before = (
+        "|".join(re.escape(f"{w} ") for w in WRAPPERS) + "|" + "|".join(f"{g}, " for g in GREETINGS)
+    )
     after = "|".join(re.escape(suffix) for suffix in SUFFIXES)
     value = "(?:(?:the|a|an|my) )?Qqqs?"
     return [

@@ -88,7 +88,11 @@ class Phrases:
     def _event(self) -> str:
         template = self.rng.choice(
             ["{event_word} {event_last}"] * 5
-            + ["{event_last} with {person}", "{event_word} {event_word} {event_last}", "{event_word}"]
+            + [
+                "{event_last} with {person}",
+                "{event_word} {event_word} {event_last}",
+                "{event_word}",
+            ]
         )
         return self.fill(template)
 
@@ -149,7 +153,12 @@ class Phrases:
         return self.fill(
             self.rng.choice(
                 ["{destination_head} {destination_noun}"] * 3
-                + ["{place}", "{place}", "{invented_name} {destination_noun}", "{invented_name} Street"]
+                + [
+                    "{place}",
+                    "{place}",
+                    "{invented_name} {destination_noun}",
+                    "{invented_name} Street",
+                ]
                 + ["the {invented_name} {destination_noun}", "the airport in {place}"]
             )
         )
@@ -176,7 +185,9 @@ class Phrases:
         return self._object() if self.rng.random() < 0.5 else self._building()
 
     def _subject(self) -> str:
-        return self._maybe("subject", capital=False) if self.rng.random() < 0.6 else self.slot("noun")
+        return (
+            self._maybe("subject", capital=False) if self.rng.random() < 0.6 else self.slot("noun")
+        )
 
     def _topic(self) -> str:
         if self.rng.random() < 0.25:
