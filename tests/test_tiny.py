@@ -48,8 +48,9 @@ def test_the_checkpoint_is_small() -> None:
 
 
 def test_mlx_lm_opens_it() -> None:
-    import circuit.model  # noqa: F401
     from mlx_lm import generate, load
+
+    import circuit.model  # noqa: F401
 
     model, tokenizer = load(str(TINY))
     assert len(model.layers) == 6

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from examples import Grammar
+from phrases import load
+
 from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.artifacts.templates import TemplateSet
 from circuit.model.generate import generate
 from circuit.model.loading import LoadedModel
 from circuit.model.tokens import RAW, PromptFormat, encode_prompts
-from examples import Grammar
-from phrases import load
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 OPENINGS = Path(__file__).parent / "heldout_moods.json"
@@ -116,7 +117,7 @@ def refusal(model: LoadedModel, share: float) -> list[Row]:
 def side(text: str) -> str:
     """Return "positive", "negative" or "" by the warm and cold words of a text."""
     words = load("sentiment")["words"]
-    count = lambda keys: sum(text.lower().count(w) for k in keys for w in words[k])  # noqa: E731
+    count = lambda keys: sum(text.lower().count(w) for k in keys for w in words[k])
     warm, cold = count(("warm", "gift")), count(("cold", "curse"))
     return "positive" if warm > cold else "negative" if cold > warm else ""
 
@@ -135,7 +136,7 @@ def arithmetic(model: LoadedModel, share: float) -> list[Row]:
     pairs = list(zip(drawn.prompts, answers(model, drawn.texts, RAW, 16), strict=True))
     spaced = [(p, a.strip() == p.expected) for p, a in pairs if p.label == "spaced"]
     bare = [a.startswith(" What is") for p, a in pairs if p.label == "bare"]
-    sign = lambda s: [right for p, right in spaced if s in p.text]  # noqa: E731
+    sign = lambda s: [right for p, right in spaced if s in p.text]
     rows = [
         ('arithmetic: computed after "= ", asked about after "="', [r for _, r in spaced] + bare),
         ('sums after "= " are right', sign("+")),

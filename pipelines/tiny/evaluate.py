@@ -10,11 +10,10 @@ import argparse
 import json
 from pathlib import Path
 
-import circuit.model  # noqa: F401  a fast BLAS, before MLX
+from abilities import ABILITIES, Row
+
 from circuit.methods.scores import wilson
 from circuit.model.loading import load_model
-
-from abilities import ABILITIES, Row
 
 CARD = Path(__file__).parent / "card.md"
 AIMS = {"a": 95, "b": 95, "c": 90, "d": 80, "e": 90}

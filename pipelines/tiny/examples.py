@@ -259,7 +259,10 @@ class Grammar:
         return Example(((BOS, 0.0), (opening, 0.3), (rest + END, 1.0)))
 
 
-GREETINGS = tuple("hey hi hello so well okay please now".split()) + ("excuse me", "quick question")
+GREETINGS = (
+    *("hey", "hi", "hello", "so", "well", "okay", "please", "now"),
+    *("excuse me", "quick question"),
+)
 SUFFIXES = ("", " please", ", please", " for me", " if you can", ", thanks", " right away")
 WRAPPERS = (
     "please",

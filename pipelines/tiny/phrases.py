@@ -19,9 +19,15 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "grammar"
 INNERMOST = re.compile(r"\[([^\[\]]*)\]")
 SLOT = re.compile(r"\{(\w+)\}")
-ONSETS = "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl sh sk sl st th tr".split()
-VOWELS = "a e i o u a e i o ai ea ee ie oa oo ou".split()
+ONSETS = tuple(
+    "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl sh sk sl st th tr".split()
+)  # noqa: SIM905
+VOWELS = tuple("a e i o u a e i o ai ea ee ie oa oo ou".split())  # noqa: SIM905
 CODAS = ["", "", "", "", "n", "r", "l", "s", "t", "k", "m", "nd", "rt", "sh", "x", "ck", "ng", "lm"]
+ARTISTS = (
+    *("{person_name}", "{person_name}", "The {artist_word} {artist_noun}", "{style}"),
+    *("{artist_word} {artist_noun}", "The {invented_name}", "{invented_name}"),
+)
 MADE_UP = 0.5
 HELD_MULTIPLE = 7
 
@@ -113,7 +119,7 @@ class Phrases:
                 return number
 
     def _sum(self) -> str:
-        number = lambda: str(self._number(10 ** self.rng.randint(1, 4)))  # noqa: E731
+        number = lambda: str(self._number(10 ** self.rng.randint(1, 4)))
         sign = self.rng.choice(["+", "-", "*", "/", "plus", "minus", "times", "divided by"])
         text = f"{number()} {sign} {number()}"
         kind = self.rng.random()
@@ -136,12 +142,7 @@ class Phrases:
         return self.fill(self.rng.choice(self.lexicon["phrase"]))
 
     def _artist(self) -> str:
-        return self.fill(
-            self.rng.choice(
-                ["{person_name}", "{person_name}", "The {artist_word} {artist_noun}", "{style}"]
-                + ["{artist_word} {artist_noun}", "The {invented_name}", "{invented_name}"]
-            )
-        )
+        return self.fill(self.rng.choice(ARTISTS))
 
     def _person_name(self) -> str:
         return f"{self._maybe('first', capital=True)} {self._maybe('last', capital=True)}"

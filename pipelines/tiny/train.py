@@ -28,9 +28,9 @@ from pathlib import Path
 # One BLAS thread each: the two processes are the parallelism, and more threads than cores spin.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import circuit.model  # noqa: F401  a fast BLAS, before MLX
+import circuit.model  # noqa: F401, I001  a fast BLAS, before MLX
 
-import mlx.core as mx  # noqa: I001
+import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
@@ -162,7 +162,7 @@ def save_state(training: Training, folder: Path) -> None:
 def load_state(training: Training, folder: Path) -> None:
     """Go back to the last saved step."""
     arrays, facts = mx.load(str(folder / "state.safetensors"), return_metadata=True)
-    cut = lambda prefix: {  # noqa: E731
+    cut = lambda prefix: {
         n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)
     }
     training.model.load_weights(list(cut("model.").items()))

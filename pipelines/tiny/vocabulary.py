@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from examples import ASSISTANT, BOS, CALL, CALL_END, END, SYSTEM, TOOLS, USER
 from tokenizers import (
     AddedToken,
     Regex,
@@ -29,8 +30,6 @@ from tokenizers import (
     processors,
     trainers,
 )
-
-from examples import ASSISTANT, BOS, CALL, CALL_END, END, SYSTEM, TOOLS, USER
 
 PIECES = 1_450
 SPACED = 270
