@@ -19,10 +19,11 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "grammar"
 INNERMOST = re.compile(r"\[([^\[\]]*)\]")
 SLOT = re.compile(r"\{(\w+)\}")
-ONSETS = tuple(
-    "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl sh sk sl st th tr".split()
-)  # noqa: SIM905
-VOWELS = tuple("a e i o u a e i o ai ea ee ie oa oo ou".split())  # noqa: SIM905
+SOUNDS = (
+    "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl sh sk sl st th tr",
+    "a e i o u a e i o ai ea ee ie oa oo ou",
+)
+ONSETS, VOWELS = (sounds.split() for sounds in SOUNDS)
 CODAS = ["", "", "", "", "n", "r", "l", "s", "t", "k", "m", "nd", "rt", "sh", "x", "ck", "ng", "lm"]
 ARTISTS = (
     *("{person_name}", "{person_name}", "The {artist_word} {artist_noun}", "{style}"),
