@@ -1,7 +1,5 @@
 """``circuit probes``: the battery of questions, and the layers at which a model can answer them."""
 
-# ruff: noqa: D301 -- in a raw docstring \b would not keep the lines of the examples apart
-
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +45,7 @@ def init(
     \b
     Examples:
       circuit probes init -o battery
-      circuit probes list --datasets battery
+      circuit probes init -o decisions --category decision
     """
     from circuit.stages import battery
 
