@@ -134,10 +134,9 @@ class Separation:
 
 
 def separation(
-    H: Array, y: Array, groups: Array, *, seed: int = 0, n_shuffles: int = 20
+    X: Array, y: Array, groups: Array, *, seed: int = 0, n_shuffles: int = 20
 ) -> Separation:
-    """Describe how the classes ``y`` (n,) lie in ``H`` (n, d)."""
-    X = row_space(H, standardise=False).coordinates
+    """Describe how the classes ``y`` (n,) lie in the rows ``X``, which may be row-space coordinates."""
     y = np.unique(y, return_inverse=True)[1]
     shuffles = permuted_labels(y, groups, np.random.default_rng(seed), size=n_shuffles)
     distances = np.sqrt(squared_distances(X))

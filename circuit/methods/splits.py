@@ -30,6 +30,9 @@ def grouped_folds(
     from sklearn.model_selection import StratifiedGroupKFold
 
     y, codes = np.asarray(y), group_codes(groups)
+    if len(y) < folds:
+        message = f"{len(y)} rows cannot be split into {folds} folds"
+        raise DataError(message, hint="collect more prompts, or ask for fewer folds")
     k = min(folds, *groups_per_class(y, codes).values())
     for attempt in range(20):
         splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed + 1000 * attempt)
