@@ -33,7 +33,7 @@ MEASURED = {
     "entity_presence": (0.50, 0.50),
     "factual_consistency": (0.50, 0.50),
     "imperative": (0.50, 0.50),
-    "intent": (0.46, 0.52),
+    "intent": (0.49, 0.40),
     "question": (0.50, 0.50),
     "refusal": (0.50, 0.50),
     "sentiment_plan": (0.43, 0.51),
@@ -41,8 +41,8 @@ MEASURED = {
     "suppression": (0.50, 0.50),
     "tool_confidence": (0.50, 0.50),
     "tool_decision": (0.49, 0.53),
-    "tool_type": (0.41, 0.46),
-    "verb_type": (0.50, 0.54),
+    "tool_type": (0.52, 0.36),
+    "verb_type": (0.50, 0.53),
 }
 
 

@@ -45,7 +45,7 @@ def init(
     \b
     Examples:
       circuit probes init -o battery
-      circuit probes list --datasets battery
+      circuit probes init -o decisions --category decision
     """
     from circuit.stages import battery
 
