@@ -30,6 +30,7 @@ from circuit.methods.directions import fit_direction, load
 from circuit.methods.layers import parse_layers
 from circuit.methods.nested import nested_layer_choice
 from circuit.methods.similarity import cosine_matrix, expected_cosine
+from circuit.methods.threads import one_blas_thread
 from circuit.stages.questions import (
     Array,
     Note,
@@ -74,6 +75,7 @@ class Choices:
     n_boot: int = 1000
 
 
+@one_blas_thread()
 def directions(
     archive: Path,
     out: Path,
