@@ -30,7 +30,6 @@ from circuit.methods.layers import parse_layers
 from circuit.methods.probing import cross_validated_probe
 from circuit.methods.rowspace import RowSpace, row_space
 from circuit.methods.similarity import centred_gram, cka
-from circuit.methods.threads import one_blas_thread
 from circuit.stages.questions import (
     Array,
     Note,
@@ -48,7 +47,6 @@ SCHEMA = "circuit.analysis/1"
 Place = tuple[str, str]  # site, position
 
 
-@one_blas_thread()
 def analyze(
     archive: Path,
     out: Path | None = None,
