@@ -17,7 +17,8 @@ from circuit.artifacts.templates import TemplateSet
 from circuit.methods.probing import cross_validated_probe
 from circuit.methods.surface import bag_of_words, surface_features, words
 
-PROBES, SETS = builtin_probes(), {**builtin_sets(), **builtin_probes()}
+PROBES = builtin_probes()
+SETS = {**builtin_sets(), **{f"probes/{name}": path for name, path in PROBES.items()}}
 STRATA = ("syntactic", "semantic", "decision")
 FILES = sorted(path for path in datasets_folder().rglob("*") if path.is_file())
 
