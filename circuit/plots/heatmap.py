@@ -9,7 +9,13 @@ from circuit.plots.style import Array, finished, panels
 
 
 def heatmap(
-    matrix: Array, names: Sequence[str], *, label: str, note: str = "", signed: bool = True
+    matrix: Array,
+    names: Sequence[str],
+    *,
+    label: str,
+    note: str = "",
+    axis: str = "",
+    signed: bool = True,
 ) -> Figure:
     """Draw ``matrix`` (k, k); ``note`` says what chance gives. ``signed`` values are in [−1, 1], others in [0, 1]."""
     k = len(names)
@@ -18,8 +24,12 @@ def heatmap(
         image = ax.imshow(
             matrix, cmap="RdBu_r" if signed else "Blues", vmin=-1 if signed else 0, vmax=1
         )
-        ax.set_xticks(range(k), names, rotation=45, ha="right", rotation_mode="anchor")
+        if max(map(len, names)) > 3:
+            ax.set_xticks(range(k), names, rotation=45, ha="right", rotation_mode="anchor")
+        else:
+            ax.set_xticks(range(k), names)
         ax.set_yticks(range(k), names)
+        ax.set(xlabel=axis, ylabel=axis)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         if k <= 20:

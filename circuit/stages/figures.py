@@ -153,7 +153,7 @@ def similarity_picture(similarity: Record) -> Picture:
     """CKA between the layers of one site."""
     names = [str(layer) for layer in similarity["layers"]]
     matrix = np.array(similarity["cka"])
-    figure = heatmap(matrix, names, label="Linear CKA (unbiased)", signed=False)
+    figure = heatmap(matrix, names, label="Linear CKA (unbiased)", axis="Layer", signed=False)
     caption = (
         f"Linear CKA between the layers of {similarity['site']} at the {similarity['position']} position, unbiased HSIC "
         "estimate: 0 in the mean for unrelated layers, 1 for equal ones up to rotation and scale."

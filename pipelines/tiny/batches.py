@@ -9,9 +9,8 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
-from tokenizers import Tokenizer
-
 from examples import Example, Grammar
+from tokenizers import Tokenizer
 
 POOL = 24
 

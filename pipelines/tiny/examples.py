@@ -161,7 +161,9 @@ class Grammar:
     def plain_example(self) -> Example:
         """Return a request that needs no tool, and a sentence."""
         entry = self.plain[self.rng.choice(list(self.plain))]
-        form = self.rng.choice([key for key in ("questions", "imperatives", "statements") if key in entry])
+        form = self.rng.choice(
+            [key for key in ("questions", "imperatives", "statements") if key in entry]
+        )
         text = self.phrases.fill(self.rng.choice(entry[form]))
         reply = self.phrases.fill(self.rng.choice(entry["answers"]))
         return self.conversation(self.spoken(text, form[:-1]), reply, tools=0.8, needed=None)
@@ -236,7 +238,9 @@ class Grammar:
         else:
             kind = self.rng.choice(["went", "is"])
             start = self.rng.choice(self.moods["fragments"][kind])
-            text = self.phrases.fill(f"{start} {self.rng.choice(entry[kind])}{self.rng.choice(entry['end'])}")
+            text = self.phrases.fill(
+                f"{start} {self.rng.choice(entry[kind])}{self.rng.choice(entry['end'])}"
+            )
         return text[0].upper() + text[1:]
 
     def mood_example(self) -> Example:
@@ -255,7 +259,10 @@ class Grammar:
         return Example(((BOS, 0.0), (opening, 0.3), (rest + END, 1.0)))
 
 
-GREETINGS = tuple("hey hi hello so well okay please now".split()) + ("excuse me", "quick question")
+GREETINGS = (
+    *("hey", "hi", "hello", "so", "well", "okay", "please", "now"),
+    *("excuse me", "quick question"),
+)
 SUFFIXES = ("", " please", ", please", " for me", " if you can", ", thanks", " right away")
 WRAPPERS = (
     "please",

@@ -58,7 +58,8 @@ class Optimizer:
         rest = [n for n in flat if n not in self.momentum]
         self.adam.learning_rate = adam_rate
         new = self.adam.apply_gradients(
-            tree_unflatten([(n, flat[n]) for n in rest]), tree_unflatten([(n, values[n]) for n in rest])
+            tree_unflatten([(n, flat[n]) for n in rest]),
+            tree_unflatten([(n, values[n]) for n in rest]),
         )
         moved = dict(tree_flatten(new))
         for shape in {values[name].shape for name in self.names}:

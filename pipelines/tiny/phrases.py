@@ -19,9 +19,16 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "grammar"
 INNERMOST = re.compile(r"\[([^\[\]]*)\]")
 SLOT = re.compile(r"\{(\w+)\}")
-ONSETS = "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl sh sk sl st th tr".split()
-VOWELS = "a e i o u a e i o ai ea ee ie oa oo ou".split()
+SOUNDS = (
+    "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl sh sk sl st th tr",
+    "a e i o u a e i o ai ea ee ie oa oo ou",
+)
+ONSETS, VOWELS = (sounds.split() for sounds in SOUNDS)
 CODAS = ["", "", "", "", "n", "r", "l", "s", "t", "k", "m", "nd", "rt", "sh", "x", "ck", "ng", "lm"]
+ARTISTS = (
+    *("{person_name}", "{person_name}", "The {artist_word} {artist_noun}", "{style}"),
+    *("{artist_word} {artist_noun}", "The {invented_name}", "{invented_name}"),
+)
 MADE_UP = 0.5
 HELD_MULTIPLE = 7
 
@@ -88,7 +95,11 @@ class Phrases:
     def _event(self) -> str:
         template = self.rng.choice(
             ["{event_word} {event_last}"] * 5
-            + ["{event_last} with {person}", "{event_word} {event_word} {event_last}", "{event_word}"]
+            + [
+                "{event_last} with {person}",
+                "{event_word} {event_word} {event_last}",
+                "{event_word}",
+            ]
         )
         return self.fill(template)
 
@@ -109,7 +120,7 @@ class Phrases:
                 return number
 
     def _sum(self) -> str:
-        number = lambda: str(self._number(10 ** self.rng.randint(1, 4)))  # noqa: E731
+        number = lambda: str(self._number(10 ** self.rng.randint(1, 4)))
         sign = self.rng.choice(["+", "-", "*", "/", "plus", "minus", "times", "divided by"])
         text = f"{number()} {sign} {number()}"
         kind = self.rng.random()
@@ -132,12 +143,7 @@ class Phrases:
         return self.fill(self.rng.choice(self.lexicon["phrase"]))
 
     def _artist(self) -> str:
-        return self.fill(
-            self.rng.choice(
-                ["{person_name}", "{person_name}", "The {artist_word} {artist_noun}", "{style}"]
-                + ["{artist_word} {artist_noun}", "The {invented_name}", "{invented_name}"]
-            )
-        )
+        return self.fill(self.rng.choice(ARTISTS))
 
     def _person_name(self) -> str:
         return f"{self._maybe('first', capital=True)} {self._maybe('last', capital=True)}"
@@ -149,7 +155,12 @@ class Phrases:
         return self.fill(
             self.rng.choice(
                 ["{destination_head} {destination_noun}"] * 3
-                + ["{place}", "{place}", "{invented_name} {destination_noun}", "{invented_name} Street"]
+                + [
+                    "{place}",
+                    "{place}",
+                    "{invented_name} {destination_noun}",
+                    "{invented_name} Street",
+                ]
                 + ["the {invented_name} {destination_noun}", "the airport in {place}"]
             )
         )
@@ -176,7 +187,9 @@ class Phrases:
         return self._object() if self.rng.random() < 0.5 else self._building()
 
     def _subject(self) -> str:
-        return self._maybe("subject", capital=False) if self.rng.random() < 0.6 else self.slot("noun")
+        return (
+            self._maybe("subject", capital=False) if self.rng.random() < 0.6 else self.slot("noun")
+        )
 
     def _topic(self) -> str:
         if self.rng.random() < 0.25:

@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -27,9 +28,9 @@ from pathlib import Path
 # One BLAS thread each: the two processes are the parallelism, and more threads than cores spin.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import circuit.model  # noqa: F401  a fast BLAS, before MLX
+import circuit.model  # noqa: F401, I001  a fast BLAS, before MLX
 
-import mlx.core as mx  # noqa: I001
+import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
@@ -37,6 +38,7 @@ from mlx_lm.models.llama import Model, ModelArgs
 from tokenizers import Tokenizer
 
 from batches import Batch, Stream
+from evaluate import measure, table, write_card
 from examples import BOS, END, documents
 from muon import Optimizer
 from vocabulary import train_tokenizer, write_tokenizer
@@ -125,16 +127,16 @@ def one_step(training: Training, steps: int) -> list[float]:
         every[i] = loss
     gradients, summed = exchange(gradients, mx.stack(every), training.group)
     muon_rate, adam_rate = rates(training.step, steps)
-    training.optimizer.update(
-        training.model, gradients, muon_rate=muon_rate, adam_rate=adam_rate
-    )
+    training.optimizer.update(training.model, gradients, muon_rate=muon_rate, adam_rate=adam_rate)
     mx.eval(training.model.parameters(), training.optimizer.state)
     training.step += 1
     training.tokens += sum(batch.tokens.size for batch in batches)
     return summed.tolist()
 
 
-def exchange(gradients: dict, losses: mx.array, group: mx.distributed.Group) -> tuple[dict, mx.array]:
+def exchange(
+    gradients: dict, losses: mx.array, group: mx.distributed.Group
+) -> tuple[dict, mx.array]:
     """Return the sums over the processes of the gradients and of the losses."""
     flat = tree_flatten(gradients)
     joined = mx.concatenate([losses, *(g.reshape(-1) for _, g in flat)])
@@ -160,7 +162,7 @@ def save_state(training: Training, folder: Path) -> None:
 def load_state(training: Training, folder: Path) -> None:
     """Go back to the last saved step."""
     arrays, facts = mx.load(str(folder / "state.safetensors"), return_metadata=True)
-    cut = lambda prefix: {  # noqa: E731
+    cut = lambda prefix: {
         n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)
     }
     training.model.load_weights(list(cut("model.").items()))
@@ -176,7 +178,10 @@ def write_checkpoint(model: Model, tokenizer: Tokenizer, facts: dict, folder: Pa
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
     for name, data in (
         ("config.json", config(tokenizer)),
-        ("generation_config.json", {k: config(tokenizer)[k] for k in ("bos_token_id", "eos_token_id")}),
+        (
+            "generation_config.json",
+            {k: config(tokenizer)[k] for k in ("bos_token_id", "eos_token_id")},
+        ),
         ("training.json", facts),
     ):
         (folder / name).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
@@ -204,6 +209,7 @@ def facts_of(training: Training, steps: int, seed: int) -> dict:
         "tokens": training.tokens,
         "examples": examples,
         "minutes": round(training.seconds / 60, 1),
+        "machine": f"{os.cpu_count()} cores ({platform.machine()})",
     }
 
 
@@ -218,7 +224,9 @@ def train(training: Training, steps: int, work: Path) -> None:
             continue
         if training.step % SHOW_EVERY == 0:
             means = np.mean(recent, axis=0)
-            losses = "  ".join(f"{s.name} {x:.3f}" for s, x in zip(training.streams, means, strict=True))
+            losses = "  ".join(
+                f"{s.name} {x:.3f}" for s, x in zip(training.streams, means, strict=True)
+            )
             speed = training.tokens / training.seconds
             print(f"{training.step:5d}/{steps}  {losses}  {speed:.0f} tokens/s", flush=True)
             recent.clear()
@@ -237,7 +245,12 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     if "MLX_RANK" not in os.environ:
-        sys.exit(launch(options.work))
+        launch(options.work)
+        folder = options.out.resolve()
+        rows = measure(folder)
+        write_card(folder, rows)
+        print(table(rows))
+        return
     training, tokenizer = start(options.seed)
     if options.resume:
         load_state(training, options.work)
@@ -247,8 +260,8 @@ def main() -> None:
         write_checkpoint(training.model, tokenizer, facts, options.out)
 
 
-def launch(work: Path) -> int:
-    """Run this command once for each rank and return the first exit code that is not 0."""
+def launch(work: Path) -> None:
+    """Run this command once for each rank; stop all of them when one fails."""
     hosts = [[f"127.0.0.1:{free_port()}"] for _ in range(RANKS)]
     (work / "hosts.json").write_text(json.dumps(hosts), encoding="utf-8")
     environment = {**os.environ, "MLX_HOSTFILE": str(work / "hosts.json")}
@@ -256,7 +269,16 @@ def launch(work: Path) -> int:
         subprocess.Popen([sys.executable, *sys.argv], env={**environment, "MLX_RANK": str(rank)})
         for rank in range(RANKS)
     ]
-    return max(abs(process.wait()) for process in processes)
+    try:
+        while any(process.poll() is None for process in processes):
+            if any(process.poll() for process in processes):
+                break
+            time.sleep(0.5)
+    finally:
+        for process in processes:
+            process.terminate()
+    if any(process.wait() for process in processes):
+        sys.exit("train: a process failed; --resume goes on from the last saved state")
 
 
 def free_port() -> int:

@@ -19,16 +19,22 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-
 from examples import ASSISTANT, BOS, CALL, CALL_END, END, SYSTEM, TOOLS, USER
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 PIECES = 1_450
 SPACED = 270
 # "(location)" is one pre-token, so that a tool in the header costs two tokens.
-SPLIT = (
-    r"'(?:[sdmt]|ll|ve|re)\b|\([\p{L}_]+\)| ?[\p{L}_]+|\p{N}| ?[^\s\p{L}\p{N}_]+|\s+(?!\S)|\s+"
-)
+SPLIT = r"'(?:[sdmt]|ll|ve|re)\b|\([\p{L}_]+\)| ?[\p{L}_]+|\p{N}| ?[^\s\p{L}\p{N}_]+|\s+(?!\S)|\s+"
 SPECIAL = (BOS, END, SYSTEM, TOOLS, USER, ASSISTANT)
 SPACE = "Ġ"
 TEMPLATE = """\
@@ -81,7 +87,9 @@ def assemble(model: dict, words: Counter[str]) -> Tokenizer:
     order = [*SPECIAL, CALL, CALL_END, *sorted(model["vocab"], key=model["vocab"].__getitem__)]
     merges = [tuple(pair) for pair in model["merges"]]
     common = [word[1:] for word, _ in words.most_common() if word.startswith(" ") and len(word) > 1]
-    single = [word for word in common if word in model["vocab"] and (len(word) > 1 or not word.isalpha())]
+    single = [
+        word for word in common if word in model["vocab"] and (len(word) > 1 or not word.isalpha())
+    ]
     for word in single[:SPACED]:
         merges.append((SPACE, word))
         order.append(SPACE + word)
@@ -93,8 +101,12 @@ def assemble(model: dict, words: Counter[str]) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
-    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in (CALL, CALL_END)])
+    tokenizer.add_special_tokens(
+        [AddedToken(text, special=True, normalized=False) for text in SPECIAL]
+    )
+    tokenizer.add_tokens(
+        [AddedToken(text, special=False, normalized=False) for text in (CALL, CALL_END)]
+    )
     bos = tokenizer.token_to_id(BOS)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bos)]
