@@ -42,7 +42,7 @@ def directions(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    r"""Fit the direction between two labels at each layer and score it on held-out prompts.
+    """Fit the direction between two labels at each layer and score it on held-out prompts.
 
     Every score is cross-fitted: the direction that scores a prompt was fitted without its group
     (template). The layer marked * is the best; its score as a choice is nested.
