@@ -17,7 +17,9 @@ README = (ROOT / "README.md").read_text()
 def commands() -> list[str]:
     """Return the lines that start with a prompt, continued lines joined."""
     text = README.replace("\\\n", " ")
-    return [" ".join(line.split()) for line in re.findall(r"^ *\$ (circuit .*)$", text, re.MULTILINE)]
+    return [
+        " ".join(line.split()) for line in re.findall(r"^ *\$ (circuit .*)$", text, re.MULTILINE)
+    ]
 
 
 @pytest.mark.slow

@@ -9,52 +9,55 @@ from circuit.cli import console
 from circuit.cli.archive_options import Archive, Folds, Position, Site
 from circuit.cli.options import Force, Json, Seed
 
+OneLayer = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        "--layer",
+        help="Layers of the PCA and UMAP pictures.",
+        show_default="the directions' best layer, else the last",
+    ),
+]
+Folder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for the pictures and their numbers.")
+]
+Pca = Annotated[bool, typer.Option("--pca", help="Principal components and spectrum.")]
+Umap = Annotated[bool, typer.Option("--umap", help="UMAP by label and category.")]
+Probes = Annotated[
+    bool, typer.Option("--probes", help="Held-out probe scores along the layers, and CKA.")
+]
+Directions = Annotated[bool, typer.Option("--directions", help="Quality, projections and cosines.")]
+Everything = Annotated[bool, typer.Option("--all", help="All of these, as when none is named.")]
+Analysis = Annotated[
+    Path | None,
+    typer.Option("--analysis", help="Results of analyze.", show_default="analysis.json beside -a"),
+]
+DirectionFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--direction-file",
+        help="Directions to draw.",
+        show_default="directions.safetensors beside -a",
+    ),
+]
+Threshold = Annotated[float, typer.Option("--threshold", help="Line in the plot of the probes.")]
+
 
 def visualize(
     activations: Archive,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the pictures and their numbers.")
-    ],
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            "--layers",
-            "--layer",
-            help="Layers of the PCA and UMAP pictures.",
-            show_default="the directions' best layer, else the last",
-        ),
-    ] = None,
-    pca: Annotated[bool, typer.Option("--pca", help="Principal components and spectrum.")] = False,
-    umap: Annotated[bool, typer.Option("--umap", help="UMAP by label and category.")] = False,
-    probes: Annotated[
-        bool, typer.Option("--probes", help="Held-out probe scores along the layers, and CKA.")
-    ] = False,
-    directions: Annotated[
-        bool, typer.Option("--directions", help="Quality, projections and cosines.")
-    ] = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="All of these, as when none is named.")
-    ] = False,
-    analysis: Annotated[
-        Path | None,
-        typer.Option(
-            "--analysis", help="Results of analyze.", show_default="analysis.json beside -a"
-        ),
-    ] = None,
-    direction_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--direction-file",
-            help="Directions to draw.",
-            show_default="directions.safetensors beside -a",
-        ),
-    ] = None,
+    output: Folder,
+    layers: OneLayer = None,
+    pca: Pca = False,
+    umap: Umap = False,
+    probes: Probes = False,
+    directions: Directions = False,
+    everything: Everything = False,
+    analysis: Analysis = None,
+    direction_file: DirectionFile = None,
     site: Site = None,
     position: Position = None,
     folds: Folds = 5,
-    threshold: Annotated[
-        float, typer.Option("--threshold", help="Line in the plot of the probes.")
-    ] = 0.75,
+    threshold: Threshold = 0.75,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,

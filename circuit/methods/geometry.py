@@ -23,6 +23,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.rowspace import RowSpace, row_space
 from circuit.methods.splits import permuted_labels
+from circuit.methods.threads import calm
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Shape:
         }
 
 
+@calm
 def shape(H: Array, space: RowSpace | None = None) -> Shape:
     """Describe rows ``H`` (n, d); ``space`` is their unstandardised row space, if already there."""
     space = space or row_space(H, standardise=False)
@@ -133,6 +135,7 @@ class Separation:
         }
 
 
+@calm
 def separation(
     X: Array, y: Array, groups: Array, *, seed: int = 0, n_shuffles: int = 20
 ) -> Separation:

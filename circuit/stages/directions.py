@@ -24,37 +24,21 @@ import numpy as np
 from circuit.artifacts.activations import Activations
 from circuit.artifacts.directions import SCHEMA, Direction, write_directions
 from circuit.artifacts.manifest import Run, manifest_path, reusable
-from circuit.errors import DataError, UsageError
+from circuit.errors import DataError
 from circuit.methods.crossfit import Quality, cross_fitted_quality
 from circuit.methods.directions import fit_direction, load
 from circuit.methods.layers import parse_layers
 from circuit.methods.nested import nested_layer_choice
 from circuit.methods.similarity import cosine_matrix, expected_cosine
-from circuit.stages.questions import (
-    Array,
-    Note,
-    Question,
-    category_question,
-    joined_groups,
-    label_question,
-    pair_ids,
-    silent,
-    warn_if_few,
+from circuit.stages.contrasts import (
+    Contrast,
+    chosen_place,
+    in_pair_order,
+    label_contrast,
+    one_against_rest,
 )
+from circuit.stages.questions import Array, Note, Question, joined_groups, silent, warn_if_few
 from circuit.stages.running import Track, untracked
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One direction to fit: rows, and which of them are positive."""
-
-    name: str
-    positive_label: str
-    negative_label: str
-    rows: Array
-    y: Array  # 0 or 1
-    groups: Array
-    pairs: list[int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,26 +97,6 @@ def directions(
     return manifest.results, False
 
 
-def chosen_place(
-    activations: Activations, site: str | None, position: str | None
-) -> tuple[str, str]:
-    """Return the site and position to work at; `resid_post` where there is a choice."""
-    if site is None and len(activations.sites) > 1 and "resid_post" not in activations.sites:
-        message = f"`{activations.path}` holds more than one site"
-        raise UsageError(message, hint=f"choose --site from {', '.join(activations.sites)}")
-    if site is None:
-        site = "resid_post" if "resid_post" in activations.sites else activations.sites[0]
-    activations.layers(site)  # refuses a site that is not there
-    if position is None and len(activations.positions) == 1:
-        position = activations.positions[0]
-    if position not in activations.positions:
-        what = "more than one position" if position is None else f"no position `{position}`"
-        message = f"`{activations.path}` holds {what}"
-        hint = f"choose --position from {', '.join(activations.positions)}"
-        raise UsageError(message, hint=hint)
-    return site, str(position)
-
-
 def _contrasts(
     activations: Activations, site: str, position: str, choices: Choices, note: Note
 ) -> list[Contrast]:
@@ -145,51 +109,8 @@ def _contrasts(
     warn_if_few(question, choices.folds, note)
     wanted = {"category": choices.per_category, "expected_tool": choices.per_tool}
     for field in (field for field, asked in wanted.items() if asked):
-        contrasts += _one_against_rest(activations, groups, field, choices.folds, note)
+        contrasts += one_against_rest(activations, groups, field, choices.folds, note)
     return contrasts
-
-
-def label_contrast(
-    activations: Activations, groups: Array, positive: str | None, negative: str | None
-) -> Contrast:
-    """Return the contrast of two labels: the two that there are, or those that were chosen."""
-    labels = activations.labels
-    if positive is None and negative is None:
-        if len(labels) > 2:
-            message = f"`{activations.path}` has {len(labels)} labels"
-            raise UsageError(message, hint=f"choose --positive from {', '.join(labels)}")
-        positive, negative = (labels[-1], labels[0]) if len(labels) == 2 else (None, None)
-    question = label_question(activations, groups, positive=positive, negative=negative)
-    low, high = question.names
-    pairs = pair_ids(activations, question.rows)
-    return Contrast(
-        f"{high}_vs_{low}", high, low, question.rows, question.y, question.groups, pairs
-    )
-
-
-def _one_against_rest(
-    activations: Activations, groups: Array, field: str, folds: int, note: Note
-) -> list[Contrast]:
-    """One contrast for each category, or tool."""
-    question = category_question(activations, groups, note, field=field)
-    kind = "tool" if field == "expected_tool" else "category"
-    if question is None:
-        message = f"`{activations.path}` has prompts of fewer than two {kind} classes"
-        hint = f"leave --per-{kind} out; each needs prompts from at least 2 groups (templates)"
-        raise DataError(message, hint=hint)
-    warn_if_few(question, folds, note)
-    rest = "other tools" if kind == "tool" else "other categories"
-    return [
-        Contrast(
-            f"{kind}:{name}",
-            name,
-            rest,
-            question.rows,
-            (question.y == i).astype(np.intp),
-            question.groups,
-        )
-        for i, name in enumerate(question.names)
-    ]
 
 
 @dataclass(frozen=True)
@@ -241,7 +162,7 @@ def _fit_one(
         seed=choices.seed,
         n_boot=choices.n_boot,
     )
-    positive, negative = _in_pair_order(contrast, paired=quality.paired)
+    positive, negative = in_pair_order(contrast, paired=quality.paired)
     fit = fit_direction(choices.method, inside[positive], inside[negative], paired=quality.paired)
     direction = Direction(
         name=contrast.name,
@@ -257,15 +178,6 @@ def _fit_one(
         format=activations.manifest.parameters.get("format"),
     )
     return Fitted(direction, quality)
-
-
-def _in_pair_order(contrast: Contrast, *, paired: bool) -> tuple[Array, Array]:
-    """Row numbers of the two classes; the members of a pair stand at the same place."""
-    positive, negative = np.flatnonzero(contrast.y == 1), np.flatnonzero(contrast.y == 0)
-    if not paired or contrast.pairs is None:
-        return positive, negative
-    number = np.array(contrast.pairs, dtype=np.intp)
-    return positive[np.argsort(number[positive])], negative[np.argsort(number[negative])]
 
 
 def _results(

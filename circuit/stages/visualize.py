@@ -42,7 +42,7 @@ from circuit.methods.rowspace import row_space
 from circuit.stages import figures
 from circuit.stages.analyze import SCHEMA as ANALYSIS
 from circuit.stages.analyze import analyze, entries_at
-from circuit.stages.directions import chosen_place
+from circuit.stages.contrasts import chosen_place
 from circuit.stages.figures import Picture
 from circuit.stages.questions import Note, silent
 from circuit.stages.running import Track, untracked
