@@ -37,7 +37,9 @@ def find_set(name: str) -> Path:
     if name.endswith(".json") or "/" in name:
         return Path(name)
     message = f"there is no prompt set `{name}`"
-    raise UsageError(message, hint=f"choose one of {', '.join(sets)}, or give a template file")
+    raise UsageError(
+        message, hint=f"the sets are: {', '.join(sets) or 'none'}; or give a template file"
+    )
 
 
 def spelled(file: Path, folder: Path | None = None) -> str:

@@ -191,12 +191,12 @@ def write_steering_file(path: Path, direction: Direction, *, force: bool = False
 
 
 def write_npz(path: Path, direction: Direction, *, force: bool = False) -> None:
-    """Write the seed's ``.npz``."""
+    """Write one direction as ``.npz``."""
     formats()[".npz"].write(path, direction, force=force)
 
 
 def write_json(path: Path, direction: Direction, *, force: bool = False) -> None:
-    """Write the seed's ``.json``."""
+    """Write one direction as ``.json``."""
     formats()[".json"].write(path, direction, force=force)
 
 

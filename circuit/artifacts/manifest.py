@@ -243,13 +243,15 @@ def reusable(
 ) -> Manifest | None:
     """Return the manifest at ``path`` when it holds the very run that is asked for, with its outputs.
 
-    ``None`` says that the run has to be done. Another run at ``path`` is an error without ``force``.
+    ``None`` says that the run has to be done. Another run at ``path`` is an error without ``force``,
+    and so is one by another version of circuit, which may compute something else.
     """
     if force or not path.is_file():
         return None
     refs = tuple(reference(each, path.parent) for each in inputs)
     manifest = read_manifest(path, schema)
-    same = (manifest.parameters, manifest.inputs) == (plain(parameters), refs)
+    theirs = (manifest.parameters, manifest.inputs, manifest.run.version)
+    same = theirs == (plain(parameters), refs, __version__)
     if not same or (model and manifest.model != ModelIdentity.model_validate(model)):
         refuse_overwrite(path, force=False)
     check_outputs(path, manifest)

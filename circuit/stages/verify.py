@@ -90,9 +90,11 @@ def _inspect_input(ref: Ref, found: dict[Path, Finding]) -> str:
     """Return why what was made from this input is stale, or nothing."""
     if ref.optional and not ref.path.is_file():
         return ""
-    status = _inspect(ref.path, found).status
-    if status != "ok":
-        return f"`{ref.path.name}` is {status}"
+    manifest = manifest_path(ref.path)
+    followed = [manifest] if ref.path.suffix == ".safetensors" and manifest.is_file() else []
+    for path in (*followed, ref.path):
+        if (status := _inspect(path, found).status) != "ok":
+            return f"`{path.name}` is {status}"
     return "" if digest(ref.path) == ref.sha256 else f"`{ref.path.name}` has changed since"
 
 

@@ -10,12 +10,14 @@ import typer
 from typer.testing import CliRunner
 
 from circuit.artifacts.activations import ActivationsWriter
+from circuit.artifacts.builtin import builtin_probes
 from circuit.artifacts.directions import Direction, write_directions
 from circuit.artifacts.manifest import Run, write_manifest
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.templates import TemplateSet
 from circuit.cli.verify import verify as command
 from circuit.errors import ArtifactError
+from circuit.stages.dataset import create
 from circuit.stages.verify import verify
 
 DATA = Path(__file__).parents[1] / "artifacts" / "data"
@@ -143,6 +145,25 @@ def test_a_damaged_document(chain: Path):
     (chain / "acts.json").write_text("{")
     found = states(chain)
     assert (found["acts.json"], found["steering.json"]) == ("changed", "stale")
+
+
+def test_an_archive_as_input_stands_for_its_manifest(chain: Path):
+    inputs = [chain / "acts.safetensors"]
+    write_manifest(chain / "a.json", schema="circuit.a/1", parameters={}, inputs=inputs, run=run())
+    assert states(chain, "a.json")["a.json"] == "ok"
+    draw(chain, seed=2)
+    assert (states(chain, "a.json")["acts.json"], states(chain, "a.json")["a.json"]) == (
+        "stale",
+        "stale",
+    )
+
+
+def test_built_in_templates_are_found(tmp_path: Path):
+    name, template = next(iter(builtin_probes().items()))
+    create(tmp_path / "prompts.json", set_name=name)
+    found = verify([tmp_path / "prompts.json"])
+    assert template.resolve() in {finding.path.resolve() for finding in found}
+    assert {finding.status for finding in found} == {"ok"}
 
 
 def test_a_moved_folder_is_still_ok(chain: Path):

@@ -34,14 +34,19 @@ def write(path: Path, direction: Direction, *, force: bool = False) -> None:
 
 
 def _fields(path: Path) -> dict[str, Any]:
+    content = io.BytesIO(read_bytes(path))
+    damaged = ArtifactError(
+        f"`{path}` is not a NumPy archive", hint="it is damaged or of another kind"
+    )
+    if not zipfile.is_zipfile(content):
+        raise damaged
     try:
-        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
+        with np.load(content, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
-            message = f"`{path}` holds pickled Python objects"
-            hint = "pickled data can run code and is never loaded: save plain arrays instead"
-            raise ArtifactError(message, hint=hint) from error
-        message = f"`{path}` is not a NumPy archive"
-        raise ArtifactError(message, hint="it is damaged or of another kind") from error
+        if "allow_pickle" not in str(error):
+            raise damaged from error
+        message = f"`{path}` holds pickled Python objects"
+        hint = "pickled data can run code and is never loaded: save plain arrays instead"
+        raise ArtifactError(message, hint=hint) from error
     return {key: array if array.ndim else array.item() for key, array in arrays.items()}
