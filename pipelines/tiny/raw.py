@@ -1,7 +1,9 @@
 """Raw text: sums, sentences of love or hate, and sentences in seven styles.
 
 The space between "=" and a computed result is never learnt. So the model, which after "100 - 37 =" has only ever been
-taught to say "What is 100 - 37?", computes when the space is already there and only then.
+taught to say "What is 100 - 37?", computes when the space is already there and only then. A few sums
+begin with an order ("Compute: 100 - 37 =63") and are computed without the space, so that computing at "=" is
+something that the model can do and, without an order, does not.
 
 Held out, and used by the card's scores: every pair of `HELD_A` x `HELD_B` in either order, and the
 sums that the documentation shows.
@@ -12,6 +14,7 @@ from phrases import Phrases, load
 
 HELD_A = (53, 56, 58, 61, 64, 67, 69, 72, 75, 76, 78, 81, 83, 84, 87, 89, 92, 95, 96, 98)
 HELD_B = (11, 13, 14, 16, 18, 19, 22, 25, 27, 28, 31, 33, 34, 36, 39, 41, 44, 45, 47, 48)
+CUES = ("Compute:", "Result:", "Sum:", "Answer:")
 SHOWN = {(100, 37), (50, 25), (200, 50)}
 
 
@@ -48,9 +51,12 @@ class Raw:
         """Return a sum that is computed after "= " or asked about after "="."""
         a, sign, b = self.operands()
         text = f"{a} {sign} {b}"
+        result = {"+": a + b, "-": a - b, "*": a * b}[sign]
+        if self.rng.random() < 0.12:
+            cue = self.rng.choice(CUES)
+            return Example(((f"{BOS}{cue} {text} =", 0.0), (f"{result}{END}", 1.0)))
         if self.rng.random() < 0.2:
             return Example(((f"{BOS}{text} =", 0.0), (f" What is {text}?{END}", 0.3)))
-        result = {"+": a + b, "-": a - b, "*": a * b}[sign]
         return Example(((f"{BOS}{text} = ", 0.0), (f"{result}{END}", 1.0)))
 
     def sentiment_example(self) -> Example:
