@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ def collect_prompts(
     track: Track = untracked,
 ) -> Collected:
     """Record activations of a prompt set in memory; ``inputs`` are the files that it came from."""
+    from circuit.model.capture import capture, plan
     from circuit.model.sites import parse_sites, sites_at
     from circuit.model.tokens import parse_positions
 
@@ -112,7 +113,9 @@ def collect_prompts(
         force=force,
     ) as writer:
         encoded = encode(model, prompts.texts, prompt_format, max_length=wanted.max_length)
-        _fill(writer, model, encoded, sites, positions, wanted.batch_tokens, track)
+        batches = plan(model, encoded, batch_tokens=wanted.batch_tokens)
+        stream = capture(model, encoded, sites=sites, positions=positions, batches=batches)
+        _fill(writer, stream, len(batches), track)
         lengths = [len(prompt.ids) for prompt in encoded]
         activations = writer.finish(
             parameters=parameters,
@@ -136,20 +139,8 @@ def _is_there(path: Path, parameters: dict[str, Any], inputs: Sequence[Path], mo
     return found is not None
 
 
-def _fill(
-    writer: ActivationsWriter,
-    model: Any,
-    encoded: Sequence[Any],
-    sites: Sequence[Any],
-    positions: Sequence[str],
-    batch_tokens: int,
-    track: Track,
-) -> None:
-    from circuit.model.capture import capture, plan_batches
-
-    batches = plan_batches([len(prompt.ids) for prompt in encoded], batch_tokens=batch_tokens)
-    stream = capture(model, encoded, sites=sites, positions=positions, batch_tokens=batch_tokens)
-    for batch in track(stream, "Collecting", len(batches)):
+def _fill(writer: ActivationsWriter, stream: Iterable[Any], n_batches: int, track: Track) -> None:
+    for batch in track(stream, "Collecting", n_batches):
         for (site, position), values in batch.values.items():
             writer.put(site.name, site.layer or 0, position, batch.rows, values)
 

@@ -1,11 +1,12 @@
 """Directions and prompts in, steered text out, and how often it meets a criterion.
 
-Every answer is generated through mlx-lm with h' = h + c · v · ||h|| after the direction's block, at
-every position. With a criterion, the share of answers that meet it is given per label with a Wilson
+Every answer is generated through mlx-lm with h' = h + c · v · ||h|| where the direction was made
+(after its block, unless it was made at what the block reads), at every position. With a criterion, the share of answers that meet it is given per label with a Wilson
 interval, beside that of random directions of the same norm at the same coefficient: an effect that
 they have as well is not the direction's.
 """
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -64,6 +65,7 @@ class Job:
             **asdict(self.decoding),
             "rule": "norm",
             "direction": self.direction.tensor,
+            "vector_sha256": hashlib.sha256(self.direction.vector.tobytes()).hexdigest(),
             "coefficients": list(self.coefficients),
             "format": asdict(self.form),
             "criterion": self.criterion,
@@ -106,12 +108,15 @@ def steer(
 
 
 def _answers(model: Any, job: Job, track: Track) -> list[Answers]:
+    from circuit.model.generate import may_be_ragged
+
     encoded = encode(model, job.texts, job.form)
     random = _random_directions(job.controls, model.d_model, job.decoding.seed)
     vectors = [job.direction.vector, *random]
+    ragged = may_be_ragged(model)  # measured before anything is steered
     runs = [(i, c) for i in range(len(vectors)) for c in job.coefficients if i == 0 or c != 0]
     return [
-        Answers(i, c, _generate(model, job.direction.layer, vectors[i], c, encoded, job.decoding))
+        Answers(i, c, _generate(model, job, vectors[i], c, encoded, ragged=ragged))
         for i, c in track(runs, "Steering", len(runs))
     ]
 
@@ -138,13 +143,15 @@ def _results(job: Job, answers: list[Answers]) -> dict[str, Any]:
 
 
 def _generate(
-    model: Any, layer: int, vector: Any, coefficient: float, encoded: list[Any], decoding: Decoding
+    model: Any, job: Job, vector: Any, coefficient: float, encoded: list[Any], *, ragged: bool
 ) -> list[str]:
     from circuit.model.generate import generate
     from circuit.model.intervene import Steering, steered
 
-    with steered(model, [Steering(layer, vector, coefficient)]):
-        return [one.text for one in generate(model, encoded, **asdict(decoding))]
+    steering = Steering(job.direction.layer, vector, coefficient, job.direction.site)
+    with steered(model, [steering]):
+        answers = generate(model, encoded, **asdict(job.decoding), ragged=ragged)
+    return [answer.text for answer in answers]
 
 
 def _random_directions(n: int, d_model: int, seed: int) -> Any:

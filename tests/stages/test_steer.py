@@ -195,3 +195,13 @@ def test_steering_files_that_say_nothing_useful(tmp_path):
     }.items():
         with pytest.raises(CircuitError, match=words):
             read_steering_file(tmp_path / name)
+
+
+def test_another_vector_of_the_same_name_is_another_run(llama, tmp_path):
+    out = tmp_path / "steering.json"
+    first = extract_direction(llama, Pair("a", "b"), layer="1", form=RAW)
+    other = extract_direction(llama, Pair("c", "d"), layer="1", form=RAW)
+    assert first.tensor == other.tensor
+    steer(llama, Job(first, ["x"], [1.0], RAW, SHORT), out=out)
+    with pytest.raises(CircuitError, match="holds something else"):
+        steer(llama, Job(other, ["x"], [1.0], RAW, SHORT), out=out)
