@@ -7,6 +7,8 @@ they have as well is not the direction's.
 """
 
 import hashlib
+import math
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from circuit.artifacts.atomic import explained
 from circuit.artifacts.directions import (
     Direction,
     read_steering_file,
@@ -28,7 +31,7 @@ from circuit.errors import ModelError, UsageError
 from circuit.methods.layers import parse_layers
 from circuit.stages.prompting import Format, choose_format, encode
 from circuit.stages.running import Track, untracked
-from circuit.stages.steering_trial import Answers, judge
+from circuit.stages.steering_trial import Answers, check_criterion, judge
 
 SCHEMA = "circuit.steering/1"
 
@@ -93,6 +96,7 @@ def steer(
         found = reusable(out, schema=SCHEMA, **described, force=force)
         if found is not None:
             return found.results, True
+    _check_before_the_work(job, out)
     results = plain(_results(job, _answers(model, job, track)))
     if out is not None:
         write_manifest(
@@ -105,6 +109,20 @@ def steer(
             force=force,
         )
     return results, False
+
+
+def _check_before_the_work(job: Job, out: Path | None) -> None:
+    """Raise now what would otherwise be found out after every answer has been generated."""
+    numbers = (*job.coefficients, job.decoding.temperature)
+    if not all(math.isfinite(number) for number in numbers):
+        message = "a coefficient or the temperature is not a finite number"
+        raise UsageError(message, hint='write for example --compare "-2,-1,0,1,2"')
+    if job.criterion is not None:
+        check_criterion(job.prompts, job.criterion)
+    if out is not None:
+        folder = next(folder for folder in out.parents if folder.exists())
+        with explained(out), tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def _answers(model: Any, job: Job, track: Track) -> list[Answers]:
