@@ -33,8 +33,11 @@ def residual_width(network: Any) -> int:
     blocks = blocks_of(network)
     seen: list[tuple[int, tuple[int, ...]]] = []
     taps = [_witness(block, layer, seen) for layer, block in enumerate(blocks)]
-    with tapped(taps):
-        network(mx.zeros((1, 2), dtype=mx.int32))
+    try:
+        with tapped(taps):
+            network(mx.zeros((1, 2), dtype=mx.int32))
+    except ModelError as silent:
+        raise ModelError(silent.message, hint=_HINT) from silent
     if [layer for layer, _ in seen] != [layer for layer in range(len(blocks)) for _ in range(2)]:
         raise ModelError("the blocks do not run once each, in order", hint=_HINT)
     shapes = {shape for _, shape in seen}
