@@ -9,6 +9,9 @@ MODEL ?= tiny
 OUT ?= out/tool_calling
 CIRCUIT ?= circuit
 SEED ?= 42
+SIZES ?= --per-tool 25 --no-tool 100
+SUMS ?= 40
+PROBES ?=
 STRENGTH ?= 0.5
 ARITHMETIC_LAYER ?= 50%
 ARITHMETIC_STRENGTH ?= 1
@@ -20,7 +23,7 @@ all: found
 
 $(OUT)/prompts.json:
 	@mkdir -p $(OUT)
-	$(CIRCUIT) dataset create -o $@ --seed $(SEED) --force > $(OUT)/dataset.txt
+	$(CIRCUIT) dataset create -o $@ $(SIZES) --seed $(SEED) --force > $(OUT)/dataset.txt
 
 $(OUT)/train.json: $(OUT)/prompts.json
 	$(CIRCUIT) dataset split $< --train $@ --test $(OUT)/test.json --seed $(SEED) --force > $(OUT)/split.txt
@@ -41,7 +44,7 @@ $(OUT)/plots/plots.json: $(OUT)/activations.json $(OUT)/analysis.json $(OUT)/dir
 
 $(OUT)/probes.json:
 	@mkdir -p $(OUT)
-	$(CIRCUIT) probes run -m $(MODEL) -o $@ --force > $(OUT)/probes.txt
+	$(CIRCUIT) probes run -m $(MODEL) $(PROBES) -o $@ --force > $(OUT)/probes.txt
 
 $(OUT)/steering.json: $(OUT)/directions.json $(OUT)/test.json
 	$(CIRCUIT) steer -m $(MODEL) -d $(OUT)/directions.safetensors -p @$(OUT)/test.json \
@@ -55,7 +58,7 @@ $(OUT)/computation.npz:
 
 $(OUT)/sums.json:
 	@mkdir -p $(OUT)
-	$(CIRCUIT) dataset create --set arithmetic_format --size 40 -o $@ --seed $(SEED) --force > $(OUT)/sums.txt
+	$(CIRCUIT) dataset create --set arithmetic_format --size $(SUMS) -o $@ --seed $(SEED) --force > $(OUT)/sums.txt
 
 $(OUT)/arithmetic.json: $(OUT)/computation.npz $(OUT)/sums.json
 	$(CIRCUIT) steer -m $(MODEL) -d $(OUT)/computation.npz -p @$(OUT)/sums.json \

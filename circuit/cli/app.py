@@ -7,7 +7,18 @@ import typer
 from typer.core import TyperGroup
 
 from circuit import __version__
-from circuit.cli import collect, console, dataset, doctor, steer, verify
+from circuit.cli import (
+    analyze,
+    collect,
+    console,
+    dataset,
+    directions,
+    doctor,
+    probes,
+    steer,
+    verify,
+    visualize,
+)
 from circuit.errors import CircuitError
 
 PIPELINE = (
@@ -56,6 +67,10 @@ def circuit(
 
 app.add_typer(dataset.app, name="dataset")
 app.command()(collect.collect)
+app.command()(analyze.analyze)
+app.command()(directions.directions)
+app.command()(visualize.visualize)
+app.add_typer(probes.app, name="probes")
 app.command()(steer.steer)
 app.command()(verify.verify)
 app.command()(doctor.doctor)

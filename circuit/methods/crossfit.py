@@ -34,6 +34,7 @@ from circuit.methods.splits import (
     merge_identical,
     permuted_labels,
 )
+from circuit.methods.threads import calm
 
 HALVINGS = 5
 
@@ -134,6 +135,7 @@ def _pair_numbers(y: Array, pairs: Sequence[object] | Array) -> Array | None:
     return numbers if (size == 2).all() and (positives == 1).all() else None
 
 
+@calm
 def cross_fitted_quality(
     method: str,
     H: Array,
@@ -176,6 +178,7 @@ def cross_fitted_quality(
     )
 
 
+@calm
 def held_out_scores(
     method: Method, H: Array, rows: Design, splits: Sequence[Split], labellings: Array
 ) -> Array:

@@ -23,6 +23,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.rowspace import RowSpace, row_space
 from circuit.methods.splits import permuted_labels
+from circuit.methods.threads import calm
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Shape:
         }
 
 
+@calm
 def shape(H: Array, space: RowSpace | None = None) -> Shape:
     """Describe rows ``H`` (n, d); ``space`` is their unstandardised row space, if already there."""
     space = space or row_space(H, standardise=False)
@@ -133,11 +135,11 @@ class Separation:
         }
 
 
+@calm
 def separation(
-    H: Array, y: Array, groups: Array, *, seed: int = 0, n_shuffles: int = 20
+    X: Array, y: Array, groups: Array, *, seed: int = 0, n_shuffles: int = 20
 ) -> Separation:
-    """Describe how the classes ``y`` (n,) lie in ``H`` (n, d)."""
-    X = row_space(H, standardise=False).coordinates
+    """Describe how the classes ``y`` (n,) lie in the rows ``X``, which may be row-space coordinates."""
     y = np.unique(y, return_inverse=True)[1]
     shuffles = permuted_labels(y, groups, np.random.default_rng(seed), size=n_shuffles)
     distances = np.sqrt(squared_distances(X))

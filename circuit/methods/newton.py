@@ -116,13 +116,13 @@ def _newton_step(batch: _Batch, W: Array) -> tuple[Array, Array]:
 
 
 def _conjugate_gradients(batch: _Batch, P: Array, target: Array) -> Array:
-    """Solve Hessian · step = target for all problems, to a hundredth: Newton corrects the rest."""
+    """Solve Hessian · step = target for all problems, to a tenth: Newton corrects the rest."""
     mean = (batch.weights * P * (1 - P)).mean((0, 2))[None, :, None]
     diagonal = (batch.X**2).sum(0)[:, None, None] * mean + batch.ridge + 1e-12
     step, residual = np.zeros_like(target), target.copy()
     z = residual / diagonal
     direction, rho = z.copy(), (residual * z).sum((0, 2))
-    enough = 1e-4 * rho
+    enough = 1e-2 * rho
     for _ in range(MAX_CG):
         if (rho <= enough).all():
             break

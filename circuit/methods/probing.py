@@ -37,6 +37,7 @@ from circuit.methods.splits import (
     groups_per_class,
     permuted_labels,
 )
+from circuit.methods.threads import calm
 
 GRID = tuple(10.0**k for k in range(-4, 3))
 FIXED = 0.01  # C where the training part is too small for inner folds
@@ -92,6 +93,7 @@ class ProbeResult:
         }
 
 
+@calm
 def cross_validated_probe(
     H: Array,
     y: Array,

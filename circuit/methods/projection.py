@@ -54,21 +54,19 @@ def _umap() -> Any:
     return UMAP
 
 
-def umap(H: Array, *, seed: int = 42, n_neighbors: int = NEIGHBOURS) -> Projection:
-    """Lay out rows ``H`` (n, d) by UMAP, in one thread so that the seed decides."""
-    if len(H) < 5:
-        message = f"UMAP cannot lay out {len(H)} rows"
+def umap(X: Array, *, seed: int = 42, n_neighbors: int = NEIGHBOURS) -> Projection:
+    """Lay out the rows ``X``, which may be row-space coordinates, in one thread so that the seed decides."""
+    if len(X) < 5:
+        message = f"UMAP cannot lay out {len(X)} rows"
         raise DataError(message, hint="at least 5 prompts are needed")
-    UMAP = _umap()
-    X = row_space(
-        H, standardise=False
-    ).coordinates  # an isometry: the same neighbours, fewer columns
-    if not X.shape[1]:
+    if not np.ptp(X, axis=0).any():
         message = "all rows are equal, so UMAP has nothing to lay out"
         raise DataError(message, hint="choose another layer, site or position")
-    neighbours = min(n_neighbors, len(H) - 1)
-    init = "spectral" if len(H) > 10 else "random"  # spectral needs more rows than it has axes
-    layout = UMAP(n_neighbors=neighbours, min_dist=MIN_DIST, random_state=seed, n_jobs=1, init=init)
+    neighbours = min(n_neighbors, len(X) - 1)
+    init = "spectral" if len(X) > 10 else "random"  # spectral needs more rows than it has axes
+    layout = _umap()(
+        n_neighbors=neighbours, min_dist=MIN_DIST, random_state=seed, n_jobs=1, init=init
+    )
     coordinates = layout.fit_transform(X)
     parameters = {
         "method": "umap",

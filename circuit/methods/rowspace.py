@@ -16,6 +16,7 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.splits import Split
+from circuit.methods.threads import calm
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class RowSpace:
         return np.asarray((lifted.T / self.scale).T)
 
 
+@calm
 def row_space(H: Array, *, standardise: bool) -> RowSpace:
     """Decompose the rows ``H`` (n, d)."""
     H = np.asarray(H, dtype=np.float64)

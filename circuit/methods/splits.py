@@ -30,7 +30,11 @@ def grouped_folds(
     from sklearn.model_selection import StratifiedGroupKFold
 
     y, codes = np.asarray(y), group_codes(groups)
-    k = min(folds, *groups_per_class(y, codes).values())
+    counts = groups_per_class(y, codes)
+    if len(y) < folds:
+        message = f"{len(y)} rows cannot be split into {folds} folds"
+        raise DataError(message, hint="collect more prompts, or ask for fewer folds")
+    k = min(folds, *counts.values())
     for attempt in range(20):
         splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed + 1000 * attempt)
         splits = list(splitter.split(np.zeros((len(y), 1)), y, codes))

@@ -1,4 +1,4 @@
-"""A matrix of cosines or similarities, every cell with its number, on a scale that is symmetric about zero."""
+"""A matrix of cosines (from −1 to 1, zero white) or of similarities (from 0 to 1), every cell with its number."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,30 @@ from circuit.plots.style import Array, finished, panels
 
 
 def heatmap(
-    matrix: Array, names: Sequence[str], *, label: str, note: str = "", numbers: bool = True
+    matrix: Array,
+    names: Sequence[str],
+    *,
+    label: str,
+    note: str = "",
+    axis: str = "",
+    signed: bool = True,
 ) -> Figure:
-    """Draw ``matrix`` (k, k) with values in [−1, 1]; ``note`` says what chance gives."""
+    """Draw ``matrix`` (k, k); ``note`` says what chance gives. ``signed`` values are in [−1, 1], others in [0, 1]."""
     k = len(names)
     side = float(np.clip(1.6 + 0.27 * k, 2.4, 7.0))
     with panels(width=side + 0.6, height=side) as (ax,):
-        image = ax.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
-        ax.set_xticks(range(k), names, rotation=45, ha="right", rotation_mode="anchor")
+        image = ax.imshow(
+            matrix, cmap="RdBu_r" if signed else "Blues", vmin=-1 if signed else 0, vmax=1
+        )
+        if max(map(len, names)) > 3:
+            ax.set_xticks(range(k), names, rotation=45, ha="right", rotation_mode="anchor")
+        else:
+            ax.set_xticks(range(k), names)
         ax.set_yticks(range(k), names)
+        ax.set(xlabel=axis, ylabel=axis)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-        if numbers and k <= 20:
+        if k <= 20:
             for i, j in np.ndindex(k, k):
                 value = float(matrix[i, j])
                 ink = "white" if abs(value) > 0.6 else "black"

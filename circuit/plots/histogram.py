@@ -30,11 +30,15 @@ def _draw(ax: Axes, scores: Sequence[Array], names: Sequence[str]) -> None:
         ax.plot(values, np.full(len(values), 0), "|", color=colour(i), markersize=4, alpha=0.5)
     top = ax.get_ylim()[1]
     ax.set_ylim(0, top * 1.12)
+    centres = [float(np.mean(values)) for values in scores]
     for i, (values, name) in enumerate(zip(scores, names, strict=True)):
+        # The class on the left is named on its left: names of classes that overlap stay apart.
+        leftmost = centres[i] == min(centres)
         ax.annotate(
             f"{name} (n = {len(values)})",
-            (float(np.mean(values)), top * 1.1),
-            ha="center",
+            (0.02 if leftmost else 0.98, 1.0),
+            xycoords="axes fraction",
+            ha="left" if leftmost else "right",
             va="top",
             fontsize=6.5,
             color=colour(i),

@@ -12,7 +12,9 @@ def cumulative(ax: Axes, spectrum: Array, *, crossings: dict[float, int]) -> Non
     total = 100 * np.cumsum(spectrum)
     ax.plot(x, total, color=colour(0))
     ax.plot(x, 100 * spectrum, color=colour(5), linewidth=0.9)
-    _name(ax, "each", float(100 * spectrum[0]), colour(5))
+    # At the right end one curve is always at the top and the other at the bottom.
+    _name(ax, "cumulated", 0.9, colour(0))
+    _name(ax, "each", 0.04, colour(5))
     for share, components in crossings.items():
         _mark(ax, share, components)
     ax.set_xscale("log")
@@ -35,5 +37,6 @@ def _mark(ax: Axes, share: float, components: int) -> None:
     )
 
 
-def _name(ax: Axes, name: str, y: float, ink: str) -> None:
-    ax.annotate(name, (1, y), xytext=(3, -9), textcoords="offset points", fontsize=6.5, color=ink)
+def _name(ax: Axes, name: str, height: float, ink: str) -> None:
+    """Name a curve near its right end, at a share of the panel's height."""
+    ax.text(0.98, height, name, transform=ax.transAxes, ha="right", fontsize=6.5, color=ink)

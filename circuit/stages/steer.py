@@ -183,25 +183,34 @@ def choose_direction(
 ) -> Direction:
     """Read a steering file and pick the direction that ``name`` and ``layer`` say.
 
-    A file with one direction may be used at another layer than its own. With several and no word on
-    the layer, the one that its manifest recommends is taken.
+    Without a name, and without a layer, the direction that the file recommends is taken. A file with
+    one direction may be used at another layer than its own.
     """
-    found = [d for d in read_steering_file(path) if name is None or d.name == name]
-    names = list(dict.fromkeys(direction.name for direction in found))
-    if len(names) != 1:
-        known = sorted({direction.name for direction in read_steering_file(path)})
-        what = f"no direction `{name}`" if name else "more than one direction"
-        raise UsageError(f"`{path}` holds {what}", hint=f"choose with --name: {', '.join(known)}")
+    held = read_steering_file(path)
+    found = _named(held, name, path)
     if layer is None:
-        return found[0] if len(found) == 1 else _recommended(found)
+        return _recommended(found) or found[len(found) // 2]
     at = parse_layers(layer, range(n_layers), n_layers)
     if len(at) != 1:
         raise UsageError(f"`{layer}` names {len(at)} layers", hint="name one with --layer")
     return _at_layer(found, at[0], path)
 
 
-def _recommended(found: list[Direction]) -> Direction:
-    return next((d for d in found if d.extra.get("recommended")), found[len(found) // 2])
+def _named(held: list[Direction], name: str | None, path: Path) -> list[Direction]:
+    """Return the directions of one name, at one or more layers."""
+    names = list(dict.fromkeys(direction.name for direction in held))
+    if name is None and len(names) > 1:
+        recommended = _recommended(held)
+        name = None if recommended is None else recommended.name
+    wanted = names[0] if name is None and len(names) == 1 else name
+    if wanted not in names:
+        what = f"no direction `{name}`" if name else "more than one direction"
+        raise UsageError(f"`{path}` holds {what}", hint=f"choose with --name: {', '.join(names)}")
+    return [direction for direction in held if direction.name == wanted]
+
+
+def _recommended(found: list[Direction]) -> Direction | None:
+    return next((direction for direction in found if direction.extra.get("recommended")), None)
 
 
 def _at_layer(found: list[Direction], layer: int, path: Path) -> Direction:

@@ -22,6 +22,7 @@ import numpy as np
 from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.rowspace import row_space
+from circuit.methods.threads import calm
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def load(name: str) -> Method:
     return method
 
 
+@calm
 def fit_direction(name: str, positive: Array, negative: Array, *, paired: bool = False) -> Fit:
     """Fit the direction from ``negative`` (n⁻, d) to ``positive`` (n⁺, d).
 

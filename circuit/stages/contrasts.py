@@ -1,0 +1,105 @@
+"""Contrasts: which rows of an archive a direction leads from and to, and the place where it is sought.
+
+The label gives one contrast; each category, and each tool, one against the others of its kind. Prompts without a tool have
+no part in the contrasts of tools: those ask which tool, not whether one is called.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuit.artifacts.activations import Activations
+from circuit.errors import DataError, UsageError
+from circuit.stages.questions import (
+    Array,
+    Note,
+    category_question,
+    label_question,
+    pair_ids,
+    warn_if_few,
+)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One direction to fit: rows, and which of them are positive."""
+
+    name: str
+    positive_label: str
+    negative_label: str
+    rows: Array
+    y: Array  # 0 or 1
+    groups: Array
+    pairs: list[int | None] | None = None
+
+
+def chosen_place(
+    activations: Activations, site: str | None, position: str | None
+) -> tuple[str, str]:
+    """Return the site and position to work at; `resid_post` where there is a choice."""
+    if site is None and len(activations.sites) > 1 and "resid_post" not in activations.sites:
+        message = f"`{activations.path}` holds more than one site"
+        raise UsageError(message, hint=f"choose --site from {', '.join(activations.sites)}")
+    if site is None:
+        site = "resid_post" if "resid_post" in activations.sites else activations.sites[0]
+    activations.layers(site)  # refuses a site that is not there
+    if position is None and len(activations.positions) == 1:
+        position = activations.positions[0]
+    if position not in activations.positions:
+        what = "more than one position" if position is None else f"no position `{position}`"
+        message = f"`{activations.path}` holds {what}"
+        hint = f"choose --position from {', '.join(activations.positions)}"
+        raise UsageError(message, hint=hint)
+    return site, str(position)
+
+
+def label_contrast(
+    activations: Activations, groups: Array, positive: str | None, negative: str | None
+) -> Contrast:
+    """Return the contrast of two labels: the two that there are, or those that were chosen."""
+    labels = activations.labels
+    if positive is None and negative is None:
+        if len(labels) > 2:
+            message = f"`{activations.path}` has {len(labels)} labels"
+            raise UsageError(message, hint=f"choose --positive from {', '.join(labels)}")
+        positive, negative = (labels[-1], labels[0]) if len(labels) == 2 else (None, None)
+    question = label_question(activations, groups, positive=positive, negative=negative)
+    low, high = question.names
+    pairs = pair_ids(activations, question.rows)
+    return Contrast(
+        f"{high}_vs_{low}", high, low, question.rows, question.y, question.groups, pairs
+    )
+
+
+def one_against_rest(
+    activations: Activations, groups: Array, field: str, folds: int, note: Note
+) -> list[Contrast]:
+    """One contrast for each category, or tool."""
+    question = category_question(activations, groups, note, field=field)
+    kind = "tool" if field == "expected_tool" else "category"
+    if question is None:
+        message = f"`{activations.path}` has prompts of fewer than two {kind} classes"
+        hint = f"leave --per-{kind} out; each needs prompts from at least 2 groups (templates)"
+        raise DataError(message, hint=hint)
+    warn_if_few(question, folds, note)
+    rest = "other tools" if kind == "tool" else "other categories"
+    return [
+        Contrast(
+            f"{kind}:{name}",
+            name,
+            rest,
+            question.rows,
+            (question.y == i).astype(np.intp),
+            question.groups,
+        )
+        for i, name in enumerate(question.names)
+    ]
+
+
+def in_pair_order(contrast: Contrast, *, paired: bool) -> tuple[Array, Array]:
+    """Row numbers of the two classes; the members of a pair stand at the same place."""
+    positive, negative = np.flatnonzero(contrast.y == 1), np.flatnonzero(contrast.y == 0)
+    if not paired or contrast.pairs is None:
+        return positive, negative
+    number = np.array(contrast.pairs, dtype=np.intp)
+    return positive[np.argsort(number[positive])], negative[np.argsort(number[negative])]

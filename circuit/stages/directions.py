@@ -1,0 +1,273 @@
+"""The direction that tells two classes apart, at every layer, with its cross-fitted quality.
+
+Reads an archive of activations, writes ``directions.safetensors`` and ``directions.json`` (``circuit.directions/1``). Names:
+
+    <positive>_vs_<negative>     the label
+    category:<name>              one category against all the others (--per-category)
+    tool:<name>                  one tool against the other tools, prompts without a tool left out (--per-tool)
+
+Results beside the directions: ``layers`` (quality of the label's direction at each layer), ``best`` (the layer chosen, and
+the held-out score of choosing), ``cosines`` (between all directions of a layer) with the |cos| that random
+directions have, ``across_layers`` (the label's directions with each other), ``held_out`` (projection of each prompt on
+the label's direction that was fitted without its group). The label's direction at the best layer is marked
+``recommended``, and is what ``steer`` takes when it is not told otherwise.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuit.artifacts.activations import Activations
+from circuit.artifacts.directions import SCHEMA, Direction, write_directions
+from circuit.artifacts.manifest import Run, manifest_path, reusable
+from circuit.errors import DataError
+from circuit.methods.crossfit import Quality, cross_fitted_quality
+from circuit.methods.directions import fit_direction, load
+from circuit.methods.layers import parse_layers
+from circuit.methods.nested import nested_layer_choice
+from circuit.methods.similarity import cosine_matrix, expected_cosine
+from circuit.stages.contrasts import (
+    Contrast,
+    chosen_place,
+    in_pair_order,
+    label_contrast,
+    one_against_rest,
+)
+from circuit.stages.questions import Array, Note, Question, joined_groups, silent, warn_if_few
+from circuit.stages.running import Track, untracked
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What decides the result: every one goes into the manifest."""
+
+    layers: str = "all"
+    method: str = "mean_diff"
+    per_category: bool = False
+    per_tool: bool = False
+    positive: str | None = None
+    negative: str | None = None
+    site: str | None = None
+    position: str | None = None
+    folds: int = 5
+    seed: int = 0
+    n_boot: int = 1000
+
+
+def directions(
+    archive: Path,
+    out: Path,
+    choices: Choices = Choices(),
+    *,
+    force: bool = False,
+    note: Note = silent,
+    track: Track = untracked,
+) -> tuple[dict[str, Any], bool]:
+    """Return the results, and whether they were at ``out`` already."""
+    started = time.perf_counter()
+    load(choices.method)
+    activations = Activations.open(archive)
+    site, position = chosen_place(activations, choices.site, choices.position)
+    layers = parse_layers(choices.layers, activations.layers(site), activations.n_layers)
+    parameters = {**vars(choices), "site": site, "position": position}
+    inputs = [activations.path]
+    found = reusable(
+        manifest_path(out), schema=SCHEMA, parameters=parameters, inputs=inputs, force=force
+    )
+    if found is not None:
+        return found.results, True
+    contrasts = _contrasts(activations, site, position, choices, note)
+    fitted = _fit(activations, contrasts, site, position, layers, choices, track)
+    results = _results(activations, contrasts[0], fitted, site, position, layers, choices, note)
+    manifest = write_directions(
+        out,
+        _marked(fitted, results["best"]["layer"]),
+        parameters=parameters,
+        inputs=inputs,
+        results=results,
+        model=activations.manifest.model,
+        tokenizer=activations.manifest.tokenizer,
+        run=Run.since(started),
+        force=force,
+    )
+    return manifest.results, False
+
+
+def _contrasts(
+    activations: Activations, site: str, position: str, choices: Choices, note: Note
+) -> list[Contrast]:
+    """List what to fit, the label first."""
+    groups = joined_groups(activations, site, position, note)
+    contrasts = [label_contrast(activations, groups, choices.positive, choices.negative)]
+    main = contrasts[0]
+    names = [main.negative_label, main.positive_label]
+    question = Question(main.name, main.rows, main.y, names, main.groups)
+    warn_if_few(question, choices.folds, note)
+    wanted = {"category": choices.per_category, "expected_tool": choices.per_tool}
+    for field in (field for field, asked in wanted.items() if asked):
+        contrasts += one_against_rest(activations, groups, field, choices.folds, note)
+    return contrasts
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A direction, and the held-out projections behind its quality."""
+
+    direction: Direction
+    quality: Quality
+
+
+def _fit(
+    activations: Activations,
+    contrasts: Sequence[Contrast],
+    site: str,
+    position: str,
+    layers: Sequence[int],
+    choices: Choices,
+    track: Track,
+) -> list[Fitted]:
+    """Fit and score every contrast at every layer, layer by layer."""
+    fitted = []
+    for layer in track(layers, "Fitting directions", len(layers)):
+        rows = activations.read(site, layer, position)
+        for contrast in contrasts:
+            try:
+                fitted.append(_fit_one(activations, contrast, rows, site, layer, choices))
+            except DataError as error:
+                message = f"{contrast.name} at layer {layer}: {error.message}"
+                raise DataError(message, hint=error.hint) from error
+    return fitted
+
+
+def _fit_one(
+    activations: Activations,
+    contrast: Contrast,
+    rows: Array,
+    site: str,
+    layer: int,
+    choices: Choices,
+) -> Fitted:
+    inside = rows[contrast.rows]
+    quality = cross_fitted_quality(
+        choices.method,
+        inside,
+        contrast.y,
+        contrast.groups,
+        contrast.pairs,
+        folds=choices.folds,
+        seed=choices.seed,
+        n_boot=choices.n_boot,
+    )
+    positive, negative = in_pair_order(contrast, paired=quality.paired)
+    fit = fit_direction(choices.method, inside[positive], inside[negative], paired=quality.paired)
+    direction = Direction(
+        name=contrast.name,
+        site=site,
+        layer=layer,
+        vector=fit.vector,
+        norm=fit.norm,
+        method=choices.method,
+        positive_label=contrast.positive_label,
+        negative_label=contrast.negative_label,
+        quality=quality.as_dict(),
+        model=activations.manifest.model,
+        format=activations.manifest.parameters.get("format"),
+    )
+    return Fitted(direction, quality)
+
+
+def _results(
+    activations: Activations,
+    main: Contrast,
+    fitted: Sequence[Fitted],
+    site: str,
+    position: str,
+    layers: Sequence[int],
+    choices: Choices,
+    note: Note,
+) -> dict[str, Any]:
+    of_label = [each for each in fitted if each.direction.name == main.name]
+    return {
+        "label_direction": main.name,
+        "layers": [
+            {"layer": f.direction.layer, "norm": f.direction.norm, **f.quality.as_dict()}
+            for f in of_label
+        ],
+        "best": _best(activations, main, of_label, site, position, choices, note),
+        "random_cosine": expected_cosine(len(fitted[0].direction.vector)),
+        "cosines": [_cosines(fitted, layer) for layer in layers],
+        "across_layers": {
+            "layers": list(layers),
+            "matrix": _rounded_cosines([f.direction for f in of_label]),
+        },
+        "held_out": {
+            f.direction.tensor: {
+                "rows": main.rows.tolist(),
+                "positive": main.y.tolist(),
+                "scores": np.round(f.quality.scores, 5).tolist(),
+            }
+            for f in of_label
+        },
+    }
+
+
+def _best(
+    activations: Activations,
+    main: Contrast,
+    of_label: Sequence[Fitted],
+    site: str,
+    position: str,
+    choices: Choices,
+    note: Note,
+) -> dict[str, Any]:
+    """Choose a layer; with several, score the choice on prompts that had no part in it."""
+    if len(of_label) == 1:
+        only = of_label[0].direction.layer
+        return {"layer": only, "auroc": None, "chosen_by_fold": None}
+    candidates = {
+        f.direction.layer: activations.read(site, f.direction.layer, position)[main.rows]
+        for f in of_label
+    }
+    try:
+        choice = nested_layer_choice(
+            choices.method,
+            candidates,
+            main.y,
+            main.groups,
+            main.pairs,
+            folds=choices.folds,
+            seed=choices.seed,
+            n_boot=choices.n_boot,
+        )
+    except DataError:
+        note("too few groups to score the choice of a layer: it is the best of those measured")
+        best = max(of_label, key=lambda f: (f.quality.auroc.value, f.quality.d_prime))
+        return {"layer": best.direction.layer, "auroc": None, "chosen_by_fold": None}
+    return choice.as_dict()
+
+
+def _cosines(fitted: Sequence[Fitted], layer: int) -> dict[str, Any]:
+    here = [f.direction for f in fitted if f.direction.layer == layer]
+    return {"layer": layer, "names": [d.name for d in here], "matrix": _rounded_cosines(here)}
+
+
+def _rounded_cosines(found: Sequence[Direction]) -> list[list[float]]:
+    matrix: list[list[float]] = np.round(
+        cosine_matrix(np.stack([d.vector for d in found])), 5
+    ).tolist()
+    return matrix
+
+
+def _marked(fitted: Sequence[Fitted], best: int) -> list[Direction]:
+    """Mark the label's direction at the best layer; it comes first in ``fitted`` at each layer."""
+    name = fitted[0].direction.name
+    marked = []
+    for each in (f.direction for f in fitted):
+        extra = {"recommended": True} if (each.name, each.layer) == (name, best) else {}
+        fields = {key: getattr(each, key) for key in each.__dataclass_fields__}
+        marked.append(Direction(**{**fields, "extra": extra}))
+    return marked

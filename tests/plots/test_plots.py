@@ -1,0 +1,119 @@
+"""Figures are drawn from arrays, are repeatable, leave no global state, and survive odd sizes."""
+
+import struct
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from circuit.plots import style
+from circuit.plots.curve import Panel, Series, curves, limits
+from circuit.plots.heatmap import heatmap
+from circuit.plots.histogram import histogram
+from circuit.plots.pca import pca
+from circuit.plots.scatter import Classes, scatter
+
+RNG = np.random.default_rng(0)
+POINTS, CLASSES = RNG.normal(size=(60, 2)), RNG.integers(-1, 2, 60)
+
+
+def a_curve(n_layers=6):
+    value = np.linspace(0.5, 0.9, n_layers)
+    series = Series(
+        "label",
+        list(range(n_layers)),
+        value.tolist(),
+        (value - 0.1).tolist(),
+        (value + 0.1).tolist(),
+        [[0.5, 0.4, 0.6]] * n_layers,
+        0.5,
+    )
+    return curves([Panel("Held-out AUROC", [series], limits([series], floor=0.4), 0.75)])
+
+
+def a_scatter(n_classes=2):
+    numbers = RNG.integers(-1, n_classes, len(POINTS))
+    names = [f"class {i}" for i in range(n_classes)]
+    return scatter(POINTS, [Classes(names, numbers)], xlabel="UMAP 1", ylabel="UMAP 2", ticks=False)
+
+
+def a_histogram():
+    scores = [RNG.normal(size=30), RNG.normal(2, 1, 40)]
+    return histogram(scores, ["no", "yes"], xlabel="Held-out projection (standard deviations)")
+
+
+def a_pca():
+    spectrum = np.array([0.5, 0.3, 0.1, 0.06, 0.04])
+    classes = Classes(["no", "yes"], CLASSES)
+    return pca(POINTS, (0.5, 0.3), classes, spectrum, {0.9: 3, 0.95: 4})
+
+
+def a_heatmap(k=4):
+    V = RNG.normal(size=(k, 32))
+    return heatmap(np.corrcoef(V), [f"direction {i}" for i in range(k)], label="Cosine", note="x")
+
+
+FIGURES = [a_curve, a_scatter, a_histogram, a_pca, a_heatmap]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_figures_are_png_of_200_dpi_at_column_width(figure):
+    drawn = figure()
+    image = style.png(drawn)
+    assert image.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", image[16:24])
+    assert (width, height) == tuple((drawn.get_size_inches() * 200).round().astype(int))
+    assert width / 200 <= 7.2
+
+
+@pytest.mark.parametrize("figure", [a_curve, a_pca])
+def test_axes_are_labelled_with_what_is_measured(figure):
+    for ax in figure().axes:
+        assert ax.get_xlabel()
+        assert ax.get_ylabel()
+
+
+def test_equal_arrays_give_equal_bytes():
+    assert style.png(a_curve()) == style.png(a_curve())
+
+
+def test_no_global_state():
+    before = dict(mpl.rcParams)
+    style.png(a_heatmap())
+    assert dict(mpl.rcParams) == before
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 40])
+def test_curves_of_any_length(n_layers):
+    assert style.png(a_curve(n_layers))
+
+
+@pytest.mark.parametrize("n_classes", [1, 12, 30])
+def test_many_classes_differ_in_colour_or_marker(n_classes):
+    assert len({(style.colour(i), style.marker(i)) for i in range(n_classes)}) == n_classes
+    assert style.png(a_scatter(n_classes))
+
+
+@pytest.mark.parametrize("k", [1, 30])
+def test_matrices_of_any_size(k):
+    assert style.png(a_heatmap(k) if k > 1 else heatmap(np.eye(1), ["one"], label="Cosine"))
+
+
+def test_bands_are_inside_the_axes():
+    series = Series("x", [0, 1], [0.1, 0.9], [0.05, 0.8], [0.2, 1.0])
+    assert limits([series], floor=0.4) == (0.0, 1.0)
+
+
+def test_labels_are_spread_without_changing_their_order():
+    placed = style.spread([0.5, 0.5, 0.9, 0.51], 0.1)
+    order = np.argsort(placed)
+    assert np.diff(np.array(placed)[order]).min() >= 0.0999
+    assert placed[2] == max(placed)
+    assert placed[3] > placed[1]
+
+
+def test_constant_scores_can_be_drawn():
+    figure = histogram([np.zeros(5), np.zeros(4)], ["a", "b"], xlabel="x")
+    assert style.png(figure)

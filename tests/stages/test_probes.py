@@ -1,0 +1,270 @@
+"""probes: questions whose answers are planted in a block, in the last token, or in the words."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from checkpoints import write_checkpoint
+from typer.testing import CliRunner
+
+from circuit.artifacts.activations import Activations
+from circuit.artifacts.builtin import builtin_probes
+from circuit.artifacts.manifest import read_manifest
+from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.cli import probes as cli
+from circuit.errors import CircuitError, DataError, UsageError
+from circuit.stages import battery
+from circuit.stages.probes import SCHEMA, Settings, run_probes
+from circuit.stages.running import ModelOptions
+
+QUICK = Settings(n_boot=200, n_shuffles=10)
+BLOCK = 1
+LETTERS = "abcdefghijklmnoprstuvwyz"
+
+
+@pytest.fixture(scope="module")
+def mixing_at_one_block(tmp_path_factory) -> Path:
+    """A checkpoint in which every block returns what it read, but ``BLOCK``, whose attention mixes tokens."""
+    import mlx.core as mx
+
+    folder = write_checkpoint(tmp_path_factory.mktemp("mixing"), identity_blocks=True)
+    file = str(folder / "model.safetensors")
+    weights = dict(mx.load(file))
+    name = f"model.layers.{BLOCK}.self_attn.o_proj.weight"
+    weights[name] = mx.random.normal(weights[name].shape, key=mx.random.key(3))
+    mx.eval(weights)
+    mx.save_safetensors(file, weights, metadata={"format": "mlx"})
+    return folder
+
+
+def inside(word: str, mark: str) -> str:
+    """A letter in the middle of a word that occurs once: no count of words can know it."""
+    return f"{word[:3]}{mark}{word[3:]} it is here"
+
+
+def last(word: str, mark: str) -> str:
+    return f"{word} it is {word[::-1]}{mark}"
+
+
+def apart(word: str, mark: str) -> str:
+    return f"{word} {mark} it is here"
+
+
+def pairs(name, build, *, groups=24, stratum="semantic", labels=("no", "yes"), **fields):
+    draw = random.Random(7)
+    prompts = [
+        Prompt(
+            text=build(word, mark),
+            label=label,
+            group=str(group),
+            pair=f"{group}/{number}",
+        )
+        for group in range(groups)
+        for number in range(2)
+        for word in ["".join(draw.choices(LETTERS, k=6))]
+        for label, mark in zip(labels, "xq", strict=True)
+    ]
+    return PromptSet(
+        name=name, labels=labels, stratum=stratum, question="Is it?", prompts=prompts, **fields
+    )
+
+
+def write(folder: Path, *sets: PromptSet) -> Path:
+    for each in sets:
+        path = folder / (each.stratum or "other") / f"{each.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        each.save(path, force=True)
+    return folder
+
+
+def run(model, folder, **options):
+    return run_probes(ModelOptions(str(model)), datasets=folder, settings=QUICK, **options)
+
+
+@pytest.fixture(scope="module")
+def planted(mixing_at_one_block, tmp_path_factory):
+    """The results of three planted probes, and the report that holds them."""
+    folder = write(
+        tmp_path_factory.mktemp("battery"),
+        pairs("in_a_block", inside),
+        pairs("in_the_last_token", last, stratum="syntactic"),
+        pairs("in_the_words", apart, stratum="decision"),
+    )
+    out = tmp_path_factory.mktemp("report") / "probes.json"
+    done = run(mixing_at_one_block, folder, out=out)
+    return folder, out, done.results["probes"]
+
+
+def test_a_concept_emerges_at_the_block_that_writes_it(planted):
+    found = planted[2]["in_a_block"]
+    assert found["emergence"]["layer"] == BLOCK
+    assert not found["emergence"]["in_tokens"]
+    assert not found["emergence"]["on_surface"]
+    assert [entry["significant"] for entry in found["layers"].values()] == [False, True, True]
+    assert found["layers"]["0"]["auroc"][0] == 0.5  # the last token is the same in a pair
+
+
+def test_a_concept_in_the_last_token_is_in_the_tokens_and_does_not_emerge(planted):
+    found = planted[2]["in_the_last_token"]
+    assert found["emergence"]["in_tokens"]
+    assert found["emergence"]["layer"] is None
+    assert found["emergence"]["threshold_layer"] == 0
+
+
+def test_a_concept_in_the_words_is_on_the_surface(planted):
+    found = planted[2]["in_the_words"]
+    assert found["emergence"]["on_surface"]
+    assert found["emergence"]["layer"] is None
+    assert found["baselines"]["words"]["auroc"][0] == 1.0
+
+
+def test_the_report_is_a_manifest_of_archives_that_collect_wrote(planted):
+    _, out, results = planted
+    manifest = read_manifest(out, SCHEMA)
+    assert manifest.results["probes"] == results
+    assert manifest.inputs[0].path == "probes.raw.json"
+    assert len(manifest.inputs) == 1 + 3
+    archive = Activations.open(out.with_name("probes.raw.safetensors"))
+    assert archive.sites == ["embed", "resid_post"]
+    assert len(archive.prompts) == len(set(archive.prompt_set.texts)) == 3 * 96
+    assert list(results) == ["in_the_last_token", "in_a_block", "in_the_words"]  # by stratum
+
+
+def test_the_same_run_is_reused_and_an_edited_battery_is_not(mixing_at_one_block, tmp_path):
+    folder = write(tmp_path / "battery", pairs("one", inside))
+    out = tmp_path / "probes.json"
+    first = run(mixing_at_one_block, folder, out=out)
+    again = run(mixing_at_one_block, folder, out=out)
+    assert (first.reused, again.reused) == (False, True)
+    assert first.results == again.results
+    write(folder, pairs("one", last))
+    with pytest.raises(CircuitError, match="probes"):
+        run(mixing_at_one_block, folder, out=out)
+    edited = run(mixing_at_one_block, folder, out=out, force=True)
+    assert edited.results["probes"]["one"]["emergence"]["in_tokens"]
+
+
+def test_without_a_report_nothing_is_written(mixing_at_one_block, tmp_path, monkeypatch):
+    folder = write(tmp_path / "battery", pairs("one", inside))
+    monkeypatch.chdir(tmp_path)
+    run(mixing_at_one_block, folder, layers="-1")
+    assert [path.name for path in tmp_path.iterdir()] == ["battery"]
+
+
+def test_few_groups_support_no_star(mixing_at_one_block, tmp_path):
+    folder = write(tmp_path, pairs("few", inside, groups=8))
+    found = run(mixing_at_one_block, folder).results["probes"]["few"]
+    assert not any(entry["significant"] for entry in found["layers"].values())
+    assert found["emergence"]["layer"] is None
+    assert found["emergence"]["threshold_layer"] == BLOCK
+
+
+def test_each_text_is_run_once_per_format(tmp_path):
+    twice = pairs("a", inside), pairs("b", inside), pairs("c", inside, format="chat")
+    raw, chat = battery.pools(battery.load_battery(write(tmp_path, *twice)), chat=None)
+    assert (raw.name, chat.name) == ("raw", "chat")
+    assert len(raw.prompts.prompts) == len(chat.prompts.prompts) == 96
+    assert raw.prompts.prompts[0].metadata == {"probes": ["a", "b"]}
+    assert list(raw.rows(raw.probes[1])) == list(range(96))
+    (only,) = battery.pools(battery.load_battery(tmp_path), chat=False)
+    assert len(only.prompts.prompts) == 96
+
+
+def test_unlabelled_prompts_are_collected_but_not_scored(mixing_at_one_block, tmp_path):
+    labelled = pairs("one", inside)
+    shown = (*labelled.prompts, Prompt(text="neither"))
+    folder = write(tmp_path / "battery", labelled.model_copy(update={"prompts": shown}))
+    found = run(mixing_at_one_block, folder, out=tmp_path / "probes.json").results
+    assert (found["prompts"], found["probes"]["one"]["n"]) == (97, 96)
+
+
+def spoiled(**change):
+    """A battery of one probe in which something is wrong."""
+    good = pairs("one", inside)
+    return good.model_copy(update=change)
+
+
+one_class = pairs("one", inside).model_copy(
+    update={"prompts": tuple(p for p in pairs("one", inside).prompts if p.label == "yes")}
+)
+one_group = spoiled(
+    prompts=tuple(p.model_copy(update={"group": "same"}) for p in pairs("one", inside).prompts)
+)
+
+
+@pytest.mark.parametrize(
+    ("sets", "options", "message"),
+    [
+        ([], {}, "holds no probes"),
+        ([one_class], {}, "probe `one`: all 48 rows have the same label"),
+        ([one_group], {}, "probe `one`: class 0 occurs in one group only"),
+        ([pairs("one", inside)], {"strata": ["semantics"]}, "no category `semantics`"),
+        ([pairs("one", inside)], {"layers": "7"}, "out of range"),
+        (
+            [pairs("one", inside), pairs("one", inside, stratum="decision")],
+            {},
+            "both named `one`",
+        ),
+    ],
+    ids=["empty", "one class", "one group", "category", "layer", "names"],
+)
+def test_what_cannot_be_probed_is_refused_with_a_hint(
+    mixing_at_one_block, tmp_path, sets, options, message
+):
+    folder = write(tmp_path / "battery", *sets)
+    folder.mkdir(exist_ok=True)
+    with pytest.raises(CircuitError, match=message) as error:
+        run(mixing_at_one_block, folder, out=tmp_path / "probes.json", **options)
+    assert error.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["battery"]
+
+
+def test_an_unknown_folder_and_a_threshold_at_chance_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no folder"):
+        battery.load_battery(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="threshold") as error:
+        run_probes(ModelOptions("none"), settings=Settings(threshold=0.5))
+    assert error.value.exit_code == 2
+
+
+def test_init_writes_the_builtin_battery_and_it_reads_back(tmp_path):
+    written = battery.init(tmp_path)
+    assert len(written) == len(builtin_probes())
+    ours, theirs = battery.load_battery(tmp_path), battery.load_battery()
+    assert [p.prompts for p in ours] == [p.prompts for p in theirs]
+    assert [p.stratum for p in ours] == [p.stratum for p in theirs]
+    assert battery.init(tmp_path) == written  # equal files are no conflict
+    written[0].write_text(written[0].read_text().replace("?", "!"))
+    with pytest.raises(CircuitError):
+        battery.init(tmp_path)
+
+
+def invoke(*arguments: str) -> str:
+    done = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_run_prints_what_the_report_holds(mixing_at_one_block, planted, tmp_path):
+    folder, _, results = planted
+    arguments = ("run", "-m", str(mixing_at_one_block), "--datasets", str(folder))
+    text = invoke(*arguments, "-o", str(tmp_path / "probes.json"))
+    assert "Probing: in_a_block (semantic)\n  96 prompts in 24 groups, 5 folds" in text
+    assert "  L 0: 0.500  [0.50, 0.50]" in text
+    assert "PROBE ACCURACY BY LAYER" in text
+    assert "COMPUTATIONAL STRATIGRAPHY\nModel: " in text
+    assert f"  L{BLOCK}    : in_a_block" in text
+    assert "Never : in_the_words" in text
+    short = invoke(*arguments, "--no-stratigraphy", "--category", "semantic", "--layers", "-1")
+    assert "STRATIGRAPHY" not in short
+    assert "in_the_words" not in short
+    shown = json.loads(invoke(*arguments, "--json", "-o", str(tmp_path / "probes.json")))
+    assert shown["probes"].keys() == results.keys()
+
+
+def test_list_shows_every_probe_and_init_names_its_files(tmp_path):
+    listed = json.loads(invoke("list", "--json"))
+    assert {probe["name"] for probe in listed} == set(builtin_probes())
+    assert "no_tool/tool" in invoke("list", "--category", "decision")
+    assert str(tmp_path / "decision" / "refusal.json") in invoke("init", "-o", str(tmp_path))

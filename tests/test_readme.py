@@ -1,0 +1,56 @@
+"""The README says what is so: its command lines run, and its table lists every stage."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from circuit.cli.app import PIPELINE
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> list[str]:
+    """Return the lines that start with a prompt, continued lines joined."""
+    text = README.replace("\\\n", " ")
+    return [
+        " ".join(line.split()) for line in re.findall(r"^ *\$ (circuit .*)$", text, re.MULTILINE)
+    ]
+
+
+@pytest.mark.slow
+def test_the_session_runs_from_the_first_line_to_the_last(tmp_path):
+    assert len(commands()) >= 7
+    for line in commands():
+        words = shlex.split(line)[1:]
+        done = subprocess.run(
+            [sys.executable, "-m", "circuit", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+def test_every_command_is_in_the_table_of_the_data_flow():
+    for name in PIPELINE:
+        assert re.search(rf"^\| `{name}` ", README, re.MULTILINE), name
+
+
+def test_every_verb_of_the_makefile_is_described():
+    makefile = (ROOT / "Makefile").read_text()
+    verbs = re.findall(r"^([a-z-]+):.*  ## ", makefile, re.MULTILINE)
+    assert {"setup", "demo", "test", "check", "bench", "tiny", "clean"} <= set(verbs)
+    for verb in set(verbs) - {"help"}:
+        assert f"make {verb}" in README, verb
+
+
+def test_files_that_the_readme_names_exist():
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), link
