@@ -91,7 +91,13 @@ def steer(
     With ``out`` they are written there as a manifest (``circuit.steering/1``).
     """
     started = time.perf_counter()
-    described = {"parameters": job.parameters(), "inputs": inputs, "model": model.identity}
+    # The same weights under another chat template are another run.
+    tokenizer = {"tokenizer_sha256": model.tokenizer_identity.files_sha256}
+    described = {
+        "parameters": {**job.parameters(), **tokenizer},
+        "inputs": inputs,
+        "model": model.identity,
+    }
     if out is not None:
         found = reusable(out, schema=SCHEMA, **described, force=force)
         if found is not None:
