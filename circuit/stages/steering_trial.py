@@ -49,6 +49,12 @@ class Trial:
     rates: list[Rate]
 
 
+def check_criterion(prompts: PromptSet | Sequence[str], criterion: str) -> None:
+    """Raise what judging these prompts by ``criterion`` would raise."""
+    for expected in _rows(prompts)[2]:
+        satisfies(criterion, "", expected=expected)
+
+
 def judge(
     prompts: PromptSet | Sequence[str], answers: Sequence[Answers], criterion: str, controls: int
 ) -> Trial:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from checkpoints import write_checkpoint
 
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, UsageError
@@ -130,3 +131,20 @@ def test_the_manifest_explains_the_off_by_one_of_hugging_face(llama_folder, data
     run(llama_folder, dataset, tmp_path / "a")
     manifest = json.loads((tmp_path / "a.json").read_text())
     assert "resid_post.(i-1)" in manifest["results"]["note"]
+
+
+def test_another_chat_template_is_another_run(tmp_path):
+    folder = write_checkpoint(tmp_path / "model")
+    chat = write_prompts(tmp_path / "chat.json", ["Hi", "Hello"], format="chat")
+    run(folder, chat, tmp_path / "a")
+    config = (folder / "tokenizer_config.json").read_text()
+    (folder / "tokenizer_config.json").write_text(config.replace("<a>", "<t>"))
+    with pytest.raises(ArtifactError, match="holds something else"):
+        run(folder, chat, tmp_path / "a")
+
+
+def test_the_manifest_says_whether_batches_were_padded(llama_folder, dataset, tmp_path):
+    padded = run(llama_folder, dataset, tmp_path / "a").activations
+    single = run(llama_folder, dataset, tmp_path / "b", wanted={"batch_tokens": 1}).activations
+    found = [each.manifest.results["padded_batches"] for each in (padded, single)]
+    assert found == [True, False]
