@@ -1,6 +1,7 @@
 """The embedded model: its files, its tokenizer, what it was not trained on, and what it can do."""
 
 import json
+import random
 import re
 import sys
 from collections.abc import Iterator
@@ -75,7 +76,7 @@ def test_raw_text_begins_with_one_bos(tokenizer: Any) -> None:
 
 
 def test_the_chat_template_is_what_the_model_was_trained_on(tokenizer: Any) -> None:
-    from examples import ASSISTANT, END, USER, header
+    from markup import ASSISTANT, END, USER, header
 
     tools = read(ROOT / "datasets" / "tools.json")
     messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]
@@ -90,7 +91,7 @@ def test_the_chat_template_is_what_the_model_was_trained_on(tokenizer: Any) -> N
 
 
 def test_a_tool_call_decodes_to_itself(tokenizer: Any) -> None:
-    from examples import tool_call
+    from markup import tool_call
 
     call = tool_call("get_weather", "location", "Oslo")
     ids = tokenizer.encode(call, add_special_tokens=False)
@@ -100,7 +101,7 @@ def test_a_tool_call_decodes_to_itself(tokenizer: Any) -> None:
 
 def grammar_patterns() -> list[re.Pattern[str]]:
     """Return what the grammar's user requests and raw openings look like."""
-    from examples import GREETINGS, SUFFIXES, WRAPPERS
+    from chat import GREETINGS, SUFFIXES, WRAPPERS
     from phrases import load, pattern
 
     texts = [t for e in load("requests").values() for f in forms(e) for t in e[f]]
@@ -136,7 +137,7 @@ def test_no_template_comes_out_of_the_training_grammar(name: str) -> None:
 
 
 def test_no_pair_of_operands_was_trained_on() -> None:
-    from examples import held_out
+    from raw import held_out
 
     data = read(ROOT / "datasets" / "arithmetic_format.json")
     for item in data["items"]:
@@ -164,7 +165,41 @@ def test_no_slot_value_was_trained_on() -> None:
 
 
 def test_held_out_operands_never_occur_in_the_training_text() -> None:
-    from examples import Grammar, held_out
+    from phrases import Phrases
+    from raw import Raw, held_out
 
-    grammar = Grammar(3)
-    assert not any(held_out(a, b) for a, _, b in (grammar.operands() for _ in range(5_000)))
+    raw = Raw(Phrases(random.Random(3)))
+    assert not any(held_out(a, b) for a, _, b in (raw.operands() for _ in range(5_000)))
+
+
+CARD_ROW = re.compile(
+    r"^\| ([a-e]) \| \*\*(.+)\*\* \| ([\d.]+) \| ([\d.]+) to ([\d.]+) \| (\d+) \| (\d+) \|$",
+    re.MULTILINE,
+)
+
+
+def card() -> dict[str, tuple[float, float, float, int]]:
+    """Return score, interval and n of each ability, as the card states them."""
+    found = CARD_ROW.findall((TINY / "README.md").read_text(encoding="utf-8"))
+    return {
+        key: (float(p), float(low), float(high), int(n)) for key, _, p, low, high, n, _ in found
+    }
+
+
+def test_the_card_states_a_score_for_every_ability() -> None:
+    scores = card()
+    assert list(scores) == ["a", "b", "c", "d", "e"]
+    for share, low, high, n in scores.values():
+        assert 0 <= low <= share <= high <= 100
+        assert n >= 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ability", ["a", "b", "c", "d", "e"])
+def test_a_new_measurement_agrees_with_the_card(ability: str) -> None:
+    from evaluate import measure
+
+    from circuit.methods.scores import wilson
+
+    row = measure(TINY, share=0.3, only=ability)[0]
+    assert 100 * wilson(row.right, row.n)[1] >= card()[ability][1]

@@ -6,14 +6,15 @@ of `heldout_moods.json`; the answers are judged by the functions below and by no
 """
 
 import json
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples import Grammar
-from phrases import load
+from phrases import Phrases, load
+from raw import Raw
 
 from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.artifacts.templates import TemplateSet
@@ -174,12 +175,12 @@ def moods(model: LoadedModel, share: float) -> list[Row]:
 
 def judge_of_moods(count: int = 2_000) -> Row:
     """How often the marker words recognise the style of generated text, of which it is known."""
-    grammar = Grammar(99)
+    raw = Raw(Phrases(random.Random(99)))
     styles = list(load("moods")["styles"])
     right = 0
     for index in range(count):
         style = styles[index % len(styles)]
-        right += mood_of(f"{grammar.sentence(style)} {grammar.sentence(style)}") == style
+        right += mood_of(f"{raw.sentence(style)} {raw.sentence(style)}") == style
     return Row("e", "the judge of styles on training text", right, count)
 
 

@@ -9,7 +9,8 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
-from examples import Example, Grammar
+from examples import streams
+from markup import Example
 from tokenizers import Tokenizer
 
 POOL = 24
@@ -42,7 +43,7 @@ class Stream:
 
     def _draw(self) -> list[Batch]:
         seed = f"{self.seed}/{self.name}/{self.number}"
-        make = Grammar(seed).streams()[self.name]
+        make = streams(seed)[self.name]
         rows = [encode(make(), self.tokenizer) for _ in range(self.rows * POOL)]
         rows.sort(key=lambda row: len(row[0]))
         cuts = [rows[i : i + self.rows] for i in range(0, len(rows), self.rows)]

@@ -65,6 +65,7 @@ def facts(folder: Path) -> str:
         f"{data['tokens']:,} tokens with padding\n"
         f"- examples: {examples}\n"
         f"- {data['minutes']} minutes on {data['machine']}"
+        + (f"\n- {data['note']}" if data.get("note") else "")
     )
 
 

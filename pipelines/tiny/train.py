@@ -9,7 +9,7 @@ first steps and fall to 0 along a cosine. Float32 throughout; the checkpoint is 
 The streams are shared out between two processes (chat | the rest), which exchange gradients through
 `mlx.distributed`: element-wise functions use one core in MLX, so one process would leave a core idle.
 
-`--work` keeps the state of an unfinished training; `--resume` goes on from it and reads the batches that
+`--work` keeps the tokenizer and the state of an unfinished training; `--resume` goes on from them and reads the batches that
 an uninterrupted training would have read.
 """
 
@@ -39,16 +39,18 @@ from tokenizers import Tokenizer
 
 from batches import Batch, Stream
 from evaluate import measure, table, write_card
-from examples import BOS, END, documents
+from examples import documents
+from markup import BOS, END
 from muon import Optimizer
 from vocabulary import train_tokenizer, write_tokenizer
 
 # rows a step, weight of the mean loss, rank of the process that computes it
 STREAMS = {
-    "chat": (20, 1.0, 0),
-    "arithmetic": (64, 1.0, 1),
-    "sentiment": (10, 0.5, 1),
-    "mood": (10, 0.5, 1),
+    "chat": (28, 1.0, 0),
+    "arithmetic": (60, 1.0, 1),
+    "sentiment": (5, 0.4, 1),
+    "mood": (8, 0.6, 1),
+    "copy": (20, 0.6, 1),
 }
 RANKS = 2
 SEED = 20
@@ -188,15 +190,14 @@ def write_checkpoint(model: Model, tokenizer: Tokenizer, facts: dict, folder: Pa
     write_tokenizer(tokenizer, folder)
 
 
-def start(seed: int) -> tuple[Training, Tokenizer]:
+def start(seed: int, tokenizer: Tokenizer) -> Training:
     """Return an untrained model, its optimiser and its streams."""
-    tokenizer = train_tokenizer(documents(seed, DOCUMENTS))
     mx.random.seed(seed)
     model = Model(ModelArgs.from_dict(config(tokenizer)))
     mx.eval(model.parameters())
     streams = [Stream(name, rows, seed, tokenizer) for name, (rows, *_) in STREAMS.items()]
     group = mx.distributed.init(strict=True, backend="ring")
-    return Training(model, Optimizer(model), streams, group), tokenizer
+    return Training(model, Optimizer(model), streams, group)
 
 
 def facts_of(training: Training, steps: int, seed: int) -> dict:
@@ -231,6 +232,7 @@ def train(training: Training, steps: int, work: Path) -> None:
             print(f"{training.step:5d}/{steps}  {losses}  {speed:.0f} tokens/s", flush=True)
             recent.clear()
         if training.step % SAVE_EVERY == 0 or training.step == steps:
+            # Both processes hold the same state; the first writes it.
             save_state(training, work)
 
 
@@ -239,19 +241,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="unfinished state")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--resume", action="store_true", help="go on from the state in --work")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    vocabulary = options.work / "tokenizer.json"
     if "MLX_RANK" not in os.environ:
+        if not options.resume:
+            train_tokenizer(documents(options.seed, DOCUMENTS)).save(str(vocabulary))
         launch(options.work)
-        folder = options.out.resolve()
-        rows = measure(folder)
-        write_card(folder, rows)
+        rows = measure(options.out.resolve())
+        write_card(options.out, rows)
         print(table(rows))
         return
-    training, tokenizer = start(options.seed)
+    tokenizer = Tokenizer.from_file(str(vocabulary))
+    training = start(options.seed, tokenizer)
     if options.resume:
         load_state(training, options.work)
     train(training, options.steps, options.work)

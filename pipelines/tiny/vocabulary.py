@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from examples import ASSISTANT, BOS, CALL, CALL_END, END, SYSTEM, TOOLS, USER
+from markup import ASSISTANT, BOS, CALL, CALL_END, END, SYSTEM, TOOLS, USER
 from tokenizers import (
     AddedToken,
     Regex,
