@@ -56,11 +56,17 @@ FAMILIES = (
 IGNORE_WINDOW = (
     "gemma2",
     "mistral",
+    "mistral3",
     "mixtral",
     "phi3",
+    "phimoe",
+    "pixtral",
     "qwen2",
+    "qwen2_5_vl",
     "qwen2_moe",
+    "qwen2_vl",
     "qwen3",
+    "qwen3_moe",
     "starcoder2",
 )
 

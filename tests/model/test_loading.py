@@ -192,3 +192,20 @@ def test_an_adapter_changes_the_model_by_its_own_low_rank_product(tmp_path, quan
     (adapter / "adapter_config.json").write_text("{")
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_model(str(folder), adapter=adapter)
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit"),
+    [
+        ({}, 256),
+        ({"model_type": "phimoe", "sliding_window": 8}, 8),
+        ({"model_type": "qwen2", "sliding_window": 8, "use_sliding_window": False}, 256),
+        ({"model_type": "gemma3_text", "sliding_window": 8}, 256),
+        ({"model_type": "mistral3", "text_config": {"sliding_window": 8}}, 8),
+        ({"model_type": "mamba", "max_position_embeddings": None}, None),
+    ],
+)
+def test_a_window_that_mlx_lm_does_not_apply_is_the_limit(llama_folder, changes, limit):
+    model = load_model(str(llama_folder))
+    model.config.update(changes)
+    assert model.context_length == limit

@@ -2,6 +2,7 @@
 
 import json
 
+import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
@@ -148,3 +149,19 @@ def test_the_manifest_says_whether_batches_were_padded(llama_folder, dataset, tm
     single = run(llama_folder, dataset, tmp_path / "b", wanted={"batch_tokens": 1}).activations
     found = [each.manifest.results["padded_batches"] for each in (padded, single)]
     assert found == [True, False]
+
+
+def test_states_that_half_precision_cannot_hold_are_refused(tmp_path, dataset):
+    folder = write_checkpoint(tmp_path / "model")
+    weights = mx.load(str(folder / "model.safetensors"))
+    weights["model.embed_tokens.weight"] *= 1e6
+    mx.save_safetensors(str(folder / "model.safetensors"), weights)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(CircuitError, match="resid_post"):
+        run(folder, dataset, tmp_path / "a", wanted={"dtype": "float16"})
+    assert sorted(tmp_path.iterdir()) == before
+    run(folder, dataset, tmp_path / "a", wanted={"dtype": "bfloat16"})
+    with pytest.raises(DataError, match="is not finite"):
+        collect(
+            ModelOptions(str(folder), dtype="float16"), dataset, tmp_path / "b", wanted=Wanted()
+        )
