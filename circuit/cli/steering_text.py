@@ -51,7 +51,11 @@ def trial_text(results: dict[str, Any]) -> str:
         if trial["n_controls"]:
             rows.append(["  random: mean (range)"] + [_random(rate) for rate in own])
             rows.append(["  p"] + [_p(rate) for rate in own])
-    return title + "\n\n" + console.table(["", *(f"c = {c:+g}" for c in coefficients)], rows)
+    return (
+        title
+        + "\n\n"
+        + console.table(["", *(f"c = {c:+g}" if c else "c = 0" for c in coefficients)], rows)
+    )
 
 
 def _own(rate: dict[str, Any]) -> str:

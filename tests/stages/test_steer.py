@@ -113,7 +113,7 @@ def test_a_trial_counts_by_label_with_intervals_and_p():
     assert steered.p == pytest.approx(1 / 3)  # neither control goes down as far
     assert rates["no", 1.0].p == pytest.approx(2 / 3)  # one of two rises as far
     assert rates["yes", 0.0].interval[1] == 1.0
-    assert rates["unlabelled", 0.0].n == 1
+    assert {label for label, _ in rates} == {"yes", "no"}  # no label, no score
 
 
 def test_answers_are_written_reused_and_not_overwritten(llama, tmp_path):
