@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from checkpoints import write_checkpoint
 
+import circuit.model  # noqa: F401  # a fast BLAS before any test file imports MLX
+
 
 @pytest.fixture(scope="session")
 def llama_folder(tmp_path_factory) -> Path:
