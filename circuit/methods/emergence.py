@@ -1,7 +1,7 @@
 """Where along the layers a label becomes readable.
 
 *Emergence layer*: the first layer whose lower bound is above the baseline's upper bound and stays above it in the next two
-layers (methods.md section 3). *Threshold crossing*: the first layer whose score reaches a bar, whatever its
+layers. *Threshold crossing*: the first layer whose score reaches a bar, whatever its
 uncertainty; it belongs in a plot, not in a claim. Layers that were not measured are not known to be below.
 """
 

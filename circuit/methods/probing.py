@@ -11,7 +11,7 @@ inner grouped folds inside each training part, groups kept together throughout, 
 
 C rises through the grid while the inner log-loss falls by more than ``WORTH`` nats, and stops after two values that do not
 earn it: the smallest C that is about as good as any. Permuted labels choose their own C, jointly on the first two
-permutations. Source: methods.md section 3; Hewitt & Liang 2019 (1909.03368) on why a score needs its control.
+permutations. Hewitt & Liang 2019 (1909.03368) say why a score needs its control.
 """
 
 from collections.abc import Sequence

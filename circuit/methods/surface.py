@@ -6,7 +6,7 @@ r"""What can be read off a text without a model: the baselines that a probe has 
 
 Words are runs of ``\w``; every other character that is not blank is a word of its own. The columns are those of the
 texts that are given, labels are not looked at; probed with grouped cross-validation, a word that occurs in
-one group only can teach nothing about another. Source: methods.md section 3.
+one group only can teach nothing about another.
 """
 
 import re

@@ -133,7 +133,7 @@ def load_model(
             return_config=True,
         )
         held = _hold(network, dtype)
-        residual_width(network)
+        runtime.share_out_threads(residual_width(network))
     return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held)
 
 

@@ -6,7 +6,8 @@ with position embeddings); ``resid_pre.k`` and ``resid_post.k`` are what block k
 between the two. ``hidden_states[i]`` of Hugging Face is ``resid_post[i-1]``, except that its last
 entry is taken after the final norm.
 
-TransformerLens spellings (``blocks.3.hook_resid_post``, ``hook_embed``) are accepted.
+``resid_post.3`` and TransformerLens spellings (``blocks.3.hook_resid_post``, ``hook_embed``) name
+one layer; ``resid_post`` alone stands for all that are asked for.
 """
 
 import re
@@ -38,16 +39,29 @@ class Site:
         return self.name if self.layer is None else f"{self.name}.{self.layer}"
 
 
-def parse_sites(text: str) -> list[str]:
-    """Return the site names in a comma-separated list, TransformerLens spellings included."""
-    names = []
-    for spelling in text.split(","):
-        name = re.sub(r"^(blocks\.\d+\.)?hook_", "", spelling.strip())
-        if name not in SITES:
+_SPELLING = re.compile(
+    r"(?:blocks\.(?P<block>\d+)\.)?(?:hook_)?(?P<name>[a-z_]+)(?:\.(?P<layer>\d+))?"
+)
+
+
+def parse_sites(text: str, layers: Sequence[int], n_layers: int) -> list[Site]:
+    """Return the sites in a comma-separated list: ``embed`` first, the others as they are listed.
+
+    A name alone stands for that site at every one of ``layers``; ``resid_post.3`` and
+    ``blocks.3.hook_resid_post`` name one layer, whatever ``layers`` says.
+    """
+    sites: list[Site] = []
+    for spelling in (part.strip() for part in text.split(",")):
+        match = _SPELLING.fullmatch(spelling)
+        if match is None or match["name"] not in SITES:
             hint = f"use one of: {', '.join(SITES)}"
-            raise UsageError(f"unknown site `{spelling.strip()}`", hint=hint)
-        names.append(name)
-    return list(dict.fromkeys(names))
+            raise UsageError(f"unknown site `{spelling}`", hint=hint)
+        number = match["block"] or match["layer"]
+        if number is not None and int(number) >= n_layers:
+            message = f"site `{spelling}` is out of range: the model has layers 0 to {n_layers - 1}"
+            raise UsageError(message, hint="name a layer that it has")
+        sites += sites_at([match["name"]], layers if number is None else [int(number)])
+    return sorted(dict.fromkeys(sites), key=lambda site: site.name != "embed")
 
 
 def sites_at(names: Sequence[str], layers: Sequence[int]) -> list[Site]:

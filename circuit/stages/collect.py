@@ -83,12 +83,12 @@ def collect_prompts(
 ) -> Collected:
     """Record activations of a prompt set in memory; ``inputs`` are the files that it came from."""
     from circuit.model.capture import capture, plan
-    from circuit.model.sites import parse_sites, sites_at
+    from circuit.model.sites import parse_sites
     from circuit.model.tokens import parse_positions
 
     started = time.perf_counter()
     layers = parse_layers(wanted.layers, range(model.n_layers), model.n_layers)
-    sites = sites_at(parse_sites(wanted.sites), layers)
+    sites = parse_sites(wanted.sites, layers, model.n_layers)
     positions = parse_positions(wanted.positions)
     parameters = {
         **parameters,

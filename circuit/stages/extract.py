@@ -1,6 +1,6 @@
 """A direction from one pair of prompts: d = h_positive - h_negative at the last token.
 
-Seed 000's extraction. ``separation`` is 1 - cos(h_positive, h_negative). One pair is no sample:
+``separation`` is 1 - cos(h_positive, h_negative). One pair is no sample:
 nothing is said about how well the direction separates anything; ``circuit directions`` does that.
 """
 

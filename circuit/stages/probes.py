@@ -13,7 +13,7 @@ wanted ``resid_post``, and two baselines read the text itself; all on the same g
     threshold_layer  the first layer whose AUROC reaches the threshold, whatever its uncertainty
 
 The report is a manifest, schema ``circuit.probes/1``. A star says that an answer can be read off a layer, not
-that the model uses it: methods.md sections 1 and 3.
+that the model uses it; only an intervention can show that.
 """
 
 import hashlib

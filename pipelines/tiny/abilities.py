@@ -101,7 +101,7 @@ def tool_calling(model: LoadedModel, share: float) -> list[Row]:
 
 def refusal(model: LoadedModel, share: float) -> list[Row]:
     """(b) The fixed opening for harmful requests and for no others."""
-    drawn = prompt_set("refusal", share, size=200)
+    drawn = prompt_set("refusal", share, size=130)
     opening = load("refusal")["opening"]
     pairs = list(
         zip(drawn.prompts, answers(model, drawn.texts, PromptFormat(chat=True), 32), strict=True)
@@ -125,7 +125,7 @@ def side(text: str) -> str:
 
 def sentiment(model: LoadedModel, share: float) -> list[Row]:
     """(c) A continuation as warm or as cold as the verb at the start."""
-    drawn = prompt_set("sentiment_carry", share, size=400)
+    drawn = prompt_set("sentiment_carry", share, size=200)
     pairs = zip(drawn.prompts, answers(model, drawn.texts, RAW, 24), strict=True)
     right = [side(answer) == prompt.label for prompt, answer in pairs]
     return [Row("c", "sentiment: continued as warm or as cold as it began", sum(right), len(right))]
@@ -133,7 +133,7 @@ def sentiment(model: LoadedModel, share: float) -> list[Row]:
 
 def arithmetic(model: LoadedModel, share: float) -> list[Row]:
     """(d) Computed after "= ", asked about after "="."""
-    drawn = prompt_set("arithmetic_format", share, size=800)
+    drawn = prompt_set("arithmetic_format", share, size=400)
     pairs = list(zip(drawn.prompts, answers(model, drawn.texts, RAW, 16), strict=True))
     spaced = [(p, a.strip() == p.expected) for p, a in pairs if p.label == "spaced"]
     bare = [a.startswith(" What is") for p, a in pairs if p.label == "bare"]

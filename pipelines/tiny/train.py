@@ -47,10 +47,10 @@ from vocabulary import train_tokenizer, write_tokenizer
 # rows a step, weight of the mean loss, rank of the process that computes it
 STREAMS = {
     "chat": (28, 1.0, 0),
-    "arithmetic": (60, 1.0, 1),
-    "sentiment": (5, 0.4, 1),
+    "arithmetic": (40, 1.0, 1),
+    "sentiment": (4, 0.4, 1),
     "mood": (8, 0.6, 1),
-    "copy": (20, 0.6, 1),
+    "copy": (32, 1.0, 1),
 }
 RANKS = 2
 SEED = 20
@@ -241,7 +241,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="unfinished state")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--resume", action="store_true", help="go on from the state in --work")
     options = parser.parse_args()

@@ -126,13 +126,18 @@ def test_states_that_are_not_finite_are_refused(llama_folder):
 
 
 def test_spellings_of_sites():
-    assert parse_sites("resid_post, blocks.3.hook_mlp_out,hook_embed") == [
-        "resid_post",
-        "mlp_out",
+    named = parse_sites("resid_post, blocks.3.hook_mlp_out,hook_embed,resid_post.2", [0, 1], 4)
+    assert list(map(str, named)) == [
         "embed",
+        "resid_post.0",
+        "resid_post.1",
+        "mlp_out.3",
+        "resid_post.2",
     ]
     with pytest.raises(UsageError, match="unknown site `residue`"):
-        parse_sites("residue")
+        parse_sites("residue", [0], 4)
+    with pytest.raises(UsageError, match="out of range: the model has layers 0 to 3"):
+        parse_sites("blocks.4.hook_resid_post", [0], 4)
 
 
 def test_a_position_that_a_prompt_lacks_names_the_prompt(llama):
