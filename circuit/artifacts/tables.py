@@ -8,7 +8,7 @@ cell of a CSV file is no value. A line that cannot be parsed is named by its num
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def _from_csv(path: Path) -> Table:
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
     rows = []
     try:
+        _refuse_twins(reader.fieldnames or (), path)
         for row in reader:
             if None in row or None in row.values():
                 message = f"line {reader.line_num} of `{path}` has not as many cells as the header"
@@ -81,6 +82,14 @@ def _from_csv(path: Path) -> Table:
         message = f"line {reader.line_num + 1} of `{path}` is not CSV: {error}"
         raise ArtifactError(message, hint="check the quotes of this line") from error
     return Table(tuple(rows))
+
+
+def _refuse_twins(columns: Sequence[str], path: Path) -> None:
+    """Of two columns of one name, the reader would keep the last and say nothing."""
+    for column in columns:
+        if columns.count(column) > 1:
+            message = f"`{path}` has more than one column `{column}`"
+            raise ArtifactError(message, hint="give each column a name of its own")
 
 
 def _row(value: Any, path: Path, where: str) -> Row:

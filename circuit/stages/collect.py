@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from circuit.artifacts.activations import SCHEMA, Activations, ActivationsWriter
 from circuit.artifacts.manifest import Run, manifest_path, reusable
+from circuit.artifacts.places import refuse_input
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import UsageError
 from circuit.methods.layers import parse_layers
@@ -55,6 +56,7 @@ def collect(
     track: Track = untracked,
 ) -> Collected:
     """Record activations of every prompt of ``dataset`` and write them to ``out``."""
+    refuse_input(manifest_path(out), [dataset])
     prompts = limited(PromptSet.load(dataset), limit)
     return collect_prompts(
         options.load(),

@@ -25,7 +25,7 @@ from circuit.artifacts.directions import (
     write_steering_file,
 )
 from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Run, reusable, write_manifest
+from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import ModelError, UsageError
 from circuit.methods.layers import parse_layers
@@ -95,7 +95,8 @@ def steer(
     tokenizer = {"tokenizer_sha256": model.tokenizer_identity.files_sha256}
     described = {
         "parameters": {**job.parameters(), **tokenizer},
-        "inputs": inputs,
+        # A direction may be named by its stem.
+        "inputs": [path if path.is_file() else manifest_path(path) for path in inputs],
         "model": model.identity,
     }
     if out is not None:

@@ -164,6 +164,12 @@ def test_import_of_numbered_labels_and_contrast_pairs(tmp_path: Path):
     )
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path: Path):
+    (tmp_path / "twins.csv").write_text("text,text,label\na,b,x\n")
+    with pytest.raises(ArtifactError, match="more than one column `text`"):
+        import_prompts(tmp_path / "twins.csv", tmp_path / "out.json")
+
+
 def test_import_of_csv_with_columns_of_other_names(tmp_path: Path):
     text = 'prompt,mood,source,n\n"hello, you ",sad,a,1\n"line\nbreak",happy,b,2\n nothing,,b,\n'
     made = imported(
