@@ -12,9 +12,10 @@ SEED ?= 42
 SIZES ?= --per-tool 25 --no-tool 100
 SUMS ?= 40
 PROBES ?=
-STRENGTH ?= 0.5
-ARITHMETIC_LAYER ?= 50%
-ARITHMETIC_STRENGTH ?= 1
+LAYER ?= 50%
+STRENGTHS ?= -1,-0.5,0,0.5,1
+SUM_LAYER ?= 50%
+SUM_STRENGTHS ?= 0,1
 CONTROLS ?= 10
 
 .DELETE_ON_ERROR:
@@ -47,23 +48,47 @@ $(OUT)/probes.json:
 	$(CIRCUIT) probes run -m $(MODEL) $(PROBES) -o $@ --force > $(OUT)/probes.txt
 
 $(OUT)/steering.json: $(OUT)/directions.json $(OUT)/test.json
-	$(CIRCUIT) steer -m $(MODEL) -d $(OUT)/directions.safetensors -p @$(OUT)/test.json \
-	  --compare "-$(STRENGTH),0,$(STRENGTH)" --criterion function_call --controls $(CONTROLS) \
+	$(CIRCUIT) steer -m $(MODEL) -d $(OUT)/directions.safetensors -p @$(OUT)/test.json --layer $(LAYER) \
+	  --compare "$(STRENGTHS)" --criterion function_call --controls $(CONTROLS) \
 	  --max-tokens 8 --seed $(SEED) -o $@ --force > $(OUT)/steering.txt
 
 $(OUT)/computation.npz:
 	@mkdir -p $(OUT)
 	$(CIRCUIT) steer -m $(MODEL) --extract --positive "100 - 37 = " --negative "100 - 37 =" \
-	  --layer $(ARITHMETIC_LAYER) -o $@ --force > $(OUT)/computation.txt
+	  --layer $(SUM_LAYER) -o $@ --force > $(OUT)/computation.txt
 
 $(OUT)/sums.json:
 	@mkdir -p $(OUT)
 	$(CIRCUIT) dataset create --set arithmetic_format --size $(SUMS) -o $@ --seed $(SEED) --force > $(OUT)/sums.txt
 
-$(OUT)/arithmetic.json: $(OUT)/computation.npz $(OUT)/sums.json
+# The same answers are judged twice: is it a number at all, and is it the right one?
+$(OUT)/computed.json: $(OUT)/computation.npz $(OUT)/sums.json
 	$(CIRCUIT) steer -m $(MODEL) -d $(OUT)/computation.npz -p @$(OUT)/sums.json \
-	  --compare "0,$(ARITHMETIC_STRENGTH)" --criterion 'regex:^\s*-?\d' --controls $(CONTROLS) \
-	  --max-tokens 6 --seed $(SEED) -o $@ --force > $(OUT)/arithmetic.txt
+	  --compare "$(SUM_STRENGTHS)" --criterion 'regex:^\s*-?\d' --controls $(CONTROLS) \
+	  --max-tokens 6 --seed $(SEED) -o $@ --force > $(OUT)/computed.txt
 
-found: $(OUT)/plots/plots.json $(OUT)/probes.json $(OUT)/steering.json $(OUT)/arithmetic.json
-	@cat $(OUT)/steering.txt $(OUT)/arithmetic.txt
+$(OUT)/correct.json: $(OUT)/computation.npz $(OUT)/sums.json
+	$(CIRCUIT) steer -m $(MODEL) -d $(OUT)/computation.npz -p @$(OUT)/sums.json \
+	  --compare "$(SUM_STRENGTHS)" --criterion expected --controls $(CONTROLS) \
+	  --max-tokens 6 --seed $(SEED) -o $@ --force > $(OUT)/correct.txt
+
+found: $(OUT)/plots/plots.json $(OUT)/probes.json $(OUT)/steering.json $(OUT)/computed.json $(OUT)/correct.json
+	@echo
+	@echo "1. Where is it? Held-out probes of tool / no_tool (more in $(OUT)/analyze.txt):"
+	@sed -n '/^label: /s/^/   /p' $(OUT)/analyze.txt
+	@echo
+	@echo "2. In which direction? Difference of means, cross-fitted ($(OUT)/directions.txt):"
+	@sed -n '/^Best layer/,/Held-out/s/^/   /p' $(OUT)/directions.txt
+	@echo
+	@echo "3. Does the model use it? Requests whose templates the direction never saw:"
+	@sed 's/^/   /' $(OUT)/steering.txt
+	@echo
+	@echo "4. Broken arithmetic: the direction of one pair, '100 - 37 = ' minus '100 - 37 =', on other sums."
+	@echo "   Does a number follow?"
+	@sed '1,2d; s/^/   /' $(OUT)/computed.txt
+	@echo "   Is it the right one?"
+	@sed '1,2d; s/^/   /' $(OUT)/correct.txt
+	@echo
+	@echo "5. A battery of probes, in order of depth: $(OUT)/probes.txt"
+	@echo "   Pictures to open: $(OUT)/plots/probe_accuracy.png, $(OUT)/plots/directions_auroc.png,"
+	@echo "   $(OUT)/plots/umap_layer*.png; is every file as its manifest says: circuit verify $(OUT)/steering.json"

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from checkpoints import write_checkpoint
 
+import circuit.model  # noqa: F401  # a fast BLAS before any test file imports MLX
+
 
 @pytest.fixture(scope="session")
 def llama_folder(tmp_path_factory) -> Path:
@@ -44,15 +46,13 @@ WORKSPACE = (
     "collect -m tiny -d prompts.json -o activations",
     "analyze -a activations.safetensors -o analysis.json",
     "directions -a activations.safetensors -o directions",
-    "visualize -a activations.safetensors --pca --probes --directions -o plots",
-    "probes run -m tiny --category decision --layers 0,3 -o probes.json",
     'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" -o computation.npz',
 )
 
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Path:
-    """A folder in which every stage has run once, the output of one fed to the next."""
+    """A folder with what the examples of ``--help`` read, made by the stages before them."""
     folder = tmp_path_factory.mktemp("workspace")
     for line in WORKSPACE:
         command = [sys.executable, "-m", "circuit", *shlex.split(line)]

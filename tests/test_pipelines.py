@@ -31,7 +31,7 @@ def make(folder: Path, *arguments: str) -> str:
 def test_tool_calling_runs_and_repeats_only_what_changed(tmp_path):
     out = tmp_path / "out"
     make(out)
-    for name in ("activations", "analysis", "directions", "probes", "steering", "arithmetic"):
+    for name in ("activations", "analysis", "directions", "probes", "steering", "computed"):
         assert json.loads((out / f"{name}.json").read_text())["schema"].startswith("circuit.")
     assert list((out / "plots").glob("*.png"))
     assert "circuit " not in make(out, "--silent", "-n")  # nothing is left to do

@@ -32,7 +32,7 @@ def analyze(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    r"""Measure each layer: its geometry, and what a probe reads from it on held-out prompts.
+    """Measure each layer: its geometry, and what a probe reads from it on held-out prompts.
 
     Probes are cross-validated with whole groups (templates) held out. Intervals are 95 % and
     count groups, not prompts; beside each score stands what shuffled labels reach.

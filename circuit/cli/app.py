@@ -1,5 +1,6 @@
 """The command ``circuit``: every subcommand in pipeline order, and the error boundary."""
 
+import os
 import sys
 
 import typer
@@ -77,6 +78,10 @@ app.command()(doctor.doctor)
 
 def main() -> None:
     """Run the command line: a user's error becomes one sentence, a hint and an exit code."""
+    # What transformers says about missing packages and odd configurations, nobody here can mend.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    console.write_any_character()
     try:
         app()
     except CircuitError as problem:

@@ -48,7 +48,8 @@ def collect(
         str, typer.Option("--store", help="Dtype of the archive: float32, float16 or bfloat16.")
     ] = "float32",
     max_length: Annotated[
-        int | None, typer.Option("--max-length", min=1, help="Keep this many last tokens.")
+        int | None,
+        typer.Option("--max-length", min=1, help="Keep this many last tokens (BOS is one)."),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", help="Use only N prompts, spread over the set.")

@@ -1,5 +1,6 @@
 """stdout is the result; stderr is notes, progress and errors."""
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,8 +12,26 @@ T = TypeVar("T")
 
 
 def result(data: Any, text: str, *, as_json: bool) -> None:
-    """Print the one result of a command: ``text`` for people, or ``data`` as one JSON document."""
-    sys.stdout.write((json.dumps(data, indent=2, allow_nan=False) if as_json else text) + "\n")
+    """Print the one result of a command: ``text`` for people, or ``data`` as one JSON document.
+
+    A reader that has gone (``| head``) is the command line framework's to handle.
+    """
+    try:
+        sys.stdout.write((json.dumps(data, indent=2, allow_nan=False) if as_json else text) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        sys.stdout = None  # or Python tries again, and fails again, when it ends
+        message = f"stdout cannot be written: {problem.strerror}"
+        raise CircuitError(message, hint="free some space, or print to another place") from problem
+
+
+def write_any_character() -> None:
+    """Escape on stdout and stderr what their encoding lacks, instead of failing at it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def note(text: str) -> None:

@@ -10,6 +10,7 @@ from circuit.cli.archive_options import Archive, Folds, Layers, Position, Site
 from circuit.cli.options import Force, Json, Seed
 
 LINE = "=" * 70
+WIDEST = 12  # directions whose cosines fit in a printed matrix
 Record = dict[str, Any]
 
 
@@ -41,7 +42,7 @@ def directions(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    r"""Fit the direction between two labels at each layer and score it on held-out prompts.
+    """Fit the direction between two labels at each layer and score it on held-out prompts.
 
     Every score is cross-fitted: the direction that scores a prompt was fitted without its group
     (template). The layer marked * is the best; its score as a choice is nested.
@@ -155,12 +156,23 @@ def _orthogonality(results: Record) -> list[str]:
         names = [f"L{layer}" for layer in across["layers"]]
     else:
         return [f"One direction; {chance}"]
+    heading = f"Orthogonality check (cosine similarities, {title}; {chance}):"
+    return [heading, _matrix(names, matrix) if len(names) <= WIDEST else _strongest(names, matrix)]
+
+
+def _matrix(names: list[str], matrix: list[list[float]]) -> str:
     header = ["", *(str(i) for i in range(len(names)))]
     rows = [
         [f"{i} {name}", *(f"{value:.2f}" for value in row)]
         for i, (name, row) in enumerate(zip(names, matrix, strict=True))
     ]
-    return [
-        f"Orthogonality check (cosine similarities, {title}; {chance}):",
-        console.table(header, rows),
-    ]
+    return console.table(header, rows)
+
+
+def _strongest(names: list[str], matrix: list[list[float]]) -> str:
+    """List the pairs that are farthest from orthogonal, where the matrix is too wide to print."""
+    pairs = [(matrix[i][j], i, j) for i in range(len(names)) for j in range(i)]
+    pairs.sort(key=lambda pair: -abs(pair[0]))
+    rows = [[f"{names[j]}, {names[i]}", f"{value:.2f}"] for value, i, j in pairs[:WIDEST]]
+    rest = f"({len(names)} directions: the {len(rows)} strongest of {len(pairs)} pairs; all with --json)"
+    return f"{console.table(['pair', 'cosine'], rows)}\n{rest}"

@@ -18,9 +18,8 @@ from circuit.cli.options import (
     Seed,
     System,
 )
+from circuit.cli.steering_text import answers_text, trial_text
 from circuit.errors import UsageError
-
-LINE = "=" * 70
 
 
 def steer(
@@ -156,10 +155,9 @@ class _Source:
         from circuit.stages.extract import extract_direction
         from circuit.stages.steer import check_model, choose_direction, format_for
 
-        if self.pair is not None:
+        if self.file is None:
             chosen = format_for(prompts, None, **form)
             return extract_direction(model, self.pair, layer=self.layer, form=chosen), chosen
-        assert self.file is not None  # one of the two is given
         found = choose_direction(
             self.file, name=self.name, layer=self.layer, n_layers=model.n_layers
         )
@@ -244,7 +242,7 @@ def _apply(
     )
     if reused:
         console.note("this run is there already: nothing was generated again (--force repeats it)")
-    text = _trial_text(results) if results["trial"] else _answers_text(results, compared)
+    text = trial_text(results) if results["trial"] else answers_text(results, compared)
     console.result(results, text, as_json=as_json)
 
 
@@ -260,64 +258,3 @@ def _coefficients(compare: str | None, coefficient: float) -> list[float]:
     except ValueError as error:
         message = f"`{compare}` is not a list of numbers"
         raise UsageError(message, hint='write --compare "-2,-1,0,1,2"') from error
-
-
-def _answers_text(results: dict[str, Any], compared: bool) -> str:
-    generations = results["generations"]
-    lines = []
-    if compared:
-        coefficients = list(dict.fromkeys(one["coefficient"] for one in generations))
-        lines = [f"Comparing steering at coefficients: {coefficients}", ""]
-    for prompt in dict.fromkeys(one["prompt"] for one in generations):
-        lines += [LINE, f"Prompt: {prompt!r}", LINE]
-        for one in generations:
-            if one["prompt"] == prompt:
-                sense = _sense(one["coefficient"])
-                lines += [
-                    "",
-                    f"  Coef {one['coefficient']:+.1f} ({sense}):",
-                    f"    {one['output']!r}",
-                ]
-        lines.append("")
-    return "\n".join(lines).rstrip()
-
-
-def _sense(coefficient: float) -> str:
-    if coefficient == 0:
-        return "neutral"
-    return "→ positive" if coefficient > 0 else "← negative"
-
-
-def _trial_text(results: dict[str, Any]) -> str:
-    trial, direction = results["trial"], results["direction"]
-    coefficients = sorted({rate["coefficient"] for rate in trial["rates"]})
-    title = (
-        f"Share of answers that meet `{trial['criterion']}`: direction `{direction['name']}`, "
-        f"layer {direction['layer']}, {trial['n_controls']} random directions of the same norm"
-    )
-    rows = []
-    for label in dict.fromkeys(rate["label"] for rate in trial["rates"]):
-        own = [rate for rate in trial["rates"] if rate["label"] == label]
-        own.sort(key=lambda rate: float(rate["coefficient"]))
-        named = f"{label} (n={own[0]['n']}, {own[0]['n_groups']} groups)"
-        rows.append([named] + [_own(rate) for rate in own])
-        if trial["n_controls"]:
-            rows.append(["  random: mean (range)"] + [_random(rate) for rate in own])
-            rows.append(["  p"] + [_p(rate) for rate in own])
-    return title + "\n\n" + console.table(["", *(f"c = {c:+g}" for c in coefficients)], rows)
-
-
-def _own(rate: dict[str, Any]) -> str:
-    low, high = rate["interval"]
-    return f"{rate['rate']:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _random(rate: dict[str, Any]) -> str:
-    shares = rate["controls"]
-    if not shares:
-        return ""
-    return f"{sum(shares) / len(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
-
-
-def _p(rate: dict[str, Any]) -> str:
-    return "" if rate["p"] is None or not rate["controls"] else f"{rate['p']:.2f}"

@@ -62,11 +62,11 @@ def visualize(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    r"""Draw what analyze and directions found, each picture with its numbers in JSON beside it.
+    """Draw what analyze and directions found, each picture with its numbers in JSON beside it.
 
     \b
     Examples:
-      circuit visualize -a activations.safetensors -o plots
+      circuit visualize -a activations.safetensors -o pictures
       circuit visualize -a activations.safetensors -o layers --pca --layer 0,-1
     """
     from circuit.stages.visualize import KINDS, Choices

@@ -1,7 +1,8 @@
 """Record hidden states: the model's own forward pass, with taps that gather the wanted positions.
 
 Prompts are sorted by length and right-padded, which is exact for causal models because the pads
-come after every real token. Within a batch the wanted positions are gathered inside the graph and
+come after every real token. A model on which that does not hold (``padding.pads_are_harmless``)
+gets batches of prompts of equal length. Within a batch the wanted positions are gathered inside the graph and
 only they are evaluated; laziness then skips the head and every block after the last wanted one.
 """
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from circuit.errors import DataError
 from circuit.model.loading import LoadedModel
+from circuit.model.padding import pads_are_harmless
 from circuit.model.sites import Record, Site, check_row, recording_tap
 from circuit.model.taps import tapped
 from circuit.model.tokens import Encoded, position_index
@@ -32,20 +34,37 @@ class Captured:
 
 
 def plan_batches(
-    lengths: Sequence[int], *, batch_tokens: int = BATCH_TOKENS, batch_rows: int = BATCH_ROWS
+    lengths: Sequence[int],
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    batch_rows: int = BATCH_ROWS,
+    padded: bool = True,
 ) -> list[npt.NDArray[np.intp]]:
     """Cut the prompts, longest first, into batches of at most ``batch_tokens`` padded tokens.
 
-    The longest batch comes first so that running out of memory happens at once or never.
+    The longest batch comes first so that running out of memory happens at once or never. Without
+    ``padded`` all prompts of a batch have the same length.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
+    sorted_lengths = np.asarray(lengths)[order]
     batches, start = [], 0
     while start < len(order):
         longest = max(1, lengths[order[start]])
         size = max(1, min(batch_rows, batch_tokens // longest))
+        if not padded:
+            size = min(size, int((sorted_lengths == longest).sum()))
         batches.append(order[start : start + size])
         start += size
     return batches
+
+
+def plan(
+    model: LoadedModel, prompts: Sequence[Encoded], *, batch_tokens: int = BATCH_TOKENS
+) -> list[npt.NDArray[np.intp]]:
+    """Return the batches in which these prompts run on this model, padded if that is harmless."""
+    lengths = [len(prompt.ids) for prompt in prompts]
+    padded = len(set(lengths)) > 1 and pads_are_harmless(model)
+    return plan_batches(lengths, batch_tokens=batch_tokens, padded=padded)
 
 
 def pad_right(prompts: Sequence[Encoded]) -> mx.array:
@@ -60,14 +79,14 @@ def capture(
     *,
     sites: Sequence[Site],
     positions: Sequence[str] = ("last",),
-    batch_tokens: int = BATCH_TOKENS,
+    batches: Sequence[npt.NDArray[np.intp]] | None = None,
 ) -> Iterator[Captured]:
-    """Yield the hidden states of all prompts, batch by batch, in an order of its own.
+    """Yield the hidden states of all prompts, batch by batch: those of ``plan`` if none are given.
 
     Raises ``DataError`` when a state is not finite or a prompt lacks a position.
     """
     check_row(model, [site.name for site in sites])
-    for rows in plan_batches([len(p.ids) for p in prompts], batch_tokens=batch_tokens):
+    for rows in plan(model, prompts) if batches is None else batches:
         yield _capture_batch(model, prompts, rows, sites, positions)
 
 

@@ -29,13 +29,23 @@ _POST_NORMS = {"attn_out": "post_attention_layernorm", "mlp_out": "post_feedforw
 FAMILIES = (
     Family(("llama", "mistral", "qwen2", "qwen3", "phi3", "gemma", "smollm3", "nemotron", "olmo")),
     Family(("qwen3_moe", "qwen2_moe", "starcoder2", "internlm3", "ernie4_5", "seed_oss")),
-    Family(("mixtral",), mlp_out="block_sparse_moe"),
+    Family(("deepseek", "deepseek_v3", "glm", "helium", "hunyuan_v1_dense", "mimo", "olmoe")),
+    Family(("stablelm",)),
+    Family(("mixtral", "phimoe"), mlp_out="block_sparse_moe"),
     Family(
         ("gemma2", "gemma3", "gemma3_text"), **_POST_NORMS, mid_input="pre_feedforward_layernorm"
     ),
     Family(("olmo2", "olmo3"), **_POST_NORMS, mid_input="mlp"),
     Family(("glm4",), attn_out="post_self_attn_layernorm", mlp_out="post_mlp_layernorm"),
     Family(("granite",), scale="residual_multiplier"),
+    Family(("granitemoe",), mlp_out="block_sparse_moe", scale="residual_multiplier"),
+    Family(("internlm2",), attn_out="attention", mlp_out="feed_forward", mid_input="ffn_norm"),
+    Family(
+        ("recurrent_gemma",),
+        attn_out="temporal_block",
+        mlp_out="mlp_block",
+        mid_input="channel_pre_norm",
+    ),
     Family(("gpt2",), attn_out="attn", mid_input="ln_2"),
     Family(("phi", "cohere", "cohere2"), mid_input=None),
     Family(("gpt_neox",), attn_out="attention", mid_input=None),
@@ -46,11 +56,17 @@ FAMILIES = (
 IGNORE_WINDOW = (
     "gemma2",
     "mistral",
+    "mistral3",
     "mixtral",
     "phi3",
+    "phimoe",
+    "pixtral",
     "qwen2",
+    "qwen2_5_vl",
     "qwen2_moe",
+    "qwen2_vl",
     "qwen3",
+    "qwen3_moe",
     "starcoder2",
 )
 

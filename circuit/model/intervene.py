@@ -1,6 +1,7 @@
 """Steering: add directions to the residual stream while the model runs its own forward pass.
 
-The rule of this version is ``norm``: after block L, at every position of the prompt and of what is
+The rule of this version is ``norm``: at ``resid_post`` of block L (or at what the block reads, for
+a direction made at ``resid_pre`` or ``embed``), at every position of the prompt and of what is
 generated, h' = h + c · v · ||h||, where v is a unit direction and ||h|| the token's own norm. The
 arithmetic is float32 and the result is cast back to the residual's dtype; coefficient 0 leaves
 every bit as it was.
@@ -18,14 +19,17 @@ from circuit.errors import ModelError, UsageError
 from circuit.model.loading import LoadedModel
 from circuit.model.taps import Change, Tap, tapped
 
+RESIDUAL_SITES = ("resid_post", "resid_pre", "embed")
+
 
 @dataclass(frozen=True, eq=False)
 class Steering:
-    """A unit direction (d_model,), the block after which it is added, and how strongly."""
+    """A unit direction (d_model,), the block and site where it is added, and how strongly."""
 
     layer: int
     vector: npt.NDArray[np.float32]
     coefficient: float
+    site: str = "resid_post"
 
 
 @contextmanager
@@ -42,8 +46,14 @@ def steered(model: LoadedModel, steerings: Sequence[Steering]) -> Iterator[None]
 
 def _steering_tap(model: LoadedModel, steering: Steering) -> Tap:
     check_fits(model, steering.layer, steering.vector)
+    if steering.site not in RESIDUAL_SITES:
+        message = f"`{steering.site}` is not the residual stream, where steering adds"
+        raise UsageError(message, hint=f"use one of: {', '.join(RESIDUAL_SITES)}")
     block = model.blocks[steering.layer]
-    return Tap(block, after=_adder(steering), name=f"resid_post.{steering.layer}")
+    name = f"{steering.site}.{steering.layer}"
+    if steering.site == "resid_post":
+        return Tap(block, after=_adder(steering), name=name)
+    return Tap(block, before=_adder(steering), name=name)
 
 
 def check_fits(model: LoadedModel, layer: int, vector: npt.NDArray[np.float32]) -> None:

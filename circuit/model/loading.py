@@ -6,8 +6,9 @@ code never runs unless asked for, and what goes wrong is said in one sentence.
 """
 
 import json
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +18,11 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from circuit.errors import ModelError
+from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.model import identity as identify
 from circuit.model import runtime
+from circuit.model.blocks import blocks_of, residual_width
 from circuit.model.families import IGNORE_WINDOW
-from circuit.model.taps import Tap, tapped
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -42,7 +43,7 @@ class LoadedModel:
     @property
     def blocks(self) -> list[nn.Module]:
         """The transformer blocks, first to last."""
-        return list(self.network.layers)
+        return blocks_of(self.network)
 
     @property
     def n_layers(self) -> int:
@@ -56,16 +57,8 @@ class LoadedModel:
 
     @cached_property
     def d_model(self) -> int:
-        """The width of the residual stream, as the first block receives it."""
-        widths: list[int] = []
-
-        def look(hidden: mx.array) -> mx.array:
-            widths.append(hidden.shape[-1])
-            return hidden
-
-        with tapped([Tap(self.blocks[0], before=look)]):
-            self.network(mx.zeros((1, 1), dtype=mx.int32))  # shapes are known before evaluation
-        return widths[0]
+        """The width of the residual stream, as the blocks read and return it."""
+        return residual_width(self.network)
 
     @property
     def context_length(self) -> int | None:
@@ -140,6 +133,7 @@ def load_model(
             return_config=True,
         )
         held = _hold(network, dtype)
+        runtime.share_out_threads(residual_width(network))
     return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held)
 
 
@@ -181,13 +175,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read ``config.json`` of a checkpoint folder."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         message = f"`{folder}` has no `config.json`, so it is not a checkpoint"
         raise ModelError(
             message, hint="give the folder that holds config.json and model.safetensors"
         ) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ModelError(
             f"`{path}` is not JSON: {error}", hint="download the model again"
         ) from error
@@ -259,12 +253,23 @@ def checkpoint_dtype(network: nn.Module) -> str:
 
 @contextmanager
 def _explained(model_id: str) -> Iterator[None]:
-    """Turn what mlx-lm and transformers say about a bad checkpoint into one sentence."""
-    from huggingface_hub.errors import StrictDataclassError
+    """Turn what mlx-lm and transformers say about a bad checkpoint into one sentence.
 
+    A checkpoint is foreign input, so whatever its loading raises is about the checkpoint. mlx-lm's
+    ``olmo`` prints to stdout and leaves the program when a package is missing.
+    """
     try:
-        yield
-    except (ValueError, KeyError, TypeError, OSError, RuntimeError, StrictDataclassError) as error:
+        with redirect_stdout(sys.stderr):
+            yield
+    except UsageError:
+        raise
+    except CircuitError as problem:
+        message = f"model `{model_id}` cannot be measured: {problem.message}"
+        raise type(problem)(message, hint=problem.hint) from problem
+    except SystemExit as stop:
+        message = f"model `{model_id}` cannot be loaded: mlx-lm lacks a package that it needs"
+        raise ModelError(message, hint="install the package named above") from stop
+    except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         message = f"model `{model_id}` cannot be loaded: {reason}"
         hint = "check that the folder is complete and that this mlx-lm supports its model_type"

@@ -1,20 +1,21 @@
-"""Does this program measure *this* model, or a variation of it? Four checks on a short prompt.
+"""Does this program measure *this* model, or a variation of it? Five checks on short prompts.
 
 1. Taps at every block change no bit of the logits.
 2. The model's own tail turns the last block's residual into the model's logits.
 3. Every site that the model is said to offer fires, and each block adds up from its parts.
 4. A prompt in a right-padded batch has the states that it has alone.
+5. What is generated in a batch, with a cache, is what full forward passes would choose.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import mlx.core as mx
-import numpy as np
-import numpy.typing as npt
 
 from circuit.errors import CircuitError
+from circuit.model.generate import generate
 from circuit.model.loading import LoadedModel
+from circuit.model.padding import IDS, padding_bound, padding_error, relative_error
 from circuit.model.sites import (
     Site,
     available_sites,
@@ -25,8 +26,7 @@ from circuit.model.sites import (
 )
 from circuit.model.tail import tail_logits
 from circuit.model.taps import tapped
-
-IDS = [list(range(1, 13)), list(range(5, 10))]
+from circuit.model.tokens import Encoded
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Check:
 
 
 def self_test(model: LoadedModel) -> list[Check]:
-    """Run the four checks; a check that cannot run has failed."""
+    """Run the five checks; a check that cannot run has failed."""
     return [_attempt(name, check, model) for name, check in CHECKS.items()]
 
 
@@ -75,7 +75,7 @@ def _own_tail(model: LoadedModel) -> tuple[bool, str]:
     ids = mx.array(IDS[:1])
     last = Site("resid_post", model.n_layers - 1)
     residuals = hidden_states(model, ids, [last])[last][0]
-    error = _relative_error(tail_logits(model, residuals), model.network(ids)[0])
+    error = relative_error(tail_logits(model, residuals), model.network(ids)[0])
     return error < _bound(model), f"relative error {error:.1e}"
 
 
@@ -88,13 +88,23 @@ def _all_sites(model: LoadedModel) -> tuple[bool, str]:
 
 
 def _padded_batch(model: LoadedModel) -> tuple[bool, str]:
-    long, short = IDS
-    last = Site("resid_post", model.n_layers - 1)
-    padded = mx.array([long, short + [0] * (len(long) - len(short))])
-    together = hidden_states(model, padded, [last])[last][1, : len(short)]
-    alone = hidden_states(model, mx.array([short]), [last])[last][0]
-    error = _relative_error(together, alone)
-    return error < _bound(model), f"relative error {error:.1e}"
+    error = padding_error(model)
+    return error < padding_bound(model), f"relative error {error:.1e}"
+
+
+def _generation(model: LoadedModel) -> tuple[bool, str]:
+    answers = generate(model, [Encoded(ids, len(ids) - 1) for ids in IDS], max_tokens=4)
+    gaps = [_gap(model, ids, answer.ids) for ids, answer in zip(IDS, answers, strict=True)]
+    return max(gaps) < padding_bound(model), f"largest gap in logits {max(gaps):.1e}"
+
+
+def _gap(model: LoadedModel, prompt: list[int], answer: list[int]) -> float:
+    """How far the chosen tokens' logits are below the largest, over the largest size of a logit."""
+    if not answer:
+        return 0.0
+    logits = model.network(mx.array([prompt + answer]))[0, len(prompt) - 1 : -1].astype(mx.float32)
+    chosen = mx.take_along_axis(logits, mx.array(answer)[:, None], axis=1)[:, 0]
+    return float((mx.max(logits, axis=1) - chosen).max() / mx.abs(logits).max())
 
 
 CHECKS = {
@@ -102,17 +112,9 @@ CHECKS = {
     "the tail of the last resid_post equals the logits": _own_tail,
     "every site fires and every block adds up": _all_sites,
     "a right-padded batch equals single prompts": _padded_batch,
+    "generation in a batch chooses what full passes choose": _generation,
 }
 
 
 def _bound(model: LoadedModel) -> float:
     return 1e-5 if model.dtype == "float32" else 5e-2
-
-
-def _relative_error(ours: mx.array, expected: mx.array) -> float:
-    a, b = (_wide(array) for array in (ours, expected))
-    return float(np.abs(a - b).max() / np.abs(b).max())
-
-
-def _wide(array: mx.array) -> npt.NDArray[np.float32]:
-    return np.array(array.astype(mx.float32))

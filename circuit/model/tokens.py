@@ -7,13 +7,15 @@ the model's template with ``enable_thinking`` set explicitly, and no special tok
 
 Positions of a prompt of T tokens: ``last`` is T-1, the one whose output predicts the answer's first
 token; ``last_content`` the last token of the user's own text (under a chat template, before what
-the template puts after it); ``first`` is 0; an integer counts from the front, or from the back when
+the template puts after it, found by rendering another text in its place); ``first`` is 0; an integer counts from the front, or from the back when
 negative; ``mean`` is the mean over all tokens but the first, which is an attention sink with a norm
 10 to 100 times the others'.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from circuit.errors import DataError, ModelError, UsageError
@@ -24,10 +26,13 @@ NAMED_POSITIONS = ("last", "last_content", "mean", "first")
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of one prompt and the index of the last token of its own text."""
+    """Token ids of one prompt and the index of the last token of its own text.
+
+    The index is None where nothing of the text is left, after shortening or in a template.
+    """
 
     ids: list[int]
-    last_content: int
+    last_content: int | None
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ def encode_prompts(
 ) -> list[Encoded]:
     """Encode every text; ``max_length`` keeps that many tokens at the end of each prompt.
 
-    Raises ``DataError`` for an empty prompt or one longer than the model's context, naming it.
+    A beginning-of-sequence token stays and counts as one of them: without its attention sink every
+    state would be another. Blanks are text; a prompt without any token is not one. Raises ``DataError`` for an empty prompt or one longer than the model's context, naming it.
     """
     encode = _encode_chat if prompt_format.chat else _encode_raw
     if prompt_format.chat and not model.tokenizer.has_chat_template:
@@ -65,17 +71,27 @@ def encode_prompts(
     for number, text in enumerate(texts):
         if not text:
             raise DataError(f"prompt {number} is empty", hint="remove it, or give it a text")
-        prompt = _shortened(encode(model, text, prompt_format), max_length)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            message = f"prompt {number} is not valid UTF-8"
+            raise DataError(message, hint="put it into a UTF-8 file and use @file")
+        whole = encode(model, text, prompt_format)
+        if not whole.ids:
+            message = f"prompt {number} ({text!r}) has no token"
+            raise DataError(message, hint="this tokenizer drops blanks: remove the prompt")
+        prompt = _shortened(whole, max_length, model.tokenizer.bos_token_id)
         _check_length(model, prompt, number)
         encoded.append(prompt)
     return encoded
 
 
-def _shortened(prompt: Encoded, max_length: int | None) -> Encoded:
+def _shortened(prompt: Encoded, max_length: int | None, bos: int | None) -> Encoded:
     if max_length is None or len(prompt.ids) <= max_length:
         return prompt
+    kept = 1 if max_length > 1 and prompt.ids[0] == bos else 0
     cut = len(prompt.ids) - max_length
-    return Encoded(prompt.ids[cut:], max(prompt.last_content - cut, 0))
+    at = prompt.last_content
+    left = None if at is None or at < kept + cut else at - cut
+    return Encoded(prompt.ids[:kept] + prompt.ids[kept + cut :], left)
 
 
 def _check_length(model: LoadedModel, prompt: Encoded, number: int) -> None:
@@ -98,13 +114,28 @@ def _encode_raw(model: LoadedModel, text: str, _: PromptFormat) -> Encoded:
 
 def _encode_chat(model: LoadedModel, text: str, prompt_format: PromptFormat) -> Encoded:
     rendered = render_chat(model, text, prompt_format)
+    end = len(rendered) - _template_tail(model, text, rendered, prompt_format)
     encoded = model.tokenizer._tokenizer(
         rendered, add_special_tokens=False, return_offsets_mapping=True
     )
-    ids = list(encoded["input_ids"])
-    end = rendered.rfind(text.strip()) + len(text.strip())
     inside = [i for i, (start, _) in enumerate(encoded["offset_mapping"]) if start < end]
-    return Encoded(ids, inside[-1] if inside else len(ids) - 1)
+    has_content = bool(text.strip() and inside)
+    return Encoded(list(encoded["input_ids"]), inside[-1] if has_content else None)
+
+
+def _template_tail(
+    model: LoadedModel, text: str, rendered: str, prompt_format: PromptFormat
+) -> int:
+    """Return how many characters the template puts after the text.
+
+    Looking for the text would find it again in what follows ("a" in "assistant"), and would miss it
+    where a template changes it. So a text that ends otherwise is rendered: what the two have in
+    common at the end is the template's.
+    """
+    other = text.rstrip() + ("x" if not text.rstrip().endswith("x") else "y")
+    twin = render_chat(model, other, prompt_format)
+    pairs = zip(reversed(rendered), reversed(twin), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def render_chat(model: LoadedModel, text: str, prompt_format: PromptFormat) -> str:
@@ -131,7 +162,7 @@ def parse_positions(text: str) -> list[str]:
     """Return the positions named in a comma-separated list."""
     names = [part.strip() for part in text.split(",")]
     for name in names:
-        if name not in NAMED_POSITIONS and not name.lstrip("-").isdigit():
+        if name not in NAMED_POSITIONS and not re.fullmatch(r"-?[0-9]+", name):
             hint = f"use {', '.join(NAMED_POSITIONS)} or an index such as -2"
             raise UsageError(f"unknown position `{name}`", hint=hint)
     return list(dict.fromkeys(names))
@@ -143,6 +174,9 @@ def position_index(prompt: Encoded, position: str, number: int = 0) -> int:
     Raises ``DataError`` when the prompt is too short to have it.
     """
     if position == "last_content":
+        if prompt.last_content is None:
+            message = f"nothing of the text of prompt {number} is left, so it has no last_content"
+            raise DataError(message, hint="raise --max-length, or choose another position")
         return prompt.last_content
     wanted = {"last": -1, "first": 0}.get(position)
     index = int(position) if wanted is None else wanted

@@ -12,9 +12,10 @@ def cumulative(ax: Axes, spectrum: Array, *, crossings: dict[float, int]) -> Non
     total = 100 * np.cumsum(spectrum)
     ax.plot(x, total, color=colour(0))
     ax.plot(x, 100 * spectrum, color=colour(5), linewidth=0.9)
-    # At the right end one curve is always at the top and the other at the bottom.
-    _name(ax, "cumulated", 0.9, colour(0))
-    _name(ax, "each", 0.04, colour(5))
+    at = min(int(np.searchsorted(total, 70)), len(x) - 1) if len(x) else 0
+    if len(x) > 2:
+        _name(ax, "cumulated", (x[at], total[at]), colour(0), -8)
+        _name(ax, "each", (x[1], 100 * spectrum[1]), colour(5), 2)
     for share, components in crossings.items():
         _mark(ax, share, components)
     ax.set_xscale("log")
@@ -37,6 +38,6 @@ def _mark(ax: Axes, share: float, components: int) -> None:
     )
 
 
-def _name(ax: Axes, name: str, height: float, ink: str) -> None:
-    """Name a curve near its right end, at a share of the panel's height."""
-    ax.text(0.98, height, name, transform=ax.transAxes, ha="right", fontsize=6.5, color=ink)
+def _name(ax: Axes, name: str, at: tuple[float, float], ink: str, up: float) -> None:
+    """Name a curve to the right of one of its points."""
+    ax.annotate(name, at, xytext=(5, up), textcoords="offset points", fontsize=6.5, color=ink)

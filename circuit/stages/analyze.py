@@ -176,7 +176,7 @@ def _layer(rows: Array, questions: list[Question], parameters: dict[str, Any]) -
     """Describe one layer (n_prompts, d)."""
     space = row_space(rows, standardise=False)
     pictures = {"pca": projection.pca(rows, space).as_dict()}
-    if parameters["umap"]:
+    if parameters["umap"] and space.coordinates.shape[1]:  # equal rows have no layout
         pictures["umap"] = projection.umap(space.coordinates, seed=parameters["seed"]).as_dict()
     return {
         "geometry": geometry.shape(rows, space).as_dict(),

@@ -4,12 +4,13 @@
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from circuit.artifacts.activations import SCHEMA, Activations, ActivationsWriter
 from circuit.artifacts.manifest import Run, manifest_path, reusable
@@ -81,6 +82,7 @@ def collect_prompts(
     track: Track = untracked,
 ) -> Collected:
     """Record activations of a prompt set in memory; ``inputs`` are the files that it came from."""
+    from circuit.model.capture import capture, plan
     from circuit.model.sites import parse_sites, sites_at
     from circuit.model.tokens import parse_positions
 
@@ -92,13 +94,7 @@ def collect_prompts(
         **parameters,
         "sites": [str(site) for site in sites],
         "positions": positions,
-        "format": prompt_format.name,
-        "system": prompt_format.system,
-        "tools": prompt_format.tools,
-        "enable_thinking": False,
-        "max_length": wanted.max_length,
-        "dtype": wanted.dtype,
-        "batch_tokens": wanted.batch_tokens,
+        **_described(wanted, prompt_format, model),
     }
     if not force and _is_there(manifest_path(out), parameters, inputs, model):
         return Collected(Activations.open(out), reused=True)
@@ -112,21 +108,41 @@ def collect_prompts(
         force=force,
     ) as writer:
         encoded = encode(model, prompts.texts, prompt_format, max_length=wanted.max_length)
-        _fill(writer, model, encoded, sites, positions, wanted.batch_tokens, track)
-        lengths = [len(prompt.ids) for prompt in encoded]
+        batches = plan(model, encoded, batch_tokens=wanted.batch_tokens)
+        stream = capture(model, encoded, sites=sites, positions=positions, batches=batches)
+        _fill(writer, stream, len(batches), track)
         activations = writer.finish(
             parameters=parameters,
             inputs=inputs,
             run=Run.since(started),
             model=model.identity,
             tokenizer=model.tokenizer_identity,
-            results={
-                "tokens": {"total": sum(lengths), "min": min(lengths), "max": max(lengths)},
-                "note": "hidden_states[i] of Hugging Face is resid_post.(i-1); its last entry "
-                "is taken after the final norm, resid_post is not",
-            },
+            results=_results([len(prompt.ids) for prompt in encoded], batches),
         )
     return Collected(activations, reused=False)
+
+
+def _described(wanted: Wanted, prompt_format: Format, model: Any) -> dict[str, Any]:
+    return {
+        "format": prompt_format.name,
+        "system": prompt_format.system,
+        "tools": prompt_format.tools,
+        "enable_thinking": False,
+        "max_length": wanted.max_length,
+        "dtype": wanted.dtype,
+        "batch_tokens": wanted.batch_tokens,
+        # The same weights under another chat template are another run.
+        "tokenizer_sha256": model.tokenizer_identity.files_sha256,
+    }
+
+
+def _results(lengths: Sequence[int], batches: Sequence[npt.NDArray[np.intp]]) -> dict[str, Any]:
+    return {
+        "tokens": {"total": sum(lengths), "min": min(lengths), "max": max(lengths)},
+        "padded_batches": any(len({lengths[row] for row in rows}) > 1 for rows in batches),
+        "note": "hidden_states[i] of Hugging Face is resid_post.(i-1); its last entry "
+        "is taken after the final norm, resid_post is not",
+    }
 
 
 def _is_there(path: Path, parameters: dict[str, Any], inputs: Sequence[Path], model: Any) -> bool:
@@ -136,20 +152,8 @@ def _is_there(path: Path, parameters: dict[str, Any], inputs: Sequence[Path], mo
     return found is not None
 
 
-def _fill(
-    writer: ActivationsWriter,
-    model: Any,
-    encoded: Sequence[Any],
-    sites: Sequence[Any],
-    positions: Sequence[str],
-    batch_tokens: int,
-    track: Track,
-) -> None:
-    from circuit.model.capture import capture, plan_batches
-
-    batches = plan_batches([len(prompt.ids) for prompt in encoded], batch_tokens=batch_tokens)
-    stream = capture(model, encoded, sites=sites, positions=positions, batch_tokens=batch_tokens)
-    for batch in track(stream, "Collecting", len(batches)):
+def _fill(writer: ActivationsWriter, stream: Iterable[Any], n_batches: int, track: Track) -> None:
+    for batch in track(stream, "Collecting", n_batches):
         for (site, position), values in batch.values.items():
             writer.put(site.name, site.layer or 0, position, batch.rows, values)
 

@@ -75,7 +75,7 @@ def probe_picture(results: Record, entries: Sequence[Record], threshold: float) 
     balanced = [_balanced(entries, name) for name in names]
     panels = [
         Panel("Held-out AUROC", aurocs, limits(aurocs, floor=0.4), threshold),
-        Panel("Held-out balanced accuracy", balanced, limits(balanced, floor=0.1)),
+        Panel("Held-out balanced accuracy", balanced, limits(balanced, floor=0.0)),
     ]
     asked = "; ".join(
         f"{name}: n = {q['n']} in {q['n_groups']} groups"
@@ -137,6 +137,8 @@ def cosine_picture(found: Record, layer: int) -> Picture:
     matrix = np.array(here["matrix"] if several else across["matrix"])
     chance = found["random_cosine"]
     shown = [_short(name) for name in names]
+    if len(set(shown)) < len(shown):  # a category and a tool of the same name
+        shown = names
     note = f"two random directions: mean |cos| {chance:.2f}"
     figure = heatmap(matrix, shown, label="Cosine", note=note)
     between = (

@@ -44,11 +44,11 @@ def choose_format(
 def read_tools(path: Path) -> tuple[dict[str, Any], ...]:
     """Read a JSON list of tool schemas, as chat templates take them."""
     try:
-        tools = json.loads(path.read_text())
+        tools = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         message = f"`{path}` cannot be read: {error.strerror}"
         raise ArtifactError(message, hint="--tools names a JSON file") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ArtifactError(
             f"`{path}` is not JSON: {error}", hint="see datasets/tools.json"
         ) from error
@@ -79,7 +79,8 @@ def parse_prompts(spec: str) -> PromptSet | list[str]:
     if path.suffix == ".json":
         return PromptSet.load(path)
     try:
-        lines = path.read_text().splitlines()
+        # Not splitlines(): it also cuts at characters that may stand within a prompt.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         message = f"`{path}` cannot be read as a list of prompts: {error}"
         raise ArtifactError(message, hint="-p takes a|b, @lines.txt or @prompts.json") from error

@@ -1,11 +1,14 @@
 """Directions and prompts in, steered text out, and how often it meets a criterion.
 
-Every answer is generated through mlx-lm with h' = h + c · v · ||h|| after the direction's block, at
-every position. With a criterion, the share of answers that meet it is given per label with a Wilson
+Every answer is generated through mlx-lm with h' = h + c · v · ||h|| where the direction was made
+(after its block, unless it was made at what the block reads), at every position. With a criterion, the share of answers that meet it is given per label with a Wilson
 interval, beside that of random directions of the same norm at the same coefficient: an effect that
 they have as well is not the direction's.
 """
 
+import hashlib
+import math
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from circuit.artifacts.atomic import explained
 from circuit.artifacts.directions import (
     Direction,
     read_steering_file,
@@ -27,7 +31,7 @@ from circuit.errors import ModelError, UsageError
 from circuit.methods.layers import parse_layers
 from circuit.stages.prompting import Format, choose_format, encode
 from circuit.stages.running import Track, untracked
-from circuit.stages.steering_trial import Answers, judge
+from circuit.stages.steering_trial import Answers, check_criterion, judge
 
 SCHEMA = "circuit.steering/1"
 
@@ -64,6 +68,7 @@ class Job:
             **asdict(self.decoding),
             "rule": "norm",
             "direction": self.direction.tensor,
+            "vector_sha256": hashlib.sha256(self.direction.vector.tobytes()).hexdigest(),
             "coefficients": list(self.coefficients),
             "format": asdict(self.form),
             "criterion": self.criterion,
@@ -86,11 +91,18 @@ def steer(
     With ``out`` they are written there as a manifest (``circuit.steering/1``).
     """
     started = time.perf_counter()
-    described = {"parameters": job.parameters(), "inputs": inputs, "model": model.identity}
+    # The same weights under another chat template are another run.
+    tokenizer = {"tokenizer_sha256": model.tokenizer_identity.files_sha256}
+    described = {
+        "parameters": {**job.parameters(), **tokenizer},
+        "inputs": inputs,
+        "model": model.identity,
+    }
     if out is not None:
         found = reusable(out, schema=SCHEMA, **described, force=force)
         if found is not None:
             return found.results, True
+    _check_before_the_work(job, out)
     results = plain(_results(job, _answers(model, job, track)))
     if out is not None:
         write_manifest(
@@ -105,13 +117,30 @@ def steer(
     return results, False
 
 
+def _check_before_the_work(job: Job, out: Path | None) -> None:
+    """Raise now what would otherwise be found out after every answer has been generated."""
+    numbers = (*job.coefficients, job.decoding.temperature)
+    if not all(math.isfinite(number) for number in numbers):
+        message = "a coefficient or the temperature is not a finite number"
+        raise UsageError(message, hint='write for example --compare "-2,-1,0,1,2"')
+    if job.criterion is not None:
+        check_criterion(job.prompts, job.criterion)
+    if out is not None:
+        folder = next(folder for folder in out.parents if folder.exists())
+        with explained(out), tempfile.TemporaryFile(dir=folder):
+            pass
+
+
 def _answers(model: Any, job: Job, track: Track) -> list[Answers]:
+    from circuit.model.generate import may_be_ragged
+
     encoded = encode(model, job.texts, job.form)
     random = _random_directions(job.controls, model.d_model, job.decoding.seed)
     vectors = [job.direction.vector, *random]
+    ragged = may_be_ragged(model)  # measured before anything is steered
     runs = [(i, c) for i in range(len(vectors)) for c in job.coefficients if i == 0 or c != 0]
     return [
-        Answers(i, c, _generate(model, job.direction.layer, vectors[i], c, encoded, job.decoding))
+        Answers(i, c, _generate(model, job, vectors[i], c, encoded, ragged=ragged))
         for i, c in track(runs, "Steering", len(runs))
     ]
 
@@ -138,13 +167,15 @@ def _results(job: Job, answers: list[Answers]) -> dict[str, Any]:
 
 
 def _generate(
-    model: Any, layer: int, vector: Any, coefficient: float, encoded: list[Any], decoding: Decoding
+    model: Any, job: Job, vector: Any, coefficient: float, encoded: list[Any], *, ragged: bool
 ) -> list[str]:
     from circuit.model.generate import generate
     from circuit.model.intervene import Steering, steered
 
-    with steered(model, [Steering(layer, vector, coefficient)]):
-        return [one.text for one in generate(model, encoded, **asdict(decoding))]
+    steering = Steering(job.direction.layer, vector, coefficient, job.direction.site)
+    with steered(model, [steering]):
+        answers = generate(model, encoded, **asdict(job.decoding), ragged=ragged)
+    return [answer.text for answer in answers]
 
 
 def _random_directions(n: int, d_model: int, seed: int) -> Any:

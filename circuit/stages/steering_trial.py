@@ -49,35 +49,55 @@ class Trial:
     rates: list[Rate]
 
 
+def check_criterion(prompts: PromptSet | Sequence[str], criterion: str) -> None:
+    """Raise what judging these prompts by ``criterion`` would raise."""
+    for expected in _scored(prompts).expected:
+        satisfies(criterion, "", expected=expected)
+
+
 def judge(
     prompts: PromptSet | Sequence[str], answers: Sequence[Answers], criterion: str, controls: int
 ) -> Trial:
-    """Judge every answer and count by label."""
-    labels, groups, expected = _rows(prompts)
+    """Judge every answer and count by label; in a labelled set, prompts without one do not count."""
+    scored = _scored(prompts)
     met = {
         (each.control, each.coefficient): np.array(
             [
-                satisfies(criterion, o, expected=e)
-                for o, e in zip(each.outputs, expected, strict=True)
+                satisfies(criterion, each.outputs[row], expected=expected)
+                for row, expected in zip(scored.rows, scored.expected, strict=True)
             ]
         )
         for each in answers
     }
     coefficients = sorted({coefficient for _, coefficient in met})
     rates = [
-        _rate(label, c, labels == label, groups, met, controls)
-        for label in dict.fromkeys(labels.tolist())
+        _rate(label, c, scored.labels == label, scored.groups, met, controls)
+        for label in dict.fromkeys(scored.labels.tolist())
         for c in coefficients
     ]
     return Trial(criterion, controls, rates)
 
 
-def _rows(prompts: PromptSet | Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
+@dataclass(frozen=True)
+class _Scored:
+    """The prompts that count: their rows, labels, groups and expected texts."""
+
+    rows: list[int]
+    labels: np.ndarray
+    groups: np.ndarray
+    expected: list[str | None]
+
+
+def _scored(prompts: PromptSet | Sequence[str]) -> _Scored:
     if not isinstance(prompts, PromptSet):
-        return np.array(["all"] * len(prompts)), np.array(prompts), [None] * len(prompts)
-    labels = [p.label or "unlabelled" for p in prompts.prompts]
-    groups = [group_of(p) for p in prompts.prompts]
-    return np.array(labels), np.array(groups), [p.expected for p in prompts.prompts]
+        n = len(prompts)
+        return _Scored(list(range(n)), np.array(["all"] * n), np.array(prompts), [None] * n)
+    labelled = [row for row, prompt in enumerate(prompts.prompts) if prompt.label is not None]
+    rows = labelled or list(range(len(prompts.prompts)))
+    chosen = [prompts.prompts[row] for row in rows]
+    labels = [prompt.label or "all" for prompt in chosen]
+    groups = [group_of(prompt) for prompt in chosen]
+    return _Scored(rows, np.array(labels), np.array(groups), [p.expected for p in chosen])
 
 
 def _rate(

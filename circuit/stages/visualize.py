@@ -35,7 +35,7 @@ from circuit.artifacts.manifest import (
     reusable,
     write_manifest,
 )
-from circuit.errors import ArtifactError, UsageError
+from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods import projection
 from circuit.methods.layers import parse_layers
 from circuit.methods.rowspace import row_space
@@ -104,6 +104,9 @@ def visualize(
     if found is not None:
         return found.results, True
     wanted = list(_pictures(sources, choices, note, track))
+    if not wanted:
+        message = f"there is nothing to draw of {sources.site} at the {sources.position} position"
+        raise DataError(message, hint="choose another layer, site or position")
     results = {"figures": [_described(picture) for picture in wanted]}
     written = [path for picture in wanted for path in _write(picture, out, force)]
     write_manifest(
@@ -181,6 +184,9 @@ def _layer_pictures(
     sources: Sources, layer: int, choices: Choices, note: Note
 ) -> Iterator[Picture]:
     entry = _entry(sources, layer)
+    if not entry["geometry"]["spectrum"]:
+        note(f"{sources.site}.{layer}: all prompts have the same activations, nothing to lay out")
+        return
     if "pca" in choices.kinds:
         yield figures.pca_picture(sources.activations, entry)
     if "umap" in choices.kinds:

@@ -1,5 +1,7 @@
 """What is recorded is what the model computed, exactly where that can be known."""
 
+import json
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -8,17 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuit.errors import DataError, ModelError, UsageError
-from circuit.model.capture import capture, plan_batches
+from circuit.model.capture import capture, plan, plan_batches
 from circuit.model.loading import load_model
+from circuit.model.padding import padding_error
 from circuit.model.selftest import self_test
 from circuit.model.sites import Site, available_sites, parse_sites, sites_at
 from circuit.model.tail import tail_logits
 from circuit.model.tokens import Encoded, encode_prompts
 
 
-def collect(model, prompts, sites, positions=("last",), **options):
+def collect(model, prompts, sites, positions=("last",), batch_tokens=2048):
     rows = {}
-    for batch in capture(model, prompts, sites=sites, positions=positions, **options):
+    batches = plan(model, prompts, batch_tokens=batch_tokens)
+    for batch in capture(model, prompts, sites=sites, positions=positions, batches=batches):
         for key, values in batch.values.items():
             table = rows.setdefault(key, np.full((len(prompts), model.d_model), np.nan, np.float32))
             table[batch.rows] = values
@@ -77,7 +81,9 @@ def test_tail_gives_the_models_own_logits(llama):
     prompt = encoded(5)[0]
     last = collect(llama, [prompt], [Site("resid_post", 2)])[Site("resid_post", 2), "last"]
     expected = np.array(llama.network(mx.array([prompt.ids])))[0, -1]
-    np.testing.assert_allclose(np.array(tail_logits(llama, mx.array(last)))[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.array(tail_logits(llama, mx.array(last)))[0], expected, rtol=1e-5, atol=1e-6
+    )
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=80), st.integers(1, 900))
@@ -133,3 +139,36 @@ def test_a_position_that_a_prompt_lacks_names_the_prompt(llama):
     prompts = encode_prompts(llama, ["abcdef", "a"])
     with pytest.raises(DataError, match="prompt 1 has 2 tokens"):
         collect(llama, prompts, [Site("embed")], ("4",))
+
+
+BIDIRECTIONAL = """
+from mlx_lm.models import llama
+ModelArgs = llama.ModelArgs
+llama_attention = llama.Attention.__call__
+
+class Attention(llama.Attention):
+    def __call__(self, x, mask=None, cache=None):
+        return llama_attention(self, x, None, cache)
+
+class Model(llama.Model):
+    def __init__(self, args):
+        super().__init__(args)
+        for layer in self.layers:
+            layer.self_attn = Attention(args)
+"""
+
+
+def test_a_model_that_looks_at_pads_gets_batches_of_equal_length(tmp_path):
+    folder = write_checkpoint(tmp_path)
+    (folder / "both_ways.py").write_text(BIDIRECTIONAL)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_file": "both_ways.py"}))
+    model = load_model(str(folder), trust_remote_code=True)
+    assert padding_error(model) > 1e-2
+    failed = [check.name for check in self_test(model) if not check.passed]
+    assert "a right-padded batch equals single prompts" in failed
+    prompts, site = encoded(3, 9, 3, 5), Site("resid_post", 2)
+    assert [batch.tolist() for batch in plan(model, prompts)] == [[1], [3], [0, 2]]
+    together = collect(model, prompts, [site])[site, "last"]
+    alone = [collect(model, [prompt], [site])[site, "last"][0] for prompt in prompts]
+    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)

@@ -95,3 +95,18 @@ def test_directions_that_do_not_fit_are_refused(llama):
     with pytest.raises(ModelError, match="has 5 entries"):
         with steered(llama, [Steering(0, np.ones(5, np.float32), 1.0)]):
             pass
+
+
+def test_a_direction_of_what_a_block_reads_is_added_there(identity_llama):
+    model, v = identity_llama, direction(identity_llama)
+    plain = states(model, 0)
+    with steered(model, [Steering(1, v, 1.0, "resid_pre")]):
+        before, after = states(model, 0), states(model, 1)
+    assert np.array_equal(before, plain)
+    expected = plain + np.linalg.norm(plain, axis=-1, keepdims=True) * v
+    np.testing.assert_allclose(after, expected, rtol=1e-6, atol=1e-7)
+    with steered(model, [Steering(0, v, 1.0, "embed")]):
+        np.testing.assert_allclose(states(model, 0), expected, rtol=1e-6, atol=1e-7)
+    with pytest.raises(UsageError, match="`mlp_out` is not the residual stream"):
+        with steered(model, [Steering(0, v, 1.0, "mlp_out")]):
+            pass

@@ -111,3 +111,101 @@ def test_a_named_blas_that_does_not_exist_is_refused():
     )
     assert "CIRCUIT_BLAS" in done.stderr
     assert done.returncode == 1
+
+
+def final_states(model):
+    site = Site("resid_post", model.n_layers - 1)
+    return np.array(hidden_states(model, IDS, [site])[site].astype(mx.float32))
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3_moe", "gpt_oss"])
+@pytest.mark.parametrize(
+    ("mode", "bits", "group"), [("affine", 3, 32), ("mxfp4", 4, 32), ("nvfp4", 4, 16)]
+)
+def test_every_way_of_quantising_equals_its_dequantised_weights(
+    tmp_path, family, mode, bits, group
+):
+    from mlx.utils import tree_flatten
+    from mlx_lm.utils import load, quantize_model, save_config
+
+    folder = write_checkpoint(
+        tmp_path,
+        family,
+        hidden_size=64,
+        head_dim=16,
+        intermediate_size=64,
+        num_experts=4,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=64,
+        decoder_sparse_step=1,
+        mlp_only_layers=[],
+        norm_topk_prob=True,
+        layer_types=["sliding_attention", "full_attention", "full_attention"],
+        sliding_window=16,
+        dtype="bfloat16",
+    )
+    network, _, config = load(str(folder), return_config=True)
+    network, config = quantize_model(network, config, group, bits, mode=mode)
+    mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(network.parameters())))
+    save_config(config, folder / "config.json")
+    held, kept = load_model(str(folder)), load_model(str(folder), dtype="checkpoint")
+    assert held.dtype == "float32"
+    names = {type(module).__name__ for _, module in held.network.named_modules()}
+    assert not [name for name in names if name.startswith("Quantized")]
+    kept.network.set_dtype(mx.float32)  # scales only: the packed weights stay
+    ours, theirs = final_states(held), final_states(kept)
+    assert np.abs(ours - theirs).max() < 1e-3 * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_an_adapter_changes_the_model_by_its_own_low_rank_product(tmp_path, quantised):
+    from mlx.utils import tree_flatten
+    from mlx_lm import convert
+    from mlx_lm.tuner.utils import linear_to_lora_layers
+
+    folder = write_checkpoint(tmp_path / "full", hidden_size=64, head_dim=16, intermediate_size=128)
+    if quantised:
+        convert(str(folder), str(tmp_path / "q"), quantize=True, q_group_size=32, q_bits=4)
+        folder = tmp_path / "q"
+    lora = {"rank": 4, "scale": 2.0, "dropout": 0.0}
+    plain, tuned = load_model(str(folder)), load_model(str(folder))
+    linear_to_lora_layers(tuned.network, 2, lora)
+    adapted = tuned.blocks[2].self_attn.q_proj
+    adapted.lora_b = mx.random.normal(adapted.lora_b.shape, key=mx.random.key(0)) * 0.1
+    weights = {k: v for k, v in tree_flatten(tuned.network.parameters()) if "lora_" in k}
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    mx.save_safetensors(str(adapter / "adapters.safetensors"), weights)
+    config = {"fine_tune_type": "lora", "num_layers": 2, "lora_parameters": lora}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    model = load_model(str(folder), adapter=adapter)
+    product = 2.0 * (adapted.lora_a @ adapted.lora_b).T
+    plain.blocks[2].self_attn.q_proj.weight += product
+    assert np.abs(final_states(model) - final_states(plain)).max() < 1e-5
+    assert np.abs(final_states(model) - final_states(load_model(str(folder)))).max() > 1e-4
+    assert model.identity.adapter == "adapter"
+    assert model.identity.weights_sha256 != plain.identity.weights_sha256
+    (adapter / "adapters.safetensors").unlink()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(str(folder), adapter=adapter)
+    (adapter / "adapter_config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(str(folder), adapter=adapter)
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit"),
+    [
+        ({}, 256),
+        ({"model_type": "phimoe", "sliding_window": 8}, 8),
+        ({"model_type": "qwen2", "sliding_window": 8, "use_sliding_window": False}, 256),
+        ({"model_type": "gemma3_text", "sliding_window": 8}, 256),
+        ({"model_type": "mistral3", "text_config": {"sliding_window": 8}}, 8),
+        ({"model_type": "mamba", "max_position_embeddings": None}, None),
+    ],
+)
+def test_a_window_that_mlx_lm_does_not_apply_is_the_limit(llama_folder, changes, limit):
+    model = load_model(str(llama_folder))
+    model.config.update(changes)
+    assert model.context_length == limit

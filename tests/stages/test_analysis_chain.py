@@ -377,6 +377,9 @@ def test_a_site_that_is_blind_to_the_prompt_scores_one_half(tmp_path):
     assert results["layers"][0]["probes"]["label"]["auroc"] == [0.5, 0.5, 0.5]
     with pytest.raises(DataError, match="at layer 0: the two classes have the same activations"):
         directions(tmp_path / "a", tmp_path / "d", Choices(n_boot=50))
+    with pytest.raises(DataError, match="nothing to draw of embed"):
+        visualize(tmp_path / "a", tmp_path / "p", Drawing(("pca", "umap")))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors"]
 
 
 def test_files_of_another_kind(run, tmp_path):

@@ -2,8 +2,10 @@
 
 import json
 
+import mlx.core as mx
 import numpy as np
 import pytest
+from checkpoints import write_checkpoint
 
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, UsageError
@@ -130,3 +132,36 @@ def test_the_manifest_explains_the_off_by_one_of_hugging_face(llama_folder, data
     run(llama_folder, dataset, tmp_path / "a")
     manifest = json.loads((tmp_path / "a.json").read_text())
     assert "resid_post.(i-1)" in manifest["results"]["note"]
+
+
+def test_another_chat_template_is_another_run(tmp_path):
+    folder = write_checkpoint(tmp_path / "model")
+    chat = write_prompts(tmp_path / "chat.json", ["Hi", "Hello"], format="chat")
+    run(folder, chat, tmp_path / "a")
+    config = (folder / "tokenizer_config.json").read_text()
+    (folder / "tokenizer_config.json").write_text(config.replace("<a>", "<t>"))
+    with pytest.raises(ArtifactError, match="holds something else"):
+        run(folder, chat, tmp_path / "a")
+
+
+def test_the_manifest_says_whether_batches_were_padded(llama_folder, dataset, tmp_path):
+    padded = run(llama_folder, dataset, tmp_path / "a").activations
+    single = run(llama_folder, dataset, tmp_path / "b", wanted={"batch_tokens": 1}).activations
+    found = [each.manifest.results["padded_batches"] for each in (padded, single)]
+    assert found == [True, False]
+
+
+def test_states_that_half_precision_cannot_hold_are_refused(tmp_path, dataset):
+    folder = write_checkpoint(tmp_path / "model")
+    weights = mx.load(str(folder / "model.safetensors"))
+    weights["model.embed_tokens.weight"] *= 1e6
+    mx.save_safetensors(str(folder / "model.safetensors"), weights)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(CircuitError, match="resid_post"):
+        run(folder, dataset, tmp_path / "a", wanted={"dtype": "float16"})
+    assert sorted(tmp_path.iterdir()) == before
+    run(folder, dataset, tmp_path / "a", wanted={"dtype": "bfloat16"})
+    with pytest.raises(DataError, match="is not finite"):
+        collect(
+            ModelOptions(str(folder), dtype="float16"), dataset, tmp_path / "b", wanted=Wanted()
+        )

@@ -6,6 +6,7 @@ import pytest
 from checkpoints import write_checkpoint
 
 from circuit.model import runtime
+from circuit.model.selftest import CHECKS
 from circuit.stages.doctor import _advice, examine_machine, examine_model
 
 
@@ -36,5 +37,5 @@ def test_a_slow_machine_is_told_what_to_do():
 def test_a_model_passes_or_is_named(tmp_path):
     report = examine_model(str(write_checkpoint(tmp_path)), revision=None, dtype="auto")
     assert report["passed"]
-    assert len(report["checks"]) == 4
+    assert len(report["checks"]) == len(CHECKS)
     assert report["model"]["family"] == "llama"

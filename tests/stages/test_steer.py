@@ -113,7 +113,7 @@ def test_a_trial_counts_by_label_with_intervals_and_p():
     assert steered.p == pytest.approx(1 / 3)  # neither control goes down as far
     assert rates["no", 1.0].p == pytest.approx(2 / 3)  # one of two rises as far
     assert rates["yes", 0.0].interval[1] == 1.0
-    assert rates["unlabelled", 0.0].n == 1
+    assert {label for label, _ in rates} == {"yes", "no"}  # no label, no score
 
 
 def test_answers_are_written_reused_and_not_overwritten(llama, tmp_path):
@@ -195,3 +195,34 @@ def test_steering_files_that_say_nothing_useful(tmp_path):
     }.items():
         with pytest.raises(CircuitError, match=words):
             read_steering_file(tmp_path / name)
+
+
+def test_another_vector_of_the_same_name_is_another_run(llama, tmp_path):
+    out = tmp_path / "steering.json"
+    first = extract_direction(llama, Pair("a", "b"), layer="1", form=RAW)
+    other = extract_direction(llama, Pair("c", "d"), layer="1", form=RAW)
+    assert first.tensor == other.tensor
+    steer(llama, Job(first, ["x"], [1.0], RAW, SHORT), out=out)
+    with pytest.raises(CircuitError, match="holds something else"):
+        steer(llama, Job(other, ["x"], [1.0], RAW, SHORT), out=out)
+
+
+def test_what_cannot_end_well_is_refused_before_anything_is_generated(llama, tmp_path, monkeypatch):
+    def never(*_):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("circuit.stages.steer._answers", never)
+    (tmp_path / "file").write_text("")
+    at = made_direction(llama)
+    with pytest.raises(UsageError, match="not a regular expression"):
+        steer(llama, Job(at, ["a"], [1.0], RAW, SHORT, "regex:["))
+    with pytest.raises(UsageError, match="not a finite number"):
+        steer(llama, Job(at, ["a"], [float("nan")], RAW, SHORT))
+    with pytest.raises(CircuitError, match="is not a folder"):
+        steer(llama, Job(at, ["a"], [1.0], RAW, SHORT), out=tmp_path / "file" / "out.json")
+
+
+def test_a_line_ends_at_a_newline_and_nowhere_else(tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_bytes("\ufeffa\u2028b\r\nc\x0bd".encode())
+    assert parse_prompts(f"@{lines}") == ["a\u2028b", "c\x0bd"]

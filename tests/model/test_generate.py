@@ -1,0 +1,45 @@
+"""What is generated is what the model would write after each prompt alone, or an error."""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+
+from circuit.errors import DataError, ModelError
+from circuit.model.generate import generate, may_be_ragged, ragged_error
+from circuit.model.intervene import Steering, steered
+from circuit.model.loading import load_model
+from circuit.model.tokens import Encoded, encode_prompts
+
+MAMBA = {"state_size": 8, "conv_kernel": 4, "expand": 2, "time_step_rank": 4}
+MAMBA |= {"use_bias": False, "use_conv_bias": True}
+TEXTS = ["Hello", "A longer prompt than that", "x"]
+
+
+def test_a_family_whose_pads_enter_the_state_runs_prompts_of_equal_length(tmp_path):
+    model = load_model(str(write_checkpoint(tmp_path, "mamba", **MAMBA)))
+    assert ragged_error(model) > 1e-3
+    prompts = encode_prompts(model, TEXTS)
+    together = [g.ids for g in generate(model, prompts, max_tokens=6)]
+    assert together == [generate(model, [p], max_tokens=6)[0].ids for p in prompts]
+    forced = [g.ids for g in generate(model, prompts, max_tokens=6, ragged=True)]
+    assert forced != together  # when this fails, mlx-lm has mended it
+
+
+def test_attention_may_be_ragged(llama):
+    assert may_be_ragged(llama)
+
+
+def test_an_answer_that_leaves_the_context_is_refused(llama):
+    with pytest.raises(DataError, match="exceed the 256 tokens"):
+        generate(llama, [Encoded([1] * 250, 249)], max_tokens=7)
+    assert generate(llama, [Encoded([1] * 250, 249)], max_tokens=6)
+
+
+def test_logits_that_are_not_numbers_are_refused(tmp_path):
+    model = load_model(str(write_checkpoint(tmp_path, dtype="float16")), dtype="checkpoint")
+    v = np.ones(model.d_model, np.float32) / np.sqrt(model.d_model)
+    prompts = encode_prompts(model, TEXTS[:1])
+    with steered(model, [Steering(1, v, 1e6)]), pytest.raises(ModelError, match="not numbers"):
+        generate(model, prompts, max_tokens=3)
+    assert mx.all(mx.isfinite(model.network(mx.array([prompts[0].ids]))))
