@@ -19,11 +19,19 @@ from circuit.errors import ArtifactError
 def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write ``data`` to ``path``, unless something else is there and ``force`` is not given."""
     with explained(path):
-        if path.is_file() and path.read_bytes() == data:
+        if is_written(path, data, force=force):
             os.utime(path)
-            return
-        refuse_overwrite(path, force=force)
-        replace_file(path, data)
+        else:
+            replace_file(path, data)
+
+
+def is_written(path: Path, data: bytes, *, force: bool = False) -> bool:
+    """Say whether ``data`` is at ``path`` already; raise when something else is and ``force`` is not given."""
+    with explained(path):
+        if path.is_file() and path.read_bytes() == data:
+            return True
+    refuse_overwrite(path, force=force)
+    return False
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -34,6 +34,7 @@ from circuit.artifacts.manifest import (
     check_outputs,
     manifest_path,
     read_manifest,
+    refuse_other,
     write_manifest,
 )
 from circuit.errors import ArtifactError, DataError
@@ -140,6 +141,8 @@ def write_directions(
         message = "two directions have the same name, site and layer"
         raise DataError(message, hint="give each direction a name of its own")
     archive, manifest = archive_path(stem), manifest_path(stem)
+    if not force:
+        refuse_other(manifest, SCHEMA)
     replace = force or (not manifest.exists() and is_archive(archive))
     write_archive(archive, tensors, {"schema": SCHEMA}, force=replace)
     complete = manifest.is_file() and not force

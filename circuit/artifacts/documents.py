@@ -23,6 +23,8 @@ M = TypeVar("M", bound=BaseModel)
 # By default pydantic writes NaN as null; here a NaN has to reach json.dumps, which refuses it.
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 
+_IMPORT = "`circuit dataset import` reads prompts from other JSON, JSONL and CSV files"
+
 
 def plain(value: Any) -> Any:
     """Reduce models, dataclasses, paths, tuples and numpy values to what JSON has: keys are strings."""
@@ -48,7 +50,9 @@ def read_json(path: Path) -> Any:
         return json.loads(read_bytes(path).decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         message = f"`{path}` is not JSON: {_first_line(error)}"
-        raise ArtifactError(message, hint="the file is damaged or of another kind") from error
+        table = path.suffix in {".csv", ".tsv", ".jsonl"}
+        hint = _IMPORT if table else "the file is damaged or of another kind"
+        raise ArtifactError(message, hint=hint) from error
 
 
 def read_document(path: Path, schema: str) -> dict[str, Any]:
@@ -129,5 +133,5 @@ def _hint_for(found: str | None) -> str:
     if found == "circuit.templates/1":
         return "make prompts of it with `circuit dataset create --set FILE -o prompts.json`"
     if found is None:
-        return "`circuit dataset import` reads prompts from other JSON, JSONL and CSV files"
+        return _IMPORT
     return "give the file that the command asks for, written by this version of circuit"

@@ -249,6 +249,7 @@ def reusable(
     if force or not path.is_file():
         return None
     refs = tuple(reference(each, path.parent) for each in inputs)
+    refuse_other(path, schema)
     manifest = read_manifest(path, schema)
     theirs = (manifest.parameters, manifest.inputs, manifest.run.version)
     same = theirs == (plain(parameters), refs, __version__)
@@ -258,6 +259,12 @@ def reusable(
     with explained(path):
         os.utime(path)
     return manifest
+
+
+def refuse_other(path: Path, schema: str) -> None:
+    """Raise when ``path`` holds anything but a document of ``schema``, which an output could replace."""
+    if path.exists() and (_manifest_content(path) or {}).get("schema") != schema:
+        refuse_overwrite(path, force=False)
 
 
 def _manifest_content(path: Path) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ give equal bytes.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from circuit.artifacts.atomic import write_file
+from circuit.artifacts.atomic import is_written, write_file
 from circuit.artifacts.documents import (
     read_json,
     require_schema,
@@ -142,6 +142,14 @@ class PromptSet(Record):
             [m[label][0] for label in wanted] for m in whole if all(len(i) == 1 for i in m.values())
         ]
         return np.array(rows, np.intp).reshape(-1, 2)
+
+
+def save_all(sets: Mapping[Path, PromptSet], *, force: bool = False) -> None:
+    """Write several sets, or none of them when one may not be written."""
+    for path, prompts in sets.items():
+        is_written(path, written_json(prompts), force=force)
+    for path, prompts in sets.items():
+        prompts.save(path, force=force)
 
 
 def group_of(prompt: Prompt) -> str:

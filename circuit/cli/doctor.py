@@ -6,6 +6,7 @@ import typer
 
 from circuit.cli import console
 from circuit.cli.options import Dtype, Json, Revision
+from circuit.errors import UsageError
 
 
 def doctor(
@@ -25,6 +26,8 @@ def doctor(
     """
     from circuit.stages.doctor import examine_machine, examine_model
 
+    if model is None and (revision is not None or dtype != "auto"):
+        raise UsageError("--revision and --dtype are those of a model", hint="name it with -m")
     report = examine_machine()
     if model is not None:
         report["self_test"] = examine_model(model, revision=revision, dtype=dtype)

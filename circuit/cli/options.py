@@ -23,7 +23,9 @@ RemoteCode = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace output that exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random; recorded.")]
+# numpy and scikit-learn both take these.
+SEEDS = {"min": 0, "max": 2**32 - 1}
+Seed = Annotated[int, typer.Option("--seed", **SEEDS, help="Seed of everything random; recorded.")]
 Chat = Annotated[
     bool | None,
     typer.Option("--chat/--raw", help="Use the model's chat template, or the text as it stands."),

@@ -224,11 +224,12 @@ def _apply(
     as_json: bool,
 ) -> None:
     from circuit.stages.prompting import parse_prompts
-    from circuit.stages.steer import Job, steer
+    from circuit.stages.steer import Job, check_choices, steer
 
     if spec is None:
         raise UsageError("there are no prompts to steer", hint="give them with -p")
     prompts = parse_prompts(spec)
+    check_choices(prompts, coefficients, decoding, criterion, source.file)
     console.note(f"Loading model: {options.id}")
     model = options.load()
     direction, chosen = source.direction(model, prompts, form)

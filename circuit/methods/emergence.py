@@ -7,6 +7,8 @@ uncertainty; it belongs in a plot, not in a claim. Layers that were not measured
 
 from collections.abc import Sequence
 
+from circuit.errors import UsageError
+
 STAY = 2
 
 
@@ -19,6 +21,13 @@ def emergence_layer(
     """
     above = [bound > base for bound, base in zip(low, baseline_high, strict=True)]
     return next((layer for i, layer in enumerate(layers) if all(above[i : i + 1 + stay])), None)
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise ``UsageError`` unless ``threshold`` is an AUROC that says something."""
+    if not 0.5 < threshold <= 1:
+        message = f"the threshold {threshold} is not an AUROC above chance"
+        raise UsageError(message, hint="choose one above 0.5, at most 1")
 
 
 def threshold_crossing(

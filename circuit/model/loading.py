@@ -140,10 +140,12 @@ def load_model(
 def find_folder(model_id: str, revision: str | None = None) -> Path:
     """Return the folder of a checkpoint, downloading it when it is an id on the hub."""
     builtin, local = ASSETS / model_id, Path(model_id).expanduser()
-    if "/" not in model_id and builtin.is_dir():
-        return builtin
-    if local.is_dir():
-        return local
+    here = builtin if "/" not in model_id and builtin.is_dir() else local
+    if here.is_dir() and revision is not None:
+        message = f"`{model_id}` is a folder, which has no revision `{revision}`"
+        raise ModelError(message, hint="leave out --revision, or give the id of a model on the hub")
+    if here.is_dir():
+        return here
     if local.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
         message = f"`{model_id}` is not a folder with a checkpoint"
         raise ModelError(

@@ -25,7 +25,7 @@ from circuit.artifacts.activations import Activations
 from circuit.artifacts.manifest import Run, reusable, write_manifest
 from circuit.errors import UsageError
 from circuit.methods import geometry, projection
-from circuit.methods.emergence import emergence_layer, threshold_crossing
+from circuit.methods.emergence import check_threshold, emergence_layer, threshold_crossing
 from circuit.methods.layers import parse_layers
 from circuit.methods.probing import cross_validated_probe
 from circuit.methods.rowspace import RowSpace, row_space
@@ -65,6 +65,7 @@ def analyze(
 ) -> tuple[dict[str, Any], bool]:
     """Return the results, and whether they were in ``out`` already."""
     started = time.perf_counter()
+    check_threshold(threshold)
     activations = Activations.open(archive)
     wanted = _wanted(activations, layers, site, position)
     parameters = {

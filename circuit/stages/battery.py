@@ -16,7 +16,7 @@ import numpy as np
 
 from circuit.artifacts.builtin import builtin_probes
 from circuit.artifacts.documents import canonical_json, read_json, schema_of
-from circuit.artifacts.prompts import Prompt, PromptSet, Rows
+from circuit.artifacts.prompts import Prompt, PromptSet, Rows, save_all
 from circuit.errors import DataError, UsageError
 from circuit.stages.prompting import Format, choose_format
 
@@ -79,13 +79,12 @@ def load_battery(folder: Path | None = None, strata: Sequence[str] = ()) -> list
 
 def init(out: Path, *, strata: Sequence[str] = (), force: bool = False) -> list[Path]:
     """Write the built-in battery to ``out`` as prompt sets, and return the files."""
-    written = []
-    for probe in load_battery(strata=strata):
-        path = out / probe.stratum / f"{probe.name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.prompts.save(path, force=force)
-        written.append(path)
-    return written
+    sets = {
+        out / probe.stratum / f"{probe.name}.json": probe.prompts
+        for probe in load_battery(strata=strata)
+    }
+    save_all(sets, force=force)
+    return list(sets)
 
 
 def summary(probe: Probe) -> dict[str, Any]:

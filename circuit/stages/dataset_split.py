@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuit.artifacts.manifest import reference
-from circuit.artifacts.prompts import PromptSet, group_of
+from circuit.artifacts.prompts import PromptSet, group_of, save_all
 from circuit.errors import DataError, UsageError
 
 
@@ -47,7 +47,7 @@ def split(
         }
         subset = prompts.subset(indices, f"{prompts.name}/{part}")
         parts.append(subset.model_copy(update={"parameters": parameters}))
-        parts[-1].save(output, force=force)
+    save_all({train: parts[0], test: parts[1]}, force=force)
     return parts[0], parts[1]
 
 

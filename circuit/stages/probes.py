@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from circuit.artifacts.activations import Activations
 from circuit.artifacts.documents import canonical_json, plain
 from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
-from circuit.errors import DataError, UsageError
-from circuit.methods.emergence import emergence_layer, threshold_crossing
+from circuit.errors import DataError
+from circuit.methods.emergence import check_threshold, emergence_layer, threshold_crossing
 from circuit.methods.probing import ProbeResult, cross_validated_probe
 from circuit.methods.splits import MIN_GROUPS, grouped_folds, merge_identical
 from circuit.methods.surface import bag_of_words, surface_features
@@ -76,9 +76,7 @@ def run_probes(
     track: Track = untracked,
 ) -> Done:
     """Probe a model with a battery; with ``out`` the report and the archives are written there."""
-    if not 0.5 < settings.threshold <= 1:
-        message = f"the threshold {settings.threshold} is not an AUROC above chance"
-        raise UsageError(message, hint="choose one above 0.5, at most 1")
+    check_threshold(settings.threshold)
     gathered = pools(load_battery(datasets, strata), chat=chat)
     for probe in (probe for pool in gathered for probe in pool.probes):
         Design.of(probe, settings)

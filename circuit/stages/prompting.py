@@ -82,6 +82,7 @@ def parse_prompts(spec: str) -> PromptSet | list[str]:
         # Not splitlines(): it also cuts at characters that may stand within a prompt.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        message = f"`{path}` cannot be read as a list of prompts: {error}"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        message = f"`{path}` cannot be read as a list of prompts: {reason}"
         raise ArtifactError(message, hint="-p takes a|b, @lines.txt or @prompts.json") from error
     return [line for line in lines if line]

@@ -119,6 +119,12 @@ def _check_classes(question: Question) -> None:
         present = question.names[int(question.y[0])] if len(question.y) else "none"
         message = f"all {len(question.rows)} labelled prompts have the label `{present}`"
         raise DataError(message, hint="two classes are needed to tell anything apart")
+    for i, name in enumerate(question.names):
+        if len(np.unique(question.groups[question.y == i])) < 2:
+            message = f"label `{name}` occurs in one group only, so none of it can be held out"
+            raise DataError(
+                message, hint="each label needs prompts of at least 2 groups (templates)"
+            )
 
 
 def category_question(

@@ -117,14 +117,26 @@ def steer(
     return results, False
 
 
-def _check_before_the_work(job: Job, out: Path | None) -> None:
-    """Raise now what would otherwise be found out after every answer has been generated."""
-    numbers = (*job.coefficients, job.decoding.temperature)
-    if not all(math.isfinite(number) for number in numbers):
+def check_choices(
+    prompts: PromptSet | Sequence[str],
+    coefficients: Sequence[float],
+    decoding: Decoding,
+    criterion: str | None = None,
+    file: Path | None = None,
+) -> None:
+    """Raise what can be known without a model, which may take minutes to load."""
+    if not all(math.isfinite(number) for number in (*coefficients, decoding.temperature)):
         message = "a coefficient or the temperature is not a finite number"
         raise UsageError(message, hint='write for example --compare "-2,-1,0,1,2"')
-    if job.criterion is not None:
-        check_criterion(job.prompts, job.criterion)
+    if criterion is not None:
+        check_criterion(prompts, criterion)
+    if file is not None:
+        read_steering_file(file)
+
+
+def _check_before_the_work(job: Job, out: Path | None) -> None:
+    """Raise now what would otherwise be found out after every answer has been generated."""
+    check_choices(job.prompts, job.coefficients, job.decoding, job.criterion)
     if out is not None:
         folder = next(folder for folder in out.parents if folder.exists())
         with explained(out), tempfile.TemporaryFile(dir=folder):

@@ -50,7 +50,7 @@ def verify(paths: Sequence[Path]) -> list[Finding]:
 def _starts(path: Path) -> list[Path]:
     """Return the documents that a command-line argument means."""
     if path.is_dir():
-        documents = [file for file in sorted(path.glob("*.json")) if _document(file) is not None]
+        documents = [file for file in sorted(path.glob("*.json")) if _concerns(file)]
         if not documents:
             message = f"the folder `{path}` holds no artifacts"
             raise ArtifactError(message, hint="give a manifest, an archive, or a folder with some")
@@ -63,6 +63,14 @@ def _starts(path: Path) -> list[Path]:
             message, hint="give a file that circuit wrote, with its manifest beside it"
         )
     return [path]
+
+
+def _concerns(file: Path) -> bool:
+    """Say whether a file of a folder is circuit's, or so damaged that nobody can tell."""
+    try:
+        return _document(file) is not None
+    except ArtifactError:
+        return True
 
 
 def _inspect(path: Path, found: dict[Path, Finding]) -> Finding:

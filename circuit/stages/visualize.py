@@ -37,6 +37,7 @@ from circuit.artifacts.manifest import (
 )
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods import projection
+from circuit.methods.emergence import check_threshold
 from circuit.methods.layers import parse_layers
 from circuit.methods.rowspace import row_space
 from circuit.stages import figures
@@ -90,6 +91,7 @@ def visualize(
 ) -> tuple[Record, bool]:
     """Draw into the folder ``out``; return the results and whether they were there already."""
     started = time.perf_counter()
+    check_threshold(choices.threshold)
     activations = Activations.open(archive)
     analysis_path = _found(activations, analysis, "analysis.json", ANALYSIS, note)
     direction_path = _found(activations, direction_file, "directions.json", DIRECTIONS, note)
