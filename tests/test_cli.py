@@ -108,6 +108,22 @@ def test_version_and_bare_command():
         ("collect -m tiny -d prompts.json -o new --dtype int4", 2, "unknown dtype"),
         ("collect -m tiny", 2, "Missing option"),
         ("collect -m tiny -d prompts.json -o activations --layers 1", 1, "holds something else"),
+        ("collect -m tiny -d prompts.json -o new --revision main", 1, "has no revision"),
+        ("analyze -a activations --threshold nan", 2, "not an AUROC above chance"),
+        ("visualize -a activations -o new --threshold 0.2", 2, "not an AUROC above chance"),
+        ("probes init -o prompts.json", 1, "is not a folder"),
+        ("dataset split prompts.json --train new.json --test analysis.json", 1, "something else"),
+        ("doctor --dtype float16", 2, "those of a model"),
+        ("collect -m tiny -d prompts.json -o prompts --force", 2, "would replace `prompts.json`"),
+        ("directions -a activations -o activations --force", 2, "would replace"),
+        ("analyze -a activations -o activations.json --force", 2, "would replace"),
+        ("dataset split prompts.json --train new.json --test prompts.json --force", 2, "would rep"),
+        ("dataset import prompts.json -o prompts.json --force", 2, "would replace"),
+        ("directions -a activations -o prompts", 1, "holds something else"),
+        ("analyze -a activations -o prompts.json", 1, "holds something else"),
+        ("steer -m tiny --extract --positive yes --negative no -o prompts.safetensors", 1, "else"),
+        ("steer -m ./nowhere -d missing.npz -p hello", 1, "missing.npz"),
+        ("steer -m ./nowhere -d computation.npz -p hello -c nan", 2, "finite number"),
         ("steer -m tiny -p hello", 2, "no direction is given"),
         ("steer -m tiny -d computation.npz", 2, "no prompts to steer"),
         ("steer -m tiny -d missing.npz -p hello", 1, "missing.npz"),
@@ -133,6 +149,16 @@ def test_bad_input_gets_one_sentence_a_hint_and_a_code(line, code, words, worksp
         assert len(errors) == 1
         assert "\nhint: " in done.stderr
     assert sorted(p.name for p in workspace.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "command", ["analyze -a activations", "steer -m tiny -p a", "probes run -m tiny"]
+)
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_numpy_does_not_take_is_refused(command, seed, tmp_path):
+    done = run(*shlex.split(command), "--seed", str(seed), cwd=tmp_path, code=2)
+    assert "--seed" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

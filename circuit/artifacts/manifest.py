@@ -41,6 +41,7 @@ from circuit.artifacts.documents import (
     validated,
     written_json,
 )
+from circuit.artifacts.places import manifest_path, refuse_input
 from circuit.errors import ArtifactError
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "TokenizerIdentity",
     "canonical_json",
     "digest",
+    "manifest_path",
 ]
 
 PACKAGES = (
@@ -166,12 +168,6 @@ def relative_path(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def manifest_path(path: Path) -> Path:
-    """Return ``x.json`` for ``x.json``, ``x.safetensors`` and the stem ``x``."""
-    name = path.name.removesuffix(".safetensors").removesuffix(".json")
-    return path.with_name(f"{name}.json")
-
-
 def write_manifest(
     path: Path,
     *,
@@ -227,9 +223,7 @@ def check_outputs(path: Path, manifest: Manifest) -> None:
     for output in manifest.outputs:
         if digest(path.parent / output.path) != output.sha256:
             message = f"`{path.parent / output.path}` is not the file that `{path}` describes"
-            raise ArtifactError(
-                message, hint="it has changed since: run the command that writes it again"
-            )
+            raise ArtifactError(message, hint="it has changed since: write it again with --force")
 
 
 def reusable(
@@ -246,6 +240,7 @@ def reusable(
     ``None`` says that the run has to be done. Another run at ``path`` is an error without ``force``,
     and so is one by another version of circuit, which may compute something else.
     """
+    refuse_input(path, inputs)
     if force or not path.is_file():
         return None
     refs = tuple(reference(each, path.parent) for each in inputs)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.builtin import builtin_sets, find_set
+from circuit.artifacts.places import refuse_input
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.templates import TemplateSet
 from circuit.errors import UsageError
@@ -26,7 +27,9 @@ def create(
     force: bool = False,
 ) -> PromptSet:
     """Draw ``set_name`` (a built-in set or a template file) and write it to ``output``."""
-    templates = TemplateSet.load(find_set(set_name))
+    source = find_set(set_name)
+    refuse_input(output, [source])
+    templates = TemplateSet.load(source)
     given = {"--per-tool": per_tool, "--no-tool": no_tool, "--size": size}
     _require_applicable(
         set_name, given, ["--per-tool", "--no-tool"] if templates.has_tools else ["--size"]

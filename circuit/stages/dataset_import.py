@@ -12,6 +12,7 @@ from typing import Any
 
 from circuit.artifacts.documents import read_json, schema_of, validated
 from circuit.artifacts.manifest import reference
+from circuit.artifacts.places import refuse_input
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.tables import Row, Table, read_table
 from circuit.errors import ArtifactError, DataError, UsageError
@@ -35,6 +36,7 @@ def import_prompts(
 
     ``columns`` says which column holds a field, where it is not the one of the same name.
     """
+    refuse_input(output, [path])
     _refuse_templates(path)
     table = read_table(path)
     rows = _renamed(table, columns or {}, path)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuit.artifacts.manifest import reference
+from circuit.artifacts.places import refuse_input
 from circuit.artifacts.prompts import PromptSet, group_of, save_all
 from circuit.errors import DataError, UsageError
 
@@ -33,6 +34,8 @@ def split(
     if train.resolve() == test.resolve():
         message = f"--train and --test are both `{train}`"
         raise UsageError(message, hint="give two files")
+    for output in (train, test):
+        refuse_input(output, [path])
     prompts = PromptSet.load(path)
     chosen = test_rows(prompts, test_fraction, seed)
     rows = {"train": np.flatnonzero(~chosen), "test": np.flatnonzero(chosen)}

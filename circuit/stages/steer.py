@@ -256,7 +256,8 @@ def check_model(direction: Direction, model: Any, *, allow_other: bool) -> None:
         else theirs.id == ours.id
     )
     if not same:
-        message = f"the direction was made with model `{theirs.id}`, not with `{ours.id}`"
+        made = "other weights" if theirs.id == ours.id else f"model `{theirs.id}`"
+        message = f"the direction was made with {made}, not with `{ours.id}`"
         raise ModelError(message, hint="extract it again, or pass --allow-other-model")
 
 

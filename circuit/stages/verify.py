@@ -51,10 +51,12 @@ def _starts(path: Path) -> list[Path]:
     """Return the documents that a command-line argument means."""
     if path.is_dir():
         documents = [file for file in sorted(path.glob("*.json")) if _concerns(file)]
-        if not documents:
+        archives = sorted(path.glob("*.safetensors"))
+        alone = [manifest_path(file) for file in archives if not manifest_path(file).is_file()]
+        if not documents and not alone:
             message = f"the folder `{path}` holds no artifacts"
             raise ArtifactError(message, hint="give a manifest, an archive, or a folder with some")
-        return documents
+        return documents + alone
     if path.suffix in {".safetensors", ""} and manifest_path(path).is_file():
         return [manifest_path(path)]
     if path.is_file() and _document(path) is None:

@@ -147,6 +147,15 @@ def test_a_damaged_document(chain: Path):
     assert (found["acts.json"], found["steering.json"]) == ("changed", "stale")
 
 
+def test_what_is_damaged_in_a_folder_is_a_finding(chain: Path):
+    (chain / "acts.json").unlink()
+    (chain / "prompts.json").write_text("{")
+    (chain / "notes.json").write_text("[]")
+    found = states(chain, ".")
+    assert (found["acts.json"], found["prompts.json"]) == ("missing", "changed")
+    assert "notes.json" not in found
+
+
 def test_an_archive_as_input_stands_for_its_manifest(chain: Path):
     inputs = [chain / "acts.safetensors"]
     write_manifest(chain / "a.json", schema="circuit.a/1", parameters={}, inputs=inputs, run=run())
