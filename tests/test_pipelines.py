@@ -34,7 +34,7 @@ def test_tool_calling_runs_and_repeats_only_what_changed(tmp_path):
     for name in ("activations", "analysis", "directions", "probes", "steering", "computed"):
         assert json.loads((out / f"{name}.json").read_text())["schema"].startswith("circuit.")
     assert list((out / "plots").glob("*.png"))
-    assert "circuit " not in make(out, "--silent", "-n")  # nothing is left to do
+    assert "-m circuit" not in make(out, "-n")  # nothing is left to do
     (out / "analysis.json").unlink()
     planned = make(out, "-n")
     assert "circuit analyze" in planned

@@ -101,7 +101,7 @@ def test_a_tool_call_decodes_to_itself(tokenizer: Any) -> None:
 
 def grammar_patterns() -> list[re.Pattern[str]]:
     """Return what the grammar's user requests and raw openings look like."""
-    from chat import GREETINGS, SUFFIXES, WRAPPERS
+    from chat import GREETINGS, SUFFIXES, TAILS, WRAPPERS
     from phrases import load, pattern
 
     texts = [t for e in load("requests").values() for f in forms(e) for t in e[f]]
@@ -117,9 +117,12 @@ def grammar_patterns() -> list[re.Pattern[str]]:
         "|".join(re.escape(f"{w} ") for w in WRAPPERS) + "|" + "|".join(f"{g}, " for g in GREETINGS)
     )
     after = "|".join(re.escape(suffix) for suffix in SUFFIXES)
+    tails = "|".join(f" {tail}" for tail in TAILS)
     value = "(?:(?:the|a|an|my) )?Qqqs?"
     return [
-        re.compile(f"(?:{before})?{pattern(text, value)}(?:{after})?[.?!]?", re.IGNORECASE)
+        re.compile(
+            f"(?:{before})?{pattern(text, value)}(?:{tails})?(?:{after})?[.?!]?", re.IGNORECASE
+        )
         for text in texts
     ]
 

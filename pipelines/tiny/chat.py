@@ -35,6 +35,36 @@ GREETINGS = (
     *("hey", "hi", "hello", "so", "well", "okay", "please", "now"),
     *("excuse me", "quick question"),
 )
+# What may follow a slot and does not belong to it.
+TAILS = (
+    *(
+        "tonight",
+        "later",
+        "later today",
+        "by noon",
+        "all day",
+        "at once",
+        "this time",
+        "soon",
+    ),
+    *("before lunch", "in the morning", "for my sister", "for us", "for my class", "for the party"),
+    *(
+        "and be quick",
+        "and thank you",
+        "by car",
+        "by train",
+        "on foot",
+        "before we leave",
+        "once more",
+    ),
+    *(
+        "as soon as you can",
+        "for the first time",
+        "on the way home",
+        "after work",
+        "with my friend",
+    ),
+)
 SUFFIXES = ("", " please", ", please", " for me", " if you can", ", thanks", " right away")
 WRAPPERS = (
     "please",
@@ -69,11 +99,11 @@ class Chat:
     def chat(self) -> Example:
         """Return a conversation of one turn."""
         kind = self.rng.random()
-        if kind < 0.45:
+        if kind < 0.44:
             return self.request_example()
-        if kind < 0.48:
+        if kind < 0.47:
             return self.two_requests_example()
-        if kind < 0.74:
+        if kind < 0.76:
             return self.plain_example()
         return self.refusal_example()
 
@@ -86,6 +116,8 @@ class Chat:
                 form = "question"
         elif rng.random() < 0.2:
             text = f"{rng.choice(GREETINGS)}, {text}"
+        if rng.random() < 0.3:
+            text += f" {rng.choice(TAILS)}"
         if rng.random() < 0.15:
             text += rng.choice(SUFFIXES)
         if rng.random() < 0.85:

@@ -46,10 +46,10 @@ from vocabulary import train_tokenizer, write_tokenizer
 
 # rows a step, weight of the mean loss, rank of the process that computes it
 STREAMS = {
-    "chat": (28, 1.0, 0),
-    "arithmetic": (40, 1.0, 1),
+    "chat": (32, 1.0, 0),
+    "arithmetic": (24, 1.0, 1),
     "sentiment": (4, 0.4, 1),
-    "mood": (8, 0.6, 1),
+    "mood": (6, 0.6, 1),
     "copy": (32, 1.0, 1),
 }
 RANKS = 2

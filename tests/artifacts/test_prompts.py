@@ -252,6 +252,7 @@ def test_fillings_are_a_permutation(sizes, key):
 
 
 def test_built_in_sets_are_found_by_name():
+    # A set and a probe may share a name: the set is found.
     for name, path in {**builtin_probes(), **builtin_sets()}.items():
         assert find_set(name) == path
     assert find_set("my/templates.json") == Path("my/templates.json")
