@@ -34,7 +34,13 @@ def steer(folder, *arguments, **options):
 def test_control_c_leaves_nothing_behind(folder):
     before = sorted(folder.iterdir())
     line = ["collect", "-m", "model", "-d", "many.json", "-o", "rows", "--batch-tokens", "8"]
-    process = subprocess.Popen([*CIRCUIT, *line], cwd=folder, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*CIRCUIT, *line],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        # A shell's background job ignores Ctrl-C, and so would the processes that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     while sorted(folder.iterdir()) == before and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
