@@ -126,6 +126,7 @@ def test_version_and_bare_command():
         ("steer -m ./nowhere -d computation.npz -p hello -c nan", 2, "finite number"),
         ("steer -m tiny -p hello", 2, "no direction is given"),
         ("steer -m tiny -d computation.npz", 2, "no prompts to steer"),
+        ("steer -m tiny -d computation.npz -p a -c 1 --compare 0,1", 2, "both name strengths"),
         ("steer -m tiny -d missing.npz -p hello", 1, "missing.npz"),
         ("steer -m tiny -d computation.npz -p hello --compare 1,two", 2, "not a list of numbers"),
         ("steer -m tiny -d computation.npz -p hello --layer 77", 2, "out of range"),

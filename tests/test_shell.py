@@ -39,7 +39,7 @@ def test_control_c_leaves_nothing_behind(folder):
         cwd=folder,
         stderr=subprocess.PIPE,
         # A shell's background job ignores Ctrl-C, and so would the processes that it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
     while sorted(folder.iterdir()) == before and process.poll() is None:
         time.sleep(0.01)

@@ -42,8 +42,9 @@ def steer(
         typer.Option("--prompts", "-p", help="a|b, @lines.txt or @prompts.json; blanks are kept."),
     ] = None,
     coefficient: Annotated[
-        float, typer.Option("--coefficient", "--strength", "-c", help="Steering strength.")
-    ] = 1.0,
+        float | None,
+        typer.Option("--coefficient", "--strength", "-c", help="Steering strength [default: 1]."),
+    ] = None,
     compare: Annotated[
         str | None, typer.Option("--compare", help='Several strengths: "-2,-1,0,1,2".')
     ] = None,
@@ -251,9 +252,11 @@ def _file_of(spec: str) -> Path | None:
     return Path(spec[1:]) if spec.startswith("@") else None
 
 
-def _coefficients(compare: str | None, coefficient: float) -> list[float]:
+def _coefficients(compare: str | None, coefficient: float | None) -> list[float]:
     if compare is None:
-        return [coefficient]
+        return [1.0 if coefficient is None else coefficient]
+    if coefficient is not None:
+        raise UsageError("-c and --compare both name strengths", hint="give one of them")
     try:
         return [float(part) for part in compare.split(",")]
     except ValueError as error:

@@ -105,6 +105,9 @@ def _inspect_input(ref: Ref, found: dict[Path, Finding]) -> str:
     for path in (*followed, ref.path):
         if (status := _inspect(path, found).status) != "ok":
             return f"`{path.name}` is {status}"
+        for output in _refs(path, (_document(path) or {}).get("outputs")):
+            if (status := found[output.path.resolve()].status) != "ok":
+                return f"`{output.path.name}` is {status}"
     return "" if digest(ref.path) == ref.sha256 else f"`{ref.path.name}` has changed since"
 
 
