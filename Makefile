@@ -30,7 +30,7 @@ $(VENV)/.ready: pyproject.toml
 
 # The layer and strength for sums were chosen on other sums than those that are shown (--seed 7).
 demo: setup  ## from prompts to steered text on the model that ships with circuit
-	@$(MAKE) --no-print-directory -f pipelines/tool_calling.mk MODEL=tiny OUT=$(OUT) \
+	@$(MAKE) --no-print-directory -j 2 -f pipelines/tool_calling.mk MODEL=tiny OUT=$(OUT) \
 	  CIRCUIT=$(BIN)/circuit SUM_LAYER=1 SUM_STRENGTHS=0,0.9
 
 test: setup  ## every test but the comparison with PyTorch
