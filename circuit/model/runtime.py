@@ -186,6 +186,7 @@ def matmul_speed(size: int = 2048, repeats: int = 3) -> tuple[float, float]:
     import mlx.core as mx
     import numpy as np
 
+    share_out_threads(size)  # a narrow model loaded before may have taken them away
     a = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
     on_device = mx.array(a)
     ours, numpys = [], []
