@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import SEEDS
+from circuit.cli.options import Force, Json, Seed
 
 if TYPE_CHECKING:
     from circuit.stages.dataset_check import Finding
@@ -17,9 +17,6 @@ app = typer.Typer(
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A prompt set or a template file.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The prompt set to write.")]
-Seed = Annotated[int, typer.Option("--seed", **SEEDS, help="What chance depends on.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite another file of this name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 Column = str | None

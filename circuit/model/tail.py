@@ -6,8 +6,6 @@ then apply, whatever the family, and no block is evaluated because nothing depen
 """
 
 import mlx.core as mx
-import numpy as np
-import numpy.typing as npt
 
 from circuit.model.loading import LoadedModel
 from circuit.model.taps import Tap, tapped
@@ -19,16 +17,3 @@ def tail_logits(model: LoadedModel, residuals: mx.array) -> mx.array:
     with tapped([Tap(model.blocks[-1], after=lambda _: stacked, name="tail")]):
         logits: mx.array = model.network(mx.zeros(stacked.shape[:2], dtype=mx.int32))
     return logits[:, -1]
-
-
-def top_tokens(
-    model: LoadedModel, residuals: npt.NDArray[np.float32], k: int
-) -> list[list[tuple[str, float]]]:
-    """Return the k tokens with the largest logits of each residual, with their logits."""
-    logits = tail_logits(model, mx.array(residuals)).astype(mx.float32)
-    best = np.argsort(-np.array(logits), axis=1)[:, :k]
-    values = np.array(logits)
-    return [
-        [(model.tokenizer.decode([int(t)]), float(values[row, t])) for t in tokens]
-        for row, tokens in enumerate(best)
-    ]
