@@ -1,15 +1,56 @@
-"""Where along the layers a label becomes readable.
+"""Where along the layers a label becomes readable, and how sure that is.
 
-*Emergence layer*: the first layer whose lower bound is above the baseline's upper bound and stays above it in the next two
-layers. *Threshold crossing*: the first layer whose score reaches a bar, whatever its
-uncertainty; it belongs in a plot, not in a claim. Layers that were not measured are not known to be below.
+*Emergence layer*: the first layer whose lower bound is above the best baseline's upper bound, and stays above it in the next two. Its
+distribution repeats the rule on resamples of the groups (``bootstrap``), the same for all layers and baselines, with the distances
+from the estimates to their bounds held: median, 90 % interval, and the share of resamples in which nothing emerges.
+
+*Saturation layer*: the first layer that is not shown to be worse than the best one by more than ``MARGIN``, by the paired
+difference. With few groups little is shown, so it is early.
+
+*Threshold crossing*: the first layer whose score reaches a bar, whatever its uncertainty; it belongs in a plot, not in a claim.
+Layers that were not measured are not known to be below.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
 
 from circuit.errors import UsageError
+from circuit.methods.arrays import Array
+from circuit.methods.bootstrap import Draws, Estimate, difference
 
 STAY = 2
+MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An AUROC with its interval, and its value on every resample."""
+
+    estimate: Estimate
+    draws: Draws
+
+
+@dataclass(frozen=True)
+class Emergence:
+    """The layer at which a label emerges, and the distribution of that layer over resamples."""
+
+    layer: int | None
+    median: int | None  # None: nothing emerges in half of the resamples
+    interval: tuple[int | None, int | None]  # 90 %
+    never: float  # share of the resamples in which nothing emerges
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what goes into a file."""
+        return {
+            "layer": self.layer,
+            "median": self.median,
+            "interval_90": list(self.interval),
+            "never": round(self.never, 4),
+        }
 
 
 def emergence_layer(
@@ -19,8 +60,70 @@ def emergence_layer(
 
     The next ``stay`` measured layers must hold too, or as many as there are before the last one.
     """
-    above = [bound > base for bound, base in zip(low, baseline_high, strict=True)]
-    return next((layer for i, layer in enumerate(layers) if all(above[i : i + 1 + stay])), None)
+    above = np.asarray(low, dtype=float) > np.asarray(baseline_high, dtype=float)
+    first = int(_first(above[None], stay)[0])
+    return layers[first] if first < len(layers) else None
+
+
+def _first(above: Array, stay: int) -> Array:
+    """Index of the first layer from which ``above`` (draws, n_layers) holds ``stay`` layers on; n_layers for none."""
+    n_layers = above.shape[1]
+    padded = np.concatenate([above, np.ones((len(above), stay), dtype=bool)], axis=1)
+    holds = np.all([padded[:, k : k + n_layers] for k in range(stay + 1)], axis=0)
+    return np.asarray(np.where(holds.any(axis=1), holds.argmax(axis=1), n_layers))
+
+
+def emergence(
+    layers: Mapping[int, Scored], baselines: Sequence[Scored], floors: Mapping[int, float]
+) -> Emergence:
+    """Locate the emergence above all ``baselines`` and above each layer's own ``floors`` (what chance reaches there)."""
+    order = sorted(layers)
+    floor = np.array([floors[layer] for layer in order])
+    low = _shifted([layers[layer] for layer in order], bound="low")
+    high = _shifted(baselines, bound="high").max(axis=1, initial=-np.inf)
+    first = _first(low > np.maximum(high[:, None], floor), STAY)
+    # The first row is the estimate itself, the others are resamples.
+    found, drawn = int(first[0]), first[1:]
+    named = [*order, None]
+    if not len(drawn):
+        return Emergence(
+            named[found], named[found], (named[found],) * 2, float(found == len(order))
+        )
+    early, middle, late = np.quantile(drawn, [0.05, 0.5, 0.95], method="inverted_cdf").astype(int)
+    never = float(np.mean(drawn == len(order)))
+    return Emergence(named[found], named[middle], (named[early], named[late]), never)
+
+
+def _shifted(scored: Sequence[Scored], *, bound: str) -> Array:
+    """The bounds on every resample (1 + n_boot, k): the draws moved by the distance from value to bound."""
+    columns = []
+    for each in scored:
+        away = getattr(each.estimate, bound) - each.estimate.value
+        draws = np.where(np.isfinite(each.draws.draws), each.draws.draws, each.draws.value)
+        columns.append(np.append(each.draws.value, draws) + away)
+    return np.array(columns).T if columns else np.empty((1, 0))
+
+
+def saturation_layer(layers: Mapping[int, Draws], *, n_groups: int) -> int:
+    """Return the first layer that is not shown to be worse than the best by more than ``MARGIN``."""
+    order = sorted(layers)
+    best = max(order, key=lambda layer: (layers[layer].value, -layer))
+    for layer in order:
+        if layer == best:
+            break
+        gap = difference(layers[best], layers[layer], n_groups=n_groups)
+        if gap.low <= MARGIN:
+            return layer
+    return best
+
+
+def steps(layers: Mapping[int, Draws], *, n_groups: int) -> dict[int, Estimate]:
+    """Paired difference of each layer to the measured layer before it."""
+    order = sorted(layers)
+    return {
+        layer: difference(layers[layer], layers[before], n_groups=n_groups)
+        for before, layer in pairwise(order)
+    }
 
 
 def check_threshold(threshold: float) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
 
+Z95 = 1.959963984540054
+
 
 def auroc(positive: Array, negative: Array) -> float:
     """Area under the ROC curve of two samples of scores, ties counted half."""
@@ -34,6 +36,22 @@ def macro_auroc(scores: Array, y: Array) -> float:
     return float(np.mean([auroc(scores[y == c, c], scores[y != c, c]) for c in classes]))
 
 
+def pairs_in_order(scores: Array, positive: Array) -> tuple[Array, Array]:
+    """Count the pairs of a positive and a negative row that ``scores`` (n, ...) put in order, and all of them.
+
+    Many columns at once, ``positive`` (n, ...) of the same shape; a tie counts half.
+    """
+    from scipy.stats import rankdata
+
+    n_positive = positive.sum(axis=0)
+    size = np.abs(scores).max(axis=0, keepdims=True)
+    # Equal rows may score apart by rounding; that is a tie.
+    level = np.round(np.divide(scores, size, out=np.zeros_like(scores), where=size > 0), 10)
+    ranks: Array = rankdata(level, axis=0)
+    won = (ranks * positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
+    return won, n_positive * (len(scores) - n_positive)
+
+
 def d_prime(positive: Array, negative: Array) -> float:
     """Distance of the means in units of the within-class standard deviation; 0 for constant scores."""
     if min(len(positive), len(negative)) < 2:
@@ -49,7 +67,7 @@ def balanced_accuracy(y: Array, predicted: Array) -> float:
     return float(np.mean([np.mean(predicted[y == c] == c) for c in np.unique(y)]))
 
 
-def wilson(successes: int, n: int, *, z: float = 1.959963984540054) -> tuple[float, float]:
+def wilson(successes: int, n: int, *, z: float = Z95) -> tuple[float, float]:
     """95 % score interval of a proportion; (0, 1) when nothing was observed."""
     if n == 0:
         return 0.0, 1.0

@@ -104,12 +104,13 @@ def permuted_labels(
     """Draw ``size`` permutations of the labels, (size, n), exchangeable within the groups' design."""
     y, codes = np.asarray(y), group_codes(groups)
     members = [np.flatnonzero(codes == g) for g in range(codes.max(initial=-1) + 1)]
-    constant = np.array([len(np.unique(y[rows])) == 1 for rows in members])
-    label = np.array([y[rows[0]] for rows in members])
-    drawn = np.empty((size, len(y)), dtype=y.dtype)
-    for permuted in drawn:
-        by_group = label.copy()
-        by_group[constant] = rng.permutation(label[constant])
-        for g, rows in enumerate(members):
-            permuted[rows] = by_group[g] if constant[g] else rng.permutation(y[rows])
+    constant = np.array([len(np.unique(y[rows])) == 1 for rows in members], dtype=bool)
+    drawn = np.tile(y, (size, 1))
+    fixed = np.flatnonzero(constant)
+    of_group = np.array([y[members[g][0]] for g in fixed], dtype=y.dtype)
+    moved = rng.permuted(np.tile(of_group, (size, 1)), axis=1)
+    for k, g in enumerate(fixed):
+        drawn[:, members[g]] = moved[:, k : k + 1]
+    for g in np.flatnonzero(~constant):
+        drawn[:, members[g]] = rng.permuted(drawn[:, members[g]], axis=1)
     return drawn

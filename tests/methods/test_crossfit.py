@@ -4,7 +4,6 @@ from planted import noise, planted, planted_pairs
 
 from circuit.errors import DataError
 from circuit.methods.crossfit import cross_fitted_quality
-from circuit.methods.emergence import emergence_layer, threshold_crossing
 from circuit.methods.nested import nested_layer_choice
 
 FAST = {"n_boot": 200, "n_shuffles": 10}
@@ -103,17 +102,3 @@ def test_nested_choice_on_noise_is_at_chance_where_the_best_layer_is_not():
         )
     assert abs(np.mean(nested) - 0.5) < 0.06
     assert np.mean(best) > 0.58
-
-
-def test_emergence_needs_to_stay():
-    layers = [0, 2, 4, 6, 8, 10]
-    low = [0.4, 0.7, 0.5, 0.8, 0.8, 0.9]
-    assert emergence_layer(layers, low, [0.6] * 6) == 6
-    assert emergence_layer(layers, low, [0.95] * 6) is None
-    assert emergence_layer(layers, [0.7] * 6, [0.6] * 6) == 0
-    assert emergence_layer(layers, [0.5] * 5 + [0.7], [0.6] * 6) == 10
-
-
-def test_threshold_crossing_is_the_first():
-    assert threshold_crossing([0, 4, 8], [0.5, 0.75, 0.9], 0.75) == 4
-    assert threshold_crossing([0, 4, 8], [0.5, 0.6, 0.7], 0.75) is None

@@ -5,9 +5,9 @@ from sklearn.linear_model import LogisticRegression
 
 from circuit.errors import DataError
 from circuit.methods.newton import fit_logistic, log_probabilities, predict
-from circuit.methods.probing import cross_validated_probe
+from circuit.methods.probing import cross_validated_probe, probe
 from circuit.methods.rowspace import decompose, row_space, thin_svd
-from circuit.methods.splits import grouped_folds
+from circuit.methods.task import prepare
 
 FAST = {"n_boot": 200, "n_shuffles": 10}
 
@@ -76,8 +76,8 @@ def test_planted_classes_are_decoded(n_classes):
 def test_result_is_deterministic_and_prepared_folds_change_nothing():
     H, y, groups, _ = planted(gap=1.5)
     a = cross_validated_probe(H, y, groups, **FAST)
-    splits = grouped_folds(y, groups)
-    b = cross_validated_probe(H, y, groups, prepared=decompose(H, splits), **FAST)
+    task = prepare(y, groups, **FAST)
+    b = probe(H, task, decompose(H, task.splits))
     assert a.as_dict() == b.as_dict()
 
 
