@@ -85,13 +85,19 @@ class Resamples:
 
 
 def resample(
-    y: Array, groups: Sequence[object] | Array, *, n_boot: int, rng: np.random.Generator
+    y: Array,
+    groups: Sequence[object] | Array,
+    *,
+    n_boot: int,
+    rng: np.random.Generator,
+    cross_fitted: bool = True,
 ) -> Resamples:
     """Draw groups with replacement, within strata of groups that hold the same labels."""
     codes = group_codes(groups)
     strata = _strata(y, codes)
     weights = _multiplicities(strata, n_boot, rng)[:, codes]
-    return Resamples(weights, widening(len(strata), len(np.unique(strata))))
+    factor = widening(len(strata), len(np.unique(strata)), cross_fitted=cross_fitted)
+    return Resamples(weights, factor)
 
 
 def cluster_bootstrap(
@@ -122,14 +128,15 @@ def difference(a: Draws, b: Draws, *, n_groups: int) -> Estimate:
     return found
 
 
-def widening(n_groups: int, n_strata: int) -> float:
+def widening(n_groups: int, n_strata: int, *, cross_fitted: bool = True) -> float:
     """Return the factor on deviations: cross-fitting, and few groups."""
     from scipy.stats import t
 
     freedom = n_groups - n_strata
     if freedom < 1:
         return math.inf
-    return float(math.sqrt(2 * n_groups / freedom) * t.ppf(0.975, freedom) / 1.959964)
+    twice = 2 if cross_fitted else 1
+    return float(math.sqrt(twice * n_groups / freedom) * t.ppf(0.975, freedom) / 1.959964)
 
 
 def auroc_statistic(scores: Array, positive: Array, fold: Array) -> Statistic:

@@ -1,7 +1,7 @@
 """Where along the layers a label becomes readable, and how sure that is.
 
-*Emergence layer*: the first layer whose lower bound is above the best baseline's upper bound, and stays above it in the next two. Its
-distribution repeats the rule on resamples of the groups (``bootstrap``), the same for all layers and baselines, with the distances
+*Emergence layer*: the first decodable layer whose lower bound is above the best baseline's upper bound, and stays above it in the next
+two. Its distribution repeats the rule on resamples of the groups (``bootstrap``), the same for all layers and baselines, with the distances
 from the estimates to their bounds held: median, 90 % interval, and the share of resamples in which nothing emerges.
 
 *Saturation layer*: the first layer that is not shown to be worse than the best one by more than ``MARGIN``, by the paired
@@ -74,11 +74,15 @@ def _first(above: Array, stay: int) -> Array:
 
 
 def emergence(
-    layers: Mapping[int, Scored], baselines: Sequence[Scored], floors: Mapping[int, float]
+    layers: Mapping[int, Scored], baselines: Sequence[Scored], decodable: Mapping[int, bool]
 ) -> Emergence:
-    """Locate the emergence above all ``baselines`` and above each layer's own ``floors`` (what chance reaches there)."""
+    """Locate the emergence above all ``baselines`` among the layers that are ``decodable`` (``verdict``).
+
+    What permuted labels reach is no bound here: where a concept is strong, a permutation that happens to resemble the labels
+    scores well too. The permutation *test* accounts for that, and is part of being decodable.
+    """
     order = sorted(layers)
-    floor = np.array([floors[layer] for layer in order])
+    floor = np.array([0.5 if decodable[layer] else np.inf for layer in order])
     low = _shifted([layers[layer] for layer in order], bound="low")
     high = _shifted(baselines, bound="high").max(axis=1, initial=-np.inf)
     first = _first(low > np.maximum(high[:, None], floor), STAY)

@@ -14,7 +14,8 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import Estimate, auroc_statistic, cluster_bootstrap
-from circuit.methods.crossfit import Design, design, held_out_scores
+from circuit.methods.crossfit import held_out_scores
+from circuit.methods.design import Design, design
 from circuit.methods.directions import Method, load
 from circuit.methods.rowspace import fold_numbers
 from circuit.methods.splits import Split, grouped_folds

@@ -157,12 +157,3 @@ def check_rows(H: Array, y: Array) -> None:
         rows = np.flatnonzero(~np.isfinite(H).all(axis=1))
         message = f"{len(rows)} rows hold NaN or infinity, the first is row {rows[0]}"
         raise DataError(message, hint="collect them again in float32")
-
-
-def spread(null: Sequence[float]) -> Estimate:
-    """Mean and 95 % range of a statistic over permutations."""
-    values = [value for value in null if np.isfinite(value)]
-    if not values:
-        return Estimate(0.5, 0.0, 1.0)
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Estimate(float(np.mean(values)), float(low), float(high))

@@ -27,8 +27,8 @@ def at(values, spread=0.02):
     return {k: scored(v, spread, seed=k) for k, v in enumerate(values)}
 
 
-def zero(values):
-    return dict.fromkeys(range(len(values)), 0.0)
+def starred(values):
+    return dict.fromkeys(range(len(values)), True)
 
 
 def test_emergence_needs_to_stay():
@@ -49,25 +49,25 @@ def test_threshold_crossing_is_the_first():
 
 def test_a_clear_step_is_certain_and_a_slope_is_not():
     values = [0.5, 0.5, 0.5, 0.9, 0.9, 0.9]
-    step = emergence(at(values), [scored(0.5)], zero(values))
+    step = emergence(at(values), [scored(0.5)], starred(values))
     assert (step.layer, step.median, step.interval, step.never) == (3, 3, (3, 3), 0)
     values = [0.5, 0.55, 0.58, 0.61, 0.64, 0.67, 0.7, 0.75]
-    slope = emergence(at(values), [scored(0.5)], zero(values))
+    slope = emergence(at(values), [scored(0.5)], starred(values))
     assert slope.interval[0] <= slope.layer <= slope.interval[1]
     assert slope.interval[0] < slope.interval[1]
 
 
-def test_the_best_baseline_and_the_floor_both_count():
+def test_the_best_baseline_and_the_star_both_count():
     values = [0.6, 0.7, 0.8, 0.9, 0.9]
-    lax = emergence(at(values), [scored(0.5)], zero(values))
-    strict = emergence(at(values), [scored(0.5), scored(0.75, seed=9)], zero(values))
-    floored = emergence(at(values), [scored(0.5)], dict.fromkeys(range(5), 0.82))
-    assert (lax.layer, strict.layer, floored.layer) == (0, 3, 3)
+    lax = emergence(at(values), [scored(0.5)], starred(values))
+    strict = emergence(at(values), [scored(0.5), scored(0.75, seed=9)], starred(values))
+    unstarred = emergence(at(values), [scored(0.5)], {k: k > 2 for k in range(5)})
+    assert (lax.layer, strict.layer, unstarred.layer) == (0, 3, 3)
 
 
 def test_nothing_emerges_from_flat_curves():
     values = [0.5] * 6
-    found = emergence(at(values), [scored(0.5, seed=50)], zero(values))
+    found = emergence(at(values), [scored(0.5, seed=50)], starred(values))
     assert (found.layer, found.median, found.interval) == (None, None, (None, None))
     assert found.never > 0.99
 
@@ -112,7 +112,7 @@ def located(layers, y, groups, seed, surface=None):
         emergence(
             {layer: Scored(r.auroc, r.draws) for layer, r in results.items()},
             [Scored(beside.auroc, beside.draws)],
-            {layer: r.shuffled.high for layer, r in results.items()},
+            decodable(results),
         ),
         results,
         beside,

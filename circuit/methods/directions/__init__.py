@@ -4,7 +4,11 @@ A method file has
 
     SPACE   what its ``fit`` gets: "raw" features, "rows" (centred row space, an isometry), or
             "standardised" (row space of the standardised features);
-    fit(positive, negative, *, paired) -> weights (r,) on that space; length and sign do not matter.
+    ROLE    "method" when it looks for what tells the classes apart, "baseline" for what one gets without
+            looking, "control" when what it returns means nothing, by construction;
+    fit(rows: Rows) -> weights (r,) on that space; length and sign do not matter.
+
+A file may have ``fit_many(X, labellings) -> weights (P, r)`` where many labellings of the same rows are one matrix product.
 
 ``fit_direction`` does the rest for every method: it prepares the space, maps the weights back, scales to unit norm and sets
 the sign so that v · (mean⁺ − mean⁻) > 0 on the raw rows. The natural norm is ‖mean⁺ − mean⁻‖, the distance between the
@@ -33,13 +37,30 @@ class Fit:
     norm: float
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What a method is given: the rows of both classes, and what else there is."""
+
+    positive: Array  # (n⁺, r)
+    negative: Array  # (n⁻, r)
+    paired: bool = False  # row i of both belongs to the same contrast pair
+    corpus: Array | None = None  # (m, r) rows of neither class; "raw" methods only
+    seed: int = 0  # of what is random, in the controls
+
+    @property
+    def gap(self) -> Array:
+        """Mean of the positive rows − mean of the negative ones, (r,)."""
+        return np.asarray(self.positive.mean(axis=0) - self.negative.mean(axis=0))
+
+
 class Method(Protocol):
     """What a file in this folder provides."""
 
     SPACE: str
+    ROLE: str
 
-    def fit(self, positive: Array, negative: Array, *, paired: bool) -> Array:
-        """Weigh the features that tell ``positive`` (n⁺, r) from ``negative`` (n⁻, r)."""
+    def fit(self, rows: Rows) -> Array:
+        """Weigh the features that tell the positive rows from the negative ones."""
 
 
 def available() -> list[str]:
@@ -57,28 +78,33 @@ def load(name: str) -> Method:
 
 
 @calm
-def fit_direction(name: str, positive: Array, negative: Array, *, paired: bool = False) -> Fit:
-    """Fit the direction from ``negative`` (n⁻, d) to ``positive`` (n⁺, d).
-
-    ``paired`` says that row i of both belongs to the same contrast pair.
-    """
+def fit_direction(
+    name: str,
+    positive: Array,
+    negative: Array,
+    *,
+    paired: bool = False,
+    corpus: Array | None = None,
+    seed: int = 0,
+) -> Fit:
+    """Fit the direction from ``negative`` (n⁻, d) to ``positive`` (n⁺, d); see ``Rows`` for the rest."""
     positive, negative = (np.asarray(H, dtype=np.float64) for H in (positive, negative))
     check_classes(positive, negative, paired=paired)
-    weights = weigh(load(name), positive, negative, paired=paired)
-    gap = positive.mean(axis=0) - negative.mean(axis=0)
-    return Fit(oriented(weights, gap).astype(np.float32), float(np.linalg.norm(gap)))
+    rows = Rows(positive, negative, paired, corpus, seed)
+    weights = weigh(load(name), rows)
+    return Fit(oriented(weights, rows.gap).astype(np.float32), float(np.linalg.norm(rows.gap)))
 
 
-def weigh(method: Method, positive: Array, negative: Array, *, paired: bool) -> Array:
+def weigh(method: Method, rows: Rows) -> Array:
     """Apply a method in its space and return weights on the original features."""
     if method.SPACE == "raw":
-        return method.fit(positive, negative, paired=paired)
-    rows = np.concatenate([positive, negative])
-    space = row_space(rows, standardise=method.SPACE == "standardised")
-    X, n = space.coordinates, len(positive)
+        return method.fit(rows)
+    everything = np.concatenate([rows.positive, rows.negative])
+    space = row_space(everything, standardise=method.SPACE == "standardised")
+    X, n = space.coordinates, len(rows.positive)
     if not X.shape[1]:  # all rows are equal
-        return np.zeros(positive.shape[1])
-    return space.lift(method.fit(X[:n], X[n:], paired=paired))
+        return np.zeros(everything.shape[1])
+    return space.lift(method.fit(Rows(X[:n], X[n:], rows.paired, seed=rows.seed)))
 
 
 def oriented(weights: Array, gap: Array) -> Array:

@@ -9,20 +9,20 @@ mean variance *there*, so r stands where d stands in the paper. Ledoit & Wolf 20
 import numpy as np
 
 from circuit.methods.arrays import Array
+from circuit.methods.directions import Rows
 
 SPACE = "rows"
+ROLE = "method"
 
 
-def fit(positive: Array, negative: Array, *, paired: bool) -> Array:  # noqa: ARG001
+def fit(rows: Rows) -> Array:
     """Return (S_w + λ I)⁻¹ (μ⁺ − μ⁻)."""
-    means = [H.mean(axis=0) for H in (positive, negative)]
-    centred = np.vstack([positive - means[0], negative - means[1]])
+    centred = np.vstack([H - H.mean(axis=0) for H in (rows.positive, rows.negative)])
     covariance = centred.T @ centred / len(centred)
     rho = ledoit_wolf_shrinkage(centred)
     target = np.trace(covariance) / len(covariance) if covariance.size else 0.0
     shrunk = (1 - rho) * covariance + rho * target * np.eye(len(covariance))
-    gap = means[0] - means[1]
-    return np.asarray(gap if target == 0 else np.linalg.solve(shrunk, gap))
+    return np.asarray(rows.gap if target == 0 else np.linalg.solve(shrunk, rows.gap))
 
 
 def ledoit_wolf_shrinkage(X: Array) -> float:

@@ -1,20 +1,26 @@
 """Weights of an L2 logistic regression on standardised features, mapped back: v_j ∝ w_j / σ_j.
 
 A detector, like ``lda``. C is fixed at 0.01, where shrinkage dominates as it should with n < d; the probes of ``probing`` choose
-their C, a direction needs none to be scored. Solved in the row space of the standardised features.
+their C, a direction needs none to be scored. Classes weigh the same
+however many rows they have. Solved in the row space of the standardised features.
 """
 
 import numpy as np
 
 from circuit.methods.arrays import Array
+from circuit.methods.directions import Rows
 from circuit.methods.newton import fit_logistic
 
 SPACE = "standardised"
+ROLE = "method"
 C = 0.01
 
 
-def fit(positive: Array, negative: Array, *, paired: bool) -> Array:  # noqa: ARG001
+def fit(rows: Rows) -> Array:
     """Return the weights of the regression, without its intercept."""
-    X = np.vstack([positive, negative])
-    y = np.arange(len(X)) < len(positive)
-    return np.asarray(fit_logistic(X, y[:, None, None], np.array([1 / C]))[:-1, 0, 0])
+    X, n = np.vstack([rows.positive, rows.negative]), len(rows.positive)
+    y = np.arange(len(X)) < n
+    # Both classes weigh the same, n/2, as with scikit-learn's class_weight="balanced".
+    weights = np.where(y, len(X) / (2 * n), len(X) / (2 * (len(X) - n)))
+    W = fit_logistic(X, y[:, None, None], np.array([1 / C]), weights=weights[:, None])
+    return np.asarray(W[:-1, 0, 0])

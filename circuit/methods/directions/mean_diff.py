@@ -7,10 +7,19 @@ activation addition, Rimsky et al. 2023 (2312.06681). Sums in float64.
 import numpy as np
 
 from circuit.methods.arrays import Array
+from circuit.methods.directions import Rows
 
 SPACE = "raw"
+ROLE = "method"
 
 
-def fit(positive: Array, negative: Array, *, paired: bool) -> Array:  # noqa: ARG001
+def fit(rows: Rows) -> Array:
     """Return μ⁺ − μ⁻; pairing does not change it."""
-    return np.asarray(positive.mean(axis=0) - negative.mean(axis=0))
+    return rows.gap
+
+
+def fit_many(X: Array, labellings: Array) -> Array:
+    """Return μ⁺ − μ⁻ of the rows ``X`` (n, r) for each labelling (P, n) in {0, 1}."""
+    positive = np.maximum(labellings.sum(axis=1, keepdims=True), 1)
+    negative = np.maximum((1 - labellings).sum(axis=1, keepdims=True), 1)
+    return np.asarray((labellings / positive - (1 - labellings) / negative) @ X)

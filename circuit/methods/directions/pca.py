@@ -15,20 +15,19 @@ common variation, and its held-out score shows that.
 import numpy as np
 
 from circuit.methods.arrays import Array
+from circuit.methods.directions import Rows
 
 SPACE = "rows"
+ROLE = "method"
 
 
-def fit(positive: Array, negative: Array, *, paired: bool) -> Array:
+def fit(rows: Rows) -> Array:
     """Return the direction of largest mean square difference."""
-    D = positive - negative if paired else _second_moment_rows(positive, negative)
+    D = rows.positive - rows.negative if rows.paired else _second_moment_rows(rows)
     return np.asarray(np.linalg.eigh(D.T @ D)[1][:, -1])
 
 
-def _second_moment_rows(positive: Array, negative: Array) -> Array:
+def _second_moment_rows(rows: Rows) -> Array:
     """Rows D with Dᵀ D = Σ⁺ + Σ⁻ + μ_D μ_Dᵀ."""
-    means = [H.mean(axis=0) for H in (positive, negative)]
-    centred = [
-        (H - mean) / np.sqrt(len(H)) for H, mean in zip((positive, negative), means, strict=True)
-    ]
-    return np.vstack([*centred, means[0] - means[1]])
+    centred = [(H - H.mean(axis=0)) / np.sqrt(len(H)) for H in (rows.positive, rows.negative)]
+    return np.vstack([*centred, rows.gap])

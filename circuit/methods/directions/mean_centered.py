@@ -1,0 +1,20 @@
+"""Positive mean against the corpus: v ∝ μ⁺ − μ_corpus.
+
+The corpus is every other row that is at hand: the negative class, and the prompts that have another label or none. With
+nothing but the two classes it is the vector of ``mean_diff``; with a broad corpus it is what sets the positive class
+apart from prompts in general.
+"""
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+from circuit.methods.directions import Rows
+
+SPACE = "raw"
+ROLE = "method"
+
+
+def fit(rows: Rows) -> Array:
+    """Return μ⁺ − mean of all other rows."""
+    others = [rows.negative] if rows.corpus is None else [rows.negative, rows.corpus]
+    return np.asarray(rows.positive.mean(axis=0) - np.concatenate(others).mean(axis=0))

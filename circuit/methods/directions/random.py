@@ -1,0 +1,19 @@
+"""An isotropic random direction, v ∝ z, z ~ N(0, I).
+
+A control: what any direction does, in steering at the same norm and in separation. Beside it stands ``random_within``,
+which lies where the activations vary; an isotropic one lies mostly where they do not.
+"""
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+from circuit.methods.directions import Rows
+
+SPACE = "raw"
+ROLE = "control"
+
+
+def fit(rows: Rows) -> Array:
+    """Draw a vector; the rows give its width only."""
+    rng = np.random.default_rng([rows.seed, 5])
+    return np.asarray(rng.normal(size=rows.positive.shape[1]))
