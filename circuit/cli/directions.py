@@ -21,7 +21,11 @@ def directions(
     ],
     layers: Layers = "all",
     method: Annotated[
-        str, typer.Option("--method", help="mean_diff, pca, lda or logistic.")
+        str,
+        typer.Option(
+            "--method",
+            help="mean_diff, pca, lda, logistic, mean_centered, single; controls: random, random_within, shuffled.",
+        ),
     ] = "mean_diff",
     per_category: Annotated[
         bool, typer.Option("--per-category", help="Also each category against the others.")
@@ -110,8 +114,11 @@ def _layer_table(results: Record) -> list[str]:
     return [console.table(header, rows), f"({counted}; norm: distance of the class means)"]
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _number(value: float | list[float] | None) -> str:
+    """Two digits of a number, or of an estimate without its interval."""
+    if value is None:
+        return "-"
+    return f"{value[0] if isinstance(value, list) else value:.2f}"
 
 
 def _best(results: Record) -> list[str]:
