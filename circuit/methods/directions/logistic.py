@@ -13,6 +13,7 @@ from circuit.methods.newton import fit_logistic
 
 SPACE = "standardised"
 ROLE = "method"
+BALANCED = True
 C = 0.01
 
 

@@ -11,6 +11,7 @@ from circuit.methods.directions import Rows
 
 SPACE = "raw"
 ROLE = "method"
+BALANCED = True
 
 
 def fit(rows: Rows) -> Array:

@@ -19,6 +19,7 @@ from circuit.methods.directions import Rows
 
 SPACE = "rows"
 ROLE = "method"
+BALANCED = True
 
 
 def fit(rows: Rows) -> Array:
