@@ -16,8 +16,7 @@ import numpy.typing as npt
 from circuit.errors import DataError
 from circuit.model.loading import LoadedModel
 from circuit.model.padding import pads_are_harmless
-from circuit.model.sites import Record, Site, check_row, recording_tap
-from circuit.model.taps import tapped
+from circuit.model.sites import Read, Site, check_row, recording
 from circuit.model.tokens import Encoded, position_index
 
 Array = npt.NDArray[np.float32]
@@ -101,20 +100,17 @@ def _capture_batch(
     readers = {name: _Reader(batch, rows, name) for name in positions}
     values: dict[tuple[Site, str], mx.array] = {}
 
-    def record(site: Site) -> Record:
-        return lambda hidden: values.update(
-            {(site, name): reader(hidden) for name, reader in readers.items()}
-        )
+    def record(site: Site, read: Read) -> None:
+        values.update({(site, name): read(reader)[:, 0] for name, reader in readers.items()})
 
-    taps = [recording_tap(model, site, record(site)) for site in sites]
-    with tapped(taps):
+    with recording(model, sites, record):
         model.network(pad_right(batch))
     mx.eval(list(values.values()))
     return Captured(rows, {key: _finite(v, key, rows) for key, v in values.items()})
 
 
 class _Reader:
-    """Reads one position of every row of a batch: (k, T, d_model) -> float32 (k, d_model)."""
+    """Reads one position of every row of a batch: (k, T, width) -> float32 (k, 1, width)."""
 
     def __init__(self, batch: Sequence[Encoded], rows: npt.NDArray[np.intp], position: str) -> None:
         self.weights: mx.array | None = None
@@ -126,8 +122,8 @@ class _Reader:
 
     def __call__(self, hidden: mx.array) -> mx.array:
         if self.weights is not None:
-            return (self.weights @ hidden.astype(mx.float32))[:, 0]
-        return mx.take_along_axis(hidden, self.indices, axis=1)[:, 0].astype(mx.float32)
+            return self.weights @ hidden.astype(mx.float32)
+        return mx.take_along_axis(hidden, self.indices, axis=1).astype(mx.float32)
 
 
 def _mean_weights(batch: Sequence[Encoded]) -> mx.array:

@@ -21,11 +21,10 @@ from circuit.model.sites import (
     available_sites,
     check_row,
     hidden_states,
-    recording_tap,
+    recording,
     sites_at,
 )
 from circuit.model.tail import tail_logits
-from circuit.model.taps import tapped
 from circuit.model.tokens import Encoded
 
 
@@ -66,7 +65,7 @@ def _tapped_logits(model: LoadedModel) -> tuple[bool, str]:
 def _logits_with_taps(
     model: LoadedModel, ids: mx.array, sites: list[Site], seen: list[mx.array]
 ) -> mx.array:
-    with tapped([recording_tap(model, site, seen.append) for site in sites]):
+    with recording(model, sites, lambda _, read: seen.append(read(mx.stop_gradient))):
         logits: mx.array = model.network(ids)
     return logits
 

@@ -11,7 +11,8 @@ one layer; ``resid_post`` alone stands for all that are asked for.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -25,7 +26,8 @@ from circuit.model.taps import Tap, tapped
 
 SITES = ("embed", "resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 NEED_NO_ROW = ("embed", "resid_pre", "resid_post")
-Record = Callable[[mx.array], None]
+Gather = Callable[[mx.array], mx.array]  # (B, T, width) -> (B, K, width)
+Read = Callable[[Gather], mx.array]
 
 
 @dataclass(frozen=True, order=True)
@@ -70,12 +72,36 @@ def sites_at(names: Sequence[str], layers: Sequence[int]) -> list[Site]:
     return ([Site("embed")] if "embed" in names else []) + listed
 
 
-def recording_tap(model: LoadedModel, site: Site, record: Record) -> Tap:
-    """Return the tap that hands the hidden state at ``site`` to ``record``."""
+def site_shape(model: LoadedModel, site: Site) -> tuple[int, ...]:
+    """Return the shape of what ``site`` holds for one token."""
+    _place(model, site)
+    return (model.d_model,)
+
+
+def is_linear(site: Site) -> bool:
+    """Say whether a weighted mean over tokens may be taken before ``site`` is computed."""
+    return site.name in SITES
+
+
+@contextmanager
+def recording(
+    model: LoadedModel, sites: Sequence[Site], record: Callable[[Site, Read], None]
+) -> Iterator[None]:
+    """Call ``record(site, read)`` once per site while ``model.network`` runs once in the block.
+
+    ``read(gather)`` is for use inside ``record``: ``gather`` selects or averages along the token
+    axis, (B, T, width) -> (B, K, width), and what it returns has (B, K, width) too. Everything is
+    lazy, and a site is computed for the K gathered rows only.
+    """
+    with tapped([_recording_tap(model, site, record) for site in sites]):
+        yield
+
+
+def _recording_tap(model: LoadedModel, site: Site, record: Callable[[Site, Read], None]) -> Tap:
     module, side, scale = _place(model, site)
 
     def look(hidden: mx.array) -> mx.array:
-        record(hidden if scale is None else hidden * scale)
+        record(site, lambda gather: gather(hidden) if scale is None else gather(hidden) * scale)
         return hidden
 
     sides = {side: look}
@@ -149,12 +175,8 @@ def check_row(model: LoadedModel, names: Sequence[str]) -> None:
 def hidden_states(model: LoadedModel, ids: mx.array, sites: Sequence[Site]) -> dict[Site, mx.array]:
     """Return the whole hidden state (k, T, d_model) at each site for token ids (k, T), lazily."""
     seen: dict[Site, mx.array] = {}
-
-    def record(site: Site) -> Record:
-        # An identity operation makes a new array: some models scale a hidden state in place later.
-        return lambda hidden: seen.update({site: mx.stop_gradient(hidden)})
-
-    with tapped([recording_tap(model, site, record(site)) for site in sites]):
+    # An identity operation makes a new array: some models scale a hidden state in place later.
+    with recording(model, sites, lambda site, read: seen.update({site: read(mx.stop_gradient)})):
         model.network(ids)
     return seen
 
