@@ -90,7 +90,7 @@ def collect_prompts(
 
     started = time.perf_counter()
     layers = parse_layers(wanted.layers, range(model.n_layers), model.n_layers)
-    sites = parse_sites(wanted.sites, layers, model.n_layers)
+    sites = parse_sites(wanted.sites, layers, model)
     positions = parse_positions(wanted.positions)
     parameters = {
         **parameters,

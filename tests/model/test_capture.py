@@ -9,12 +9,13 @@ from checkpoints import write_checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuit.errors import DataError, ModelError, UsageError
+from circuit.errors import DataError, ModelError
 from circuit.model.capture import capture, plan, plan_batches
 from circuit.model.loading import load_model
 from circuit.model.padding import padding_error
+from circuit.model.places import STREAM
 from circuit.model.selftest import self_test
-from circuit.model.sites import Site, available_sites, parse_sites, sites_at
+from circuit.model.sites import Site, available_sites, sites_at
 from circuit.model.tail import tail_logits
 from circuit.model.tokens import Encoded, encode_prompts
 
@@ -46,7 +47,7 @@ def test_identity_blocks_return_the_embedding_bit_for_bit(identity_llama):
 @pytest.mark.parametrize("batch_tokens", [1, 20, 10_000])
 def test_batches_of_any_size_give_the_same_rows(llama, batch_tokens):
     prompts = encoded(3, 17, 8, 8, 1, 30)
-    sites = sites_at(available_sites(llama), range(3))
+    sites = sites_at(STREAM, range(3))
     positions = ("last", "mean", "first", "-1", "0")
     alone = collect(llama, prompts, sites, positions, batch_tokens=1)
     together = collect(llama, prompts, sites, positions, batch_tokens=batch_tokens)
@@ -66,7 +67,7 @@ def test_mean_leaves_the_first_token_out(llama):
 
 
 def test_sites_add_up(llama):
-    rows = collect(llama, encoded(7, 3), sites_at(available_sites(llama), range(3)))
+    rows = collect(llama, encoded(7, 3), sites_at(STREAM, range(3)))
     at = {(site.name, site.layer): values for (site, _), values in rows.items()}
     for k in range(3):
         middle = at["resid_pre", k] + at["attn_out", k]
@@ -123,21 +124,6 @@ def test_states_that_are_not_finite_are_refused(llama_folder):
     weight[7] = float("inf")
     with pytest.raises(DataError, match=r"`embed` of prompt 1 is not finite"):
         collect(model, [Encoded([1, 2], 1), Encoded([1, 7], 1)], [Site("embed")])
-
-
-def test_spellings_of_sites():
-    named = parse_sites("resid_post, blocks.3.hook_mlp_out,hook_embed,resid_post.2", [0, 1], 4)
-    assert list(map(str, named)) == [
-        "embed",
-        "resid_post.0",
-        "resid_post.1",
-        "mlp_out.3",
-        "resid_post.2",
-    ]
-    with pytest.raises(UsageError, match="unknown site `residue`"):
-        parse_sites("residue", [0], 4)
-    with pytest.raises(UsageError, match="out of range: the model has layers 0 to 3"):
-        parse_sites("blocks.4.hook_resid_post", [0], 4)
 
 
 def test_a_position_that_a_prompt_lacks_names_the_prompt(llama):
