@@ -13,12 +13,13 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from circuit.errors import DataError
+from circuit.errors import DataError, UsageError
 from circuit.model.loading import LoadedModel
 from circuit.model.padding import pads_are_harmless
+from circuit.model.positions import NAMED, Position
 from circuit.model.sites import Record, Site, check_row, recording_tap
 from circuit.model.taps import tapped
-from circuit.model.tokens import Encoded, position_index
+from circuit.model.tokens import Encoded
 
 Array = npt.NDArray[np.float32]
 BATCH_TOKENS = 2048
@@ -70,7 +71,7 @@ def plan(
 def pad_right(prompts: Sequence[Encoded]) -> mx.array:
     """Stack token ids to (n_prompts, longest), padded with zeros after the end."""
     longest = max(len(prompt.ids) for prompt in prompts)
-    return mx.array([prompt.ids + [0] * (longest - len(prompt.ids)) for prompt in prompts])
+    return mx.array(np.stack([np.pad(p.ids, (0, longest - len(p.ids))) for p in prompts]))
 
 
 def capture(
@@ -78,7 +79,7 @@ def capture(
     prompts: Sequence[Encoded],
     *,
     sites: Sequence[Site],
-    positions: Sequence[str] = ("last",),
+    positions: Sequence[Position] = (NAMED["last"],),
     batches: Sequence[npt.NDArray[np.intp]] | None = None,
 ) -> Iterator[Captured]:
     """Yield the hidden states of all prompts, batch by batch: those of ``plan`` if none are given.
@@ -95,10 +96,10 @@ def _capture_batch(
     prompts: Sequence[Encoded],
     rows: npt.NDArray[np.intp],
     sites: Sequence[Site],
-    positions: Sequence[str],
+    positions: Sequence[Position],
 ) -> Captured:
     batch = [prompts[row] for row in rows]
-    readers = {name: _Reader(batch, rows, name) for name in positions}
+    readers = {each.name: _Reader(batch, rows, each) for each in positions}
     values: dict[tuple[Site, str], mx.array] = {}
 
     def record(site: Site) -> Record:
@@ -116,13 +117,18 @@ def _capture_batch(
 class _Reader:
     """Reads one position of every row of a batch: (k, T, d_model) -> float32 (k, d_model)."""
 
-    def __init__(self, batch: Sequence[Encoded], rows: npt.NDArray[np.intp], position: str) -> None:
+    def __init__(
+        self, batch: Sequence[Encoded], rows: npt.NDArray[np.intp], position: Position
+    ) -> None:
         self.weights: mx.array | None = None
-        if position == "mean":
+        if position.is_ragged:
+            message = f"`{position.name}` is not one token of each prompt"
+            raise UsageError(message, hint="choose a position of one token")
+        if position.is_mean:
             self.weights = _mean_weights(batch)
         else:
-            indices = [position_index(p, position, r) for p, r in zip(batch, rows, strict=True)]
-            self.indices = mx.array(indices)[:, None, None]
+            indices = [position.indices(p, int(r))[0] for p, r in zip(batch, rows, strict=True)]
+            self.indices = mx.array(np.array(indices))[:, None, None]
 
     def __call__(self, hidden: mx.array) -> mx.array:
         if self.weights is not None:

@@ -85,8 +85,8 @@ def collect_prompts(
 ) -> Collected:
     """Record activations of a prompt set in memory; ``inputs`` are the files that it came from."""
     from circuit.model.capture import capture, plan
+    from circuit.model.positions import parse_positions
     from circuit.model.sites import parse_sites
-    from circuit.model.tokens import parse_positions
 
     started = time.perf_counter()
     layers = parse_layers(wanted.layers, range(model.n_layers), model.n_layers)
@@ -95,7 +95,7 @@ def collect_prompts(
     parameters = {
         **parameters,
         "sites": [str(site) for site in sites],
-        "positions": positions,
+        "positions": [position.name for position in positions],
         **_described(wanted, prompt_format, model),
     }
     if not force and _is_there(manifest_path(out), parameters, inputs, model):
@@ -104,7 +104,7 @@ def collect_prompts(
         out,
         prompts=prompts,
         sites_layers=[(site.name, site.layer or 0) for site in sites],
-        positions=positions,
+        positions=[position.name for position in positions],
         d_model=model.d_model,
         dtype=wanted.dtype,
         force=force,

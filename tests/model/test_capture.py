@@ -13,6 +13,7 @@ from circuit.errors import DataError, ModelError, UsageError
 from circuit.model.capture import capture, plan, plan_batches
 from circuit.model.loading import load_model
 from circuit.model.padding import padding_error
+from circuit.model.positions import parse_positions
 from circuit.model.selftest import self_test
 from circuit.model.sites import Site, available_sites, parse_sites, sites_at
 from circuit.model.tail import tail_logits
@@ -22,7 +23,9 @@ from circuit.model.tokens import Encoded, encode_prompts
 def collect(model, prompts, sites, positions=("last",), batch_tokens=2048):
     rows = {}
     batches = plan(model, prompts, batch_tokens=batch_tokens)
-    for batch in capture(model, prompts, sites=sites, positions=positions, batches=batches):
+    for batch in capture(
+        model, prompts, sites=sites, positions=parse_positions(positions), batches=batches
+    ):
         for key, values in batch.values.items():
             table = rows.setdefault(key, np.full((len(prompts), model.d_model), np.nan, np.float32))
             table[batch.rows] = values
@@ -31,7 +34,7 @@ def collect(model, prompts, sites, positions=("last",), batch_tokens=2048):
 
 def encoded(*lengths):
     rng = np.random.default_rng(1)
-    return [Encoded(rng.integers(1, 250, size=n).tolist(), n - 1) for n in lengths]
+    return [Encoded(rng.integers(1, 250, size=n, dtype=np.int32)) for n in lengths]
 
 
 def test_identity_blocks_return_the_embedding_bit_for_bit(identity_llama):
@@ -80,7 +83,7 @@ def test_sites_add_up(llama):
 def test_tail_gives_the_models_own_logits(llama):
     prompt = encoded(5)[0]
     last = collect(llama, [prompt], [Site("resid_post", 2)])[Site("resid_post", 2), "last"]
-    expected = np.array(llama.network(mx.array([prompt.ids])))[0, -1]
+    expected = np.array(llama.network(mx.array(prompt.ids[None])))[0, -1]
     np.testing.assert_allclose(
         np.array(tail_logits(llama, mx.array(last)))[0], expected, rtol=1e-5, atol=1e-6
     )
@@ -122,7 +125,9 @@ def test_states_that_are_not_finite_are_refused(llama_folder):
     weight = model.network.model.embed_tokens.weight
     weight[7] = float("inf")
     with pytest.raises(DataError, match=r"`embed` of prompt 1 is not finite"):
-        collect(model, [Encoded([1, 2], 1), Encoded([1, 7], 1)], [Site("embed")])
+        collect(
+            model, [Encoded(np.array(ids, np.int32)) for ids in ([1, 2], [1, 7])], [Site("embed")]
+        )
 
 
 def test_spellings_of_sites():

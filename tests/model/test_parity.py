@@ -101,7 +101,7 @@ def test_hidden_states_and_logits_equal_transformers(family, pairs):
     theirs, ours = pairs(family)
     ids = prompts()
     sites = [Site("embed")] + [Site("resid_post", k) for k in range(ours.n_layers)]
-    encoded = [Encoded(p, len(p) - 1) for p in ids]
+    encoded = [Encoded(np.array(p, np.int32)) for p in ids]
     values = {}
     for batch in capture(ours, encoded, sites=sites):
         for key, array in batch.values.items():
