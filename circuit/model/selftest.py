@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import mlx.core as mx
+import numpy as np
 
 from circuit.errors import CircuitError
 from circuit.model.generate import generate
@@ -92,7 +93,7 @@ def _padded_batch(model: LoadedModel) -> tuple[bool, str]:
 
 
 def _generation(model: LoadedModel) -> tuple[bool, str]:
-    answers = generate(model, [Encoded(ids, len(ids) - 1) for ids in IDS], max_tokens=4)
+    answers = generate(model, [Encoded(np.array(ids, np.int32)) for ids in IDS], max_tokens=4)
     gaps = [_gap(model, ids, answer.ids) for ids, answer in zip(IDS, answers, strict=True)]
     return max(gaps) < padding_bound(model), f"largest gap in logits {max(gaps):.1e}"
 
