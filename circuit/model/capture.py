@@ -1,148 +1,234 @@
-"""Record hidden states: the model's own forward pass, with taps that gather the wanted positions.
+"""Record hidden states: the model's own forward pass, with taps that gather the wanted tokens.
 
-Prompts are sorted by length and right-padded, which is exact for causal models because the pads
-come after every real token. A model on which that does not hold (``padding.pads_are_harmless``)
-gets batches of prompts of equal length. Within a batch the wanted positions are gathered inside the graph and
-only they are evaluated; laziness then skips the head and every block after the last wanted one.
+``plan`` says beforehand what will run: which tokens of each prompt are read, how many tokens at their
+beginning all prompts share (``prefix``), and the batches (``batches``). ``capture`` runs it. Within a
+batch the wanted tokens are gathered inside the graph and only they are evaluated; laziness then skips
+the head and every block after the last wanted one.
+
+On a CPU, MLX computes element-wise operations on one core, so several batches run side by side, each
+in a stream of its own. On a GPU the next batch is handed over before the last one is waited for.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from circuit.errors import DataError
+from circuit.errors import DataError, UsageError
+from circuit.model import prefix as sharing
+from circuit.model.batches import BATCH_TOKENS, Rows, pad_right, plan_batches
 from circuit.model.loading import LoadedModel
 from circuit.model.padding import pads_are_harmless
-from circuit.model.sites import Record, Site, check_row, recording_tap
-from circuit.model.taps import tapped
-from circuit.model.tokens import Encoded, position_index
+from circuit.model.positions import NAMED, Position
+from circuit.model.prefix import Prefix
+from circuit.model.reading import PrefixRows, Reading
+from circuit.model.runtime import n_streams, streams
+from circuit.model.sites import Read, Site, check_row, is_linear, recording
+from circuit.model.spans import Ids
+from circuit.model.tokens import Encoded
 
 Array = npt.NDArray[np.float32]
-BATCH_TOKENS = 2048
-BATCH_ROWS = 64
+Key = tuple[Site, str]
+LAST = (NAMED["last"],)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a collection will run: everything is known before the first forward pass.
+
+    ``indices`` holds, for each position, the tokens that it names in each prompt; ``batches`` the
+    prompts that run together, and ``prefix`` how many tokens all prompts share and run once.
+    """
+
+    ids: Sequence[Ids]
+    sites: Sequence[Site]
+    positions: Sequence[Position]
+    indices: Mapping[str, Sequence[Ids]]
+    batches: Sequence[Rows]
+    prefix: int
+
+    @property
+    def lengths(self) -> list[int]:
+        """The number of tokens of each prompt."""
+        return [len(each) for each in self.ids]
+
+    def counts(self, site: Site, position: Position) -> list[int] | None:
+        """Return how many rows each prompt has; None where each has exactly one."""
+        tokens = [len(each) for each in self.indices[position.name]]
+        if site.name == "attn_pattern":
+            return [n * length for n, length in zip(tokens, self.lengths, strict=True)]
+        return tokens if position.is_ragged else None
 
 
 @dataclass(frozen=True, eq=False)
 class Captured:
-    """One batch: rows of the prompt list, and (site, position) -> float32 (k, d_model)."""
+    """Batch number ``unit``: its prompts, and for each site and position float32 (rows, width).
 
-    rows: npt.NDArray[np.intp]
-    values: dict[tuple[Site, str], Array]
-
-
-def plan_batches(
-    lengths: Sequence[int],
-    *,
-    batch_tokens: int = BATCH_TOKENS,
-    batch_rows: int = BATCH_ROWS,
-    padded: bool = True,
-) -> list[npt.NDArray[np.intp]]:
-    """Cut the prompts, longest first, into batches of at most ``batch_tokens`` padded tokens.
-
-    The longest batch comes first so that running out of memory happens at once or never. Without
-    ``padded`` all prompts of a batch have the same length.
+    A position of one token has one row a prompt; of others, and of ``attn_pattern``, the rows of one
+    prompt follow those of the prompt before it (``Plan.counts``).
     """
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    sorted_lengths = np.asarray(lengths)[order]
-    batches, start = [], 0
-    while start < len(order):
-        longest = max(1, lengths[order[start]])
-        size = max(1, min(batch_rows, batch_tokens // longest))
-        if not padded:
-            size = min(size, int((sorted_lengths == longest).sum()))
-        batches.append(order[start : start + size])
-        start += size
-    return batches
+
+    unit: int
+    rows: Rows
+    values: dict[Key, Array]
 
 
 def plan(
-    model: LoadedModel, prompts: Sequence[Encoded], *, batch_tokens: int = BATCH_TOKENS
-) -> list[npt.NDArray[np.intp]]:
-    """Return the batches in which these prompts run on this model, padded if that is harmless."""
-    lengths = [len(prompt.ids) for prompt in prompts]
-    padded = len(set(lengths)) > 1 and pads_are_harmless(model)
-    return plan_batches(lengths, batch_tokens=batch_tokens, padded=padded)
-
-
-def pad_right(prompts: Sequence[Encoded]) -> mx.array:
-    """Stack token ids to (n_prompts, longest), padded with zeros after the end."""
-    longest = max(len(prompt.ids) for prompt in prompts)
-    return mx.array([prompt.ids + [0] * (longest - len(prompt.ids)) for prompt in prompts])
-
-
-def capture(
     model: LoadedModel,
     prompts: Sequence[Encoded],
     *,
     sites: Sequence[Site],
-    positions: Sequence[str] = ("last",),
-    batches: Sequence[npt.NDArray[np.intp]] | None = None,
-) -> Iterator[Captured]:
-    """Yield the hidden states of all prompts, batch by batch: those of ``plan`` if none are given.
+    positions: Sequence[Position] = LAST,
+    batch_tokens: int = BATCH_TOKENS,
+    share_prefix: bool = True,
+) -> Plan:
+    """Choose tokens, shared prefix and batches for a collection.
 
-    Raises ``DataError`` when a state is not finite or a prompt lacks a position.
+    Raises ``DataError`` when a prompt lacks a position, and ``UsageError`` for a mean of patterns.
     """
-    check_row(model, [site.name for site in sites])
-    for rows in plan(model, prompts) if batches is None else batches:
-        yield _capture_batch(model, prompts, rows, sites, positions)
+    for site in sites:
+        if not is_linear(site) and any(position.is_mean for position in positions):
+            message = f"`{site.name}` has no mean over queries, since its rows grow with them"
+            raise UsageError(message, hint="collect it at `all` or at a named position")
+    check_row(model, list(dict.fromkeys(site.name for site in sites)))
+    ids = [prompt.ids for prompt in prompts]
+    prefix = _shared(model, ids) if share_prefix else 0
+    lengths = [len(each) - prefix for each in ids]
+    batches = plan_batches(
+        lengths,
+        batch_tokens=batch_tokens,
+        padded=len(set(lengths)) > 1 and pads_are_harmless(model),
+        prefix=prefix,
+        parallel=n_streams(),
+    )
+    return Plan(ids, sites, positions, _indices(prompts, positions), batches, prefix)
 
 
-def _capture_batch(
-    model: LoadedModel,
-    prompts: Sequence[Encoded],
-    rows: npt.NDArray[np.intp],
-    sites: Sequence[Site],
-    positions: Sequence[str],
-) -> Captured:
-    batch = [prompts[row] for row in rows]
-    readers = {name: _Reader(batch, rows, name) for name in positions}
-    values: dict[tuple[Site, str], mx.array] = {}
-
-    def record(site: Site) -> Record:
-        return lambda hidden: values.update(
-            {(site, name): reader(hidden) for name, reader in readers.items()}
-        )
-
-    taps = [recording_tap(model, site, record(site)) for site in sites]
-    with tapped(taps):
-        model.network(pad_right(batch))
-    mx.eval(list(values.values()))
-    return Captured(rows, {key: _finite(v, key, rows) for key, v in values.items()})
+def _shared(model: LoadedModel, ids: Sequence[Ids]) -> int:
+    prefix = sharing.common_prefix(ids)
+    if not sharing.worth_sharing(len(ids), prefix, sum(map(len, ids))):
+        return 0
+    return prefix if sharing.may_share(model, min(ids, key=len), prefix) else 0
 
 
-class _Reader:
-    """Reads one position of every row of a batch: (k, T, d_model) -> float32 (k, d_model)."""
-
-    def __init__(self, batch: Sequence[Encoded], rows: npt.NDArray[np.intp], position: str) -> None:
-        self.weights: mx.array | None = None
-        if position == "mean":
-            self.weights = _mean_weights(batch)
-        else:
-            indices = [position_index(p, position, r) for p, r in zip(batch, rows, strict=True)]
-            self.indices = mx.array(indices)[:, None, None]
-
-    def __call__(self, hidden: mx.array) -> mx.array:
-        if self.weights is not None:
-            return (self.weights @ hidden.astype(mx.float32))[:, 0]
-        return mx.take_along_axis(hidden, self.indices, axis=1)[:, 0].astype(mx.float32)
+def _indices(prompts: Sequence[Encoded], positions: Sequence[Position]) -> dict[str, list[Ids]]:
+    found: dict[str, list[Ids]] = {position.name: [] for position in positions}
+    for number, prompt in enumerate(prompts):
+        for position in positions:
+            found[position.name].append(position.indices(prompt, number))
+    return found
 
 
-def _mean_weights(batch: Sequence[Encoded]) -> mx.array:
-    """Return (k, 1, T): equal weights on every token but the first, which is a sink."""
-    weights = np.zeros((len(batch), 1, max(len(p.ids) for p in batch)), dtype=np.float32)
-    for row, prompt in enumerate(batch):
-        start = 1 if len(prompt.ids) > 1 else 0
-        weights[row, 0, start : len(prompt.ids)] = 1 / (len(prompt.ids) - start)
-    return mx.array(weights)
+def capture(model: LoadedModel, plan: Plan, *, without: Collection[int] = ()) -> Iterator[Captured]:
+    """Run the plan and yield its batches as they are done, but for those numbered in ``without``.
+
+    Raises ``DataError`` when a state is not finite.
+    """
+    units = [unit for unit in range(len(plan.batches)) if unit not in without]
+    if not units:
+        return
+    run = _Run(model, plan)
+    waiting: list[_Started] = []
+    with streams(model.d_model) as available:
+        for first in range(0, len(units), len(available)):
+            group = zip(units[first : first + len(available)], available, strict=False)
+            started = [run.start(unit, stream) for unit, stream in group]
+            _hand_over(started)
+            yield from map(run.finish, waiting)
+            waiting = started
+    yield from map(run.finish, waiting)
 
 
-def _finite(value: mx.array, key: tuple[Site, str], rows: npt.NDArray[np.intp]) -> Array:
-    array = np.array(value)
-    if not np.isfinite(array).all():
-        row = int(rows[~np.isfinite(array).all(axis=1)][0])
-        message = f"`{key[0]}` of prompt {row} is not finite"
+@dataclass(frozen=True, eq=False)
+class _Started:
+    """A batch that is being computed."""
+
+    unit: int
+    readings: dict[str, Reading]
+    values: dict[Key, mx.array]
+
+
+class _Run:
+    """A model, a plan, and the shared prefix, which has run."""
+
+    def __init__(self, model: LoadedModel, plan: Plan) -> None:
+        self.model, self.plan = model, plan
+        self.prefix: Prefix | None = None
+        self.before: dict[Key, PrefixRows] = {}
+        if plan.prefix:
+            self._run_prefix()
+
+    def _run_prefix(self) -> None:
+        plan = self.plan
+        wanted = {p.name: _early(plan.indices[p.name], plan.prefix) for p in plan.positions}
+        wanted = {name: at for name, at in wanted.items() if len(at)}
+        seen: dict[Key, mx.array] = {}
+
+        def record(site: Site, read: Read) -> None:
+            for name, at in wanted.items():
+                seen[site, name] = read(Reading([at], [plan.prefix]).gather).astype(mx.float32)
+
+        last = max(site.layer or 0 for site in plan.sites)
+        with recording(self.model, plan.sites if wanted else [], record):
+            self.prefix = sharing.run_prefix(self.model, plan.ids[0][: plan.prefix], up_to=last)
+        mx.eval(list(seen.values()))
+        for key, values in seen.items():
+            self.before[key] = PrefixRows(wanted[key[1]], np.array(values)[0])
+
+    def start(self, unit: int, stream: mx.Stream) -> _Started:
+        """Build the graph of one batch, on ``stream``."""
+        plan, rows = self.plan, self.plan.batches[unit]
+        ids = [plan.ids[row] for row in rows]
+        readings = {p.name: self._reading(p, rows) for p in plan.positions}
+        values: dict[Key, mx.array] = {}
+
+        def record(site: Site, read: Read) -> None:
+            for name, reading in readings.items():
+                if reading.runs:
+                    values[site, name] = read(reading.gather).astype(mx.float32)
+
+        caches = {} if self.prefix is None else {"cache": self.prefix.for_rows(len(rows))}
+        with mx.stream(stream), recording(self.model, plan.sites, record):
+            self.model.network(pad_right([each[plan.prefix :] for each in ids]), **caches)
+        return _Started(unit, readings, values)
+
+    def _reading(self, position: Position, rows: Rows) -> Reading:
+        indices = [self.plan.indices[position.name][row] for row in rows]
+        lengths = [len(self.plan.ids[row]) for row in rows]
+        return Reading(indices, lengths, position.is_mean, self.plan.prefix)
+
+    def finish(self, started: _Started) -> Captured:
+        """Wait for a batch and put its rows together."""
+        rows = self.plan.batches[started.unit]
+        made = {key: np.array(values) for key, values in started.values.items()}
+        values = {
+            (site, name): reading.rows(made.get((site, name)), self.before.get((site, name)))
+            for site in self.plan.sites
+            for name, reading in started.readings.items()
+        }
+        for (site, name), found in values.items():
+            _check_finite(found, site, started.readings[name], rows)
+        return Captured(started.unit, rows, values)
+
+
+def _hand_over(started: Sequence[_Started]) -> None:
+    """Let MLX compute the batches, alternating between them: it queues one operation at a time."""
+    outputs = zip_longest(*(each.values.values() for each in started))
+    together = [array for arrays in outputs for array in arrays if array is not None]
+    mx.async_eval(together)  # type: ignore[no-untyped-call]
+
+
+def _early(indices: Sequence[Ids], prefix: int) -> Ids:
+    """Return the tokens before ``prefix`` that any prompt wants, ascending."""
+    return np.unique(np.concatenate([each[each < prefix] for each in indices]))
+
+
+def _check_finite(values: Array, site: Site, reading: Reading, rows: Rows) -> None:
+    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if bad.any():
+        owner = np.repeat(np.arange(len(rows)), reading.rows_of_each(values))
+        message = f"`{site}` of prompt {rows[owner[bad.argmax()]]} is not finite"
         raise DataError(message, hint="load the model with --dtype float32")
-    return array

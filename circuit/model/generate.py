@@ -58,7 +58,7 @@ def generate(
     mx.random.seed(seed)
     answers: dict[int, Generated] = {}
     for rows in groups:
-        batch = [prompts[row].ids for row in rows.tolist()]
+        batch = [prompts[row].ids.tolist() for row in rows.tolist()]
         response = _respond(model, batch, max_tokens, temperature, batch_size=batch_size)
         made = map(Generated, response.texts, map(list, response.token_ids))
         answers.update(zip(rows.tolist(), made, strict=True))

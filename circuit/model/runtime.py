@@ -10,6 +10,7 @@ in the cache folder.
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
 import re
@@ -19,10 +20,11 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from circuit.errors import ModelError, UsageError
 
@@ -40,6 +42,7 @@ class Blas:
 
 _blas: Blas | None = None
 _library: ctypes.CDLL | None = None
+MOST_STREAMS = 4
 NARROW = 192  # d_model below which a product is too small for a second thread
 
 
@@ -93,10 +96,56 @@ def share_out_threads(d_model: int) -> None:
     one. On an idle machine one and two tie there; at width 256 two collect 1.5 times as fast.
     ``OPENBLAS_NUM_THREADS`` overrules this.
     """
+    _set_threads(1 if d_model < NARROW else os.cpu_count() or 1)
+
+
+def n_streams() -> int:
+    """Return how many batches run side by side: on a CPU one per core, at most four.
+
+    With ``OPENBLAS_NUM_THREADS`` set, as many as leave each that number of cores.
+    """
+    if device() != "cpu":
+        return 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    asked = os.environ.get("OPENBLAS_NUM_THREADS", "1")
+    return max(1, min(cores // max(1, int(asked) if asked.isdigit() else 1), MOST_STREAMS))
+
+
+@contextlib.contextmanager
+def streams(d_model: int) -> Iterator[list[Any]]:
+    """Yield the streams in which batches run side by side, and give each its share of the cores.
+
+    MLX's element-wise operations use one core, so a second batch fills the other. A matrix product
+    then uses no more threads than its stream has cores; afterwards it is as ``share_out_threads``
+    says for a model of width ``d_model``.
+    """
+    import mlx.core as mx
+
+    if (n := n_streams()) == 1:
+        yield [mx.default_stream(mx.default_device())]
+        return
+    _set_threads(max(1, (os.cpu_count() or 1) // n))
+    try:
+        yield _cpu_streams(n)
+    finally:
+        share_out_threads(d_model)
+
+
+@functools.cache
+def _cpu_streams(n: int) -> list[Any]:
+    """Make ``n`` streams, once: each is a thread."""
+    import mlx.core as mx
+
+    return [mx.new_stream(mx.Device(mx.cpu)) for _ in range(n)]
+
+
+def _set_threads(n: int) -> None:
     if _library is None or "OPENBLAS_NUM_THREADS" in os.environ:
         return
     if (set_threads := getattr(_library, "openblas_set_num_threads", None)) is not None:
-        set_threads(1 if d_model < NARROW else os.cpu_count() or 1)
+        set_threads(n)
 
 
 def _load_packaged_blas() -> Blas:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import mlx.core as mx
+import numpy as np
 
 from circuit.errors import CircuitError
 from circuit.model.generate import generate
@@ -21,11 +22,10 @@ from circuit.model.sites import (
     available_sites,
     check_row,
     hidden_states,
-    recording_tap,
+    recording,
     sites_at,
 )
 from circuit.model.tail import tail_logits
-from circuit.model.taps import tapped
 from circuit.model.tokens import Encoded
 
 
@@ -66,7 +66,7 @@ def _tapped_logits(model: LoadedModel) -> tuple[bool, str]:
 def _logits_with_taps(
     model: LoadedModel, ids: mx.array, sites: list[Site], seen: list[mx.array]
 ) -> mx.array:
-    with tapped([recording_tap(model, site, seen.append) for site in sites]):
+    with recording(model, sites, lambda _, read: seen.append(read(mx.stop_gradient))):
         logits: mx.array = model.network(ids)
     return logits
 
@@ -93,7 +93,7 @@ def _padded_batch(model: LoadedModel) -> tuple[bool, str]:
 
 
 def _generation(model: LoadedModel) -> tuple[bool, str]:
-    answers = generate(model, [Encoded(ids, len(ids) - 1) for ids in IDS], max_tokens=4)
+    answers = generate(model, [Encoded(np.array(ids, np.int32)) for ids in IDS], max_tokens=4)
     gaps = [_gap(model, ids, answer.ids) for ids, answer in zip(IDS, answers, strict=True)]
     return max(gaps) < padding_bound(model), f"largest gap in logits {max(gaps):.1e}"
 

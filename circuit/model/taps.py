@@ -6,12 +6,16 @@ moved, so parameters, quantised layers, ``isinstance`` and block attributes stay
 it works where ``model.layers`` returns a copy of the list of blocks.
 
 The model's own code runs between the taps. Blocks may return a tuple; its first member is the
-hidden state. Functions compiled by ``mx.compile`` cannot be tapped inside.
+hidden state. Functions compiled by ``mx.compile`` cannot be tapped inside. A tap belongs to the
+thread that installed it and sees only what that thread runs, so that two threads can run batches
+through one model, each with taps of its own.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
@@ -33,6 +37,7 @@ class Tap:
 
 
 _tapped_classes: dict[type, type] = {}
+_changing = threading.Lock()
 
 
 @contextmanager
@@ -51,36 +56,50 @@ def tapped(taps: Sequence[Tap]) -> Iterator[None]:
             _remove(module, entry)
     if silent := [tap.name or type(tap.module).__name__ for tap in taps if id(tap) not in fired]:
         message = f"the model never ran `{silent[0]}`, so nothing was recorded or changed there"
-        raise ModelError(message, hint="circuit doctor -m MODEL shows which sites a model offers")
+        raise ModelError(message, hint="circuit sites -m MODEL lists what a model offers")
 
 
-_Entry = tuple[Tap, set[int]]
+def past_taps(module: nn.Module) -> Callable[..., Any]:
+    """Return what runs ``module`` without firing its taps: what a tap may call on its own module."""
+    kind = type(module)
+    return partial(_untapped(kind).__call__, module)
+
+
+_Entry = tuple[Tap, set[int], int]
 
 
 def _install(tap: Tap, fired: set[int]) -> tuple[nn.Module, _Entry]:
-    module, entry = tap.module, (tap, fired)
-    entries = module.__dict__.get("_circuit_taps")
-    if entries is None:
-        # nn.Module.__setattr__ would make the list a part of the parameter tree.
-        object.__setattr__(module, "_circuit_taps", entries := [])
-        module.__class__ = _tapped_class(type(module))
-    entries.append(entry)
+    module, entry = tap.module, (tap, fired, threading.get_ident())
+    with _changing:
+        if "_circuit_taps" not in module.__dict__:
+            # nn.Module.__setattr__ would make the list a part of the parameter tree.
+            object.__setattr__(module, "_circuit_taps", [])
+            module.__class__ = _tapped_class(type(module))
+        module.__dict__["_circuit_taps"].append(entry)
     return module, entry
 
 
 def _remove(module: nn.Module, entry: _Entry) -> None:
-    entries = module.__dict__["_circuit_taps"]
-    entries.remove(entry)
-    if not entries:
-        object.__delattr__(module, "_circuit_taps")
-        module.__class__ = type(module).__mro__[1]
+    with _changing:
+        entries = module.__dict__["_circuit_taps"]
+        entries.remove(entry)
+        if not entries:
+            object.__delattr__(module, "_circuit_taps")
+            module.__class__ = _untapped(type(module))
+
+
+def _untapped(kind: type) -> type:
+    """Return the class that ``_tapped_class`` subclassed, or a class that is not tapped as it is."""
+    return kind.__mro__[1] if kind in _tapped_classes.values() else kind
 
 
 def _tapped_class(base: type) -> type:
     if base not in _tapped_classes:
 
         def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-            entries = list(self.__dict__["_circuit_taps"])
+            here = threading.get_ident()
+            # Another thread may have removed its taps since this call was dispatched.
+            entries = [e for e in self.__dict__.get("_circuit_taps", ()) if e[2] == here]
             args = (_pass_through(entries, "before", args[0]), *args[1:]) if args else args
             output = base.__call__(self, *args, **kwargs)
             if isinstance(output, tuple):
@@ -88,12 +107,13 @@ def _tapped_class(base: type) -> type:
             return _pass_through(entries, "after", output)
 
         # The name stays: some models look at the class names of their own blocks.
-        _tapped_classes[base] = type(base.__name__, (base,), {"__call__": __call__})
+        members = {"__call__": __call__, "__module__": base.__module__}
+        _tapped_classes[base] = type(base.__name__, (base,), members)
     return _tapped_classes[base]
 
 
 def _pass_through(entries: list[_Entry], side: str, hidden: mx.array) -> mx.array:
-    for tap, fired in entries:
+    for tap, fired, _ in entries:
         if (change := getattr(tap, side)) is not None:
             fired.add(id(tap))
             hidden = change(hidden)

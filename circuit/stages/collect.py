@@ -85,17 +85,17 @@ def collect_prompts(
 ) -> Collected:
     """Record activations of a prompt set in memory; ``inputs`` are the files that it came from."""
     from circuit.model.capture import capture, plan
+    from circuit.model.positions import parse_positions
     from circuit.model.sites import parse_sites
-    from circuit.model.tokens import parse_positions
 
     started = time.perf_counter()
     layers = parse_layers(wanted.layers, range(model.n_layers), model.n_layers)
-    sites = parse_sites(wanted.sites, layers, model.n_layers)
+    sites = parse_sites(wanted.sites, layers, model)
     positions = parse_positions(wanted.positions)
     parameters = {
         **parameters,
         "sites": [str(site) for site in sites],
-        "positions": positions,
+        "positions": [position.name for position in positions],
         **_described(wanted, prompt_format, model),
     }
     if not force and _is_there(manifest_path(out), parameters, inputs, model):
@@ -104,15 +104,17 @@ def collect_prompts(
         out,
         prompts=prompts,
         sites_layers=[(site.name, site.layer or 0) for site in sites],
-        positions=positions,
+        positions=[position.name for position in positions],
         d_model=model.d_model,
         dtype=wanted.dtype,
         force=force,
     ) as writer:
         encoded = encode(model, prompts.texts, prompt_format, max_length=wanted.max_length)
-        batches = plan(model, encoded, batch_tokens=wanted.batch_tokens)
-        stream = capture(model, encoded, sites=sites, positions=positions, batches=batches)
-        _fill(writer, stream, len(batches), track)
+        planned = plan(
+            model, encoded, sites=sites, positions=positions, batch_tokens=wanted.batch_tokens
+        )
+        batches = planned.batches
+        _fill(writer, capture(model, planned), len(batches), track)
         activations = writer.finish(
             parameters=parameters,
             inputs=inputs,

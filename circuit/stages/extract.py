@@ -65,12 +65,12 @@ def extract_direction(model: Any, pair: Pair, *, layer: str | None, form: Format
 
 
 def _last_residuals(model: Any, texts: list[str], layer: int, form: Format) -> Array:
-    from circuit.model.capture import capture
+    from circuit.model.capture import capture, plan
     from circuit.model.sites import Site
 
     site = Site("resid_post", layer)
     rows = np.empty((len(texts), model.d_model), np.float32)
-    for batch in capture(model, encode(model, texts, form), sites=[site]):
+    for batch in capture(model, plan(model, encode(model, texts, form), sites=[site])):
         rows[batch.rows] = batch.values[site, "last"]
     return rows
 

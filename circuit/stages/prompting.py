@@ -59,13 +59,19 @@ def read_tools(path: Path) -> tuple[dict[str, Any], ...]:
 
 
 def encode(
-    model: Any, texts: Sequence[str], form: Format, *, max_length: int | None = None
+    model: Any,
+    texts: Sequence[str],
+    form: Format,
+    *,
+    max_length: int | None = None,
+    truncate: str = "left",
 ) -> list[Any]:
     """Turn texts into token ids in this format: see ``circuit.model.tokens``."""
-    from circuit.model.tokens import PromptFormat, encode_prompts
+    from circuit.model.rendering import PromptFormat
+    from circuit.model.tokens import encode_prompts
 
     chat = PromptFormat(chat=form.chat, system=form.system, tools=form.tools)
-    return encode_prompts(model, texts, chat, max_length=max_length)
+    return encode_prompts(model, texts, chat, max_length=max_length, truncate=truncate)
 
 
 def parse_prompts(spec: str) -> PromptSet | list[str]:

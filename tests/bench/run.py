@@ -58,7 +58,7 @@ def main() -> None:
 def make_prompts(n: int) -> list[Encoded]:
     rng = np.random.default_rng(0)
     lengths = rng.integers(12, 49, size=n)
-    return [Encoded(rng.integers(1, 250, size=k).tolist(), int(k) - 1) for k in lengths]
+    return [Encoded(rng.integers(1, 250, size=k, dtype=np.int32)) for k in lengths]
 
 
 def report(name: str, ours: Callable[[], object], other: Callable[[], object]) -> None:
@@ -119,7 +119,7 @@ def against_transformers(model: LoadedModel, prompts: list[Encoded]):
         for start in range(0, len(ordered), 32):
             batch = ordered[start : start + 32]
             longest = len(batch[-1].ids)
-            ids = torch.tensor([p.ids + [0] * (longest - len(p.ids)) for p in batch])
+            ids = torch.tensor([p.ids.tolist() + [0] * (longest - len(p.ids)) for p in batch])
             mask = torch.tensor([[1] * len(p.ids) + [0] * (longest - len(p.ids)) for p in batch])
             with torch.no_grad():
                 theirs.model(ids, attention_mask=mask, output_hidden_states=True)

@@ -32,8 +32,8 @@ def test_attention_may_be_ragged(llama):
 
 def test_an_answer_that_leaves_the_context_is_refused(llama):
     with pytest.raises(DataError, match="exceed the 256 tokens"):
-        generate(llama, [Encoded([1] * 250, 249)], max_tokens=7)
-    assert generate(llama, [Encoded([1] * 250, 249)], max_tokens=6)
+        generate(llama, [Encoded(np.ones(250, np.int32))], max_tokens=7)
+    assert generate(llama, [Encoded(np.ones(250, np.int32))], max_tokens=6)
 
 
 def test_logits_that_are_not_numbers_are_refused(tmp_path):
@@ -42,4 +42,4 @@ def test_logits_that_are_not_numbers_are_refused(tmp_path):
     prompts = encode_prompts(model, TEXTS[:1])
     with steered(model, [Steering(1, v, 1e6)]), pytest.raises(ModelError, match="not numbers"):
         generate(model, prompts, max_tokens=3)
-    assert mx.all(mx.isfinite(model.network(mx.array([prompts[0].ids]))))
+    assert mx.all(mx.isfinite(model.network(mx.array(prompts[0].ids[None]))))

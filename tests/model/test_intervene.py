@@ -72,7 +72,7 @@ def test_steered_generation_in_a_batch_equals_one_by_one(llama):
 def test_generation_with_the_cache_equals_full_forward_passes(llama):
     prompt = encode_prompts(llama, ["Hello there"])[0]
     with steered(llama, [Steering(0, direction(llama), 2.0)]):
-        ids = list(prompt.ids)
+        ids = prompt.ids.tolist()
         for _ in range(6):
             ids.append(int(mx.argmax(llama.network(mx.array([ids]))[0, -1])))
         assert generate(llama, [prompt], max_tokens=6)[0].ids == ids[len(prompt.ids) :]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from checkpoints import VOCABULARY, write_tokenizer
 
-from circuit.model.capture import capture
+from circuit.model.capture import capture, plan
 from circuit.model.loading import load_model
 from circuit.model.sites import Site
 from circuit.model.tail import tail_logits
@@ -101,9 +101,9 @@ def test_hidden_states_and_logits_equal_transformers(family, pairs):
     theirs, ours = pairs(family)
     ids = prompts()
     sites = [Site("embed")] + [Site("resid_post", k) for k in range(ours.n_layers)]
-    encoded = [Encoded(p, len(p) - 1) for p in ids]
+    encoded = [Encoded(np.array(p, np.int32)) for p in ids]
     values = {}
-    for batch in capture(ours, encoded, sites=sites):
+    for batch in capture(ours, plan(ours, encoded, sites=sites)):
         for key, array in batch.values.items():
             values.setdefault(key, np.zeros((len(ids), ours.d_model), np.float32))[batch.rows] = (
                 array

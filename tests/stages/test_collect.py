@@ -44,7 +44,7 @@ def test_rows_are_the_models_states_in_the_datasets_order(llama, llama_folder, d
     for row, prompt in enumerate(encode_prompts(llama, acts.prompt_set.texts)):
         for layer in range(3):
             site = Site("resid_post", layer)
-            full = np.array(hidden_states(llama, mx.array([prompt.ids]), [site])[site])[0]
+            full = np.array(hidden_states(llama, mx.array(prompt.ids[None]), [site])[site])[0]
             last = acts.read("resid_post", layer, "last")[row]
             np.testing.assert_allclose(last, full[-1], rtol=1e-5, atol=1e-6)
             mean = acts.read("resid_post", layer, "mean")[row]

@@ -46,7 +46,7 @@ def test_extraction_is_the_difference_of_the_last_residuals(llama):
     direction = extract_direction(llama, Pair("1 = ", "1 ="), layer="0", form=RAW)
     site = Site("resid_post", 0)
     ends = [
-        np.array(hidden_states(llama, mx.array([p.ids]), [site])[site])[0, -1]
+        np.array(hidden_states(llama, mx.array(p.ids[None]), [site])[site])[0, -1]
         for p in encode_prompts(llama, ["1 = ", "1 ="])
     ]
     difference = ends[0] - ends[1]

@@ -1,0 +1,62 @@
+"""Which prompts run together: batches of nearly equal length under a budget of tokens.
+
+Prompts are sorted by length and right-padded, which is exact for causal models because the pads come
+after every real token. A model on which that does not hold (``padding.pads_are_harmless``) gets
+batches of prompts of equal length.
+"""
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
+
+from circuit.model.spans import Ids
+
+Rows = npt.NDArray[np.intp]
+BATCH_TOKENS = 1024
+CONTEXT = (
+    16  # keys and values of a shared prefix are copied for each row: this many budgets of them
+)
+
+
+def plan_batches(
+    lengths: Sequence[int],
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    padded: bool = True,
+    prefix: int = 0,
+    parallel: int = 1,
+) -> list[Rows]:
+    """Cut the prompts, longest first, into batches of at most ``batch_tokens`` padded tokens.
+
+    ``lengths`` counts the tokens that have to run, without the ``prefix`` that all share. The longest
+    batch comes first so that running out of memory happens at once or never. Without ``padded`` all
+    prompts of a batch have the same length. A set that would fill fewer than ``parallel`` batches is
+    spread over that many.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    ordered = np.asarray(lengths)[order]
+    budget = min(batch_tokens, -(-int(ordered.sum()) // parallel))
+    batches, start = [], 0
+    while start < len(order):
+        longest = max(1, int(ordered[start]))
+        size = max(1, min(budget // longest, CONTEXT * batch_tokens // (prefix + longest)))
+        if not padded:
+            size = min(size, int((ordered[start:] == longest).sum()))
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
+def padding_waste(lengths: Sequence[int], batches: Sequence[Rows]) -> float:
+    """Return the share of all tokens in the batches that are padding."""
+    sizes = np.asarray(lengths)
+    padded = sum(len(rows) * int(sizes[rows].max()) for rows in batches)
+    return 1 - int(sizes.sum()) / padded
+
+
+def pad_right(ids: Sequence[Ids]) -> mx.array:
+    """Stack token ids to (n_prompts, longest), padded with zeros after the end."""
+    longest = max(len(each) for each in ids)
+    return mx.array(np.stack([np.pad(each, (0, longest - len(each))) for each in ids]))
