@@ -3,8 +3,8 @@
     log_loss   mean of −ln p(true class), nats; what guessing by the class frequencies costs stands beside it
     brier      mean over rows of Σ_c (p_c − [y = c])² / 2, so that for two classes it is (p₁ − y)²
     error      Σ_b (n_b/n) |mean p − share that is true| over bins of equal size (expected calibration error); as many
-               bins as keep the shares rising (the monotone sweep of Roelofs et al. 2020, 2012.08668), because any
-               fixed number of bins is a bias of its own
+               bins as keep the shares rising (the monotone sweep of Roelofs et al. 2020, 2012.08668), at most 50, because
+               any fixed number of bins is a bias of its own
 
 For two classes p is that of the second class; for more it is that of the predicted one, and "true" is that it is right. The calibration
 error of a perfectly calibrated probe is not 0 at finite n: ``by_chance`` is its mean and 95 % range, with labels drawn
@@ -20,6 +20,7 @@ from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import Estimate, Resamples, Statistic
 
 N_DRAWS = 100
+MAX_BINS = 50
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def sweep(confidence: Array, true: Array) -> Array:
     rank = np.empty(len(order), dtype=np.intp)
     rank[order] = np.arange(len(order))
     bins = np.zeros(len(order), dtype=np.intp)
-    for k in range(2, len(order) + 1):
+    for k in range(2, min(len(order), MAX_BINS) + 1):
         finer = rank * k // len(order)
         shares = np.bincount(finer, weights=true) / np.bincount(finer)
         if (np.diff(shares) < 0).any():

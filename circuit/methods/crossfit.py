@@ -94,7 +94,7 @@ def cross_fitted_quality(
     check_rows(H, y)
     rows, rng, how = design(y, groups, pairs), np.random.default_rng(seed), load(method)
     if n_shuffles is None:
-        n_shuffles = MANY_SHUFFLES if hasattr(how, "fit_many") else SHUFFLES
+        n_shuffles = MANY_SHUFFLES if hasattr(how, "combine") else SHUFFLES
     splits = grouped_folds(rows.y, rows.groups, folds=folds, seed=seed)
     labellings = permuted_labels(rows.y, rows.units, rng, size=n_shuffles)
     labellings = np.concatenate([rows.y[None], labellings])
@@ -140,19 +140,34 @@ def held_out_scores(
     corpus: Array | None = None,
 ) -> Array:
     """Standardised held-out projections (P, n) for each of ``labellings`` (P, n)."""
-    scores = np.zeros(labellings.shape)
-    many = getattr(method, "fit_many", None)
+    scores, combine = np.zeros(labellings.shape), getattr(method, "combine", None)
+    products = gram(H) if combine else None
     for train, held_out in splits:
-        inside, outside = _spaces(method, H, train, held_out)
-        if many:
-            weights = _signed(many(inside, labellings[:, train]), inside, labellings[:, train])
+        if combine and products is not None:
+            coefficients = _with_both_classes(combine(labellings[:, train]), labellings[:, train])
+            projections = coefficients @ products[np.ix_(train, held_out)]
         else:
+            inside, outside = _spaces(method, H, train, held_out)
             local = rows.take(train)
-            weights = np.stack(
-                [_weights(method, inside, local.relabel(y[train]), corpus) for y in labellings]
-            )
-        scores[:, held_out] = _standardised(weights @ outside.T)
+            weights = [
+                _weights(method, inside, local.relabel(y[train]), corpus) for y in labellings
+            ]
+            projections = np.stack(weights) @ outside.T
+        scores[:, held_out] = _standardised(projections)
     return scores
+
+
+def gram(H: Array) -> Array:
+    """Products of the rows ``H`` (n, d) after their mean is taken off, (n, n) float64."""
+    X = np.asarray(H, dtype=np.float64)
+    X = X - X.mean(axis=0)
+    return np.asarray(X @ X.T)
+
+
+def _with_both_classes(coefficients: Array, labellings: Array) -> Array:
+    """Zero the coefficients (P, n) of labellings that lack a class; a difference of means needs no sign."""
+    both = (labellings.max(axis=1) > 0) & (labellings.min(axis=1) < 1)
+    return np.asarray(coefficients * both[:, None])
 
 
 def _spaces(method: Method, H: Array, train: Array, held_out: Array) -> tuple[Array, Array]:
@@ -161,20 +176,6 @@ def _spaces(method: Method, H: Array, train: Array, held_out: Array) -> tuple[Ar
         return H[train].astype(np.float64), H[held_out].astype(np.float64)
     space = row_space(H[train], standardise=method.SPACE == "standardised")
     return space.coordinates, space.project(H[held_out])
-
-
-def _signed(weights: Array, X: Array, labellings: Array) -> Array:
-    """Turn weights (P, r) so that class 1 scores higher; zero where a class is missing."""
-    both = (labellings.max(axis=1) > 0) & (labellings.min(axis=1) < 1)
-    projections = weights @ X.T
-    gap = (projections * (2 * labellings - 1) / _class_sizes(labellings)).sum(axis=1)
-    return np.asarray(weights * (np.where(gap < 0, -1, 1) * both)[:, None])
-
-
-def _class_sizes(labellings: Array) -> Array:
-    positive = labellings.sum(axis=1, keepdims=True)
-    sizes = np.where(labellings == 1, positive, labellings.shape[1] - positive)
-    return np.asarray(np.maximum(sizes, 1))
 
 
 def _weights(method: Method, X: Array, rows: Design, corpus: Array | None) -> Array:

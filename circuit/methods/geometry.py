@@ -188,10 +188,12 @@ def silhouette(distances: Array, y: Array) -> float:
 
 def fisher_ratio(X: Array, y: Array) -> float:
     """Variance between the classes over variance within, tr S_b / tr S_w."""
-    centroids, classes = _centroids(X, y), np.unique(y, return_inverse=True)[1]
-    within = float(((X - centroids[classes]) ** 2).sum())
-    between = float(((centroids[classes] - X.mean(axis=0)) ** 2).sum())
-    return between / within if within else 0.0
+    sizes = np.bincount(np.unique(y, return_inverse=True)[1])
+    mean = X.mean(axis=0)
+    total = float((X**2).sum() - len(X) * mean @ mean)
+    between = float(sizes @ ((_centroids(X, y) - mean) ** 2).sum(axis=1))
+    within = total - between
+    return between / within if within > 1e-12 * total else 0.0
 
 
 def kmeans_rand(X: Array, y: Array, *, seed: int) -> float:

@@ -92,7 +92,7 @@ def held_out_aurocs(prepared: Sequence[Fold], labellings: Array) -> Array:
 
 def _ridge_maps(fold: Fold) -> list[Array]:
     """For each ridge the map (m, n) from centred targets of the training rows to held-out scores."""
-    X = fold.space.coordinates
+    X = fold.coordinates
     power = (X**2).sum(axis=0)  # S²
     mean = power.sum() / max(len(X), 1)
     return [fold.outside / (power + ridge * mean) @ X.T for ridge in RIDGES]

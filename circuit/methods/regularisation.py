@@ -29,7 +29,7 @@ def out_of_fold(
     n_classes = int(labellings.max()) + 1
     scores, chosen = np.zeros((labellings.shape[1], len(labellings), n_classes)), []
     for fold in prepared:
-        X, Y = fold.space.coordinates, targets(labellings[:, fold.train], n_classes)
+        X, Y = fold.coordinates, targets(labellings[:, fold.train], n_classes)
         inner = inner_splits(labellings[0, fold.train], groups[fold.train], seed=seed)
         c = choose_c(X, Y[:, :JUDGES], inner)
         W = fit_logistic(X, Y, np.full(len(labellings), 1 / c))

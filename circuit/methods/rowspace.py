@@ -58,32 +58,55 @@ def _scale(H: Array) -> Array:
 
 def thin_svd(X: Array) -> tuple[Array, Array, Array]:
     """Return S (r,), U (n, r), V (d, r) of ``X`` (n, d), S falling, by the smaller Gram matrix."""
-    wide = X.shape[0] <= X.shape[1]
-    values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
-    singular = np.sqrt(np.maximum(values[::-1], 0))
-    keep = singular > 1e-7 * max(float(singular.max(initial=0)), np.finfo(np.float64).tiny)
-    singular, vectors = singular[keep], vectors[:, ::-1][:, keep]
-    other = (X.T @ vectors if wide else X @ vectors) / singular
-    return (singular, vectors, other) if wide else (singular, other, vectors)
+    if X.shape[0] <= X.shape[1]:
+        singular, left = _left(X)
+        return singular, left, X.T @ left / singular
+    values, vectors = np.linalg.eigh(X.T @ X)
+    singular, keep = _kept(values)
+    right = vectors[:, ::-1][:, keep]
+    return singular, X @ right / singular, right
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One split of the rows, with the training rows decomposed and the held-out rows projected."""
+    """One split of the rows in the row space of its training part."""
 
     train: Array  # row numbers
     held_out: Array
-    space: RowSpace
-    outside: Array  # coordinates of the held-out rows (m, r)
+    coordinates: Array  # of the training rows (n, r): U S
+    outside: Array  # of the held-out rows (m, r)
 
 
 def decompose(H: Array, splits: Sequence[Split], *, standardise: bool = True) -> list[Fold]:
-    """Decompose the training part of each split, once for all probes on the same rows."""
-    folds = []
-    for train, held_out in splits:
+    """Decompose the training part of each split, once for all labels on the same rows."""
+    return [_fold(H, train, held_out, standardise=standardise) for train, held_out in splits]
+
+
+def _fold(H: Array, train: Array, held_out: Array, *, standardise: bool) -> Fold:
+    if len(train) > H.shape[1]:
         space = row_space(H[train], standardise=standardise)
-        folds.append(Fold(train, held_out, space, space.project(H[held_out])))
-    return folds
+        return Fold(train, held_out, space.coordinates, space.project(H[held_out]))
+    # V = Xᵀ U / S is not needed: X' V = (X' Xᵀ) U / S.
+    X = H[train].astype(np.float64)
+    mean, scale = X.mean(axis=0), _scale(X) if standardise else np.ones(X.shape[1])
+    X = (X - mean) / scale
+    singular, left = _left(X)
+    outside = ((H[held_out] - mean) / scale) @ X.T @ (left / singular)
+    return Fold(train, held_out, left * singular, outside)
+
+
+def _left(X: Array) -> tuple[Array, Array]:
+    """Return S (r,) and U (n, r) of ``X`` (n, d), n ≤ d, S falling."""
+    values, vectors = np.linalg.eigh(X @ X.T)
+    singular, keep = _kept(values)
+    return singular, vectors[:, ::-1][:, keep]
+
+
+def _kept(eigenvalues: Array) -> tuple[Array, Array]:
+    """Singular values, falling, from rising eigenvalues, and which of them are more than rounding."""
+    singular = np.sqrt(np.maximum(eigenvalues[::-1], 0))
+    keep = singular > 1e-7 * max(float(singular.max(initial=0)), np.finfo(np.float64).tiny)
+    return singular[keep], keep
 
 
 def fold_numbers(held_out: Sequence[Array], n: int) -> Array:

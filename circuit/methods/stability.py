@@ -29,7 +29,7 @@ from circuit.methods.directions import Method, Rows, weigh
 from circuit.methods.splits import grouped_folds
 
 HALVINGS = 10
-RESAMPLES = 20  # refits where a method has no ``fit_many``
+RESAMPLES = 20  # refits where a method has no ``combine``
 MANY_RESAMPLES = 200
 
 
@@ -104,17 +104,22 @@ def split_half_cosine(
 def resampled_cosine(method: Method, X: Array, rows: Design, *, seed: int = 0) -> Estimate:
     """Cosine between the direction and those of resampled groups: mean, 5 and 95 % quantile."""
     v, rng = direction_of(method, X, rows, np.arange(len(X))), np.random.default_rng([seed, 8])
-    many = getattr(method, "fit_many", None)
+    many = hasattr(method, "combine")
     n_boot = MANY_RESAMPLES if many else RESAMPLES
     weights = resample(rows.y, rows.groups, n_boot=n_boot, rng=rng).weights
     if many:
-        positive, negative = weights * rows.y, weights * (1 - rows.y)
-        shares = [w / np.maximum(w.sum(axis=1, keepdims=True), 1) for w in (positive, negative)]
-        drawn = (shares[0] - shares[1]) @ X
+        drawn = _weighted_gaps(X, rows.y, weights)
     else:
         drawn = np.stack([_refitted(method, X, rows, w.astype(np.intp)) for w in weights])
     lengths = np.linalg.norm(drawn, axis=1)
     return _mean_and_quantiles(drawn @ v / np.where(lengths > 0, lengths, 1))
+
+
+def _weighted_gaps(X: Array, y: Array, weights: Array) -> Array:
+    """Differences of the class means (draws, d) with the rows repeated ``weights`` (draws, n) times."""
+    positive, negative = weights * y, weights * (1 - y)
+    shares = [w / np.maximum(w.sum(axis=1, keepdims=True), 1) for w in (positive, negative)]
+    return np.asarray((shares[0] - shares[1]) @ X)
 
 
 def _refitted(method: Method, X: Array, rows: Design, times: Array) -> Array:

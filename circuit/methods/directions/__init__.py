@@ -8,8 +8,9 @@ A method file has
             looking, "control" when what it returns means nothing, by construction;
     fit(rows: Rows) -> weights (r,) on that space; length and sign do not matter.
 
-A file says BALANCED = True where both classes weigh the same however many rows they have, and may have
-``fit_many(X, labellings) -> weights (P, r)`` where many labellings of the same rows are one matrix product.
+A file says BALANCED = True where both classes weigh the same however many rows they have. It may have
+``combine(labellings) -> coefficients (P, n)`` where the direction of a labelling is a sum of the rows with
+coefficients that add up to 0 and depend on the labels only: then a thousand permutations cost one Gram matrix.
 
 ``fit_direction`` does the rest for every method: it prepares the space, maps the weights back, scales to unit norm and sets
 the sign so that v · (mean⁺ − mean⁻) > 0 on the raw rows. The natural norm is ‖mean⁺ − mean⁻‖, the distance between the

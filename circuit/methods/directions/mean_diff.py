@@ -19,8 +19,8 @@ def fit(rows: Rows) -> Array:
     return rows.gap
 
 
-def fit_many(X: Array, labellings: Array) -> Array:
-    """Return μ⁺ − μ⁻ of the rows ``X`` (n, r) for each labelling (P, n) in {0, 1}."""
+def combine(labellings: Array) -> Array:
+    """Return the coefficients (P, n) of the rows whose sum is μ⁺ − μ⁻, for ``labellings`` (P, n) in {0, 1}."""
     positive = np.maximum(labellings.sum(axis=1, keepdims=True), 1)
     negative = np.maximum((1 - labellings).sum(axis=1, keepdims=True), 1)
-    return np.asarray((labellings / positive - (1 - labellings) / negative) @ X)
+    return np.asarray(labellings / positive - (1 - labellings) / negative)
