@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -355,7 +356,7 @@ def test_few_groups_are_said_in_words(tmp_path):
 
 def test_repeated_prompts_share_a_group(tmp_path):
     prompts = prompt_set().prompts
-    doubled = [*prompts, *(p.model_copy(update={"group": f"copy {p.group}"}) for p in prompts[:9])]
+    doubled = [*prompts, *(replace(p, group=f"copy {p.group}") for p in prompts[:9])]
     repeated = PromptSet(name="r", labels=("no_tool", "tool"), prompts=tuple(doubled))
     write_planted(tmp_path / "a", prompts=repeated, n_layers=1, d=16)
     notes = []
