@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from circuit.artifacts.activations import SCHEMA, Activations, ActivationsWriter
+from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations_writer import ActivationsWriter, forget_finished
+from circuit.artifacts.contents import SCHEMA
 from circuit.artifacts.manifest import Run, manifest_path, reusable
+from circuit.artifacts.origin import Origin
 from circuit.artifacts.places import refuse_input
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import UsageError
@@ -99,6 +102,7 @@ def collect_prompts(
         **_described(wanted, prompt_format, model),
     }
     if not force and _is_there(manifest_path(out), parameters, inputs, model):
+        forget_finished(out)
         return Collected(Activations.open(out), reused=True)
     with ActivationsWriter(
         out,
@@ -106,19 +110,25 @@ def collect_prompts(
         sites_layers=[(site.name, site.layer or 0) for site in sites],
         positions=positions,
         d_model=model.d_model,
+        origin=Origin.of(
+            out,
+            parameters=parameters,
+            inputs=inputs,
+            model=model.identity,
+            tokenizer=model.tokenizer_identity,
+        ),
         dtype=wanted.dtype,
         force=force,
     ) as writer:
         encoded = encode(model, prompts.texts, prompt_format, max_length=wanted.max_length)
         batches = plan(model, encoded, batch_tokens=wanted.batch_tokens)
-        stream = capture(model, encoded, sites=sites, positions=positions, batches=batches)
-        _fill(writer, stream, len(batches), track)
+        left = {n: rows for n, rows in enumerate(batches) if n not in writer.finished}
+        stream = capture(
+            model, encoded, sites=sites, positions=positions, batches=list(left.values())
+        )
+        _fill(writer, zip(left, stream, strict=True), len(left), track)
         activations = writer.finish(
-            parameters=parameters,
-            inputs=inputs,
             run=Run.since(started),
-            model=model.identity,
-            tokenizer=model.tokenizer_identity,
             results=_results([len(prompt.ids) for prompt in encoded], batches),
         )
     return Collected(activations, reused=False)
@@ -155,9 +165,10 @@ def _is_there(path: Path, parameters: dict[str, Any], inputs: Sequence[Path], mo
 
 
 def _fill(writer: ActivationsWriter, stream: Iterable[Any], n_batches: int, track: Track) -> None:
-    for batch in track(stream, "Collecting", n_batches):
+    for number, batch in track(stream, "Collecting", n_batches):
         for (site, position), values in batch.values.items():
             writer.put(site.name, site.layer or 0, position, batch.rows, values)
+        writer.done(number)
 
 
 def limited(prompts: PromptSet, limit: int | None) -> PromptSet:

@@ -189,9 +189,7 @@ def spoiled(**change):
 one_class = pairs("one", inside).model_copy(
     update={"prompts": tuple(p for p in pairs("one", inside).prompts if p.label == "yes")}
 )
-one_group = spoiled(
-    prompts=tuple(replace(p, group="same") for p in pairs("one", inside).prompts)
-)
+one_group = spoiled(prompts=tuple(replace(p, group="same") for p in pairs("one", inside).prompts))
 
 
 @pytest.mark.parametrize(
