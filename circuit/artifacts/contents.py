@@ -14,9 +14,9 @@ whose values have a shape of their own, such as ``(n_heads, head_dim)``, is stor
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from circuit.artifacts.prompts import PromptSet
 
@@ -35,6 +35,13 @@ class Arrays(BaseModel):
     positions: tuple[str, ...] = Field(min_length=1)
     layers: dict[str, tuple[int, ...]] = Field(min_length=1)
     shapes: dict[str, tuple[int, ...]]
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if set(self.shapes) != set(self.layers):
+            message = "layers and shapes are not of the same sites"
+            raise ValueError(message)
+        return self
 
     def width(self, site: str) -> int:
         """The numbers in one row of a site."""

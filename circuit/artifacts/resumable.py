@@ -85,6 +85,9 @@ class ResumableArchive:
         """Write the rows of some prompts, in the order of ``rows``, into one array."""
         prompts = np.asarray(rows, np.intp).ravel()
         offsets = self._offsets[name]
+        if prompts.size and not 0 <= prompts.min() <= prompts.max() < len(self._there):
+            message = f"`{name}` has {len(self._there)} prompts"
+            raise IndexError(message)
         stored = self.archive.stored(name, values)
         if len(stored) != (offsets[prompts + 1] - offsets[prompts]).sum():
             message = f"`{name}` does not take {len(stored)} rows for these prompts"
