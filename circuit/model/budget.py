@@ -45,7 +45,7 @@ def bytes_per_token(model: LoadedModel, ids: Sequence[Ids], sites: Sequence[Site
     last = max(sites, key=lambda site: site.layer or 0)
     with recording(model, [last], lambda _, read: seen.append(read(lambda hidden: hidden[:, -1:]))):
         model.network(pad_right(batch))
-    mx.eval(model.parameters())
+    mx.eval(model.network.parameters())
     mx.reset_peak_memory()
     before = mx.get_active_memory()
     mx.eval(seen)

@@ -21,7 +21,7 @@ from circuit.artifacts.activations_writer import ActivationsWriter, Shard, inter
 from circuit.artifacts.manifest import manifest_path
 from circuit.artifacts.origin import Origin
 from circuit.artifacts.prompts import PromptSet
-from circuit.errors import Interrupted, ModelError, UsageError
+from circuit.errors import ModelError, StoppedError, UsageError
 from circuit.methods.layers import parse_layers
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track
@@ -203,7 +203,7 @@ class Collection:
         except KeyboardInterrupt as stop:
             kept = len(writer.finished)
             hint = f"the same command goes on: {kept} of {total} batches are kept" if kept else ""
-            raise Interrupted("interrupted", hint=hint) from stop
+            raise StoppedError("interrupted", hint=hint) from stop
 
     def _begun_with(self, shard: Shard | None) -> int | None:
         """Return the budget of the run that is to be gone on with, if there is one."""
@@ -235,13 +235,15 @@ def shard_rows(lengths: Sequence[int], number: int, count: int) -> range:
     ends = np.cumsum(lengths)
     wanted = ends[-1] * np.arange(count + 1) / count
     edges = np.searchsorted(ends, wanted, side="left") + (wanted > 0)
-    # Every shard has a prompt, whatever their lengths.
-    least = np.arange(count + 1)
-    edges = np.minimum(np.maximum.accumulate(np.maximum(edges - least, 0)) + least, len(lengths) - least[::-1])
+    least = np.arange(count + 1)  # every shard has a prompt, whatever their lengths
+    edges = np.maximum.accumulate(np.maximum(edges - least, 0)) + least
+    edges = np.minimum(edges, len(lengths) - least[::-1])
     return range(int(edges[number - 1]), int(edges[number]))
 
 
-def _write_behind(pool: ThreadPoolExecutor, writer: ActivationsWriter, batches: Iterable[Any]) -> None:
+def _write_behind(
+    pool: ThreadPoolExecutor, writer: ActivationsWriter, batches: Iterable[Any]
+) -> None:
     """Write each batch in the pool's thread; at most one waits for it."""
     writing: Future[None] | None = None
     for batch in batches:

@@ -102,5 +102,7 @@ def _flops(job: Collection, plan: Any, units: range) -> float:
         return 2 * weights * rows * tokens + 4 * rows * attended * width
 
     longest = [(len(rows), max(plan.lengths[row] for row in rows)) for rows in plan.batches]
-    parts = [run(n, longest[u][1] - plan.prefix, plan.prefix) for u in units for n in [longest[u][0]]]
+    parts = [
+        run(n, longest[u][1] - plan.prefix, plan.prefix) for u in units for n in [longest[u][0]]
+    ]
     return sum(parts) + run(1, plan.prefix, 0)

@@ -165,6 +165,4 @@ def test_states_that_half_precision_cannot_hold_are_refused(tmp_path, dataset):
     assert sorted(tmp_path.iterdir()) == before
     run(folder, dataset, tmp_path / "a", wanted={"dtype": "bfloat16"})
     with pytest.raises(DataError, match="is not finite"):
-        collect(
-            ModelOptions(str(folder), dtype="float16"), dataset, tmp_path / "b", wanted=Wanted()
-        )
+        collect(prepared(ModelOptions(str(folder), dtype="float16"), dataset, tmp_path / "b"))
