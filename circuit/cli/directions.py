@@ -57,19 +57,8 @@ def directions(
     from circuit.stages.directions import Choices
     from circuit.stages.directions import directions as run
 
-    choices = Choices(
-        layers,
-        method,
-        per_category,
-        per_tool,
-        positive,
-        negative,
-        site,
-        position,
-        folds,
-        seed,
-        labels=labels,
-    )
+    contrasts = (layers, method, per_category, per_tool, positive, negative)
+    choices = Choices(*contrasts, site, position, folds, seed, labels=labels)
     results, reused = run(
         activations, output, choices, force=force, note=console.note, track=console.track
     )

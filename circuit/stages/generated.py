@@ -2,8 +2,8 @@
 
 Answers are greedy. Each is judged by every criterion (``circuit.methods.criteria``); of a tool call the verdict
 is the name of the tool. They lie beside the archive (``circuit.artifacts.answers``), a unit of rows at a time, so that
-a run that was killed goes on after the last whole unit. A unit is answered as a whole or not at all:
-which prompts run together is the same in every run, and so is the rounding of their sums.
+a run that was killed goes on after the last whole unit. A unit is answered as a whole or not at all, and is cut by the
+lengths of the prompts alone: which prompts run together is the same in every run, and so is the rounding of their sums.
 """
 
 from collections import Counter
@@ -17,6 +17,8 @@ from circuit.artifacts.prompts import PromptSet
 from circuit.errors import UsageError
 from circuit.methods.criteria import verdict
 from circuit.stages.running import Track, untracked
+
+UNIT = 32  # prompts that are answered together
 
 
 @dataclass(frozen=True)
@@ -53,22 +55,30 @@ def answer_all(
     encoded: Sequence[Any],
     prompts: PromptSet,
     asked: Asked,
-    units: Sequence[Sequence[int]],
     writer: AnswersWriter,
     *,
     track: Track = untracked,
 ) -> dict[str, Any]:
-    """Answer every unit of rows that has no answers yet, finish the file, and return its summary."""
+    """Answer the prompts that have no answer yet, finish the file, and return its summary.
+
+    ``encoded`` are the prompts at ``writer.rows``, in that order; ``prompts`` is the whole set.
+    """
     from circuit.model.generate import may_be_ragged
 
-    ragged = None
+    ragged = may_be_ragged(model)
+    units = units_of([len(each.ids) for each in encoded])
     for unit in track(units, "Answering", len(units)):
-        rows = [int(row) for row in unit]
-        if writer.has(rows):
-            continue
-        ragged = may_be_ragged(model) if ragged is None else ragged
-        writer.put(answers(model, encoded, rows, prompts, asked, ragged=ragged))
+        rows = [writer.rows[i] for i in unit]
+        if not writer.has(rows):
+            batch = [encoded[i] for i in unit]
+            writer.put(answers(model, batch, rows, prompts, asked, ragged=ragged))
     return summary(writer.finish())
+
+
+def units_of(lengths: Sequence[int]) -> list[list[int]]:
+    """Cut the prompts, longest first, into units that are answered together."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    return [order[i : i + UNIT] for i in range(0, len(order), UNIT)]
 
 
 def answers(
@@ -80,11 +90,10 @@ def answers(
     *,
     ragged: bool | None = None,
 ) -> list[Answer]:
-    """Answer and judge the prompts at ``rows``; ``ragged`` as in ``circuit.model.generate``."""
+    """Answer and judge the prompts ``encoded`` of ``rows``; ``ragged`` as in ``circuit.model.generate``."""
     from circuit.model.generate import generate
 
-    batch = [encoded[row] for row in rows]
-    written = generate(model, batch, max_tokens=asked.max_tokens, ragged=ragged)
+    written = generate(model, encoded, max_tokens=asked.max_tokens, ragged=ragged)
     return [
         Answer(
             row=row,

@@ -16,7 +16,7 @@ from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze import analyze
 from circuit.stages.collect import Wanted, collect
 from circuit.stages.directions import Choices, directions
-from circuit.stages.generated import Asked, answer_all, answers, check_asked, summary
+from circuit.stages.generated import Asked, answer_all, answers, check_asked, summary, units_of
 from circuit.stages.labels import labelled, relabelled
 from circuit.stages.prompting import choose_format, encode
 from circuit.stages.running import ModelOptions
@@ -42,14 +42,9 @@ def encoded(tiny, prompts):
     return encode(tiny, prompts.texts, choose_format(prompts, chat=None, system=None, tools=None))
 
 
-def units_of(prompts, size=32):
-    rows = list(range(len(prompts.prompts)))
-    return [rows[i : i + size] for i in range(0, len(rows), size)]
-
-
 def answer(tiny, encoded, prompts, stem, asked=ASKED, **kinds):
     with AnswersWriter(stem, asked.header("key"), range(len(encoded)), **kinds) as writer:
-        return answer_all(tiny, encoded, prompts, asked, units_of(prompts), writer)
+        return answer_all(tiny, encoded, prompts, asked, writer)
 
 
 def attach(stem):
@@ -90,10 +85,15 @@ def test_tiny_calls_the_tools_and_the_verdicts_say_which(collected, prompts):
 
 def test_resuming_ends_with_the_same_bytes(collected, tiny, encoded, prompts, tmp_path):
     folder, counts = collected
-    units = units_of(prompts)
+    units = units_of([len(each.ids) for each in encoded])
+    assert sorted(row for unit in units for row in unit) == list(range(len(encoded)))
     with AnswersWriter(tmp_path / "a", ASKED.header("key"), range(len(encoded))) as writer:
-        writer.put(answers(tiny, encoded, units[2], prompts, ASKED))
-        writer.put(answers(tiny, encoded, units[0][:3], prompts, ASKED))  # a part is done again
+        for rows in (
+            units[2],
+            units[0][:3],
+        ):  # of a unit that is not whole, every row is done again
+            batch = [encoded[row] for row in rows]
+            writer.put(answers(tiny, batch, rows, prompts, ASKED))
     assert answer(tiny, encoded, prompts, tmp_path / "a") == counts
     same = answers_path(folder / "acts").read_bytes()
     assert answers_path(tmp_path / "a").read_bytes() == same
