@@ -32,3 +32,9 @@ class ArtifactError(CircuitError):
 
 class ModelError(CircuitError):
     """A model cannot be loaded, lacks a site, or is not the one that an artifact came from."""
+
+
+class StoppedError(CircuitError):
+    """Ctrl-C: what is done stays, and the same command goes on."""
+
+    exit_code = 130

@@ -4,8 +4,9 @@ import time
 
 import numpy as np
 
-from circuit.artifacts.activations import ActivationsWriter
+from circuit.artifacts.activations_writer import ActivationsWriter
 from circuit.artifacts.manifest import ModelIdentity, Run
+from circuit.artifacts.origin import Origin
 from circuit.artifacts.prompts import Prompt, PromptSet
 
 TOOLS = {"weather": "get_weather", "email": "send_email", "timer": "set_timer"}
@@ -50,17 +51,18 @@ def write_planted(stem, *, prompts=None, n_layers=4, d=96, sites=("resid_post",)
     positions = kinds.get("positions", ("last",))
     layers = kinds.get("layers", range(n_layers))
     places = [(site, layer) for site in sites for layer in layers]
+    identity = ModelIdentity(id="planted", n_layers=n_layers, d_model=d, weights_sha256="0")
     with ActivationsWriter(
-        stem, prompts=prompts, sites_layers=places, positions=positions, d_model=d
+        stem,
+        prompts=prompts,
+        sites_layers=places,
+        positions=positions,
+        d_model=d,
+        origin=Origin.of(stem, parameters={"format": "chat"}, inputs=[], model=identity),
     ) as writer:
         for site, layer in places:
             for k, position in enumerate(positions):
                 values = rows(prompts, d, layer, n_layers, seed + 17 * k)
                 writer.put(site, layer, position, np.arange(len(values)), values)
-        identity = ModelIdentity(id="planted", n_layers=n_layers, d_model=d, weights_sha256="0")
-        return writer.finish(
-            parameters={"format": "chat"},
-            inputs=[],
-            run=Run.since(time.perf_counter()),
-            model=identity,
-        )
+        writer.done(0)
+        return writer.finish(run=Run.since(time.perf_counter()))

@@ -1,82 +1,67 @@
 """Activations: what a model computed for a prompt set, one array per site, layer and position.
 
-``x.safetensors`` holds arrays of shape ``(n_prompts, d)``, rows in the order of the prompts, named
+``x.safetensors`` holds the arrays (``circuit.artifacts.contents`` has their names and shapes), ``x.json`` is the manifest,
+schema ``circuit.activations/2``. Its results hold the prompts themselves, so that the two files are enough for everything
+that follows. An archive in shards (``circuit.artifacts.shards``) has its manifest in the same place and is read as one.
 
-    <site>.<layer>                  resid_post.12
-    embed                           the embedding has no layer; it is listed as layer 0
-    <site>.<layer>@<position>       with more than one position: resid_post.12@last
-
-``x.json`` is the manifest, schema ``circuit.activations/1``. Its results hold the prompts themselves, so that the two
-files are enough for everything that follows. Opening checks the schema and the digest and shapes of the archive;
-reading an array checks that it is finite.
+Opening checks the schema, the digests and the shapes; reading an array checks that it is finite. Where a position chose
+several tokens of a prompt, ``read`` gives their mean, and ``ragged`` each of them.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, Field
+from numpy.typing import NDArray
 
-from circuit.artifacts.archive import Archive, is_archive
-from circuit.artifacts.archive_writer import ArchiveWriter
-from circuit.artifacts.atomic import refuse_overwrite, removed_on_failure
-from circuit.artifacts.documents import plain, validated
-from circuit.artifacts.manifest import (
-    Manifest,
-    Run,
-    check_outputs,
-    manifest_path,
-    read_manifest,
-    write_manifest,
+from circuit.artifacts.archive import Archive, Floats
+from circuit.artifacts.contents import (
+    SCHEMA,
+    TOKEN_IDS,
+    Contents,
+    indices_name,
+    is_offsets,
+    offsets_name,
+    tensor_name,
 )
+from circuit.artifacts.documents import validated
+from circuit.artifacts.joined_archive import JoinedArchive
+from circuit.artifacts.manifest import Manifest, check_outputs, read_manifest
+from circuit.artifacts.places import archive_path, index_path, manifest_path
 from circuit.artifacts.prompts import Prompt, PromptSet, Rows
+from circuit.artifacts.ragged import Offsets, means, split
+from circuit.artifacts.shard_index import read_shards, refuse_unjoined
 from circuit.errors import ArtifactError, UsageError
 
-SCHEMA = "circuit.activations/1"
-
-
-class Contents(BaseModel):
-    """The part of the manifest's results that says what the archive holds."""
-
-    n_prompts: int
-    d_model: int
-    dtype: str
-    positions: tuple[str, ...] = Field(min_length=1)
-    layers: dict[str, tuple[int, ...]] = Field(min_length=1)
-    prompts: PromptSet
+Tokens = NDArray[np.int32]
 
 
 class Activations:
     """An archive of activations with its manifest and its prompts, read array by array."""
 
     def __init__(
-        self, path: Path, manifest: Manifest, contents: Contents, archive: Archive
+        self, path: Path, manifest: Manifest, contents: Contents, archive: Archive | JoinedArchive
     ) -> None:
         self.path = path
         self.manifest = manifest
         self.archive = archive
         self.contents = contents
-        self.prompt_set = contents.prompts
+        self.prompt_set: PromptSet = contents.prompts
         self.positions = list(contents.positions)
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open ``x.safetensors``, ``x.json`` or the stem ``x``."""
+        """Open ``x.json``, ``x.safetensors``, its index, or the stem ``x``."""
         source = manifest_path(path)
+        refuse_unjoined(source)
         manifest = read_manifest(source, SCHEMA)
         check_outputs(source, manifest)
         contents = validated(Contents, manifest.results, source)
-        opened = cls(source, manifest, contents, Archive(archive_path(path)))
+        # Once is enough to hold 50,000 prompts.
+        del manifest.results["prompts"]
+        opened = cls(source, manifest, contents, open_archive(source, manifest))
         opened._check_shapes()
         return opened
-
-    @staticmethod
-    def create(stem: Path, **shape: Any) -> "ActivationsWriter":
-        """Start a new archive: see ``ActivationsWriter``."""
-        return ActivationsWriter(stem, **shape)
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -95,10 +80,18 @@ class Activations:
 
     def layers(self, site: str) -> list[int]:
         """Return the layers at which ``site`` was collected."""
-        if site not in self.contents.layers:
-            message = f"`{self.path}` holds no site `{site}`"
-            raise UsageError(message, hint=f"it holds {', '.join(self.sites)}")
+        self._require(site)
         return list(self.contents.layers[site])
+
+    def shape(self, site: str) -> tuple[int, ...]:
+        """Return the shape of what ``site`` has for one token, such as ``(n_heads, head_dim)``."""
+        self._require(site)
+        return self.contents.shapes[site]
+
+    def width(self, site: str) -> int:
+        """Return how many numbers that are: the length of a row."""
+        self._require(site)
+        return self.contents.width(site)
 
     @property
     def n_layers(self) -> int:
@@ -113,13 +106,38 @@ class Activations:
         """The width of the residual stream."""
         return self.contents.d_model
 
-    def read(self, site: str, layer: int, position: str | None = None) -> NDArray[np.float32]:
-        """Read ``(n_prompts, d)`` float32; ``position`` may be left out when there is only one."""
-        if layer not in self.layers(site):
-            available = ", ".join(map(str, self.layers(site)))
-            message = f"`{self.path}` holds no layer {layer} of `{site}`"
-            raise UsageError(message, hint=f"it holds layers {available}")
-        return self.archive.read(tensor_name(site, layer, self._position(position), self.positions))
+    def read(self, site: str, layer: int, position: str | None = None) -> Floats:
+        """Read ``(n_prompts, width)`` float32; ``position`` may be left out when there is only one.
+
+        Several rows of a prompt are averaged.
+        """
+        name = self._name(site, layer, position)
+        if not self.is_ragged(site, position):
+            return self.archive.read(name)
+        offsets = self._offsets(offsets_name(site, self._position(position)))
+        return means(
+            lambda first, end: self.archive.rows(name, first, end), offsets, self.width(site)
+        )
+
+    def ragged(self, site: str, layer: int, position: str | None = None) -> tuple[Floats, Offsets]:
+        """Read all rows ``(n_rows, width)``; those of prompt ``i`` are ``offsets[i]:offsets[i + 1]``."""
+        values = self.archive.read(self._name(site, layer, position))
+        if not self.is_ragged(site, position):
+            return values, np.arange(len(values) + 1, dtype=np.int64)
+        return values, self._offsets(offsets_name(site, self._position(position)))
+
+    def is_ragged(self, site: str, position: str | None = None) -> bool:
+        """Say whether a prompt can have several rows."""
+        return offsets_name(site, self._position(position)) in self.archive.names
+
+    def token_ids(self) -> list[Tokens]:
+        """Read the tokens that each prompt was for the model."""
+        return self._lists(TOKEN_IDS, "its prompts are not in it as tokens")
+
+    def indices(self, position: str | None = None) -> list[Tokens]:
+        """Read which tokens of each prompt a position chose; an average over all has none."""
+        chosen = self._position(position)
+        return self._lists(indices_name(chosen), f"the position `{chosen}` is of no single tokens")
 
     def y(self) -> tuple[Rows, Rows]:
         """Return the labelled rows and the class number of each (an index into ``labels``)."""
@@ -133,6 +151,18 @@ class Activations:
         """Return the contrast pairs as rows ``(positive, negative)``, shape ``(n_pairs, 2)``."""
         return self.prompt_set.pairs()
 
+    def _require(self, site: str) -> None:
+        if site not in self.contents.layers:
+            message = f"`{self.path}` holds no site `{site}`"
+            raise UsageError(message, hint=f"it holds {', '.join(self.sites)}")
+
+    def _name(self, site: str, layer: int, position: str | None) -> str:
+        if layer not in self.layers(site):
+            available = ", ".join(map(str, self.layers(site)))
+            message = f"`{self.path}` holds no layer {layer} of `{site}`"
+            raise UsageError(message, hint=f"it holds layers {available}")
+        return tensor_name(site, layer, self._position(position), self.positions)
+
     def _position(self, position: str | None) -> str:
         if position is None and len(self.positions) == 1:
             return self.positions[0]
@@ -142,125 +172,38 @@ class Activations:
             raise UsageError(message, hint=f"choose one of {', '.join(self.positions)}")
         return str(position)
 
-    def _check_shapes(self) -> None:
-        for site, layers in self.contents.layers.items():
-            for name in (
-                tensor_name(site, at, p, self.positions) for at in layers for p in self.positions
-            ):
-                shape = self.archive.shape(name)
-                if len(shape) != 2 or shape[0] != len(self.prompt_set.prompts):
-                    rows = len(self.prompt_set.prompts)
-                    message = (
-                        f"`{name}` in `{self.archive.path}` has shape {shape} for {rows} prompts"
-                    )
-                    raise ArtifactError(message, hint="collect the activations again")
+    def _lists(self, name: str, why_not: str) -> list[Tokens]:
+        if name not in self.archive.names:
+            message = f"`{self.path}` holds no `{name}`: {why_not}"
+            raise UsageError(message, hint="collect the activations again with what is missing")
+        values = self.archive.integers(name).astype(np.int32, copy=False)
+        return split(values, self._offsets(offsets_name(name)))
 
-
-class ActivationsWriter:
-    """An archive of activations in the making; used as a context manager it leaves nothing on failure.
-
-    ``widths`` gives the width of sites that are not ``d_model`` wide.
-    """
-
-    def __init__(
-        self,
-        stem: Path,
-        *,
-        prompts: PromptSet,
-        sites_layers: Sequence[tuple[str, int]],
-        positions: Sequence[str],
-        d_model: int,
-        dtype: str = "float32",
-        widths: Mapping[str, int] | None = None,
-        force: bool = False,
-    ) -> None:
-        self.manifest_path, self.path, self.force = manifest_path(stem), archive_path(stem), force
-        refuse_overwrite(self.manifest_path, force=force)
-        self.results: dict[str, Any] = {
-            "n_prompts": len(prompts.prompts),
-            "d_model": d_model,
-            "dtype": dtype,
-            "positions": list(positions),
-            "layers": _layers_by_site(sites_layers),
-            "prompts": plain(prompts),
-        }
-        width = {site: (widths or {}).get(site, d_model) for site, _ in sites_layers}
-        shapes = {
-            tensor_name(site, layer, position, positions): (len(prompts.prompts), width[site])
-            for site, layer in sites_layers
-            for position in positions
-        }
-        # Without a manifest, an archive of ours is what an interrupted run left.
-        replace = force or (not self.manifest_path.exists() and is_archive(self.path))
-        self._archive = ArchiveWriter(
-            self.path, shapes, {"schema": SCHEMA}, dtype=dtype, force=replace
-        )
-
-    def put(self, site: str, layer: int, position: str, rows: ArrayLike, values: ArrayLike) -> None:
-        """Write ``values`` ``(k, d)`` to ``rows`` ``(k,)`` of one array."""
-        self._archive.put(
-            tensor_name(site, layer, position, self.results["positions"]), values, rows
-        )
-
-    def finish(
-        self,
-        *,
-        parameters: Mapping[str, Any],
-        inputs: Sequence[Path],
-        run: Run,
-        model: Any = None,
-        tokenizer: Any = None,
-        results: Mapping[str, Any] | None = None,
-    ) -> Activations:
-        """Write the manifest, after the archive, and open what is now complete."""
-        if self.force:
-            # Between the two renames an old manifest must not vouch for the new archive.
-            self.manifest_path.unlink(missing_ok=True)
-        self._archive.finish()
-        with removed_on_failure(self.path):
-            write_manifest(
-                self.manifest_path,
-                schema=SCHEMA,
-                parameters=parameters,
-                inputs=inputs,
-                outputs=[self.path],
-                results={**(results or {}), **self.results},
-                model=model,
-                tokenizer=tokenizer,
-                run=run,
-                force=self.force,
+    def _offsets(self, name: str) -> Offsets:
+        offsets = self.archive.integers(name).astype(np.int64, copy=False)
+        whole = offsets.shape == (len(self.prompt_set.prompts) + 1,) and offsets[0] == 0
+        if not whole or (np.diff(offsets) < 0).any():
+            message = (
+                f"`{name}` in `{self.archive.path}` does not divide its rows among the prompts"
             )
-        return Activations.open(self.manifest_path)
+            raise ArtifactError(message, hint="collect the activations again")
+        return offsets
 
-    def abort(self) -> None:
-        """Leave nothing behind, unless ``finish`` was called."""
-        self._archive.abort()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.abort()
+    def _check_shapes(self) -> None:
+        rows = len(self.prompt_set.prompts)
+        lengths = {
+            name: int(self._offsets(name)[-1]) for name in self.archive.names if is_offsets(name)
+        }
+        for name, (site, position) in self.contents.tensors().items():
+            wanted = (lengths.get(offsets_name(site, position), rows), self.contents.width(site))
+            if (shape := self.archive.shape(name)) != wanted:
+                message = f"`{name}` in `{self.archive.path}` has shape {shape}, not {wanted}"
+                raise ArtifactError(message, hint="collect the activations again")
 
 
-def archive_path(path: Path) -> Path:
-    """Return ``x.safetensors`` for ``x.json``, ``x.safetensors`` and the stem ``x``."""
-    return manifest_path(path).with_name(manifest_path(path).name[: -len(".json")] + ".safetensors")
-
-
-def tensor_name(site: str, layer: int, position: str, positions: Sequence[str]) -> str:
-    """Name the array of one site, layer and position of an archive that has ``positions``."""
-    name = site if site == "embed" else f"{site}.{layer}"
-    return f"{name}@{position}" if len(positions) > 1 else name
-
-
-def _layers_by_site(sites_layers: Sequence[tuple[str, int]]) -> dict[str, list[int]]:
-    layers: dict[str, list[int]] = {}
-    for site, layer in sites_layers:
-        layers.setdefault(site, []).append(0 if site == "embed" else layer)
-    return {site: sorted(set(found)) for site, found in layers.items()}
+def open_archive(source: Path, manifest: Manifest) -> Archive | JoinedArchive:
+    """Open what the manifest at ``source`` describes: one file, or the shards that its index lists."""
+    index = index_path(source)
+    if any(output.path == index.name for output in manifest.outputs):
+        return JoinedArchive(index, [Archive(path) for path in read_shards(index)])
+    return Archive(archive_path(source))

@@ -1,11 +1,10 @@
 """The archive: named arrays in one safetensors file, read one at a time.
 
-The header maps each name to ``{dtype, shape, data_offsets}``. Its one metadata key, ``circuit``, holds canonical
-JSON: safetensors writes several keys in random order, which would make equal archives differ in their bytes.
+Activations are kept as float32, float16 or bfloat16 and read as float32, a few megabytes at a time into their place:
+beside the result, reading costs no memory. A value that is NaN or infinite is refused. Integers are read as integers.
 
-Arrays are kept as float32, float16 or bfloat16 and read as float32. A value that is NaN or infinite is refused on the
-way in and on the way out. This is the only module that calls safetensors, and it calls its reader alone: the
-format is written by ``archive_writer``.
+This is the only module that calls safetensors, and only to have a header checked: the format is written by
+``archive_writer``, laid out by ``layout``.
 
 Format: https://huggingface.co/docs/safetensors.
 """
@@ -22,14 +21,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from circuit.artifacts.archive_writer import STORED, ArchiveWriter
-from circuit.artifacts.bfloat16 import from_bfloat16
+from circuit.artifacts.archive_writer import ArchiveWriter
 from circuit.artifacts.documents import readable
+from circuit.artifacts.dtypes import FLOATS, STORED, float_spelling, from_stored
+from circuit.artifacts.layout import Layout, Tensor
 from circuit.errors import ArtifactError
 
-__all__ = ["Archive", "ArchiveWriter", "is_archive", "read_archive", "write_archive"]
-
 Floats = NDArray[np.float32]
+Integers = NDArray[np.signedinteger[Any]]
+
+_CHUNK = 1 << 21
 
 
 class Archive:
@@ -39,56 +40,80 @@ class Archive:
         self.path = path
         with _opened(path) as file:
             self.metadata: dict[str, Any] = _metadata(file.metadata())
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            self._types = {name: str(part.get_dtype()) for name, part in slices.items()}
-            self._shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+        with readable(path), path.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            entries = json.loads(file.read(size))
+        entries.pop("__metadata__", None)
+        self._tensors = {name: Tensor(e["dtype"], tuple(e["shape"])) for name, e in entries.items()}
+        self._starts = {name: 8 + size + e["data_offsets"][0] for name, e in entries.items()}
 
     @property
     def names(self) -> list[str]:
         """The names of the arrays, sorted."""
-        return sorted(self._types)
+        return sorted(self._tensors)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all arrays together."""
+        return sum(tensor.size for tensor in self._tensors.values())
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one array without reading it."""
-        self._require(name)
-        return self._shapes[name]
+        return self._tensor(name).shape
 
     def dtype(self, name: str) -> str:
-        """Return the type in which one array is stored: F32, F16, BF16 ..."""
-        self._require(name)
-        return self._types[name]
+        """Return the type in which one array is stored: F32, F16, BF16, I32 ..."""
+        return self._tensor(name).dtype
 
     def read(self, name: str) -> Floats:
         """Read one array as float32; a value that is not finite is an error."""
-        self._require(name)
-        if self._types[name] not in STORED:
-            message = f"`{name}` in `{self.path}` is stored as {self._types[name]}"
-            raise ArtifactError(message, hint=f"circuit reads {', '.join(STORED)}")
-        values = self._bfloat16(name) if self._types[name] == "BF16" else self._native(name)
-        if not np.isfinite(values).all():
-            message = f"`{name}` in `{self.path}` has values that are NaN or infinite"
-            raise ArtifactError(message, hint="collect it again, in float32 or bfloat16")
-        return values
+        out = np.empty(self.shape(name), np.float32)
+        self.read_into(out.reshape(-1), name)
+        return out
 
-    def _require(self, name: str) -> None:
-        if name not in self._types:
+    def rows(self, name: str, first: int, end: int) -> Floats:
+        """Read the rows ``first:end`` of one array as float32."""
+        out = np.empty((end - first, *self.shape(name)[1:]), np.float32)
+        self.read_into(out.reshape(-1), name, first)
+        return out
+
+    def integers(self, name: str) -> Integers:
+        """Read one array of integers."""
+        tensor = self._tensor(name)
+        if tensor.dtype not in ("I32", "I64"):
+            message = f"`{name}` in `{self.path}` is stored as {tensor.dtype}, not as integers"
+            raise ArtifactError(message, hint="the file is damaged or of another kind")
+        values: Integers = next(self._stored(name, 0, math.prod(tensor.shape), None))
+        return values.reshape(tensor.shape)
+
+    def read_into(self, out: Floats, name: str, first: int = 0) -> None:
+        """Fill the one-dimensional ``out`` with what lies from the row ``first`` on."""
+        tensor, done = self._tensor(name), 0
+        if tensor.dtype not in FLOATS.values():
+            message = f"`{name}` in `{self.path}` is stored as {tensor.dtype}"
+            raise ArtifactError(message, hint=f"circuit reads {', '.join(FLOATS.values())}")
+        for chunk in self._stored(name, first, out.size, _CHUNK):
+            part = out[done : done + len(chunk)]
+            part[:] = from_stored(chunk, tensor.dtype)
+            if not np.isfinite(part).all():
+                message = f"`{name}` in `{self.path}` has values that are NaN or infinite"
+                raise ArtifactError(message, hint="collect it again, in float32 or bfloat16")
+            done += len(chunk)
+
+    def _stored(self, name: str, first: int, count: int, size: int | None) -> Iterator[Any]:
+        """Yield ``count`` values as they lie in the file, ``size`` at a time, from a row on."""
+        tensor = self._tensor(name)
+        with readable(self.path), self.path.open("rb") as file:
+            file.seek(self._starts[name] + first * tensor.stride)
+            for done in range(0, max(count, 1), size or max(count, 1)):
+                wanted = min(count - done, size or count)
+                yield np.fromfile(file, STORED[tensor.dtype], count=wanted)
+
+    def _tensor(self, name: str) -> Tensor:
+        if name not in self._tensors:
             message = f"`{self.path}` holds no array `{name}`"
-            raise ArtifactError(message, hint=f"it holds {', '.join(self.names) or 'nothing'}")
-
-    def _native(self, name: str) -> Floats:
-        with _opened(self.path) as file:
-            values: Floats = file.get_tensor(name).astype(np.float32)
-            return values
-
-    def _bfloat16(self, name: str) -> Floats:
-        # safetensors has no numpy path for bfloat16; it has validated the header, so offsets are sound.
-        with self.path.open("rb") as file:
-            (size,) = struct.unpack("<Q", file.read(8))
-            begin, _ = json.loads(file.read(size))[name]["data_offsets"]
-            file.seek(8 + size + begin)
-            shape = self._shapes[name]
-            bits = np.fromfile(file, STORED["BF16"], count=math.prod(shape))
-        return from_bfloat16(bits).reshape(shape)
+            raise ArtifactError(message, hint=f"it holds {_few(self.names)}")
+        return self._tensors[name]
 
 
 def write_archive(
@@ -99,12 +124,13 @@ def write_archive(
     dtype: str = "float32",
     force: bool = False,
 ) -> None:
-    """Write arrays that are all in memory."""
-    shapes = {name: np.shape(values) for name, values in tensors.items()}
-    with ArchiveWriter(path, shapes, metadata, dtype=dtype, force=force) as writer:
+    """Write arrays of floats that are all in memory."""
+    spelling = float_spelling(dtype)
+    shapes = {name: Tensor(spelling, np.shape(values)) for name, values in tensors.items()}
+    with ArchiveWriter(path, Layout.of(shapes, metadata)) as writer:
         for name, values in tensors.items():
             writer.put(name, values)
-        writer.finish()
+        writer.finish(force=force)
 
 
 def read_archive(path: Path) -> dict[str, Floats]:
@@ -136,3 +162,9 @@ def _metadata(entries: dict[str, str] | None) -> dict[str, Any]:
         return dict(json.loads((entries or {}).get("circuit", "{}")))
     except (ValueError, TypeError):
         return {}
+
+
+def _few(names: list[str]) -> str:
+    return (
+        ", ".join(names[:12]) + (f" and {len(names) - 12} more" if names[12:] else "") or "nothing"
+    )

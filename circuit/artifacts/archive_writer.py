@@ -1,122 +1,107 @@
-"""Write an archive row by row, in any order, in the memory of one batch.
+"""Write an archive in any order, in the memory of what is put.
 
-    u64 N | header: N bytes of JSON, padded with blanks | the arrays, back to back
+Every shape is known before the start (``circuit.artifacts.layout``). The whole file is reserved under the name
+``<path>.partial``, so that a full disk is noticed before the work and not after it. Rows are put in place with
+``pwrite``: nothing stays in memory and, unlike with a memory map, a disk that fills up is an error and not a signal
+that kills the process. ``finish`` renames the file; until then there is nothing under the final name.
 
-Every shape is known before the start. The whole file is reserved under the name ``<path>.partial``, so that a full
-disk is noticed before the work and not after it. Rows are put in place with ``pwrite``: nothing stays in memory and,
-unlike with a memory map, a disk that fills up is an error and not a signal that kills the process. ``finish`` renames
-the file; until then there is nothing under the final name.
-
-Each array is made C-contiguous on its way in (safetensors 0.8 silently scrambles others, ``X[:, -1]`` among them)
-and is refused when a value is NaN or infinite, also when it became so by narrowing.
-
-Format: https://huggingface.co/docs/safetensors (header, alignment, no holes).
+A writer that is opened with ``resume`` goes on with the partial file of a process that was killed, or with the archive
+itself if that process came as far as its name.
 """
 
 import errno
-import fcntl
-import json
-import math
 import os
-import struct
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from circuit.artifacts.atomic import explained, refuse_overwrite, sync_folder
-from circuit.artifacts.bfloat16 import from_bfloat16, to_bfloat16
-from circuit.artifacts.documents import canonical_json
+from circuit.artifacts.atomic import explained, refuse_overwrite, sync_folder, write_at
+from circuit.artifacts.dtypes import to_stored
+from circuit.artifacts.layout import Layout
+from circuit.artifacts.locks import lock
 from circuit.artifacts.manifest import digest
-from circuit.errors import ArtifactError, UsageError
+from circuit.errors import ArtifactError
 
-SPELLINGS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-STORED: dict[str, np.dtype[Any]] = {
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),
-}
 _ZEROS = bytes(1 << 20)
 
 
-class Place(NamedTuple):
-    """Where an array lies in the file: its type and shape, and its first byte."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-
-
 class ArchiveWriter:
-    """An archive in the making: ``put`` rows in any order, then ``finish``, or nothing is left."""
+    """An archive in the making: ``put`` values, then ``finish``, or nothing is left."""
 
-    def __init__(
-        self,
-        path: Path,
-        shapes: Mapping[str, tuple[int, ...]],
-        metadata: Mapping[str, Any],
-        *,
-        dtype: str = "float32",
-        force: bool = False,
-    ) -> None:
-        self.path, self.force = path, force
+    def __init__(self, path: Path, layout: Layout, *, resume: bool = False) -> None:
+        self.path, self.layout = path, layout
         self.partial = path.with_name(path.name + ".partial")
-        header, self._places, size = _layout(shapes, metadata, _spelled(dtype))
-        self._missing = {name: np.ones(shape[:1] or (1,), bool) for name, shape in shapes.items()}
+        self._renamed = resume and not self.partial.exists()
+        if self._renamed and not path.exists():
+            raise self._other(self.partial)
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._file = lock(self.path if self._renamed else self.partial, path)
         try:
             with explained(path):
-                self._lock()
-                os.ftruncate(self._file, 0)
-                _reserve(self._file, size)
-                _write_at(self._file, header, 0)
+                if resume:
+                    self._check_header()
+                else:
+                    self._reserve()
         except BaseException:
-            self.abort()
+            self.close(keep=resume)
             raise
 
-    def put(self, name: str, values: ArrayLike, rows: ArrayLike | None = None) -> None:
-        """Write ``values`` over the whole array ``name``, or over its ``rows``, in the order given."""
-        place = self._places[name]
-        stored = _stored(name, values, place.dtype)
-        wanted = place.shape if rows is None else (np.size(rows), *place.shape[1:])
-        if stored.shape != wanted:
-            message = f"`{name}` takes values of shape {wanted}, not {stored.shape}"
+    def put(self, name: str, values: ArrayLike, first: int = 0) -> None:
+        """Write ``values`` over the rows of the array ``name`` from ``first`` on."""
+        self.put_stored(name, self.stored(name, values), first)
+
+    def stored(self, name: str, values: ArrayLike) -> NDArray[Any]:
+        """Return ``values`` as they will lie in the file: see ``to_stored``."""
+        stored = to_stored(name, values, self.layout.tensors[name].dtype)
+        wanted = self.layout.tensors[name].shape
+        if stored.shape[1:] != wanted[1:] or stored.ndim != len(wanted):
+            message = f"`{name}` takes rows of shape {wanted[1:]}, not {stored.shape[1:]}"
             raise ValueError(message)
+        return stored
+
+    def put_stored(self, name: str, stored: NDArray[Any], first: int) -> None:
+        """Write rows that ``stored`` made."""
+        shape = self.layout.tensors[name].shape
+        if shape and not 0 <= first <= first + len(stored) <= shape[0]:
+            message = f"`{name}` has {shape[0]} rows"
+            raise IndexError(message)
         with explained(self.path):
-            if rows is None:
-                _write_at(self._file, stored.tobytes(), place.start)
-                self._missing[name][:] = False
-            else:
-                self._put_rows(name, place, stored, np.asarray(rows).ravel())
+            start = self.layout.starts[name] + first * self.layout.tensors[name].stride
+            write_at(self._file, stored.reshape(-1).view(np.uint8).data, start)
 
-    def finish(self) -> None:
-        """Force everything to the disk and give the archive its name."""
-        incomplete = [name for name, missing in self._missing.items() if missing.any()]
-        if incomplete:
-            self.abort()
-            message = f"rows of {', '.join(incomplete)} were never put"
-            raise ValueError(message)
-        try:
-            with explained(self.path):
-                os.fsync(self._file)
-                self._rename()
-        except BaseException:
-            self.abort()
-            raise
-        os.close(self._file)
-        self._file = -1
+    def bytes_of(self, name: str, first: int, count: int) -> bytes:
+        """Read back ``count`` rows of an array as they lie in the file."""
+        stride = self.layout.tensors[name].stride
+        return _read_at(self._file, count * stride, self.layout.starts[name] + first * stride)
 
-    def abort(self) -> None:
-        """Leave nothing behind. After ``finish`` this does nothing."""
+    def sync(self) -> None:
+        """Force what was put to the disk; the file's times may wait."""
+        with explained(self.path):
+            getattr(os, "fdatasync", os.fsync)(self._file)
+
+    def finish(self, *, force: bool = False) -> None:
+        """Force everything to the disk and give the archive its name, in the place of another if ``force``.
+
+        The lock is kept until ``close``.
+        """
+        with explained(self.path):
+            os.fsync(self._file)
+            if not self._renamed:
+                self._rename(force)
+                self._renamed = True
+
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of the file; one that is not an archive yet is removed, unless it is to be kept."""
         if self._file >= 0:
+            # Removed before the lock is gone: afterwards the name may be another writer's.
+            if not (self._renamed or keep):
+                self.partial.unlink(missing_ok=True)
             os.close(self._file)
             self._file = -1
-            self.partial.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -127,68 +112,30 @@ class ArchiveWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.abort()
+        self.close()
 
-    def _put_rows(self, name: str, place: Place, stored: NDArray[Any], rows: NDArray[Any]) -> None:
-        if rows.size and not 0 <= rows.min() <= rows.max() < place.shape[0]:
-            message = f"`{name}` has {place.shape[0]} rows"
-            raise IndexError(message)
-        stride = math.prod(place.shape[1:]) * stored.itemsize
-        for row, values in zip(rows.tolist(), stored, strict=True):
-            _write_at(self._file, values.tobytes(), place.start + row * stride)
-        self._missing[name][rows] = False
+    def _reserve(self) -> None:
+        os.ftruncate(self._file, 0)
+        _reserve(self._file, self.layout.size)
+        write_at(self._file, memoryview(self.layout.header), 0)
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._file)
-            self._file = -1
-            message = f"`{self.path}` is being written by another process"
-            raise ArtifactError(message, hint="wait for it, or choose another name") from error
+    def _check_header(self) -> None:
+        header = _read_at(self._file, len(self.layout.header), 0)
+        if header != self.layout.header or os.fstat(self._file).st_size != self.layout.size:
+            raise self._other(self.path if self._renamed else self.partial)
 
-    def _rename(self) -> None:
-        if self.path.is_file() and not self.force and digest(self.path) == digest(self.partial):
+    def _other(self, found: Path) -> ArtifactError:
+        message = f"`{found}` is not the file that the journal beside it describes"
+        return ArtifactError(message, hint="--force starts again from nothing")
+
+    def _rename(self, force: bool) -> None:
+        if self.path.is_file() and not force and digest(self.path) == digest(self.partial):
             self.partial.unlink()
             os.utime(self.path)
             return
-        refuse_overwrite(self.path, force=self.force)
+        refuse_overwrite(self.path, force=force)
         self.partial.replace(self.path)
         sync_folder(self.path.parent)
-
-
-def _stored(name: str, values: ArrayLike, dtype: str) -> NDArray[Any]:
-    """Return ``values`` as they lie in the file: contiguous, little-endian and finite."""
-    with np.errstate(over="ignore"):
-        floats = np.asarray(values).astype(np.float32)
-        stored = to_bfloat16(floats) if dtype == "BF16" else floats.astype(STORED[dtype])
-        finite = np.isfinite(from_bfloat16(stored) if dtype == "BF16" else stored)
-    if finite.all():
-        return np.ascontiguousarray(stored).reshape(floats.shape)
-    if np.isfinite(floats).all():
-        message = f"`{name}` has values too large for {_name(dtype)}"
-        raise ArtifactError(message, hint="store it as float32 or bfloat16")
-    message = f"`{name}` has values that are NaN or infinite"
-    raise ArtifactError(message, hint="the model overflowed: run it in float32 or bfloat16")
-
-
-def _layout(
-    shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, Any], dtype: str
-) -> tuple[bytes, dict[str, Place], int]:
-    """Return the header, where each array lies, and the size of the file."""
-    entries: dict[str, Any] = {"__metadata__": {"circuit": canonical_json(metadata)}}
-    end = 0
-    for name in sorted(shapes):
-        begin, end = end, end + math.prod(shapes[name]) * STORED[dtype].itemsize
-        entries[name] = {"dtype": dtype, "shape": list(shapes[name]), "data_offsets": [begin, end]}
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    header = struct.pack("<Q", len(text)) + text
-    places = {
-        name: Place(dtype, tuple(shapes[name]), len(header) + entries[name]["data_offsets"][0])
-        for name in shapes
-    }
-    return header, places, len(header) + end
 
 
 def _reserve(file: int, size: int) -> None:
@@ -202,23 +149,13 @@ def _reserve(file: int, size: int) -> None:
                 raise
     # macOS and some network file systems cannot reserve: write zeros instead.
     for start in range(0, size, len(_ZEROS)):
-        _write_at(file, _ZEROS[: size - start], start)
+        write_at(file, memoryview(_ZEROS)[: size - start], start)
     return None
 
 
-def _write_at(file: int, data: bytes, start: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, start)
-        view, start = view[written:], start + written
-
-
-def _spelled(dtype: str) -> str:
-    if dtype not in SPELLINGS:
-        message = f"an archive cannot be stored as `{dtype}`"
-        raise UsageError(message, hint=f"choose one of {', '.join(SPELLINGS)}")
-    return SPELLINGS[dtype]
-
-
-def _name(spelling: str) -> str:
-    return next(name for name, each in SPELLINGS.items() if each == spelling)
+def _read_at(file: int, size: int, start: int) -> bytes:
+    parts = []
+    while size and (part := os.pread(file, size, start)):
+        parts.append(part)
+        size, start = size - len(part), start + len(part)
+    return b"".join(parts)

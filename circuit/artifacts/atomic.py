@@ -9,8 +9,10 @@ now: make(1) must see that the command which should write it has run.
 
 import errno
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from circuit.errors import ArtifactError
@@ -22,7 +24,7 @@ def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
         if is_written(path, data, force=force):
             os.utime(path)
         else:
-            replace_file(path, data)
+            replace_file(path, [data])
 
 
 def is_written(path: Path, data: bytes, *, force: bool = False) -> bool:
@@ -34,14 +36,15 @@ def is_written(path: Path, data: bytes, *, force: bool = False) -> bool:
     return False
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` in one step, whatever was there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def replace_file(path: Path, parts: Iterable[bytes]) -> None:
+    """Put ``parts``, one after the other, at ``path`` in one step, whatever was there."""
+    # Two machines that share a disk may have processes of one number.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                file.write(data)
+                file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -49,6 +52,12 @@ def replace_file(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove what a killed process left of ``path``; only for who keeps other writers away from it."""
+    for temporary in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def refuse_overwrite(path: Path, *, force: bool) -> None:
@@ -78,6 +87,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_at(file: int, data: memoryview, start: int) -> None:
+    """Write all of ``data`` from the byte ``start`` of an open file on."""
+    while data:
+        written = os.pwrite(file, data, start)
+        data, start = data[written:], start + written
 
 
 @contextmanager

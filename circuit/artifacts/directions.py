@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 
-from circuit.artifacts.activations import archive_path
 from circuit.artifacts.archive import Archive, is_archive, write_archive
 from circuit.artifacts.atomic import removed_on_failure
 from circuit.artifacts.documents import read_json, schema_of, validated
@@ -37,6 +36,7 @@ from circuit.artifacts.manifest import (
     refuse_other,
     write_manifest,
 )
+from circuit.artifacts.places import archive_path
 from circuit.errors import ArtifactError, DataError
 
 SCHEMA = "circuit.directions/1"

@@ -10,6 +10,8 @@ that is not JSON, another schema, and a field of the wrong type are each an ``Ar
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -40,8 +42,16 @@ def canonical_json(value: Any) -> str:
 
 def written_json(value: Any) -> bytes:
     """Return the bytes of a document as it is written: indented, in the order of its fields."""
-    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=2)
-    return (text + "\n").encode()
+    return b"".join(written_chunks(value))
+
+
+def written_chunks(value: Any) -> Iterator[bytes]:
+    """Yield the bytes of ``written_json`` a part at a time; models are reduced when they are reached."""
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2, default=_one_level)
+    parts = encoder.iterencode(_one_level(value))
+    while text := "".join(islice(parts, 8192)):
+        yield text.encode()
+    yield b"\n"
 
 
 def read_json(path: Path) -> Any:
@@ -111,6 +121,16 @@ def readable(path: Path) -> Iterator[None]:
     except OSError as error:
         message = f"`{path}` cannot be read: {error.strerror or error}"
         raise ArtifactError(message, hint="check the path and its permissions") from error
+
+
+def _one_level(value: Any) -> Any:
+    """Reduce a model to a dictionary that may hold models; anything else whole."""
+    if isinstance(value, BaseModel):
+        named = type(value).model_fields.items()
+        return {field.alias or name: getattr(value, name) for name, field in named}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return plain(value)
 
 
 def _from_numpy(value: Any) -> Any:

@@ -39,7 +39,7 @@ from circuit.artifacts.documents import (
     readable,
     schema_of,
     validated,
-    written_json,
+    written_chunks,
 )
 from circuit.artifacts.places import manifest_path, refuse_input
 from circuit.errors import ArtifactError
@@ -150,7 +150,7 @@ class Manifest(Record):
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a manifest's canonical text without ``run``, of any other file's bytes."""
-    if path.suffix == ".json":
+    if path.suffix == ".json" and _mentions_run(path):
         content = _manifest_content(path)
         if content is not None:
             return hashlib.sha256(canonical_json(content).encode()).hexdigest()
@@ -158,8 +158,10 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def reference(path: Path, folder: Path) -> FileRef:
+def reference(path: Path | FileRef, folder: Path) -> FileRef:
     """Refer to ``path`` from a manifest in ``folder``."""
+    if isinstance(path, FileRef):
+        return path
     return FileRef(path=relative_path(path, folder), sha256=digest(path))
 
 
@@ -173,8 +175,8 @@ def write_manifest(
     *,
     schema: str,
     parameters: Mapping[str, Any],
-    inputs: Sequence[Path],
-    outputs: Sequence[Path] = (),
+    inputs: Sequence[Path | FileRef],
+    outputs: Sequence[Path | FileRef] = (),
     results: Mapping[str, Any] | None = None,
     model: Any = None,
     tokenizer: Any = None,
@@ -183,7 +185,7 @@ def write_manifest(
 ) -> Manifest:
     """Write the manifest at ``path``, after everything that it names, and return it.
 
-    ``model`` and ``tokenizer`` are identities, or values with the same attributes.
+    ``model`` and ``tokenizer`` are identities, or values with the same attributes; a file may be a reference already.
     """
     manifest = Manifest(
         schema_name=schema,
@@ -192,7 +194,10 @@ def write_manifest(
         parameters=plain(parameters),
         inputs=tuple(reference(each, path.parent) for each in inputs),
         outputs=tuple(reference(each, path.parent) for each in outputs),
-        results=plain(results or {}),
+        # A model in there (the prompts) is only reduced while it is written, piece by piece.
+        results={
+            k: v if isinstance(v, BaseModel) else plain(v) for k, v in (results or {}).items()
+        },
         run=run,
     )
     save_manifest(path, manifest, force=force)
@@ -201,12 +206,14 @@ def write_manifest(
 
 def save_manifest(path: Path, manifest: Manifest, *, force: bool = False) -> None:
     """Write ``manifest``, unless ``path`` says the same already or something else without ``force``."""
-    if path.is_file() and _manifest_content(path) == json.loads(canonical_json(manifest.content())):
-        with explained(path):
-            os.utime(path)
-        return
-    refuse_overwrite(path, force=force)
-    replace_file(path, written_json(manifest))
+    # Looked at once: another process may be writing the same here.
+    if path.exists():
+        if _manifest_content(path) == json.loads(canonical_json(manifest.content())):
+            with explained(path):
+                os.utime(path)
+            return
+        refuse_overwrite(path, force=force)
+    replace_file(path, written_chunks(manifest))
 
 
 def read_manifest(path: Path, schema: str) -> Manifest:
@@ -270,6 +277,17 @@ def _manifest_content(path: Path) -> dict[str, Any] | None:
     if not (schema_of(document) or "").startswith("circuit.") or "run" not in document:
         return None
     return {key: value for key, value in document.items() if key != "run"}
+
+
+def _mentions_run(path: Path) -> bool:
+    """Say whether a file can be a manifest at all; 50,000 prompts need not be parsed to see that."""
+    before = b""
+    with readable(path), path.open("rb") as file:
+        while block := file.read(1 << 20):
+            if b'"run"' in before + block:
+                return True
+            before = block[-4:]
+    return False
 
 
 def _installed(packages: Sequence[str]) -> dict[str, str]:

@@ -1,15 +1,45 @@
-"""Where an artifact lies: its manifest is the JSON file of its name, and nothing is written over its own source."""
+"""Where an artifact lies: its manifest is the JSON file of its name, and nothing is written over its own source.
+
+    x.json  x.safetensors                                       a manifest and its archive
+    x.json  x.safetensors.index.json                            the same in shards, which the index lists:
+    x-00001-of-00002.json  x-00001-of-00002.safetensors         one shard
+
+A rule of a Makefile depends on ``x.json``: it is there in both cases, and it is written last.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from circuit.errors import UsageError
 
+_INDEX = ".safetensors.index.json"
+
 
 def manifest_path(path: Path) -> Path:
-    """Return ``x.json`` for ``x.json``, ``x.safetensors`` and the stem ``x``."""
-    name = path.name.removesuffix(".safetensors").removesuffix(".json")
+    """Return ``x.json`` for ``x.json``, ``x.safetensors``, ``x.safetensors.index.json`` and the stem ``x``."""
+    name = path.name.removesuffix(_INDEX).removesuffix(".safetensors").removesuffix(".json")
     return path.with_name(f"{name}.json")
+
+
+def archive_path(path: Path) -> Path:
+    """Return ``x.safetensors`` for the same names."""
+    return manifest_path(path).with_suffix(".safetensors")
+
+
+def index_path(path: Path) -> Path:
+    """Return ``x.safetensors.index.json`` for the same names."""
+    return manifest_path(path).with_suffix(_INDEX)
+
+
+def shard_path(path: Path, number: int, count: int) -> Path:
+    """Return the manifest of one shard, ``x-00002-of-00004.json``; shards are counted from 1."""
+    if not 1 <= number <= count:
+        message = f"there is no shard {number}/{count}"
+        raise UsageError(
+            message, hint=f"shards are 1/{max(count, 1)} to {max(count, 1)}/{max(count, 1)}"
+        )
+    stem = manifest_path(path).stem
+    return path.with_name(f"{stem}-{number:05}-of-{count:05}.json")
 
 
 def refuse_input(path: Path, inputs: Iterable[Path]) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.archive_options import Archive, Folds, Layers, Position, Site
+from circuit.cli.agreement_text import agreement
+from circuit.cli.archive_options import Archive, Folds, Labels, Layers, Position, Site
 from circuit.cli.options import Force, Json, Seed
 
 LINE = "=" * 70
@@ -16,6 +17,7 @@ Record = dict[str, Any]
 def analyze(
     activations: Archive,
     layers: Layers = "all",
+    labels: Labels = "prompts",
     site: Site = None,
     position: Position = None,
     umap: Annotated[
@@ -54,6 +56,7 @@ def analyze(
         folds=folds,
         seed=seed,
         threshold=threshold,
+        labels=labels,
         force=force,
         note=console.note,
         track=console.track,
@@ -68,6 +71,7 @@ def _text(results: Record) -> str:
     lines = [
         f"Model: {results['model']} ({results['n_layers']} layers, d_model={results['d_model']})",
         f"Prompts: {results['n_prompts']}",
+        *agreement(results["labels"]),
         *(_question(name, q) for name, q in results["questions"].items()),
     ]
     for entry in results["layers"]:

@@ -15,6 +15,7 @@ from circuit.cli import (
     directions,
     doctor,
     probes,
+    sites,
     steer,
     verify,
     visualize,
@@ -30,6 +31,7 @@ PIPELINE = (
     "probes",
     "steer",
     "verify",
+    "sites",
     "doctor",
 )
 
@@ -73,6 +75,7 @@ app.command()(visualize.visualize)
 app.add_typer(probes.app, name="probes")
 app.command()(steer.steer)
 app.command()(verify.verify)
+app.command()(sites.sites)
 app.command()(doctor.doctor)
 
 

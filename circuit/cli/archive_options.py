@@ -13,6 +13,12 @@ Layers = Annotated[
 ]
 Site = Annotated[str | None, typer.Option("--site", help="One site of the archive.")]
 Position = Annotated[str | None, typer.Option("--position", help="One position of the archive.")]
+Labels = Annotated[
+    str,
+    typer.Option(
+        "--labels", help="prompts, or what the model did: model, model:CRITERION (see collect)."
+    ),
+]
 Folds = Annotated[
     int, typer.Option("--folds", min=2, help="Folds of the cross-validation, by group.")
 ]

@@ -1,5 +1,6 @@
 """``circuit collect``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from circuit.cli.options import (
     Revision,
     System,
 )
+from circuit.errors import UsageError
 
 
 def collect(
@@ -31,13 +33,17 @@ def collect(
     sites: Annotated[
         str,
         typer.Option(
-            "--sites", help="embed, resid_pre, attn_out, resid_mid, mlp_out, resid_post; commas."
+            "--sites", help="resid_post, mlp_out, z, attn_pattern ...; commas. See circuit sites."
         ),
     ] = "resid_post",
     positions: Annotated[
-        str,
-        typer.Option("--positions", help="last, last_content, mean, first, or an index; commas."),
-    ] = "last",
+        list[str],
+        typer.Option(
+            "--positions",
+            help="last, last_content, first, mean, all, an index, a slice (-6:), text:Oslo, "
+            "re:[0-9]+, role:user; commas, or the option again.",
+        ),
+    ] = ["last"],  # noqa: B006
     chat: Chat = None,
     system: System = None,
     tools: Annotated[
@@ -49,14 +55,37 @@ def collect(
     ] = "float32",
     max_length: Annotated[
         int | None,
-        typer.Option("--max-length", min=1, help="Keep this many last tokens (BOS is one)."),
+        typer.Option("--max-length", min=1, help="Shorten prompts to N tokens (BOS is one)."),
     ] = None,
+    truncate: Annotated[
+        str, typer.Option("--truncate", help="The side that --max-length cuts: left or right.")
+    ] = "left",
     limit: Annotated[
         int | None, typer.Option("--limit", help="Use only N prompts, spread over the set.")
     ] = None,
     batch_tokens: Annotated[
-        int, typer.Option("--batch-tokens", min=1, help="Padded tokens in one forward pass.")
-    ] = 2048,
+        int | None,
+        typer.Option(
+            "--batch-tokens",
+            min=1,
+            help="Padded tokens in one forward pass.",
+            show_default="as many as pay and as the memory holds",
+        ),
+    ] = None,
+    share_prefix: Annotated[
+        bool,
+        typer.Option(
+            "--shared-prefix/--no-shared-prefix",
+            help="Run the tokens once with which all prompts begin.",
+        ),
+    ] = True,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="Collect only part i/n; the last to finish joins them."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost, and collect nothing.")
+    ] = False,
     revision: Revision = None,
     adapter: Adapter = None,
     trust_remote_code: RemoteCode = False,
@@ -65,28 +94,62 @@ def collect(
 ) -> None:
     """Record what a model holds at chosen sites, layers and positions for every prompt.
 
+    Interrupted by whatever, the same command goes on where it was. Under mlx.launch each process
+    collects a part.
+
     \b
     Examples:
       circuit collect -m tiny -d prompts.json -o activations
       circuit collect -m tiny -d prompts.json -o residuals --sites embed,resid_post --positions last,mean
-      circuit collect -m tiny -d prompts.json -o middle --layers 50% --limit 40
+      circuit collect -m tiny -d prompts.json -o tails --layers 50% --positions -6: --limit 40
+      circuit collect -m tiny -d prompts.json -o heads --layers 2 --sites z,attn_pattern --dry-run
+      circuit collect -m tiny -d prompts.json -o parts --shard 1/2
     """
-    from circuit.stages.collect import Wanted
-    from circuit.stages.collect import collect as run
+    from circuit.model.launch import rank_and_size
+    from circuit.stages import collect as stage
+    from circuit.stages.collection import Wanted
     from circuit.stages.running import ModelOptions
 
-    done = run(
+    part = _shard(shard, rank_and_size())
+    job = stage.prepared(
         ModelOptions(model, revision, adapter, dtype, trust_remote_code),
         dataset,
         output,
-        wanted=Wanted(layers, sites, positions, max_length, batch_tokens, store),
+        wanted=Wanted(
+            layers, sites, positions, max_length, truncate, batch_tokens, share_prefix, store
+        ),
         chat=chat,
         system=system,
         tools=tools,
         limit=limit,
-        force=force,
-        track=console.track,
     )
+    if dry_run:
+        return _print_estimate(job, part, as_json=as_json)
+    if part is None:
+        return _print_collected(stage.collect(job, force=force, track=console.track), as_json)
+    done = stage.collect_shard(job, *part, force=force, track=console.track)
+    if isinstance(done, stage.Waiting):
+        missing = ", ".join(map(str, done.missing))
+        console.note(f"shard {part[0]} of {part[1]} is done; not yet: {missing}")
+        data = {"shard": str(done.shard), "missing": list(done.missing)}
+        return console.result(data, f"Saved to: {done.shard}", as_json=as_json)
+    return _print_collected(done, as_json)
+
+
+def _shard(text: str | None, launched: tuple[int, int]) -> tuple[int, int] | None:
+    """Return (number, count) of ``--shard i/n``, or of this process under mlx.launch."""
+    rank, size = launched
+    if text is None:
+        return None if size == 1 else (rank + 1, size)
+    if size > 1:
+        message = f"--shard {text} cannot be given to one of {size} launched processes"
+        raise UsageError(message, hint="leave --shard out: each process takes its part")
+    if (match := re.fullmatch(r"(\d+)/(\d+)", text)) is None:
+        raise UsageError(f"--shard `{text}` is not a part", hint="--shard takes 1/4 to 4/4")
+    return int(match[1]), int(match[2])
+
+
+def _print_collected(done: Any, as_json: bool) -> None:
     if done.reused:
         console.note("this run is there already: nothing was collected again (--force repeats it)")
     summary = _summary(done.activations)
@@ -94,6 +157,7 @@ def collect(
 
 
 def _summary(activations: Any) -> dict[str, Any]:
+    results = activations.manifest.results
     return {
         "archive": str(activations.archive.path),
         "manifest": str(activations.path),
@@ -104,22 +168,54 @@ def _summary(activations: Any) -> dict[str, Any]:
         "layers": {site: activations.layers(site) for site in activations.sites},
         "positions": activations.positions,
         "format": activations.manifest.parameters["format"],
-        "tokens": activations.manifest.results["tokens"],
+        "tokens": results["tokens"],
+        "shared_prefix": results["shared_prefix"],
         "seconds": activations.manifest.run.seconds,
     }
 
 
 def _text(summary: dict[str, Any]) -> str:
     captured = "; ".join(f"{s} {', '.join(map(str, at))}" for s, at in summary["layers"].items())
+    shared = summary["shared_prefix"]
     return "\n".join(
         [
             f"Model: {summary['model']} ({summary['n_layers']} layers, "
             f"d_model={summary['d_model']})",
             "Collection complete:",
             f"  Samples: {summary['samples']} ({summary['format']}, "
-            f"{summary['tokens']['total']} tokens)",
+            f"{summary['tokens']['total']} tokens"
+            + (f", the first {shared} of each run once)" if shared else ")"),
             f"  Layers captured: {captured}",
             f"  Positions: {', '.join(summary['positions'])}",
             f"  Saved to: {summary['archive']}",
         ]
     )
+
+
+def _print_estimate(job: Any, part: tuple[int, int] | None, *, as_json: bool) -> None:
+    from circuit.stages.estimate import estimate
+
+    found = estimate(job, *(part or (1, 1)))
+    e = found.as_dict()
+    shared = f", the first {e['shared_prefix']} of each run once" if e["shared_prefix"] else ""
+    text = "\n".join(
+        [
+            "Nothing is collected (--dry-run).",
+            f"  Prompts: {e['prompts']} of {e['shortest']} to {e['longest']} tokens",
+            f"  Tokens: {e['tokens']}{shared}; {e['tokens_to_run']} run in {e['batches']} batches",
+            f"  Padding: {e['padding']:.1%} of what runs (--batch-tokens {e['batch_tokens']})",
+            f"  FLOPs: {e['flops']:.3g}",
+            f"  Archive: {_size(e['archive'])}",
+            f"  Memory: {_size(e['weights'])} of weights, {_size(e['working'])} to work in",
+            f"  Time: {e['seconds']:.1f} s, as fast as a batch ran now",
+        ]
+    )
+    console.result(e, text, as_json=as_json)
+
+
+def _size(n: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"

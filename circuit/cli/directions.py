@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.archive_options import Archive, Folds, Layers, Position, Site
+from circuit.cli.agreement_text import agreement
+from circuit.cli.archive_options import Archive, Folds, Labels, Layers, Position, Site
 from circuit.cli.options import Force, Json, Seed
 
 LINE = "=" * 70
@@ -39,6 +40,7 @@ def directions(
     negative: Annotated[
         str | None, typer.Option("--negative", help="Label to point from [default: the others].")
     ] = None,
+    labels: Labels = "prompts",
     site: Site = None,
     position: Position = None,
     folds: Folds = 5,
@@ -59,9 +61,8 @@ def directions(
     from circuit.stages.directions import Choices
     from circuit.stages.directions import directions as run
 
-    choices = Choices(
-        layers, method, per_category, per_tool, positive, negative, site, position, folds, seed
-    )
+    contrasts = (layers, method, per_category, per_tool, positive, negative)
+    choices = Choices(*contrasts, site, position, folds, seed, labels=labels)
     results, reused = run(
         activations, output, choices, force=force, note=console.note, track=console.track
     )
@@ -75,7 +76,8 @@ def _text(results: Record) -> str:
     found = {(d["name"], d["layer"]): d for d in results["directions"]}
     best = results["best"]["layer"]
     main = found[results["label_direction"], best]
-    lines = [_title(main), *_layer_table(results), "", *_best(results)]
+    lines = [_title(main), *agreement(results["labels"])]
+    lines += [*_layer_table(results), "", *_best(results)]
     for kind in ("category", "tool"):
         chosen = [
             d for (name, at), d in found.items() if at == best and name.startswith(f"{kind}:")

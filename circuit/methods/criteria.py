@@ -1,6 +1,6 @@
 """Named criteria that a generated text meets or not; words are matched whole.
 
-function_call   a tool call in one of the common notations
+function_call   a tool call in one of the common notations (``circuit.methods.tool_calls``)
 refusal, sorry  an opening that declines ("can't wait" declines nothing); an apology
 positive, negative   a word of praise or warmth; a word of dislike or coldness
 number          a number anywhere
@@ -12,6 +12,7 @@ anything else   that text as whole words, case ignored
 import re
 
 from circuit.errors import UsageError
+from circuit.methods.tool_calls import called_tool
 
 _PATTERNS = {
     "function_call": r"<\|?tool_call|<\|?python_tag|\[TOOL_CALLS\]|<function[ =]"
@@ -32,6 +33,13 @@ NAMED = (*_PATTERNS, "expected")
 
 def satisfies(criterion: str, text: str, *, expected: str | None = None) -> bool:
     """Say whether ``text`` meets ``criterion``; ``expected`` is the prompt's expected text, for that criterion."""
+    return bool(verdict(criterion, text, expected=expected))
+
+
+def verdict(criterion: str, text: str, *, expected: str | None = None) -> bool | str:
+    """Return whether ``text`` meets ``criterion``; of a tool call, the name of the tool where it can be read."""
+    if criterion == "function_call" and (tool := called_tool(text)) is not None:
+        return tool
     return _pattern(criterion, expected).search(text) is not None
 
 

@@ -55,6 +55,11 @@ class Plan:
         """The number of tokens of each prompt."""
         return [len(each) for each in self.ids]
 
+    @property
+    def is_padded(self) -> bool:
+        """Say whether prompts of unequal length share a batch."""
+        return any(len({len(self.ids[row]) for row in rows}) > 1 for rows in self.batches)
+
     def counts(self, site: Site, position: Position) -> list[int] | None:
         """Return how many rows each prompt has; None where each has exactly one."""
         tokens = [len(each) for each in self.indices[position.name]]

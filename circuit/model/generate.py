@@ -49,7 +49,7 @@ def generate(
     """
     if not prompts:
         raise DataError("there are no prompts to answer", hint="give at least one prompt")
-    _check_room(model, prompts, max_tokens)
+    check_room(model, prompts, max_tokens)
     lengths = np.array([len(prompt.ids) for prompt in prompts])
     if ragged is None:
         ragged = len(set(lengths)) == 1 or may_be_ragged(model)
@@ -134,11 +134,13 @@ def _watched(
     return sample
 
 
-def _check_room(model: LoadedModel, prompts: Sequence[Encoded], max_tokens: int) -> None:
-    longest, limit = max(len(prompt.ids) for prompt in prompts), model.context_length
+def check_room(model: LoadedModel, prompts: Sequence[Encoded], max_tokens: int) -> None:
+    """Raise ``DataError`` when a prompt and its answer would leave the model's context, naming it."""
+    lengths = [len(prompt.ids) for prompt in prompts]
+    longest, limit = max(lengths), model.context_length
     if limit is not None and longest + max_tokens > limit:
         message = (
-            f"a prompt of {longest} tokens and an answer of {max_tokens} exceed the {limit} tokens "
-            f"that `{model.id}` reads"
+            f"prompt {lengths.index(longest)} has {longest} tokens, which with an answer of "
+            f"{max_tokens} exceed the {limit} tokens that `{model.id}` reads"
         )
-        raise DataError(message, hint="lower --max-tokens, or shorten the prompt")
+        raise DataError(message, hint="ask for a shorter answer, or shorten the prompt")

@@ -143,7 +143,7 @@ def _text(wanted: str) -> Position:
         if at < 0:
             raise _missing(f"the text of prompt {number} does not hold `{wanted}`")
         end = at + len(wanted)
-        return _surviving(prompt, spans.carrying(end - 1, end)[-1:], name, number)
+        return _surviving(prompt, spans.carrying((end - 1, end))[-1:], name, number)
 
     return Position(name, choose)
 
@@ -159,9 +159,8 @@ def _regex(pattern: str) -> Position:
     def choose(prompt: Encoded, number: int) -> Ids:
         spans = prompt.spans(number)
         start, end = spans.content
-        matches = [match.span() for match in compiled.finditer(spans.text[start:end])]
-        found = [spans.carrying(start + a, start + b) for a, b in matches]
-        tokens = np.unique(np.concatenate([*found, np.empty(0, np.int32)]))
+        matches = (match.span() for match in compiled.finditer(spans.text[start:end]))
+        tokens = spans.carrying(*((start + a, start + b) for a, b in matches))
         if not len(tokens):
             raise _missing(f"`{pattern}` matches no character of the text of prompt {number}")
         return _surviving(prompt, tokens, name, number)

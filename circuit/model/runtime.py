@@ -126,11 +126,25 @@ def streams(d_model: int) -> Iterator[list[Any]]:
     if (n := n_streams()) == 1:
         yield [mx.default_stream(mx.default_device())]
         return
-    _set_threads(max(1, (os.cpu_count() or 1) // n))
+    _set_threads(_stream_threads())
     try:
         yield _cpu_streams(n)
     finally:
         share_out_threads(d_model)
+
+
+def circumstances() -> dict[str, Any]:
+    """Return what of the machine decides the last bits of a number: device, MLX, threads."""
+    return {
+        "device": device(),
+        "mlx": metadata.version("mlx"),
+        "streams": n_streams(),
+        "blas_threads": _stream_threads(),
+    }
+
+
+def _stream_threads() -> int:
+    return max(1, (os.cpu_count() or 1) // n_streams())
 
 
 @functools.cache

@@ -29,10 +29,13 @@ class Spans:
     ends: Ids
     content: Span  # where the user's own text lies
 
-    def carrying(self, start: int, end: int) -> Ids:
-        """Return the tokens that carry a character of ``text[start:end]``."""
-        inside = (self.starts < end) & (self.ends > start) & (self.starts < self.ends)
-        return np.flatnonzero(inside).astype(np.int32)
+    def carrying(self, *ranges: Span) -> Ids:
+        """Return the tokens that carry a character of one of these parts of ``text``."""
+        wanted = np.zeros(len(self.text) + 1, dtype=np.int32)
+        for start, end in ranges:
+            wanted[start + 1 : end + 1] = 1
+        before = np.cumsum(wanted)
+        return np.flatnonzero(before[self.ends] > before[self.starts]).astype(np.int32)
 
     def within(self, start: int, end: int) -> Ids:
         """Return the tokens that carry characters of ``text[start:end]`` and of nothing else."""
@@ -107,7 +110,9 @@ class Source:
         )
         offsets = np.array(encoded["offset_mapping"], dtype=np.int32)[:n_tokens]
         added = np.array(encoded["special_tokens_mask"], dtype=bool)[:n_tokens]
-        return Spans(written, *_covering(offsets, added), self._content(text, written))
+        return Spans(
+            written, *_covering(offsets, added, len(written)), self._content(text, written)
+        )
 
     def _content(self, text: str, written: str) -> Span:
         if not self.format.chat:
@@ -125,9 +130,15 @@ class Source:
         return ids if own and own[-1] == ids[-1] else ids[:-1]
 
 
-def _covering(offsets: Ids, added: npt.NDArray[np.bool_]) -> tuple[Ids, Ids]:
+def _covering(offsets: Ids, added: npt.NDArray[np.bool_], length: int) -> tuple[Ids, Ids]:
     """Return starts and ends that leave no gap between tokens, and nothing to added ones."""
-    ends = np.where(added, 0, offsets[:, 1])
-    reached = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]]).astype(np.int32)
-    starts = np.where(added, 0, np.minimum(offsets[:, 0], reached))
+    starts, ends = (np.where(added, 0, column) for column in offsets.T)
+    own = np.flatnonzero(~added)
+    if len(own):
+        ends[own[-1]] = length
+        # tokenizers 0.23 trims a single blank that a text begins with to nothing, before it.
+        if ends[own[0]] == 0:
+            ends[own[0]] = min(1, starts[own[1]])
+    reached = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]])
+    starts = np.where(added, 0, np.minimum(starts, reached))
     return starts.astype(np.int32), ends.astype(np.int32)

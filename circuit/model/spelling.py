@@ -115,7 +115,7 @@ def _unknown(model: LoadedModel, spelling: str, layer: int) -> UsageError:
     return UsageError(f"unknown site `{spelling}`", hint=hint)
 
 
-def blocks_path(model: LoadedModel, layer: int) -> str:
+def blocks_path(model: LoadedModel, layer: int | str) -> str:
     """Return the path of a block in the network, such as ``model.layers.3``."""
     first = model.blocks[0]
     paths = (path for path, module in model.network.named_modules() if module is first)

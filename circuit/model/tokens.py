@@ -54,7 +54,7 @@ class Encoded:
         source = self.origin(number)
         if source.format.chat:
             spans = self.spans(number)
-            return spans.carrying(*spans.content)
+            return spans.carrying(spans.content)
         bos = source.model.tokenizer.bos_token_id
         added = source.adds_special(self.text) and bos is not None and self.ids[0] == bos
         return np.arange(1 if added else 0, self.n_whole, dtype=np.int32)
@@ -108,9 +108,11 @@ def encode_prompts(
 def _check_text(text: str, number: int) -> None:
     if not text:
         raise DataError(f"prompt {number} is empty", hint="remove it, or give it a text")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
         message = f"prompt {number} is not valid UTF-8"
-        raise DataError(message, hint="put it into a UTF-8 file and use @file")
+        raise DataError(message, hint="put it into a UTF-8 file and use @file") from error
 
 
 def _token_ids(source: Source, texts: Sequence[str], first: int) -> list[list[int]]:

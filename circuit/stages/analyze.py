@@ -10,6 +10,7 @@ Reads an archive of activations, writes ``analysis.json`` (``circuit.analysis/1`
                   probes        {question: held-out AUROC, balanced accuracy, intervals, shuffled baseline}
     curves      per site, position and question: emergence layer and first layer at the threshold
     similarity  per site and position: linear CKA between the layers
+    labels      how the model's labels agree with the annotator's, where --labels takes them (``circuit.stages.labels``)
 
 Every probe score is held out by group. Geometry is a description, and says what chance gives where that is not 0.
 """
@@ -30,6 +31,7 @@ from circuit.methods.layers import parse_layers
 from circuit.methods.probing import cross_validated_probe
 from circuit.methods.rowspace import RowSpace, row_space
 from circuit.methods.similarity import centred_gram, cka
+from circuit.stages.labels import OF_PROMPTS, labelled
 from circuit.stages.questions import (
     Array,
     Note,
@@ -59,6 +61,7 @@ def analyze(
     seed: int = 0,
     threshold: float = 0.75,
     n_boot: int = 1000,
+    labels: str = OF_PROMPTS,
     force: bool = False,
     note: Note = silent,
     track: Track = untracked,
@@ -77,6 +80,7 @@ def analyze(
         "seed": seed,
         "threshold": threshold,
         "n_boot": n_boot,
+        "labels": labels,
     }
     described: dict[str, Any] = {
         "schema": SCHEMA,
@@ -87,7 +91,11 @@ def analyze(
         found = reusable(out, **described, force=force)
         if found is not None:
             return found.results, True
-    results = _results(activations, wanted, parameters, note, track)
+    activations, agreement = labelled(activations, labels)
+    results = {
+        **_results(activations, wanted, parameters, note, track),
+        "labels": agreement,
+    }
     if out is not None:
         write_manifest(
             out,

@@ -1,37 +1,28 @@
 """Prompts in, activations out: what the model holds at chosen sites, layers and positions.
 
-``collect_prompts`` is the whole of it for a prompt set in memory; the probes stage uses it too.
+``collect`` does it for a file of prompts, whole or one shard of it; ``collect_prompts`` for a prompt set
+in memory, which the probes stage uses too. How the work is laid out is ``circuit.stages.collection``'s.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from circuit.artifacts.activations import SCHEMA, Activations, ActivationsWriter
+from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations_writer import Shard, forget_finished
+from circuit.artifacts.contents import SCHEMA, SHARD_SCHEMA
 from circuit.artifacts.manifest import Run, manifest_path, reusable
-from circuit.artifacts.places import refuse_input
+from circuit.artifacts.places import refuse_input, shard_path
 from circuit.artifacts.prompts import PromptSet
-from circuit.errors import UsageError
-from circuit.methods.layers import parse_layers
-from circuit.stages.prompting import Format, choose_format, encode
+from circuit.artifacts.shards import Joined, join_shards
+from circuit.errors import ArtifactError, UsageError
+from circuit.stages.collection import Collection, Wanted, combined
+from circuit.stages.prompting import Format, choose_format
 from circuit.stages.running import ModelOptions, Track, untracked
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to record, in the words of the command line."""
-
-    layers: str = "all"
-    sites: str = "resid_post"
-    positions: str = "last"
-    max_length: int | None = None
-    batch_tokens: int = 2048
-    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -42,33 +33,77 @@ class Collected:
     reused: bool
 
 
-def collect(
+@dataclass(frozen=True)
+class Waiting:
+    """A shard is done, and the numbers of those that are not."""
+
+    shard: Path
+    missing: tuple[int, ...]
+
+
+def prepared(
     options: ModelOptions,
     dataset: Path,
     out: Path,
     *,
-    wanted: Wanted,
+    wanted: Wanted = Wanted(),
     chat: bool | None = None,
     system: str | None = None,
     tools: Path | None = None,
     limit: int | None = None,
-    force: bool = False,
-    track: Track = untracked,
-) -> Collected:
-    """Record activations of every prompt of ``dataset`` and write them to ``out``."""
+) -> Collection:
+    """Read the prompts and load the model; nothing has run yet."""
     refuse_input(manifest_path(out), [dataset])
     prompts = limited(PromptSet.load(dataset), limit)
-    return collect_prompts(
+    return Collection(
         options.load(),
         prompts,
         out,
-        wanted=wanted,
-        prompt_format=choose_format(prompts, chat=chat, system=system, tools=tools),
-        inputs=[dataset] if tools is None else [dataset, tools],
-        parameters={"limit": limit},
-        force=force,
-        track=track,
+        wanted,
+        choose_format(prompts, chat=chat, system=system, tools=tools),
+        [dataset] if tools is None else [dataset, tools],
+        {"limit": limit},
     )
+
+
+def collect(job: Collection, *, force: bool = False, track: Track = untracked) -> Collected:
+    """Record activations of every prompt and write the archive."""
+    started = time.perf_counter()
+    if not force and _is_there(job, manifest_path(job.out), SCHEMA):
+        forget_finished(job.out)
+        return Collected(Activations.open(job.out), reused=True)
+    layout = job.layout()
+    with job.writer(layout, force=force) as writer:
+        job.run(layout, writer, track)
+        activations = writer.finish(run=Run.since(started), results=layout.results())
+    return Collected(activations, reused=False)
+
+
+def collect_shard(
+    job: Collection, number: int, count: int, *, force: bool = False, track: Track = untracked
+) -> Collected | Waiting:
+    """Record shard ``number`` of ``count``, from 1; who is the last to finish joins them all."""
+    started = time.perf_counter()
+    if not force and _is_there(job, manifest_path(job.out), SCHEMA):
+        return Collected(Activations.open(job.out), reused=True)
+    path = shard_path(job.out, number, count)
+    if not force and _is_there(job, path, SHARD_SCHEMA):
+        forget_finished(job.out, Shard(number, count, range(0)))
+    else:
+        layout = job.layout(number, count)
+        with job.writer(layout, force=force) as writer:
+            job.run(layout, writer, track)
+            writer.finish_shard(run=Run.since(started), results=layout.results())
+    joined = join_shards(
+        job.out,
+        count,
+        prompts=job.prompts,
+        origin=job.origin,
+        combine=combined,
+        run=Run.since(started),
+        force=force,
+    )
+    return _whole_or_waiting(job, path, joined)
 
 
 def collect_prompts(
@@ -84,82 +119,29 @@ def collect_prompts(
     track: Track = untracked,
 ) -> Collected:
     """Record activations of a prompt set in memory; ``inputs`` are the files that it came from."""
-    from circuit.model.capture import capture, plan
-    from circuit.model.positions import parse_positions
-    from circuit.model.sites import parse_sites
-
-    started = time.perf_counter()
-    layers = parse_layers(wanted.layers, range(model.n_layers), model.n_layers)
-    sites = parse_sites(wanted.sites, layers, model)
-    positions = parse_positions(wanted.positions)
-    parameters = {
-        **parameters,
-        "sites": [str(site) for site in sites],
-        "positions": [position.name for position in positions],
-        **_described(wanted, prompt_format, model),
-    }
-    if not force and _is_there(manifest_path(out), parameters, inputs, model):
-        return Collected(Activations.open(out), reused=True)
-    with ActivationsWriter(
-        out,
-        prompts=prompts,
-        sites_layers=[(site.name, site.layer or 0) for site in sites],
-        positions=[position.name for position in positions],
-        d_model=model.d_model,
-        dtype=wanted.dtype,
-        force=force,
-    ) as writer:
-        encoded = encode(model, prompts.texts, prompt_format, max_length=wanted.max_length)
-        planned = plan(
-            model, encoded, sites=sites, positions=positions, batch_tokens=wanted.batch_tokens
-        )
-        batches = planned.batches
-        _fill(writer, capture(model, planned), len(batches), track)
-        activations = writer.finish(
-            parameters=parameters,
-            inputs=inputs,
-            run=Run.since(started),
-            model=model.identity,
-            tokenizer=model.tokenizer_identity,
-            results=_results([len(prompt.ids) for prompt in encoded], batches),
-        )
-    return Collected(activations, reused=False)
+    job = Collection(model, prompts, out, wanted, prompt_format, inputs, parameters)
+    return collect(job, force=force, track=track)
 
 
-def _described(wanted: Wanted, prompt_format: Format, model: Any) -> dict[str, Any]:
-    return {
-        "format": prompt_format.name,
-        "system": prompt_format.system,
-        "tools": prompt_format.tools,
-        "enable_thinking": False,
-        "max_length": wanted.max_length,
-        "dtype": wanted.dtype,
-        "batch_tokens": wanted.batch_tokens,
-        # The same weights under another chat template are another run.
-        "tokenizer_sha256": model.tokenizer_identity.files_sha256,
-    }
+def _whole_or_waiting(job: Collection, path: Path, joined: Joined) -> Collected | Waiting:
+    if joined.activations is not None:
+        return Collected(joined.activations, reused=False)
+    if joined.others:
+        other, difference = next(iter(joined.others.items()))
+        message = f"shard {other} of `{job.out}` is of another run: {difference}"
+        raise ArtifactError(message, hint="collect it again with the same options and --force")
+    return Waiting(path, joined.missing)
 
 
-def _results(lengths: Sequence[int], batches: Sequence[npt.NDArray[np.intp]]) -> dict[str, Any]:
-    return {
-        "tokens": {"total": sum(lengths), "min": min(lengths), "max": max(lengths)},
-        "padded_batches": any(len({lengths[row] for row in rows}) > 1 for rows in batches),
-        "note": "hidden_states[i] of Hugging Face is resid_post.(i-1); its last entry "
-        "is taken after the final norm, resid_post is not",
-    }
-
-
-def _is_there(path: Path, parameters: dict[str, Any], inputs: Sequence[Path], model: Any) -> bool:
+def _is_there(job: Collection, path: Path, schema: str) -> bool:
     found = reusable(
-        path, schema=SCHEMA, parameters=parameters, inputs=inputs, model=model.identity
+        path,
+        schema=schema,
+        parameters=job.origin.parameters,
+        inputs=job.inputs,
+        model=job.model.identity,
     )
     return found is not None
-
-
-def _fill(writer: ActivationsWriter, stream: Iterable[Any], n_batches: int, track: Track) -> None:
-    for batch in track(stream, "Collecting", n_batches):
-        for (site, position), values in batch.values.items():
-            writer.put(site.name, site.layer or 0, position, batch.rows, values)
 
 
 def limited(prompts: PromptSet, limit: int | None) -> PromptSet:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.builtin import builtin_sets, find_set
+from circuit.artifacts.documents import plain
 from circuit.artifacts.places import refuse_input
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.templates import TemplateSet
@@ -77,7 +78,7 @@ def sample(prompts: PromptSet, count: int) -> list[dict[str, Any]]:
     """Return ``count`` prompts at even distances, so that every part of the set is shown."""
     total = len(prompts.prompts)
     shown = min(count, total)
-    return [prompts.prompts[i * total // shown].model_dump() for i in range(shown)]
+    return [plain(prompts.prompts[i * total // shown]) for i in range(shown)]
 
 
 def _counted(values: list[str | None]) -> dict[str, int]:

@@ -9,7 +9,8 @@ Reads an archive of activations, writes ``directions.safetensors`` and ``directi
 Results beside the directions: ``layers`` (quality of the label's direction at each layer), ``best`` (the layer chosen, and
 the held-out score of choosing), ``cosines`` (between all directions of a layer) with the |cos| that random
 directions have, ``across_layers`` (the label's directions with each other), ``held_out`` (projection of each prompt on
-the label's direction that was fitted without its group). The label's direction at the best layer is marked
+the label's direction that was fitted without its group), ``labels`` (how the model's labels agree with the annotator's, where
+``--labels model`` takes them: ``circuit.stages.labels``). The label's direction at the best layer is marked
 ``recommended``, and is what ``steer`` takes when it is not told otherwise.
 """
 
@@ -37,6 +38,7 @@ from circuit.stages.contrasts import (
     label_contrast,
     one_against_rest,
 )
+from circuit.stages.labels import OF_PROMPTS, labelled
 from circuit.stages.questions import Array, Note, Question, joined_groups, silent, warn_if_few
 from circuit.stages.running import Track, untracked
 
@@ -56,6 +58,7 @@ class Choices:
     folds: int = 5
     seed: int = 0
     n_boot: int = 1000
+    labels: str = OF_PROMPTS
 
 
 def directions(
@@ -80,6 +83,7 @@ def directions(
     )
     if found is not None:
         return found.results, True
+    activations, agreement = labelled(activations, choices.labels)
     contrasts = _contrasts(activations, site, position, choices, note)
     fitted = _fit(activations, contrasts, site, position, layers, choices, track)
     results = _results(activations, contrasts[0], fitted, site, position, layers, choices, note)
@@ -88,7 +92,7 @@ def directions(
         _marked(fitted, results["best"]["layer"]),
         parameters=parameters,
         inputs=inputs,
-        results=results,
+        results={**results, "labels": agreement},
         model=activations.manifest.model,
         tokenizer=activations.manifest.tokenizer,
         run=Run.since(started),

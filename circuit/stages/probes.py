@@ -37,7 +37,8 @@ from circuit.methods.splits import MIN_GROUPS, grouped_folds, merge_identical
 from circuit.methods.surface import bag_of_words, surface_features
 from circuit.methods.threads import one_blas_thread
 from circuit.stages.battery import Pool, Probe, load_battery, pools, summary
-from circuit.stages.collect import Wanted, collect_prompts
+from circuit.stages.collect import collect_prompts
+from circuit.stages.collection import Wanted
 from circuit.stages.running import ModelOptions, Track, untracked
 
 SCHEMA = "circuit.probes/1"

@@ -1,138 +1,229 @@
 """Activations: rows go where they belong and come back with their prompts."""
 
 import json
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+from written import MODEL, POSITIONS, SITES, WIDTHS, Plan
 
-from circuit.artifacts.activations import Activations, ActivationsWriter
-from circuit.artifacts.manifest import ModelIdentity, Run
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations_writer import ActivationsWriter
+from circuit.artifacts.manifest import Run
+from circuit.artifacts.origin import Origin
 from circuit.errors import ArtifactError, CircuitError, UsageError
 
-MODEL = ModelIdentity(id="m", n_layers=8, d_model=4)
-PROMPTS = PromptSet.model_validate(
-    {
-        "name": "s",
-        "labels": ["no", "yes"],
-        "prompts": [
-            {"text": f"{i} ", "label": ["no", "yes", None][i % 3], "group": f"g{i % 2}"}
-            for i in range(6)
-        ],
-    }
+LAST = Plan(positions=("last",))
+quick = settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-SITES = [("embed", 0), ("resid_post", 2), ("resid_post", 5)]
 
 
-def array(site: str, layer: int, position: str) -> np.ndarray:
-    seed = [ord(c) for c in site + position] + [layer]
-    return np.random.default_rng(seed).normal(size=(6, 4)).astype(np.float32)
-
-
-def collected(
-    stem: Path, positions=("last",), parameters: Any = None, **options: Any
-) -> Activations:
-    writer = Activations.create(
-        stem, prompts=PROMPTS, sites_layers=SITES, positions=positions, d_model=4, **options
-    )
-    with writer:
-        for rows in ([5, 0], [1, 2, 4], [3]):
-            for site, layer in SITES:
-                for position in positions:
-                    writer.put(
-                        site, layer, position, np.array(rows), array(site, layer, position)[rows]
-                    )
-        return writer.finish(
-            parameters=parameters or {}, inputs=[], run=Run.since(time.perf_counter()), model=MODEL
-        )
+def simple(stem: Path, **options) -> ActivationsWriter:
+    """Start an archive of one array of three prompts."""
+    prompts = LAST.prompts.subset(range(3))
+    fields = {
+        "prompts": prompts,
+        "sites_layers": [("up_proj", 0)],
+        "positions": ["last"],
+        "d_model": 4,
+        "origin": Origin.of(stem, parameters={}, inputs=[]),
+    }
+    return ActivationsWriter(stem, **(fields | options))
 
 
 def test_what_was_put_is_read(tmp_path: Path):
-    collected(tmp_path / "a")
+    plan = Plan(positions=("last", "mean"))
+    finished = plan.write(tmp_path / "a")
     for name in ("a", "a.json", "a.safetensors"):
         opened = Activations.open(tmp_path / name)
-        assert (opened.sites, opened.positions, opened.layers("resid_post")) == (
-            ["embed", "resid_post"],
-            ["last"],
-            [2, 5],
-        )
-        assert (opened.n_layers, opened.d_model, opened.labels) == (8, 4, ["no", "yes"])
-        assert [p.text for p in opened.prompts] == PROMPTS.texts
-        for site, layer in SITES:
-            np.testing.assert_array_equal(opened.read(site, layer), array(site, layer, "last"))
+        assert opened.manifest == finished.manifest
+        assert opened.contents == finished.contents
+        assert opened.sites == ["embed", "resid_post", "q_rope", "attn_pattern"]
+        assert (opened.positions, opened.layers("resid_post")) == (["last", "mean"], [0, 3])
+        assert (opened.n_layers, opened.d_model, opened.labels) == (4, 3, ["no", "yes"])
+        assert (opened.shape("q_rope"), opened.width("q_rope")) == ((2, 2), 4)
+        assert opened.prompt_set == plan.prompts
     rows, y = opened.y()
-    assert (rows.tolist(), y.tolist()) == ([0, 1, 3, 4], [0, 1, 0, 1])
-    assert opened.groups().tolist() == ["g0", "g1"] * 3
-    assert opened.archive.names == ["embed", "resid_post.2", "resid_post.5"]
+    assert (rows.tolist(), y.tolist()) == ([0, 1, 3, 4, 6, 7, 9, 10], [0, 1] * 4)
+    assert opened.groups().tolist() == (["g0", "g1"] * 6)[:11]
+    assert opened.pairs().tolist() == [[1, 0], [4, 3], [7, 6], [10, 9]]
 
 
-def test_positions_have_names_of_their_own(tmp_path: Path):
-    opened = collected(tmp_path / "a", positions=("last", "mean"))
-    assert "resid_post.2@mean" in opened.archive.names
-    np.testing.assert_array_equal(
-        opened.read("resid_post", 2, "mean"), array("resid_post", 2, "mean")
+@quick
+@given(
+    st.builds(
+        Plan,
+        n=st.integers(1, 9),
+        size=st.integers(1, 4),
+        seed=st.integers(0, 99),
+        dtype=st.sampled_from(["float32", "float16", "bfloat16"]),
+        positions=st.permutations(POSITIONS).flatmap(
+            lambda names: st.integers(1, 5).map(lambda k: tuple(names[:k]))
+        ),
     )
-    with pytest.raises(UsageError, match="more than one position"):
-        opened.read("resid_post", 2)
-    with pytest.raises(UsageError, match="no position `first`"):
-        opened.read("resid_post", 2, "first")
+)
+def test_ragged_rows_come_back_as_they_are_and_as_means(tmp_path: Path, plan: Plan):
+    opened = plan.write(tmp_path / "a", force=True)
+    for site, layer in SITES:
+        for position in plan.positions:
+            stored = plan.stored(site, layer, position)
+            values, offsets = opened.ragged(site, layer, position)
+            np.testing.assert_array_equal(values, stored, strict=True)
+            counts = [plan.count(site, position, i) for i in range(plan.n)]
+            assert offsets.tolist() == [0, *np.cumsum(counts)]
+            read = opened.read(site, layer, position)
+            rows = np.split(stored.astype(np.float64), offsets[1:-1])
+            assert (read.shape, read.dtype) == ((plan.n, WIDTHS[site]), np.float32)
+            # One rounding of an exact mean, and not the order of the sum, decides.
+            np.testing.assert_allclose(
+                read, [each.mean(axis=0) for each in rows], rtol=1e-7, atol=1e-12
+            )
+            assert opened.is_ragged(site, position) == plan.is_ragged(site, position)
+    for ours, theirs in zip(opened.token_ids(), plan.token_ids, strict=True):
+        np.testing.assert_array_equal(ours, theirs.astype(np.int32), strict=True)
+    for position in set(plan.positions) - {"mean"}:
+        for number, each in enumerate(opened.indices(position)):
+            np.testing.assert_array_equal(each, plan.chosen(position, number))
+
+
+def test_means_do_not_depend_on_how_much_is_read_at_once(tmp_path: Path, monkeypatch):
+    opened = Plan(n=40).write(tmp_path / "a")
+    whole = opened.read("resid_post", 3, "all")
+    for chunk in (1, 7, 100):
+        monkeypatch.setattr("circuit.artifacts.ragged._CHUNK", chunk)
+        monkeypatch.setattr("circuit.artifacts.archive._CHUNK", chunk)
+        np.testing.assert_array_equal(opened.read("resid_post", 3, "all"), whole)
+
+
+def test_arrays_have_the_documented_names(tmp_path: Path):
+    one, two = (
+        Plan(positions=names).write(tmp_path / str(len(names)))
+        for names in (("-6:",), ("last", "-6:"))
+    )
+    known = {"token_ids", "token_ids.offsets", "indices@-6:", "indices.offsets@-6:", "resid_post.offsets@-6:"}  # fmt: skip
+    assert {"resid_post.3", "embed", *known} <= set(one.archive.names)
+    assert {"resid_post.3@last", "resid_post.3@-6:", "embed@-6:", *known} <= set(two.archive.names)
+    other = load_file(two.archive.path)
+    rows = slice(*other["resid_post.offsets@-6:"][4:6])
+    np.testing.assert_array_equal(
+        other["resid_post.3@-6:"][rows], Plan().values("resid_post", 3, "-6:", 4)
+    )
+    assert (other["token_ids"].dtype, other["token_ids.offsets"].dtype) == (np.int32, np.int64)
 
 
 def test_what_was_not_collected_is_an_error(tmp_path: Path):
-    opened = collected(tmp_path / "a")
-    with pytest.raises(UsageError, match="no layer 3") as caught:
+    opened = Plan(positions=("last", "mean")).write(tmp_path / "a")
+    with pytest.raises(UsageError, match="more than one position"):
         opened.read("resid_post", 3)
-    assert "2, 5" in caught.value.hint
-    with pytest.raises(UsageError, match="no site `mlp_out`"):
-        opened.layers("mlp_out")
+    with pytest.raises(UsageError, match="no position `first`"):
+        opened.read("resid_post", 3, "first")
+    with pytest.raises(UsageError, match="no layer 2") as caught:
+        opened.read("resid_post", 2, "last")
+    assert "0, 3" in caught.value.hint
+    for call in (opened.layers, opened.width, opened.shape):
+        with pytest.raises(UsageError, match="no site `mlp_out`"):
+            call("mlp_out")
+    with pytest.raises(UsageError, match="of no single tokens"):
+        opened.indices("mean")
+    with simple(tmp_path / "b") as writer:
+        writer.put("up_proj", 0, "last", range(3), np.ones((3, 4)))
+        writer.done(0)
+        plain = writer.finish(run=Run.since(0.0))
+    with pytest.raises(UsageError, match="not in it as tokens"):
+        plain.token_ids()
+    assert plain.ragged("up_proj", 0)[1].tolist() == [0, 1, 2, 3]
+    assert plain.n_layers == 1
 
 
 def test_equal_runs_have_equal_bytes_but_for_run(tmp_path: Path):
     archives, manifests = set(), set()
     for name in "abc":
         (tmp_path / name).mkdir()
-        collected(tmp_path / name / "x")
+        Plan(size=ord(name) - 95).write(tmp_path / name / "x")
         archives.add((tmp_path / name / "x.safetensors").read_bytes())
         document = json.loads((tmp_path / name / "x.json").read_text())
         del document["run"]
         manifests.add(json.dumps(document))
+        assert sorted(p.name for p in (tmp_path / name).iterdir()) == ["x.json", "x.safetensors"]
     assert len(archives) == len(manifests) == 1
 
 
-def test_a_failure_leaves_nothing(tmp_path: Path):
-    def fail(writer: ActivationsWriter) -> None:
-        with writer:
-            writer.put("embed", 0, "last", [0], np.full((1, 4), np.nan))
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_values_that_cannot_be_stored_leave_nothing(tmp_path: Path, dtype: str):
+    for bad in (np.nan, 1e39):
+        with np.errstate(over="ignore"), pytest.raises(ArtifactError, match="NaN or infinite"):
+            with simple(tmp_path / "a", dtype=dtype) as writer:
+                writer.put("up_proj", 0, "last", [0], np.full((1, 4), bad))
+        assert not list(tmp_path.iterdir())
+    if dtype == "float16":
+        with pytest.raises(ArtifactError, match="too large for float16"):
+            with simple(tmp_path / "a", dtype=dtype) as writer:
+                writer.put("up_proj", 0, "last", [0], np.full((1, 4), 7e4))
 
-    writer = ActivationsWriter(
-        tmp_path / "a", prompts=PROMPTS, sites_layers=SITES, positions=["last"], d_model=4
-    )
-    with pytest.raises(ArtifactError, match="NaN"):
-        fail(writer)
-    assert not list(tmp_path.iterdir())
+
+def test_what_does_not_fit_is_a_bug_of_the_caller(tmp_path: Path):
+    with simple(tmp_path / "a") as writer:
+        with pytest.raises(ValueError, match="2 rows for these prompts"):
+            writer.put("up_proj", 0, "last", [0], np.ones((2, 4)))
+        with pytest.raises(ValueError, match="rows of shape"):
+            writer.put("up_proj", 0, "last", [0], np.ones((1, 5)))
+        with pytest.raises(IndexError):
+            writer.put("up_proj", 0, "last", [3], np.ones((1, 4)))
+        with pytest.raises(IndexError):
+            writer.put("up_proj", 0, "last", [-1], np.ones((1, 4)))
+        writer.put("up_proj", 0, "last", [2, 0], np.ones((2, 4)))
+        with pytest.raises(ValueError, match="3 of 3 prompts are not done"):
+            writer.finish(run=Run.since(0.0))
+        writer.done(0)
+        with pytest.raises(ValueError, match="1 of 3 prompts are not done"):
+            writer.finish(run=Run.since(0.0))
+        writer.put("up_proj", 0, "last", [0], np.ones((1, 4)))
+        with pytest.raises(ValueError, match="was done before"):
+            writer.done(1)
+    with pytest.raises(ValueError, match="not being written any more"):
+        writer.put("up_proj", 0, "last", [0], np.ones((1, 4)))
+    with pytest.raises(ValueError, match="prompt 1 has no rows"):
+        simple(tmp_path / "b", counts={("up_proj", "last"): [1, 0, 1]})
+    with pytest.raises(UsageError, match="float8"):
+        simple(tmp_path / "b", dtype="float8")
 
 
-def test_a_manifest_that_cannot_be_written_takes_the_archive_with_it(tmp_path: Path):
-    with pytest.raises(ArtifactError, match="there is no file"):
-        writer = ActivationsWriter(
-            tmp_path / "a", prompts=PROMPTS, sites_layers=SITES[:1], positions=["last"], d_model=4
-        )
-        with writer:
-            writer.put("embed", 0, "last", range(6), np.ones((6, 4)))
-            writer.finish(parameters={}, inputs=[tmp_path / "nothing"], run=Run.since(0.0))
-    assert not list(tmp_path.iterdir())
+def test_every_array_of_a_unit_has_the_same_prompts(tmp_path: Path):
+    with simple(tmp_path / "a", sites_layers=[("embed", 0), ("up_proj", 0)]) as writer:
+        writer.put("up_proj", 0, "last", [0, 1], np.ones((2, 4)))
+        with pytest.raises(ValueError, match="rows of different prompts"):
+            writer.done(0)
+        writer.put("embed", 0, "last", [0], np.ones((1, 4)))
+        with pytest.raises(ValueError, match="rows of different prompts"):
+            writer.done(0)
+        writer.put("embed", 0, "last", [1], np.ones((1, 4)))
+        writer.done(0)
 
 
 def test_another_run_is_not_overwritten_but_a_broken_one_is(tmp_path: Path):
-    collected(tmp_path / "a")
+    LAST.write(tmp_path / "a")
+    mean = Plan(positions=("mean",))
     with pytest.raises(ArtifactError, match="already there"):
-        collected(tmp_path / "a", positions=("mean",))
-    collected(tmp_path / "a", positions=("mean",), force=True)
+        mean.writer(tmp_path / "a")
+    mean.write(tmp_path / "a", force=True)
     (tmp_path / "a.json").unlink()
-    assert collected(tmp_path / "a").positions == ["last"]
+    with pytest.raises(ArtifactError, match="incomplete"):
+        Activations.open(tmp_path / "a")
+    assert LAST.write(tmp_path / "a").positions == ["last"]
+
+
+def test_a_forced_run_that_fails_leaves_the_old_one(tmp_path: Path):
+    LAST.write(tmp_path / "a")
+    before = (tmp_path / "a.safetensors").read_bytes()
+    with pytest.raises(ArtifactError, match="NaN"):
+        with Plan(positions=("mean",)).writer(tmp_path / "a", force=True) as writer:
+            writer.put("embed", 0, "mean", [0], np.full((1, 3), np.nan))
+    assert (tmp_path / "a.safetensors").read_bytes() == before
+    assert Activations.open(tmp_path / "a").positions == ["last"]
 
 
 def test_an_archive_of_another_program_is_not_overwritten(tmp_path: Path):
@@ -140,12 +231,12 @@ def test_an_archive_of_another_program_is_not_overwritten(tmp_path: Path):
 
     save_file({"w": np.ones(3, np.float32)}, tmp_path / "model.safetensors")
     with pytest.raises(ArtifactError, match="already there"):
-        collected(tmp_path / "model")
+        LAST.writer(tmp_path / "model")
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
 
 
 def test_a_changed_archive_is_noticed(tmp_path: Path):
-    collected(tmp_path / "a")
+    LAST.write(tmp_path / "a")
     data = bytearray((tmp_path / "a.safetensors").read_bytes())
     data[-1] ^= 1
     (tmp_path / "a.safetensors").write_bytes(data)
@@ -158,14 +249,18 @@ def test_a_changed_archive_is_noticed(tmp_path: Path):
     [
         lambda d: d["results"]["prompts"]["prompts"].pop(),
         lambda d: d["results"]["layers"].update(resid_post=[2, 7]),
+        lambda d: d["results"]["shapes"].update(resid_post=[5]),
+        lambda d: d["results"]["shapes"].pop("resid_post"),
         lambda d: d["results"].update(positions=[]),
+        lambda d: d["results"].update(positions=["last", "mean"]),
         lambda d: d["results"].pop("prompts"),
         lambda d: d["outputs"].clear() or d["results"].update(layers={}),
         lambda d: d.update(schema="circuit.directions/1"),
+        lambda d: d.update(schema="circuit.activations/1"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_one_sentence(tmp_path: Path, change):
-    collected(tmp_path / "a")
+    LAST.write(tmp_path / "a")
     document = json.loads((tmp_path / "a.json").read_text())
     change(document)
     (tmp_path / "a.json").write_text(json.dumps(document))
@@ -175,22 +270,16 @@ def test_a_manifest_that_does_not_fit_is_one_sentence(tmp_path: Path, change):
     assert "\n" not in caught.value.message
 
 
-def test_narrow_storage(tmp_path: Path):
-    opened = collected(tmp_path / "a", dtype="bfloat16")
-    np.testing.assert_allclose(opened.read("embed", 0), array("embed", 0, "last"), rtol=2**-8)
-
-
-def test_sites_may_be_wider_than_the_model(tmp_path: Path):
-    writer = ActivationsWriter(
-        tmp_path / "a",
-        prompts=PROMPTS,
-        sites_layers=[("up_proj", 0)],
-        positions=["last"],
-        d_model=4,
-        widths={"up_proj": 9},
+def test_the_manifest_tells_the_origin(tmp_path: Path):
+    (tmp_path / "in.json").write_text("{}")
+    origin = Origin.of(
+        tmp_path / "a", parameters={"k": (1, 2)}, inputs=[tmp_path / "in.json"], model=MODEL
     )
-    with writer:
-        writer.put("up_proj", 0, "last", range(6), np.ones((6, 9)))
-        opened = writer.finish(parameters={}, inputs=[], run=Run.since(0.0))
-    assert opened.read("up_proj", 0).shape == (6, 9)
-    assert opened.n_layers == 1
+    with simple(tmp_path / "a", origin=origin) as writer:
+        writer.put("up_proj", 0, "last", range(3), np.ones((3, 4)))
+        writer.done(0)
+        # What was read is what counts, not what lies there in the end.
+        (tmp_path / "in.json").write_text("{} ")
+        finished = writer.finish(run=Run.since(0.0))
+    assert Origin.read(finished.manifest) == origin
+    assert finished.manifest.parameters == {"k": [1, 2]}

@@ -1,6 +1,9 @@
-"""Hidden states and logits equal those of transformers, in float32, with padded batches."""
+"""Every site of every family equals what transformers computes, in float32."""
 
+import json
+import sys
 import warnings
+from contextlib import ExitStack, contextmanager
 
 import mlx.core as mx
 import numpy as np
@@ -8,8 +11,10 @@ import pytest
 from checkpoints import VOCABULARY, write_tokenizer
 
 from circuit.model.capture import capture, plan
+from circuit.model.families import find_family
 from circuit.model.loading import load_model
-from circuit.model.sites import Site
+from circuit.model.places import SITES
+from circuit.model.sites import Site, available_sites, hidden_states, is_linear, recording, sites_at
 from circuit.model.tail import tail_logits
 from circuit.model.tokens import Encoded
 
@@ -57,6 +62,42 @@ FAMILIES = {
     "glm4": {**ROPE, "head_dim": 16, "partial_rotary_factor": 0.5},
     "stablelm": {**ROPE, "num_key_value_heads": 4},
 }
+MIXTURE = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2}
+FAMILIES |= {
+    "cohere2": {**ROPE, "head_dim": 16, "logit_scale": 0.25, "sliding_window": 16},
+    # mlx-lm's GPT-NeoX has the approximate GELU, whatever the checkpoint says.
+    "gpt_neox": {
+        "num_key_value_heads": None,
+        "intermediate_size": 256,
+        "hidden_act": "gelu_pytorch_tanh",
+    },
+    "granitemoe": {**ROPE, **MIXTURE, "residual_multiplier": 0.5},
+    "helium": {**ROPE, "head_dim": 16},
+    "nemotron": ROPE,
+    "olmoe": {**ROPE, **MIXTURE},
+    "qwen2_moe": {
+        **ROPE,
+        **MIXTURE,
+        "moe_intermediate_size": 48,
+        "shared_expert_intermediate_size": 48,
+    },
+}
+NO_GATE = {"gate_proj"}
+NO_MIDDLE = {"resid_mid"}
+EXPERTS = {"gate_proj", "up_proj", "down_proj", "mlp_act"}
+MISSING = {
+    "cohere": NO_MIDDLE,
+    "cohere2": NO_MIDDLE,
+    "gpt2": NO_GATE,
+    "gpt_neox": NO_GATE | NO_MIDDLE,
+    "granitemoe": EXPERTS,
+    "mixtral": EXPERTS,
+    "nemotron": NO_GATE,
+    "olmoe": EXPERTS,
+    "phi": NO_GATE | NO_MIDDLE,
+    "qwen2_moe": EXPERTS,
+    "qwen3_moe": EXPERTS,
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +123,14 @@ def make_pair(family, folder):
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0, 0.08 if "embed" not in name and "wte" not in name else 0.5)
-            elif name.endswith("weight"):
+            else:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     # The hub's gpt2 holds the bare network; mlx-lm reads that layout and no other.
     (model.transformer if family == "gpt2" else model).save_pretrained(folder)
+    if family == "gpt_neox":  # as the hub has it; transformers 5 saves these under other names
+        file = folder / "config.json"
+        old = {"rotary_emb_base": 10000, "rotary_pct": 0.25}
+        file.write_text(json.dumps({**json.loads(file.read_text()), **old}))
     write_tokenizer(folder)
     return model, load_model(str(folder))
 
@@ -123,3 +168,160 @@ def test_hidden_states_and_logits_equal_transformers(family, pairs):
 def assert_close(ours, theirs, what):
     error = np.abs(ours - theirs).max() / np.abs(theirs).max()
     assert error < 1e-5, f"{what}: relative error {error:.1e}"
+
+
+# What transformers calls a module, and the sites that are its output and its input. Fused maps are
+# cut as their own code cuts them.
+ATTENTION = {
+    "q_proj": ("q_proj", None),
+    "k_proj": ("k_proj", None),
+    "v_proj": ("v_proj", None),
+    "qkv_proj": ("qkv", None),
+    "c_attn": ("qkv", None),
+    "query_key_value": ("qkv by head", None),
+    "o_proj": ("o_proj", "z"),
+    "dense": ("o_proj", "z"),
+    "c_proj": ("o_proj", "z"),
+}
+MLP = {
+    "gate_proj": ("gate_proj", None),
+    "up_proj": ("up_proj", None),
+    "gate_up_proj": ("gate_up", None),
+    "c_fc": ("up_proj", None),
+    "fc1": ("up_proj", None),
+    "dense_h_to_4h": ("up_proj", None),
+    "down_proj": ("down_proj", "mlp_act"),
+    "c_proj": ("down_proj", "mlp_act"),
+    "fc2": ("down_proj", "mlp_act"),
+    "dense_4h_to_h": ("down_proj", "mlp_act"),
+}
+
+
+class Theirs:
+    """What transformers' own modules take and return inside one block."""
+
+    def __init__(self, model, layer, middle):
+        backbone = model.base_model
+        block = (backbone.h if hasattr(backbone, "h") else backbone.layers)[layer]
+        names = ("self_attn", "attn", "attention")
+        self.attention = next(getattr(block, name) for name in names if hasattr(block, name))
+        self.mlp = getattr(block, "mlp", None) or block.block_sparse_moe
+        self.block, self.middle = block, middle and getattr(block, middle)
+        self.seen = {}
+
+    @contextmanager
+    def watching(self):
+        with ExitStack() as stack:
+            for owner, names in ((self.attention, ATTENTION), (self.mlp, MLP)):
+                for name, places in names.items():
+                    module = getattr(owner, name, None)
+                    if isinstance(module, torch.nn.Module):
+                        stack.callback(module.register_forward_hook(self._hook(*places)).remove)
+            hook = self._hook("resid_post", "resid_pre")
+            stack.callback(self.block.register_forward_hook(hook).remove)
+            if self.middle is not None:
+                hook = self.middle.register_forward_hook(self._hook("norm", "resid_mid"))
+                stack.callback(hook.remove)
+            file = sys.modules[type(self.attention).__module__]
+            eager = file.eager_attention_forward
+            file.eager_attention_forward = self._attend(eager)
+            stack.callback(setattr, file, "eager_attention_forward", eager)
+            yield
+
+    def _hook(self, output, entered):
+        def hook(module, args, result):
+            result = result[0] if isinstance(result, tuple) else result
+            self.seen[output] = result[0]
+            if entered is not None:
+                self.seen[entered] = args[0][0]
+            if entered == "z":
+                self.o_proj = module
+
+        return hook
+
+    def _attend(self, eager):
+        def attend(module, query, key, value, *args, **kwargs):
+            result = eager(module, query, key, value, *args, **kwargs)
+            if module is self.attention:
+                heads = [part[0].transpose(0, 1) for part in (query, key, value)]
+                self.seen["q_rope"], self.seen["k_rope"] = (part.flatten(1) for part in heads[:2])
+                self.seen["attn_pattern"] = result[1][0].transpose(0, 1)
+                self.widths = [part[0].numel() for part in heads]
+                self.n_heads = query.shape[1]
+            return result
+
+        return attend
+
+    def sites(self):
+        """Return the value of every site inside the block, (T, width)."""
+        seen = dict(self.seen)
+        names = ("q_proj", "k_proj", "v_proj")
+        if "qkv" in seen:
+            cut = seen.pop("qkv").split(self.widths, dim=-1)
+            seen |= dict(zip(names, cut, strict=True))
+        if "qkv by head" in seen:
+            cut = seen.pop("qkv by head").unflatten(-1, (self.n_heads, -1)).chunk(3, dim=-1)
+            seen |= dict(zip(names, (part.flatten(1) for part in cut), strict=True))
+        if "gate_up" in seen:
+            seen["gate_proj"], seen["up_proj"] = seen.pop("gate_up").chunk(2, dim=-1)
+        # A Conv1D of GPT-2 keeps its weight the other way round.
+        weight = self.o_proj.weight if hasattr(self.o_proj, "nf") else self.o_proj.weight.T
+        by_head = seen["z"].unflatten(-1, (self.n_heads, -1))
+        weights = weight.unflatten(0, (self.n_heads, -1))
+        seen["head_out"] = torch.einsum("thd,hdm->thm", by_head, weights).flatten(1)
+        if "resid_mid" in seen:
+            seen["attn_out"] = seen["resid_mid"] - seen["resid_pre"]
+            seen["mlp_out"] = seen["resid_post"] - seen["resid_mid"]
+        return {name: value.detach().numpy() for name, value in seen.items()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_site_of_a_block_equals_transformers(family, pairs):
+    theirs, ours = pairs(family)
+    names = available_sites(ours)
+    assert set(SITES) - set(names) == MISSING.get(family, set())
+    middle = find_family(family).mid_input if "resid_mid" in names else None
+    for layer in range(ours.n_layers):
+        watched = Theirs(theirs, layer, middle)
+        for ids in prompts()[:2]:
+            with torch.no_grad(), watched.watching():
+                theirs(torch.tensor([ids]))
+            expected = watched.sites()
+            seen = hidden_states(ours, mx.array([ids]), sites_at(names, [layer]))
+            seen = {site.name: np.array(values)[0] for site, values in seen.items()}
+            if middle is None:  # attention and MLP side by side: only their sum shows
+                both = seen.pop("attn_out") + seen.pop("mlp_out")
+                added = expected["resid_post"] - expected["resid_pre"]
+                assert_close(both, added, f"block {layer}")
+            for name, values in seen.items():
+                if name != "embed":
+                    what = f"{name}.{layer} of {len(ids)} tokens"
+                    assert_close(values, expected[name], what)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_gathered_from_a_padded_batch_are_those_of_the_prompts_alone(family, pairs):
+    ours = pairs(family)[1]
+    ids = prompts()[:3]
+    longest = max(map(len, ids))
+    rows = mx.array([[0, len(p) - 1, len(p) // 2] for p in ids])
+    sites = sites_at(available_sites(ours), range(ours.n_layers))
+    padded = mx.array([p + [0] * (longest - len(p)) for p in ids])
+    gathered = {}
+
+    def record(site, read):
+        # capture widens to float32 while it gathers.
+        take = lambda h: mx.take_along_axis(h, rows[:, :, None], axis=1).astype(mx.float32)
+        gathered[site] = np.array(read(take))
+
+    with recording(ours, sites, record):
+        ours.network(padded)
+    for number, prompt in enumerate(ids):
+        alone = hidden_states(ours, mx.array([prompt]), sites)
+        for site, values in alone.items():
+            expected = np.array(values)[0][np.array(rows[number])]
+            found = gathered[site][number]
+            if not is_linear(site):
+                assert not found[..., len(prompt) :].any(), "a token attends to a pad"
+                found = found[..., : len(prompt)]
+            assert_close(found, expected, f"{site} of prompt {number}")

@@ -1,11 +1,13 @@
 """Taps change nothing unless asked to, and leave nothing behind."""
 
+import threading
+
 import mlx.core as mx
 import numpy as np
 import pytest
 
 from circuit.errors import ModelError
-from circuit.model.taps import Tap, tapped
+from circuit.model.taps import Tap, past_taps, tapped
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
 
@@ -54,3 +56,35 @@ def test_a_tap_that_did_not_fire_is_an_error(llama):
     with pytest.raises(ModelError, match="never ran `resid_post.7`"):
         with tapped([Tap(llama.blocks[0], after=lambda h: h, name="resid_post.7")]):
             pass
+
+
+def test_a_tap_may_run_its_own_module_past_the_taps(llama):
+    block, inputs, outputs = llama.blocks[0].mlp, [], []
+
+    def twice(hidden):
+        inputs.append(hidden)
+        outputs.append(past_taps(block)(hidden))
+        return hidden
+
+    with tapped([Tap(block, before=twice)]):
+        llama.network(IDS)
+    assert len(inputs) == 1
+    assert np.array_equal(np.array(outputs[0]), np.array(block(inputs[0])))
+    assert np.array_equal(np.array(past_taps(block)(inputs[0])), np.array(outputs[0]))
+
+
+def test_a_tap_sees_only_its_own_thread(llama):
+    seen, other = [], []
+
+    def elsewhere():
+        with tapped([Tap(llama.blocks[0], after=lambda h: other.append(h) or h)]):
+            llama.network(mx.array([[7]]))
+
+    with tapped([Tap(llama.blocks[0], after=lambda h: seen.append(h) or h)]):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert not seen
+        llama.network(IDS)
+    assert [h.shape for h in seen + other] == [(1, 5, 32), (1, 1, 32)]
+    assert "_circuit_taps" not in llama.blocks[0].__dict__

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import Prompt, PromptSet, prompt_set, write_planted
 
-from circuit.artifacts.activations import Activations, ActivationsWriter
+from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations_writer import ActivationsWriter
 from circuit.artifacts.directions import read_steering_file
-from circuit.artifacts.manifest import digest
+from circuit.artifacts.manifest import Run, digest
+from circuit.artifacts.origin import Origin
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze import analyze
 from circuit.stages.directions import Choices, directions
@@ -355,7 +358,7 @@ def test_few_groups_are_said_in_words(tmp_path):
 
 def test_repeated_prompts_share_a_group(tmp_path):
     prompts = prompt_set().prompts
-    doubled = [*prompts, *(p.model_copy(update={"group": f"copy {p.group}"}) for p in prompts[:9])]
+    doubled = [*prompts, *(replace(p, group=f"copy {p.group}") for p in prompts[:9])]
     repeated = PromptSet(name="r", labels=("no_tool", "tool"), prompts=tuple(doubled))
     write_planted(tmp_path / "a", prompts=repeated, n_layers=1, d=16)
     notes = []
@@ -367,12 +370,16 @@ def test_repeated_prompts_share_a_group(tmp_path):
 def test_a_site_that_is_blind_to_the_prompt_scores_one_half(tmp_path):
     prompts = prompt_set(edge=False)
     with ActivationsWriter(
-        tmp_path / "a", prompts=prompts, sites_layers=[("embed", 0)], positions=["last"], d_model=8
+        tmp_path / "a",
+        prompts=prompts,
+        sites_layers=[("embed", 0)],
+        positions=["last"],
+        d_model=8,
+        origin=Origin.of(tmp_path, parameters={}, inputs=[]),
     ) as writer:
         writer.put("embed", 0, "last", np.arange(120), np.full((120, 8), 0.3))
-        from circuit.artifacts.manifest import Run
-
-        writer.finish(parameters={}, inputs=[], run=Run.since(0.0))
+        writer.done(0)
+        writer.finish(run=Run.since(0.0))
     results, _ = analyze(tmp_path / "a", n_boot=50)
     assert results["layers"][0]["probes"]["label"]["auroc"] == [0.5, 0.5, 0.5]
     with pytest.raises(DataError, match="at layer 0: the two classes have the same activations"):

@@ -9,7 +9,8 @@ from checkpoints import write_checkpoint
 
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, UsageError
-from circuit.stages.collect import Wanted, collect, limited
+from circuit.stages.collect import collect, limited, prepared
+from circuit.stages.collection import Wanted
 from circuit.stages.running import ModelOptions
 
 
@@ -28,9 +29,11 @@ def dataset(tmp_path):
     return write_prompts(tmp_path / "prompts.json", texts)
 
 
-def run(folder, dataset, out, **options):
+def run(folder, dataset, out, *, force=False, **options):
     wanted = Wanted(**options.pop("wanted", {}))
-    return collect(ModelOptions(str(folder)), dataset, out, wanted=wanted, **options)
+    return collect(
+        prepared(ModelOptions(str(folder)), dataset, out, wanted=wanted, **options), force=force
+    )
 
 
 def test_rows_are_the_models_states_in_the_datasets_order(llama, llama_folder, dataset, tmp_path):
@@ -162,6 +165,4 @@ def test_states_that_half_precision_cannot_hold_are_refused(tmp_path, dataset):
     assert sorted(tmp_path.iterdir()) == before
     run(folder, dataset, tmp_path / "a", wanted={"dtype": "bfloat16"})
     with pytest.raises(DataError, match="is not finite"):
-        collect(
-            ModelOptions(str(folder), dtype="float16"), dataset, tmp_path / "b", wanted=Wanted()
-        )
+        collect(prepared(ModelOptions(str(folder), dtype="float16"), dataset, tmp_path / "b"))

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,9 +189,7 @@ def spoiled(**change):
 one_class = pairs("one", inside).model_copy(
     update={"prompts": tuple(p for p in pairs("one", inside).prompts if p.label == "yes")}
 )
-one_group = spoiled(
-    prompts=tuple(p.model_copy(update={"group": "same"}) for p in pairs("one", inside).prompts)
-)
+one_group = spoiled(prompts=tuple(replace(p, group="same") for p in pairs("one", inside).prompts))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from circuit.artifacts.activations import ActivationsWriter
+from circuit.artifacts.activations_writer import ActivationsWriter
 from circuit.artifacts.builtin import builtin_probes
 from circuit.artifacts.directions import Direction, write_directions
 from circuit.artifacts.manifest import Run, write_manifest
+from circuit.artifacts.origin import Origin
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.templates import TemplateSet
 from circuit.cli.verify import verify as command
@@ -41,11 +42,13 @@ def collect(folder: Path, value: float = 1.0) -> None:
         sites_layers=[("resid_post", 0)],
         positions=["last"],
         d_model=2,
+        origin=Origin.of(folder / "acts", parameters={}, inputs=[folder / "prompts.json"]),
         force=True,
     )
     with writer:
         writer.put("resid_post", 0, "last", range(6), np.full((6, 2), value))
-        writer.finish(parameters={}, inputs=[folder / "prompts.json"], run=run())
+        writer.done(0)
+        writer.finish(run=run())
 
 
 @pytest.fixture

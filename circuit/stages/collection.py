@@ -1,0 +1,260 @@
+"""A collection before and while it runs: what decides its bytes, how the work is laid out, who writes it.
+
+    Collection   model, prompts, options: the origin of an archive
+    Layout       the prompts of one process as tokens, and the plan of its forward passes
+    run          the plan's batches, handed to a thread that writes them while the next ones are computed
+
+What a run found out about the machine (how many tokens fit in a batch, how many streams run side by
+side) decides the last bits of the numbers, too. It is kept in the journal, and a run that goes on uses it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuit.artifacts.activations_writer import ActivationsWriter, Shard, interrupted
+from circuit.artifacts.manifest import manifest_path
+from circuit.artifacts.origin import Origin
+from circuit.artifacts.prompts import PromptSet
+from circuit.errors import ModelError, StoppedError, UsageError
+from circuit.methods.layers import parse_layers
+from circuit.stages.prompting import Format, encode
+from circuit.stages.running import Track
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to record, in the words of the command line; ``batch_tokens`` None is measured."""
+
+    layers: str = "all"
+    sites: str = "resid_post"
+    positions: str | Sequence[str] = "last"
+    max_length: int | None = None
+    truncate: str = "left"
+    batch_tokens: int | None = None
+    share_prefix: bool = True
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The work of one process: its prompts' ``plan``, and what it found out about the machine."""
+
+    plan: Any
+    shard: Shard | None
+    circumstances: Mapping[str, Any]
+
+    def results(self) -> dict[str, Any]:
+        """Return what the manifest says about the run."""
+        lengths = self.plan.lengths
+        return {
+            "tokens": {"total": sum(lengths), "min": min(lengths), "max": max(lengths)},
+            "padded_batches": self.plan.is_padded,
+            "shared_prefix": self.plan.prefix,
+            "batch_tokens": self.circumstances["batch_tokens"],
+            "note": "hidden_states[i] of Hugging Face is resid_post.(i-1); its last entry "
+            "is taken after the final norm, resid_post is not",
+        }
+
+
+def combined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make the results of a whole archive of what each shard's run found."""
+    tokens = [part["tokens"] for part in parts]
+    return {
+        **parts[0],
+        "tokens": {
+            "total": sum(each["total"] for each in tokens),
+            "min": min(each["min"] for each in tokens),
+            "max": max(each["max"] for each in tokens),
+        },
+        "padded_batches": any(part["padded_batches"] for part in parts),
+        "shared_prefix": min(part["shared_prefix"] for part in parts),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """What is collected from which model, and from which files: see ``Origin``."""
+
+    model: Any
+    prompts: PromptSet
+    out: Path
+    wanted: Wanted
+    form: Format
+    inputs: Sequence[Path]
+    parameters: Mapping[str, Any]
+
+    @cached_property
+    def sites(self) -> list[Any]:
+        """The sites, each with its layer."""
+        from circuit.model.sites import parse_sites
+
+        n_layers = self.model.n_layers
+        layers = parse_layers(self.wanted.layers, range(n_layers), n_layers)
+        return parse_sites(self.wanted.sites, layers, self.model)
+
+    @cached_property
+    def positions(self) -> list[Any]:
+        """The positions, each with its name."""
+        from circuit.model.positions import parse_positions
+
+        return parse_positions(self.wanted.positions)
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Everything that decides the bytes and is known without looking at the machine."""
+        described = {
+            **self.parameters,
+            "sites": [str(site) for site in self.sites],
+            "positions": [position.name for position in self.positions],
+            "format": self.form.name,
+            "system": self.form.system,
+            "tools": self.form.tools,
+            "enable_thinking": False,
+            "max_length": self.wanted.max_length,
+            "truncate": self.wanted.truncate,
+            "share_prefix": self.wanted.share_prefix,
+            "dtype": self.wanted.dtype,
+            "batch_tokens": self.wanted.batch_tokens or "auto",
+            # The same weights under another chat template are another run.
+            "tokenizer_sha256": self.model.tokenizer_identity.files_sha256,
+        }
+        return Origin.of(
+            manifest_path(self.out),
+            parameters=described,
+            inputs=self.inputs,
+            model=self.model.identity,
+            tokenizer=self.model.tokenizer_identity,
+        )
+
+    def layout(self, number: int = 1, count: int = 1) -> Layout:
+        """Turn the prompts of shard ``number`` of ``count`` into tokens, and plan how they run."""
+        from circuit.model.budget import measured_batch_tokens
+        from circuit.model.capture import plan
+        from circuit.model.runtime import circumstances
+
+        encoded = encode(
+            self.model,
+            self.prompts.texts,
+            self.form,
+            max_length=self.wanted.max_length,
+            truncate=self.wanted.truncate,
+        )
+        rows = shard_rows([len(each.ids) for each in encoded], number, count)
+        own = encoded[rows.start : rows.stop]
+        shard = Shard(number, count, rows) if count > 1 else None
+        batch_tokens = self.wanted.batch_tokens or self._begun_with(shard)
+        if batch_tokens is None:
+            batch_tokens = measured_batch_tokens(self.model, [e.ids for e in own], self.sites)
+        planned = plan(
+            self.model,
+            own,
+            sites=self.sites,
+            positions=self.positions,
+            batch_tokens=batch_tokens,
+            share_prefix=self.wanted.share_prefix,
+        )
+        return Layout(planned, shard, {"batch_tokens": batch_tokens, **circumstances()})
+
+    def writer(self, layout: Layout, *, force: bool = False) -> ActivationsWriter:
+        """Open the archive, or go on with one that was begun."""
+        return ActivationsWriter(
+            self.out,
+            prompts=self.prompts,
+            origin=self.origin,
+            shard=layout.shard,
+            circumstances=layout.circumstances,
+            force=force,
+            **self._contents(layout),
+        )
+
+    def _contents(self, layout: Layout) -> dict[str, Any]:
+        """Return what decides which arrays the archive has, and of which shape."""
+        keys = [(site, position) for site in self.sites for position in self.positions]
+        counts = {(s.name, p.name): layout.plan.counts(s, p) for s, p in keys}
+        return {
+            "sites_layers": [(site.name, site.layer or 0) for site in self.sites],
+            "positions": [position.name for position in self.positions],
+            "d_model": self.model.d_model,
+            "dtype": self.wanted.dtype,
+            "shapes": self._shapes(),
+            "counts": {key: rows for key, rows in counts.items() if rows is not None},
+            "token_ids": layout.plan.ids,
+            "indices": {
+                p.name: layout.plan.indices[p.name] for p in self.positions if not p.is_mean
+            },
+        }
+
+    def run(self, layout: Layout, writer: ActivationsWriter, track: Track) -> None:
+        """Run what is not done yet; another thread writes while the next batches are computed."""
+        from circuit.model.capture import capture
+
+        finished = writer.finished
+        total = len(layout.plan.batches)
+        batches = capture(self.model, layout.plan, without=finished)
+        try:
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                _write_behind(pool, writer, track(batches, "Collecting", total - len(finished)))
+        except KeyboardInterrupt as stop:
+            kept = len(writer.finished)
+            hint = f"the same command goes on: {kept} of {total} batches are kept" if kept else ""
+            raise StoppedError("interrupted", hint=hint) from stop
+
+    def _begun_with(self, shard: Shard | None) -> int | None:
+        """Return the budget of the run that is to be gone on with, if there is one."""
+        begun = interrupted(self.out, shard)
+        return None if begun is None else begun.get("circumstances", {}).get("batch_tokens")
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of a token's value at each site, the same in all of its layers."""
+        from circuit.model.sites import site_shape
+
+        shapes: dict[str, tuple[int, ...]] = {}
+        for site in self.sites:
+            # A row of a pattern is one key.
+            shape = tuple(n for n in site_shape(self.model, site) if n)
+            if shapes.setdefault(site.name, shape) != shape:
+                message = f"`{site.name}` has another shape in layer {site.layer} than before it"
+                raise ModelError(message, hint="collect such layers into archives of their own")
+        return shapes
+
+
+def shard_rows(lengths: Sequence[int], number: int, count: int) -> range:
+    """Return the prompts of shard ``number`` of ``count``: a range, with about equal tokens in each."""
+    if not 1 <= number <= count:
+        message = f"there is no shard {number} of {count}"
+        raise UsageError(message, hint="--shard takes 1/4 to 4/4")
+    if count > len(lengths):
+        message = f"{len(lengths)} prompts cannot be split into {count} shards"
+        raise UsageError(message, hint="use fewer shards")
+    ends = np.cumsum(lengths)
+    wanted = ends[-1] * np.arange(count + 1) / count
+    edges = np.searchsorted(ends, wanted, side="left") + (wanted > 0)
+    least = np.arange(count + 1)  # every shard has a prompt, whatever their lengths
+    edges = np.maximum.accumulate(np.maximum(edges - least, 0)) + least
+    edges = np.minimum(edges, len(lengths) - least[::-1])
+    return range(int(edges[number - 1]), int(edges[number]))
+
+
+def _write_behind(
+    pool: ThreadPoolExecutor, writer: ActivationsWriter, batches: Iterable[Any]
+) -> None:
+    """Write each batch in the pool's thread; at most one waits for it."""
+    writing: Future[None] | None = None
+    for batch in batches:
+        if writing is not None:
+            writing.result()
+        writing = pool.submit(_write, writer, batch)
+    if writing is not None:
+        writing.result()
+
+
+def _write(writer: ActivationsWriter, batch: Any) -> None:
+    for (site, position), values in batch.values.items():
+        writer.put(site.name, site.layer or 0, position, batch.rows, values)
+    writer.done(batch.unit)

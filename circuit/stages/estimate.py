@@ -1,0 +1,108 @@
+"""``collect --dry-run``: what a collection would cost, before it is paid for.
+
+    tokens        of all prompts, those that run (a shared prefix runs once), and the share of padding in batches
+    FLOPs         2 · weights of the blocks up to the last wanted one · tokens that run, padding included, and
+                  4 · T · T_keys / 2 · n_heads · head_dim for each layer's attention; the head does not run
+    archive       the bytes of the file, exactly
+    memory        the weights, and what the batches that run at once take, from one measured pass
+    seconds       the time that one batch of middle length took here, per FLOP, times all FLOPs
+
+Everything but ``seconds`` and ``memory`` follows from the prompts and the model.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from circuit.stages.collection import Collection, Layout
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of a collection; sizes in bytes."""
+
+    prompts: int
+    tokens: int
+    shortest: int
+    longest: int
+    shared_prefix: int
+    tokens_to_run: int
+    padding: float
+    batches: int
+    batch_tokens: int
+    flops: float
+    archive: int
+    weights: int
+    working: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
+    """Lay out the work of ``job``, or of one shard of it, run one batch, and extrapolate."""
+    from circuit.model.batches import padding_waste
+    from circuit.model.budget import bytes_per_token, weight_bytes
+    from circuit.model.runtime import n_streams
+
+    layout = job.layout(number, count)
+    plan = layout.plan
+    lengths = np.array(plan.lengths)
+    to_run = lengths - plan.prefix
+    flops = _flops(job, plan, range(len(plan.batches)))
+    in_flight = 2 * n_streams()
+    working = bytes_per_token(job.model, plan.ids, job.sites) * layout.circumstances["batch_tokens"]
+    return Estimate(
+        prompts=len(lengths),
+        tokens=int(lengths.sum()),
+        shortest=int(lengths.min()),
+        longest=int(lengths.max()),
+        shared_prefix=plan.prefix,
+        tokens_to_run=int(to_run.sum()) + plan.prefix,
+        padding=padding_waste(to_run, plan.batches),
+        batches=len(plan.batches),
+        batch_tokens=layout.circumstances["batch_tokens"],
+        flops=flops,
+        archive=job.archive_bytes(layout),
+        weights=weight_bytes(job.model),
+        working=int(working * min(in_flight, len(plan.batches))),
+        seconds=_seconds(job, layout, flops),
+    )
+
+
+def _seconds(job: Collection, layout: Layout, flops: float) -> float:
+    """Run the batches in the middle, as many as run at once, twice, and extrapolate from the second."""
+    from circuit.model.capture import capture
+    from circuit.model.runtime import n_streams
+
+    n = len(layout.plan.batches)
+    middle = max(0, min(n // 2, n - n_streams()))
+    sample = range(middle, min(n, middle + n_streams()))
+    others = set(range(n)) - set(sample)
+    for _ in range(2):
+        started = time.perf_counter()
+        list(capture(job.model, layout.plan, without=others))
+        seconds = time.perf_counter() - started
+    return seconds * flops / _flops(job, layout.plan, sample)
+
+
+def _flops(job: Collection, plan: Any, units: range) -> float:
+    """Count the operations of some batches, and of the prefix, which runs with them."""
+    from circuit.model.budget import attention_width, block_weights
+
+    last = max(site.layer or 0 for site in job.sites)
+    weights, width = block_weights(job.model, last), attention_width(job.model) * (last + 1)
+
+    def run(rows: int, tokens: int, before: int) -> float:
+        attended = tokens * before + tokens * tokens / 2
+        return 2 * weights * rows * tokens + 4 * rows * attended * width
+
+    longest = [(len(rows), max(plan.lengths[row] for row in rows)) for rows in plan.batches]
+    parts = [
+        run(n, longest[u][1] - plan.prefix, plan.prefix) for u in units for n in [longest[u][0]]
+    ]
+    return sum(parts) + run(1, plan.prefix, 0)

@@ -1,0 +1,228 @@
+"""What the model answers is kept with a verdict, and a direction is fitted to what it did."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from circuit.artifacts.activations import Activations
+from circuit.artifacts.answers import AnswersWriter, answers_path, read_answers
+from circuit.artifacts.builtin import find_set
+from circuit.artifacts.manifest import read_manifest, reference, save_manifest
+from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.templates import TemplateSet
+from circuit.errors import ArtifactError, DataError, UsageError
+from circuit.stages.analyze import analyze
+from circuit.stages.collect import Wanted, collect
+from circuit.stages.directions import Choices, directions
+from circuit.stages.generated import Asked, answer_all, answers, check_asked, summary, units_of
+from circuit.stages.labels import labelled, relabelled
+from circuit.stages.prompting import choose_format, encode
+from circuit.stages.running import ModelOptions
+
+ASKED = Asked(12, ("function_call", "refusal", "regex:zzz"))
+TINY = ModelOptions("tiny")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return TINY.load()
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    """Every third prompt of the built-in set, of several templates of each class."""
+    whole = TemplateSet.load(find_set("tool_calling")).expand()
+    return whole.subset(range(0, len(whole.prompts), 3))
+
+
+@pytest.fixture(scope="module")
+def encoded(tiny, prompts):
+    return encode(tiny, prompts.texts, choose_format(prompts, chat=None, system=None, tools=None))
+
+
+def answer(tiny, encoded, prompts, stem, asked=ASKED, **kinds):
+    with AnswersWriter(stem, asked.header("key"), range(len(encoded)), **kinds) as writer:
+        return answer_all(tiny, encoded, prompts, asked, writer)
+
+
+def attach(stem):
+    """List the file of answers among the outputs of the archive, as collect does."""
+    path = stem.with_suffix(".json")
+    manifest = read_manifest(path, "circuit.activations/1")
+    outputs = (*manifest.outputs, reference(answers_path(stem), stem.parent))
+    save_manifest(path, manifest.model_copy(update={"outputs": outputs}), force=True)
+
+
+@pytest.fixture(scope="module")
+def collected(tiny, prompts, encoded, tmp_path_factory):
+    """An archive of tiny with its answers."""
+    folder = tmp_path_factory.mktemp("generated")
+    prompts.save(folder / "prompts.json")
+    collect(TINY, folder / "prompts.json", folder / "acts", wanted=Wanted(layers="3"))
+    counts = answer(tiny, encoded, prompts, folder / "acts")
+    attach(folder / "acts")
+    return folder, counts
+
+
+def test_tiny_calls_the_tools_and_the_verdicts_say_which(collected, prompts):
+    folder, counts = collected
+    found = read_answers([answers_path(folder / "acts")]).by_row
+    assert counts == summary(answers_path(folder / "acts"))
+    assert counts["n"] == len(prompts.prompts)
+    assert counts["met"]["regex:zzz"] == 0
+    assert counts["met"]["function_call"] == sum(counts["tools"].values())
+    right, needed = 0, 0
+    for row, prompt in enumerate(prompts.prompts):
+        called = found[row].verdicts["function_call"]
+        assert bool(called) is found[row].text.startswith("<tool_call>")
+        assert found[row].n_tokens == 12 or found[row].finished
+        needed += prompt.expected_tool is not None
+        right += prompt.expected_tool is not None and called == prompt.expected_tool
+    assert right > 0.8 * needed > 20
+
+
+def test_resuming_ends_with_the_same_bytes(collected, tiny, encoded, prompts, tmp_path):
+    folder, counts = collected
+    units = units_of([len(each.ids) for each in encoded])
+    assert sorted(row for unit in units for row in unit) == list(range(len(encoded)))
+    with AnswersWriter(tmp_path / "a", ASKED.header("key"), range(len(encoded))) as writer:
+        for rows in (
+            units[2],
+            units[0][:3],
+        ):  # of a unit that is not whole, every row is done again
+            batch = [encoded[row] for row in rows]
+            writer.put(answers(tiny, batch, rows, prompts, ASKED))
+    assert answer(tiny, encoded, prompts, tmp_path / "a") == counts
+    same = answers_path(folder / "acts").read_bytes()
+    assert answers_path(tmp_path / "a").read_bytes() == same
+
+
+def test_what_cannot_be_answered_or_judged_is_refused_first(tiny, encoded, prompts):
+    check_asked(tiny, encoded, prompts, ASKED)
+    with pytest.raises(DataError, match=r"prompt \d+ has \d+ tokens, which with an answer of 500"):
+        check_asked(tiny, encoded, prompts, Asked(500))
+    with pytest.raises(UsageError, match="needs prompts with an expected text"):
+        check_asked(tiny, encoded, prompts, Asked(5, ("expected",)))
+    with pytest.raises(UsageError, match="is not a regular expression"):
+        check_asked(tiny, encoded, prompts, Asked(5, ("regex:(",)))
+    for bad in ((0, ("refusal",)), (5, ()), (5, ("refusal", "refusal"))):
+        with pytest.raises(UsageError):
+            Asked(*bad)
+
+
+def test_labels_of_the_model_are_its_verdicts(collected, prompts):
+    folder, _ = collected
+    archive = Activations.open(folder / "acts")
+    view, agreement = labelled(archive, "model:function_call")
+    found = read_answers([answers_path(folder / "acts")]).by_row
+    assert view.labels == ["not_function_call", "function_call"]
+    assert labelled(archive, "prompts") == (archive, None)
+    differing = 0
+    for row, (old, new) in enumerate(zip(archive.prompts, view.prompts, strict=True)):
+        called = found[row].verdicts["function_call"]
+        assert (new.text, new.group, new.pair) == (old.text, old.group, old.pair)
+        assert (new.label is None) is (old.label is None)
+        if new.label is not None:
+            assert new.label == view.labels[bool(called)]
+            assert new.expected_tool == (called or None)
+            differing += (old.label == "tool") != bool(called)
+    assert agreement["n_differing"] == differing > 0
+    assert sum(map(sum, agreement["counts"])) == agreement["n"]
+    assert archive.labels == ["no_tool", "tool"]
+    assert view.groups().tolist() == archive.groups().tolist()
+
+
+def test_a_direction_is_fitted_to_what_the_model_did(collected):
+    folder, _ = collected
+    choices = Choices(labels="model:function_call", per_tool=True, n_boot=50, folds=3)
+    results, _ = directions(folder / "acts", folder / "did", choices)
+    assert results["label_direction"] == "function_call_vs_not_function_call"
+    assert results["layers"][0]["auroc"][0] > 0.9
+    table = results["labels"]
+    assert results["layers"][0]["n"] == table["n"]
+    assert any(d["name"].startswith("tool:") for d in results["directions"])
+    held_out = next(iter(results["held_out"].values()))
+    assert sum(held_out["positive"]) == sum(row[1] for row in table["counts"])
+    again, reused = directions(folder / "acts", folder / "did", choices)
+    assert (again, reused) == (results, True)
+    with pytest.raises(ArtifactError, match="already there"):
+        directions(folder / "acts", folder / "did", Choices(per_tool=True, n_boot=50, folds=3))
+    analysed, _ = analyze(folder / "acts", labels="model:function_call", n_boot=50, folds=3)
+    assert analysed["labels"] == table
+    assert analysed["questions"]["label"]["classes_order"] == table["classes"]
+
+
+def test_the_commands_print_the_agreement(collected):
+    folder, _ = collected
+    for command in ("directions -a acts -o printed --folds 3", "analyze -a acts --folds 3"):
+        line = [*command.split(), "--labels", "model:function_call"]
+        done = subprocess.run(
+            [sys.executable, "-m", "circuit", *line],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "prompts differ from their label (`tool` taken to mean" in done.stdout
+        assert "not_function_call" in done.stdout
+
+
+def test_labels_that_are_not_there_are_refused(collected, tmp_path):
+    folder, _ = collected
+    archive = Activations.open(folder / "acts")
+    with pytest.raises(UsageError, match="were judged by 3 criteria") as raised:
+        labelled(archive, "model")
+    assert "model:refusal" in raised.value.hint
+    with pytest.raises(UsageError, match="were not judged by `sorry`"):
+        labelled(archive, "model:sorry")
+    for bad in ("annotator", "model:", "", "prompts:x"):
+        with pytest.raises(UsageError, match="is not where labels come from"):
+            labelled(archive, bad)
+    with pytest.raises(DataError, match="are all `not_regex:zzz`"):
+        labelled(archive, "model:regex:zzz")
+
+
+def test_an_archive_without_answers_is_refused(prompts, tmp_path):
+    prompts.subset(range(8)).save(tmp_path / "prompts.json")
+    collect(TINY, tmp_path / "prompts.json", tmp_path / "few", wanted=Wanted(layers="3"))
+    with pytest.raises(ArtifactError, match="holds no answers of the model") as raised:
+        directions(tmp_path / "few", tmp_path / "d", Choices(labels="model"))
+    assert "--generate" in raised.value.hint
+
+
+def test_too_few_groups_and_changed_answers_are_refused(
+    collected, tiny, prompts, encoded, tmp_path
+):
+    found = read_answers([answers_path(collected[0] / "acts")]).by_row
+    called = [bool(found[row].verdicts["function_call"]) for row in range(len(encoded))]
+    asked, rows = Asked(12), [r for r, p in enumerate(prompts.prompts) if p.label is not None]
+    tool, none = [r for r in rows if called[r]][:1], [r for r in rows if not called[r]][:8]
+    few = prompts.subset([*tool, *none])
+    few.save(tmp_path / "prompts.json")
+    collect(TINY, tmp_path / "prompts.json", tmp_path / "few", wanted=Wanted(layers="3"))
+    answer(tiny, [encoded[row] for row in (*tool, *none)], few, tmp_path / "few", asked)
+    attach(tmp_path / "few")
+    with pytest.raises(DataError, match="`function_call` occurs in one group only"):
+        directions(tmp_path / "few", tmp_path / "d", Choices(labels="model"))
+    path = answers_path(tmp_path / "few")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ArtifactError, match="is not the file that"):
+        Activations.open(tmp_path / "few")
+
+
+def test_prompts_without_labels_are_labelled_by_the_model(prompts):
+    from circuit.artifacts.answers import Answer
+
+    bare = PromptSet.model_validate(
+        {"name": "bare", "prompts": [{"text": "a"}, {"text": "b", "expected_tool": "t"}]}
+    )
+    said = {
+        row: Answer(row=row, text="", n_tokens=0, finished=True, verdicts={"refusal": bool(row)})
+        for row in range(2)
+    }
+    changed = relabelled(bare, said, "refusal")
+    assert [p.label for p in changed.prompts] == ["not_refusal", "refusal"]
+    assert changed.prompts[1].expected_tool == "t"
+    assert json.loads(changed.model_dump_json())["labels"] == ["not_refusal", "refusal"]
