@@ -1,7 +1,7 @@
 """``circuit probes``: the battery of questions, and the layers at which a model can answer them."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from circuit.cli.options import (
     Revision,
     Seed,
 )
+from circuit.cli.probes_text import readings_text, report_text
 
 app = typer.Typer(
     help="Find the layers at which questions about the prompt become readable.",
@@ -95,11 +96,18 @@ def run(
     stratigraphy: Annotated[
         bool, typer.Option("--stratigraphy/--no-stratigraphy", help="Show where each emerges.")
     ] = True,
+    random_weights: Annotated[
+        bool,
+        typer.Option(
+            "--random-weights/--no-random-weights",
+            help="Probe the same model with random weights too, as a baseline.",
+        ),
+    ] = True,
     chat: Chat = None,
     seed: Seed = 0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Report (JSON); the archives are written beside it."),
+        typer.Option("--output", "-o", help="Report (JSON); archives and probes go beside it."),
     ] = None,
     dtype: Dtype = "auto",
     revision: Revision = None,
@@ -109,6 +117,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Score every probe at every layer, beside its baselines, from one collection.
+
+    The report has the held-out scores of every prompt and a list of what was controlled; the
+    probes themselves are in REPORT.fitted.safetensors, for `probes apply`.
 
     \b
     Examples:
@@ -124,92 +135,64 @@ def run(
         strata=_strata(category),
         layers=layers,
         chat=chat,
-        settings=Settings(threshold=threshold, seed=seed),
+        settings=Settings(threshold=threshold, seed=seed, random_weights=random_weights),
         out=output,
         force=force,
         track=console.track,
     )
     if done.reused:
         console.note("this run is there already: nothing was probed again (--force repeats it)")
-    console.result(
-        done.results, _text(model, done.results, stratigraphy=stratigraphy), as_json=as_json
+    text = report_text(model, done.results, stratigraphy=stratigraphy)
+    console.result(done.results, text, as_json=as_json)
+
+
+@app.command()
+def apply(
+    model: Model,
+    probes: Annotated[
+        Path, typer.Option("--probes", help="Fitted probes: REPORT.fitted.safetensors.")
+    ],
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
+    ],
+    probe: Annotated[str | None, typer.Option("--probe", help="Which probe of the file.")] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="Its layer.", show_default="where it scored best")
+    ] = None,
+    generate: Annotated[
+        int, typer.Option("--generate", min=0, help="Tokens that the model writes on, read too.")
+    ] = 0,
+    chat: Chat = None,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+    adapter: Adapter = None,
+    trust_remote_code: RemoteCode = False,
+    as_json: Json = False,
+) -> None:
+    """Read a fitted probe token by token along a prompt, and along what the model writes.
+
+    It was trained at the last token of a prompt; at others its probability is an extrapolation.
+
+    \b
+    Examples:
+      circuit probes apply -m tiny --probes probes.fitted.safetensors --probe question -p "is it"
+    """
+    from circuit.stages.fitted_probes import apply_probe
+    from circuit.stages.prompting import parse_prompts
+    from circuit.stages.running import ModelOptions
+
+    given = parse_prompts(prompt)
+    results = apply_probe(
+        ModelOptions(model, revision, adapter, dtype, trust_remote_code),
+        probes,
+        given if isinstance(given, list) else given.texts,
+        name=probe,
+        layer=layer,
+        chat=chat,
+        generate=generate,
     )
+    console.result(results, readings_text(results), as_json=as_json)
 
 
 def _strata(category: str) -> list[str]:
     return [name.strip() for name in category.split(",") if name.strip()]
-
-
-def _text(model: str, results: dict[str, Any], *, stratigraphy: bool) -> str:
-    parts = [_probe(name, probe) for name, probe in results["probes"].items()]
-    parts.append(_table(results))
-    if stratigraphy:
-        parts.append(_stratigraphy(model, results))
-    return "\n\n".join(parts)
-
-
-def _probe(name: str, probe: dict[str, Any]) -> str:
-    head = f"Probing: {name} ({probe['category']})"
-    size = f"  {probe['n']} prompts in {probe['n_groups']} groups, {probe['n_folds']} folds"
-    beside = [f"  {key:>7}: {_score(found)}" for key, found in probe["baselines"].items()]
-    layers = [f"  L{layer:>2}: {_score(found)}" for layer, found in probe["layers"].items()]
-    return "\n".join([head, size, *beside, *layers])
-
-
-def _score(found: dict[str, Any]) -> str:
-    value, low, high = found["auroc"]
-    star = "*" if found["significant"] else " "
-    return f"{value:.3f}{star} [{low:.2f}, {high:.2f}]  shuffled up to {found['shuffled'][2]:.2f}"
-
-
-def _table(results: dict[str, Any]) -> str:
-    header = ["probe", "words", "surface", "embed", *(f"L{layer}" for layer in results["layers"])]
-    rows = [
-        [
-            name,
-            *(_cell(found) for found in [*probe["baselines"].values(), *probe["layers"].values()]),
-        ]
-        for name, probe in results["probes"].items()
-    ]
-    return "\n".join(
-        [
-            "PROBE ACCURACY BY LAYER",
-            f"{results['score']}; words and surface use no model",
-            "* the 95 % interval lies above that of shuffled labels",
-            console.table(header, rows),
-        ]
-    )
-
-
-def _cell(found: dict[str, Any]) -> str:
-    return f"{found['auroc'][0]:.2f}{'*' if found['significant'] else ' '}"
-
-
-def _stratigraphy(model: str, results: dict[str, Any]) -> str:
-    lines = [
-        "COMPUTATIONAL STRATIGRAPHY",
-        f"Model: {model} ({results['n_layers']} layers)",
-        f"Threshold: {results['threshold']}",
-        "L: first layer above every baseline, and the next two as well",
-    ]
-    probes = results["probes"].values()
-    for category in dict.fromkeys(probe["category"] for probe in probes):
-        lines += ["", category.upper()]
-        members = [probe for probe in probes if probe["category"] == category]
-        lines += [_stratum(probe) for probe in sorted(members, key=_place)]
-    return "\n".join(lines)
-
-
-def _place(probe: dict[str, Any]) -> tuple[bool, int]:
-    layer = probe["emergence"]["layer"]
-    return layer is None, layer or 0
-
-
-def _stratum(probe: dict[str, Any]) -> str:
-    found = probe["emergence"]
-    where = "Never" if found["layer"] is None else f"L{found['layer']}"
-    crossed = found["threshold_layer"]
-    notes = [f"threshold at {'no layer' if crossed is None else f'L{crossed}'}"]
-    notes += ["already in the tokens"] if found["in_tokens"] else []
-    notes += ["on the surface of the text"] if found["on_surface"] else []
-    return f"  {where:<6}: {probe['name']:<20} {probe['question'] or ''} ({'; '.join(notes)})"

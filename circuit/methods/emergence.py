@@ -74,9 +74,13 @@ def _first(above: Array, stay: int) -> Array:
 
 
 def emergence(
-    layers: Mapping[int, Scored], baselines: Sequence[Scored], decodable: Mapping[int, bool]
+    layers: Mapping[int, Scored],
+    baselines: Sequence[Scored | Mapping[int, Scored]],
+    decodable: Mapping[int, bool],
 ) -> Emergence:
     """Locate the emergence above all ``baselines`` among the layers that are ``decodable`` (``verdict``).
+
+    A baseline is one score, or one for each layer.
 
     What permuted labels reach is no bound here: where a concept is strong, a permutation that happens to resemble the labels
     scores well too. The permutation *test* accounts for that, and is part of being decodable.
@@ -84,8 +88,11 @@ def emergence(
     order = sorted(layers)
     floor = np.array([0.5 if decodable[layer] else np.inf for layer in order])
     low = _shifted([layers[layer] for layer in order], bound="low")
-    high = _shifted(baselines, bound="high").max(axis=1, initial=-np.inf)
-    first = _first(low > np.maximum(high[:, None], floor), STAY)
+    above = low > floor
+    for baseline in baselines:
+        beside = [baseline if isinstance(baseline, Scored) else baseline[at] for at in order]
+        above &= low > _shifted(beside, bound="high")
+    first = _first(above, STAY)
     # The first row is the estimate itself, the others are resamples.
     found, drawn = int(first[0]), first[1:]
     named = [*order, None]
@@ -105,7 +112,7 @@ def _shifted(scored: Sequence[Scored], *, bound: str) -> Array:
         away = getattr(each.estimate, bound) - each.estimate.value
         draws = np.where(np.isfinite(each.draws.draws), each.draws.draws, each.draws.value)
         columns.append(np.append(each.draws.value, draws) + away)
-    return np.array(columns).T if columns else np.empty((1, 0))
+    return np.array(columns).T
 
 
 def saturation_layer(layers: Mapping[int, Draws], *, n_groups: int) -> int:

@@ -65,6 +65,17 @@ def family_wise(nulls: Mapping[Key, Null]) -> dict[Key, float | None]:
     return {key: p_value(null.observed, largest) for key, null in nulls.items()}
 
 
+def holm(ps: Mapping[Key, float | None]) -> dict[Key, float | None]:
+    """Correct the p of several questions for their number (Holm 1979); None stays None."""
+    known = sorted((p, i, key) for i, (key, p) in enumerate(ps.items()) if p is not None)
+    corrected: dict[Key, float | None] = dict.fromkeys(ps)
+    largest = 0.0
+    for rank, (p, _, key) in enumerate(known):
+        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        corrected[key] = largest
+    return corrected
+
+
 def permutation_null(prepared: Sequence[Fold], y: Array, labellings: Array) -> Null:
     """Test the labels ``y`` (n,) against ``labellings`` (N, n) on the decomposed folds of one layer."""
     everything = np.concatenate([y[None], labellings])

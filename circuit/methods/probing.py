@@ -25,6 +25,7 @@ from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import Draws, Estimate, macro_statistic, recall_statistic
 from circuit.methods.calibration import Calibration, calibration
+from circuit.methods.emergence import Scored
 from circuit.methods.perfect import perfect_auroc, perfect_recall
 from circuit.methods.permutation import Null, permutation_null
 from circuit.methods.regularisation import out_of_fold
@@ -63,6 +64,11 @@ class ProbeResult:
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the AUROC."""
         return self.auroc.low, self.auroc.high
+
+    @property
+    def scored(self) -> Scored:
+        """The AUROC with its resamples, as ``emergence`` takes it."""
+        return Scored(self.auroc, self.draws)
 
     @property
     def shuffled(self) -> Estimate:

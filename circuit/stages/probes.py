@@ -1,19 +1,23 @@
 """``probes run``: at which layer does each question of a battery become readable?
 
 All prompts of the battery go through the model once, into one archive per prompt format (``<report>.raw.safetensors``,
-``<report>.chat.safetensors``), by the code of ``collect``. Each probe then reads its rows at ``embed`` and at every
-wanted ``resid_post``, and two baselines read the text itself; all on the same grouped folds.
+``<report>.chat.safetensors``), by the code of ``collect``, and once more through the same model with random weights
+(``<report>.random.raw.safetensors``). Each question is then put to ``embed``, to every wanted ``resid_post``, and to everything that it has to
+beat (``stages.scoring``). What may be said is in ``emergence``:
 
-    *              the lower bound of the AUROC's 95 % interval is above the upper bound of the same procedure on
-                   shuffled labels, and there are at least 10 groups; a star never means anything else
-    in_tokens      the star holds at ``embed``: the embedding of the last token tells the classes apart
-    on_surface     the star holds for the words or the surface features of the text: no model is needed
-    layer          emergence: the first layer whose lower bound is above the upper bounds of all baselines (shuffled
-                   labels, words, surface, ``embed``) and stays above in the next two
+    layer            the first decodable layer whose lower bound is above the upper bounds of all baselines (words, surface, ``embed``,
+                     random weights at the same layer) and stays above in the next two; median and 90 % interval over resamples
+    saturation_layer the first that is not shown to be worse than the best
     threshold_layer  the first layer whose AUROC reaches the threshold, whatever its uncertainty
+    in_tokens, on_surface  the question is decodable at ``embed``, or from the words or the surface of the text
+    verdict          few groups, not decodable, surface, tokens, decodable or selective: ``methods.verdict``
 
-The report is a manifest, schema ``circuit.probes/1``. A star says that an answer can be read off a layer, not
-that the model uses it; only an intervention can show that.
+``significant`` (a star) means: the interval lies above ½, the family-wise permutation p is at most 0.05, there are at least 10 groups; never
+anything else. ``p_battery`` is the smallest p of a probe, corrected for the number of probes (Holm).
+
+The report is a manifest, schema ``circuit.probes/1``, with the held-out scores of every prompt and a checklist. The probes, fitted to all
+prompts, are in ``<report>.fitted.safetensors`` for ``probes apply``. A star says that an answer can be read off a layer,
+not that the model uses it; only an intervention can show that.
 """
 
 import hashlib
@@ -25,24 +29,26 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from circuit.artifacts.activations import Activations
 from circuit.artifacts.documents import canonical_json, plain
 from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import DataError
-from circuit.methods.emergence import check_threshold, emergence_layer, threshold_crossing
-from circuit.methods.probing import ProbeResult, cross_validated_probe
-from circuit.methods.splits import MIN_GROUPS, grouped_folds, merge_identical
-from circuit.methods.surface import bag_of_words, surface_features
+from circuit.methods.emergence import check_threshold
+from circuit.methods.permutation import holm
+from circuit.methods.splits import merge_identical
+from circuit.methods.task import Task, prepare
 from circuit.methods.threads import one_blas_thread
 from circuit.stages.battery import Pool, Probe, load_battery, pools, summary
-from circuit.stages.collect import collect_prompts
+from circuit.stages.checklist import checklist
+from circuit.stages.collect import Collected, collect_prompts
 from circuit.stages.collection import Wanted
+from circuit.stages.fitted_probes import save_probes
+from circuit.stages.questions import Array, distinct_rows
 from circuit.stages.running import ModelOptions, Track, untracked
+from circuit.stages.scoring import Sources, score
 
 SCHEMA = "circuit.probes/1"
-BASELINES = ("words", "surface", "embed")
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,9 @@ class Settings:
     threshold: float = 0.75
     folds: int = 5
     n_boot: int = 1000
-    n_shuffles: int = 20
+    n_shuffles: int = 1000
     seed: int = 0
+    random_weights: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,20 @@ class Done:
 
     results: dict[str, Any]
     reused: bool
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A pool's prompts run through the model, and through it with random weights."""
+
+    pool: Pool
+    trained: Activations
+    random: Activations | None
+
+    @property
+    def archives(self) -> list[Activations]:
+        """The archives that there are."""
+        return [self.trained] if self.random is None else [self.trained, self.random]
 
 
 def run_probes(
@@ -76,21 +97,20 @@ def run_probes(
     force: bool = False,
     track: Track = untracked,
 ) -> Done:
-    """Probe a model with a battery; with ``out`` the report and the archives are written there."""
+    """Probe a model with a battery; with ``out`` the report, the probes and the archives are written there."""
     check_threshold(settings.threshold)
     gathered = pools(load_battery(datasets, strata), chat=chat)
     for probe in (probe for pool in gathered for probe in pool.probes):
-        Design.of(probe, settings)
-    model = options.load()
+        _task(probe, settings)
     if out is not None:
-        return _reported(model, gathered, layers, settings, manifest_path(out), force, track)
+        return _reported(options, gathered, layers, settings, manifest_path(out), force, track)
     with TemporaryDirectory() as folder:
         passing = Path(folder) / "probes.json"
-        return _reported(model, gathered, layers, settings, passing, force, track)
+        return _reported(options, gathered, layers, settings, passing, force, track)
 
 
 def _reported(
-    model: Any,
+    options: ModelOptions,
     gathered: Sequence[Pool],
     layers: str,
     settings: Settings,
@@ -100,27 +120,60 @@ def _reported(
 ) -> Done:
     """Collect, score, and write the report last."""
     started = time.perf_counter()
-    archives = [_collected(model, pool, layers, out, force, track) for pool in gathered]
+    collections = _collections(options, gathered, layers, settings, out, force, track)
+    archives = [archive for each in collections for archive in each.archives]
     files = [p.path for pool in gathered for p in pool.probes if not p.builtin]
+    model = collections[0].trained.manifest.model
     described: dict[str, Any] = {
-        "parameters": {**asdict(settings), "layers": archives[0].layers("resid_post")},
+        "parameters": {**asdict(settings), "layers": collections[0].trained.layers("resid_post")},
         "inputs": [*(archive.path for archive in archives), *files],
-        "model": model.identity,
+        "model": model,
     }
     found = reusable(out, schema=SCHEMA, **described, force=force)
     if found is not None:
         return Done(found.results, reused=True)
-    results = plain(_results(model, gathered, archives, settings, track))
+    with one_blas_thread():
+        results = plain(_results(collections, settings, track))
+        fitted = save_probes(
+            out.with_name(f"{out.stem}.fitted"),
+            [(probe, each) for each in collections for probe in each.pool.probes],
+            results,
+            seed=settings.seed,
+            force=force,
+        )
     write_manifest(
         out,
         schema=SCHEMA,
         **described,
+        outputs=[fitted] if fitted else [],
         results=results,
-        tokenizer=model.tokenizer_identity,
+        tokenizer=collections[0].trained.manifest.tokenizer,
         run=Run.since(started),
         force=force,
     )
     return Done(results, reused=False)
+
+
+def _collections(
+    options: ModelOptions,
+    gathered: Sequence[Pool],
+    layers: str,
+    settings: Settings,
+    out: Path,
+    force: bool,
+    track: Track,
+) -> list[Collection]:
+    """Run the prompts through the model, then through it with random weights: one of them in memory at a time."""
+    model = options.load()
+    trained = [_collected(model, pool, layers, out, force, track) for pool in gathered]
+    if not settings.random_weights:
+        return [Collection(p, t, None) for p, t in zip(gathered, trained, strict=True)]
+    from circuit.model.random_weights import randomise
+
+    model = randomise(model, seed=settings.seed)
+    stem = out.with_name(f"{out.stem}.random")
+    random = [_collected(model, pool, layers, stem, force, track) for pool in gathered]
+    return [Collection(*each) for each in zip(gathered, trained, random, strict=True)]
 
 
 def _collected(
@@ -128,131 +181,107 @@ def _collected(
 ) -> Activations:
     """Run the prompts of one format through the model, or open the archive that holds them."""
     text = canonical_json([probe.prompts for probe in pool.probes])
-    return collect_prompts(
+    done: Collected = collect_prompts(
         model,
         pool.prompts,
-        out.with_name(f"{out.stem}.{pool.name}"),
+        out.with_name(f"{out.name.removesuffix('.json')}.{pool.name}"),
         wanted=Wanted(layers=layers, sites="embed,resid_post"),
         prompt_format=pool.form,
         inputs=[probe.path for probe in pool.probes if not probe.builtin],
         parameters={"battery_sha256": hashlib.sha256(text.encode()).hexdigest()},
         force=force,
         track=track,
-    ).activations
+    )
+    return done.activations
 
 
-def _results(
-    model: Any,
-    gathered: Sequence[Pool],
-    archives: Sequence[Activations],
-    settings: Settings,
-    track: Track,
-) -> dict[str, Any]:
-    jobs = [
-        (probe, pool, archive)
-        for pool, archive in zip(gathered, archives, strict=True)
-        for probe in pool.probes
-    ]
-    with one_blas_thread():
-        scored = {
-            probe.name: _scored(probe, pool, archive, settings)
-            for probe, pool, archive in track(jobs, "Probing", len(jobs))
-        }
+def _results(collections: Sequence[Collection], settings: Settings, track: Track) -> dict[str, Any]:
+    jobs = [(probe, each) for each in collections for probe in each.pool.probes]
+    scored = {
+        probe.name: _scored(probe, each, settings)
+        for probe, each in track(jobs, "Probing", len(jobs))
+    }
+    p_battery = holm({name: _smallest_p(probe) for name, probe in scored.items()})
+    for name, probe in scored.items():
+        probe["p_battery"] = p_battery[name]
+    random, model = collections[0].random, collections[0].trained.manifest.model
     order = [p.name for p in sorted((job[0] for job in jobs), key=Probe.place)]
-    return {
-        "n_layers": model.n_layers,
-        "layers": archives[0].layers("resid_post"),
+    results = {
+        "n_layers": collections[0].trained.n_layers,
+        "model": None if model is None else model.id,
+        "layers": collections[0].trained.layers("resid_post"),
         "score": "held-out AUROC, macro one-against-rest; chance 0.5",
         "threshold": settings.threshold,
-        "prompts": sum(len(pool.prompts.prompts) for pool in gathered),
+        "n_boot": settings.n_boot,
+        "seed": settings.seed,
+        "random_weights": random.manifest.model.id if random and random.manifest.model else None,
+        "prompts": sum(len(each.pool.prompts.prompts) for each in collections),
         "probes": {name: scored[name] for name in order},
     }
+    return {**results, "checklist": checklist(results)}
 
 
-@dataclass(frozen=True)
-class Design:
-    """The labelled rows of a probe, and the folds on which everything is compared."""
-
-    rows: NDArray[np.intp]
-    y: NDArray[np.intp]
-    groups: NDArray[Any]
-    repeats: int
-    splits: list[tuple[NDArray[Any], NDArray[Any]]]
-
-    @classmethod
-    def of(cls, probe: Probe, settings: Settings) -> "Design":
-        """Split a probe, or say in one sentence why that cannot be done."""
-        rows, y = probe.prompts.y()
-        texts = [probe.prompts.texts[row] for row in rows]
-        groups, repeats = merge_identical(probe.prompts.groups()[rows], texts)
-        try:
-            splits = grouped_folds(y, groups, folds=settings.folds, seed=settings.seed)
-        except DataError as error:
-            message = f"probe `{probe.name}`: {error.message}"
-            raise DataError(message, hint=error.hint) from error
-        return cls(rows, y, groups, repeats, splits)
+def _smallest_p(probe: dict[str, Any]) -> float | None:
+    found = [entry["p_any"] for entry in probe["layers"].values() if entry["p_any"] is not None]
+    return min(found, default=None)
 
 
-def _scored(probe: Probe, pool: Pool, archive: Activations, settings: Settings) -> dict[str, Any]:
-    """Score one probe at every layer and beside every baseline."""
-    design = Design.of(probe, settings)
-    texts = [probe.prompts.texts[row] for row in design.rows]
-    rows = pool.rows(probe)[design.rows]
-    layers = archive.layers("resid_post")
-
-    def score(features: NDArray[Any]) -> ProbeResult:
-        return cross_validated_probe(
-            features,
-            design.y,
-            design.groups,
-            splits=design.splits,
+def _task(probe: Probe, settings: Settings, deepest: Array | None = None) -> Task:
+    """Draw the folds of a probe, or say in one sentence why that cannot be done."""
+    _, y = probe.prompts.y()
+    try:
+        return prepare(
+            y,
+            _groups(probe, deepest)[0],
+            units=_units(probe),
+            folds=settings.folds,
             seed=settings.seed,
-            n_boot=settings.n_boot,
-            n_shuffles=settings.n_shuffles,
+            n_boot=settings.n_boot if deepest is not None else 1,
+            n_shuffles=settings.n_shuffles if deepest is not None else 0,
         )
+    except DataError as error:
+        message = f"probe `{probe.name}`: {error.message}"
+        raise DataError(message, hint=error.hint) from error
 
-    baselines = {
-        "words": score(bag_of_words(texts)),
-        "surface": score(surface_features(texts)),
-        "embed": score(archive.read("embed", 0)[rows]),
-    }
-    found = {layer: score(archive.read("resid_post", layer)[rows]) for layer in layers}
+
+def _groups(probe: Probe, deepest: Array | None) -> tuple[Array, int]:
+    """Groups of the labelled prompts, equal texts and equal activations joined, and how many prompts repeat another."""
+    rows, _ = probe.prompts.y()
+    keys: list[Any] = [[probe.prompts.texts[row] for row in rows]]
+    if deepest is not None and distinct_rows(deepest):
+        keys.append(deepest)
+    return merge_identical(probe.prompts.groups()[rows], *keys)
+
+
+def _units(probe: Probe) -> list[str]:
+    """What labels are permuted within: the pair of a prompt that has a partner, else its group."""
+    rows, _ = probe.prompts.y()
+    unit = [f"group {name}" for name in probe.prompts.groups()]
+    for number, pair in enumerate(probe.prompts.pairs()):
+        for row in pair:
+            unit[row] = f"pair {number}"
+    return [unit[row] for row in rows]
+
+
+def _scored(probe: Probe, each: Collection, settings: Settings) -> dict[str, Any]:
+    """Score one probe at every layer and beside every baseline."""
+    labelled, _ = probe.prompts.y()
+    rows, layers = each.pool.rows(probe)[labelled], each.trained.layers("resid_post")
+    deepest = each.trained.read("resid_post", layers[-1])[rows]
+    task = _task(probe, settings, deepest)
+    random = each.random
+    sources = Sources(
+        texts=[probe.prompts.texts[row] for row in labelled],
+        embed=each.trained.read("embed", 0)[rows],
+        layers=layers,
+        read=lambda layer: np.asarray(each.trained.read("resid_post", layer)[rows]),
+        random=None
+        if random is None
+        else lambda layer: np.asarray(random.read("resid_post", layer)[rows]),
+    )
     return {
         **summary(probe),
-        "format": pool.form.name,
-        "n": len(design.rows),
-        "n_groups": baselines["words"].n_groups,
-        "repeated_texts": design.repeats,
-        "n_folds": len(design.splits),
-        "baselines": {name: _entry(result) for name, result in baselines.items()},
-        "layers": {str(layer): _entry(result) for layer, result in found.items()},
-        "emergence": _emergence(found, baselines, settings.threshold),
-    }
-
-
-def _entry(result: ProbeResult) -> dict[str, Any]:
-    return {**result.as_dict(), "significant": _is_significant(result)}
-
-
-def _is_significant(result: ProbeResult) -> bool:
-    return result.n_groups >= MIN_GROUPS and result.auroc.low > result.shuffled.high
-
-
-def _emergence(
-    found: dict[int, ProbeResult], baselines: dict[str, ProbeResult], threshold: float
-) -> dict[str, Any]:
-    """Say where a question becomes readable, and whether the tokens or the text answer it already."""
-    layers = list(found)
-    beside = max(result.auroc.high for result in baselines.values())
-    highs = [max(beside, result.shuffled.high) for result in found.values()]
-    enough = next(iter(found.values())).n_groups >= MIN_GROUPS
-    lows = [result.auroc.low for result in found.values()]
-    return {
-        "layer": emergence_layer(layers, lows, highs) if enough else None,
-        "threshold_layer": threshold_crossing(
-            layers, [result.estimate for result in found.values()], threshold
-        ),
-        "best_layer": max(layers, key=lambda layer: found[layer].estimate),
-        "in_tokens": _is_significant(baselines["embed"]),
-        "on_surface": any(_is_significant(baselines[name]) for name in ("words", "surface")),
+        "format": each.pool.form.name,
+        "repeated_prompts": _groups(probe, deepest)[1],
+        **score(task, sources, threshold=settings.threshold),
     }

@@ -51,13 +51,17 @@ def joined_groups(activations: Activations, site: str, position: str, note: Note
     """Return the group number of every prompt, repeated prompts joined, and say how many there are."""
     deepest = activations.read(site, activations.layers(site)[-1], position)
     keys: list[Any] = [activations.prompt_set.texts]
-    if len(np.unique(deepest, axis=0)) > len(deepest) // 2:
-        # Otherwise the site is blind to the prompt (an embedding of the last token, say): that is no repetition.
+    if distinct_rows(deepest):
         keys.append(deepest)
     groups, repeats = merge_identical(activations.groups(), *keys)
     if repeats:
         note(f"{repeats} of {len(groups)} prompts repeat another one; they share its group")
     return groups
+
+
+def distinct_rows(rows: Array) -> bool:
+    """Say whether equal rows (n, d) are repetitions, and not a site that is blind to the prompt (an embedding, say)."""
+    return len(np.unique(rows, axis=0)) > len(rows) // 2
 
 
 def label_question(

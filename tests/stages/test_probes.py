@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 from typer.testing import CliRunner
@@ -16,10 +17,11 @@ from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.cli import probes as cli
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages import battery
+from circuit.stages.fitted_probes import apply_probe, read_probe
 from circuit.stages.probes import SCHEMA, Settings, run_probes
 from circuit.stages.running import ModelOptions
 
-QUICK = Settings(n_boot=200, n_shuffles=10)
+QUICK = Settings(n_boot=200, n_shuffles=199, random_weights=False)
 BLOCK = 1
 LETTERS = "abcdefghijklmnoprstuvwyz"
 
@@ -79,8 +81,8 @@ def write(folder: Path, *sets: PromptSet) -> Path:
     return folder
 
 
-def run(model, folder, **options):
-    return run_probes(ModelOptions(str(model)), datasets=folder, settings=QUICK, **options)
+def run(model, folder, settings=QUICK, **options):
+    return run_probes(ModelOptions(str(model)), datasets=folder, settings=settings, **options)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +106,11 @@ def test_a_concept_emerges_at_the_block_that_writes_it(planted):
     assert not found["emergence"]["on_surface"]
     assert [entry["significant"] for entry in found["layers"].values()] == [False, True, True]
     assert found["layers"]["0"]["auroc"][0] == 0.5  # the last token is the same in a pair
+    assert found["emergence"]["median"] == BLOCK
+    assert found["emergence"]["interval_90"] == [BLOCK, BLOCK]
+    assert found["emergence"]["never"] == 0
+    assert found["emergence"]["verdict"] == "selective"
+    assert found["layers"][str(BLOCK)]["step"][1] > 0.2
 
 
 def test_a_concept_in_the_last_token_is_in_the_tokens_and_does_not_emerge(planted):
@@ -111,6 +118,7 @@ def test_a_concept_in_the_last_token_is_in_the_tokens_and_does_not_emerge(plante
     assert found["emergence"]["in_tokens"]
     assert found["emergence"]["layer"] is None
     assert found["emergence"]["threshold_layer"] == 0
+    assert found["emergence"]["verdict"] == "surface"  # the last character is surface too
 
 
 def test_a_concept_in_the_words_is_on_the_surface(planted):
@@ -118,6 +126,92 @@ def test_a_concept_in_the_words_is_on_the_surface(planted):
     assert found["emergence"]["on_surface"]
     assert found["emergence"]["layer"] is None
     assert found["baselines"]["words"]["auroc"][0] == 1.0
+    assert found["emergence"]["verdict"] == "surface"
+
+
+def test_what_a_model_with_random_weights_reads_too_was_not_learned(mixing_at_one_block, tmp_path):
+    # The planted block *is* random: any attention mixes the letter in, and the comparison says so.
+    folder = write(tmp_path / "battery", pairs("one", inside))
+    settings = replace(QUICK, random_weights=True)
+    done = run(mixing_at_one_block, folder, settings, out=tmp_path / "probes.json").results
+    found = done["probes"]["one"]
+    assert found["layers"][str(BLOCK)]["random_weights"][0] > 0.9
+    assert (found["emergence"]["layer"], found["emergence"]["verdict"]) == (None, "tokens")
+    assert done["random_weights"].endswith("(random weights, seed 0)")
+    names = {path.name for path in tmp_path.glob("*.safetensors")}
+    assert names == {
+        "probes.raw.safetensors",
+        "probes.random.raw.safetensors",
+        "probes.fitted.safetensors",
+    }
+
+
+def test_the_report_holds_the_scores_of_every_prompt(planted):
+    found = planted[2]["in_a_block"]
+    raw = found["raw"]
+    assert set(raw["scores"]) == {"words", "surface", "embed", "0", "1", "2"}
+    scores, y, fold = (np.array(x) for x in (raw["scores"]["1"], raw["class"], raw["fold"]))
+    wins = [
+        (scores[(y == 1) & (fold == f)][:, None] > scores[(y == 0) & (fold == f)]).ravel()
+        for f in set(fold)
+    ]
+    assert np.concatenate(wins).mean() == pytest.approx(found["layers"]["1"]["auroc"][0], abs=1e-4)
+
+
+def test_the_checklist_says_what_was_not_controlled(planted):
+    _, out, _ = planted
+    listed = {i["item"]: i for i in read_manifest(out, SCHEMA).results["checklist"]}
+    assert not listed["model with random weights"]["controlled"]
+    assert not listed["use by the model"]["controlled"]
+    assert "in_the_words" in listed["surface of the text"]["detail"]
+    assert listed["rows and groups"]["detail"].startswith("96 to 96 prompts in 24 to 24 groups")
+
+
+def test_a_saved_probe_is_the_probe_and_reads_along_the_tokens(mixing_at_one_block, planted):
+    _, out, results = planted
+    fitted = out.with_name("probes.fitted.safetensors")
+    probe, _ = read_probe(fitted, "in_a_block", None)
+    assert probe.layer == results["in_a_block"]["emergence"]["best_layer"]
+    archive = Activations.open(out.with_name("probes.raw.safetensors"))
+    rows = archive.read("resid_post", probe.layer)
+    asked = [i for i, p in enumerate(archive.prompts) if p.metadata["probes"] == ["in_a_block"]]
+    p = probe.probabilities(rows[asked])[:, 1]
+    built = pairs("in_a_block", inside)
+    positive = np.array([prompt.label == "yes" for prompt in built.prompts])
+    assert p[positive].mean() > 0.8
+    assert p[~positive].mean() < 0.2
+    text = built.prompts[0].text
+    found = apply_probe(
+        ModelOptions(str(mixing_at_one_block)), fitted, [text], name="in_a_block", generate=3
+    )
+    (reading,) = found["readings"]
+    assert len(reading["tokens"]) == len(reading["probabilities"])
+    assert reading["generated_from"] == len(text) + 1  # a token is a byte, and one begins the text
+    assert len(reading["tokens"]) <= reading["generated_from"] + 3
+    at_end = reading["probabilities"][reading["generated_from"] - 1][1]
+    row = archive.prompt_set.texts.index(text)
+    assert at_end == pytest.approx(probe.probabilities(rows[[row]])[0, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "message"),
+    [
+        (None, None, "holds 3 probes"),
+        ("other", None, "no probe `other`"),
+        ("in_a_block", "1,2", "names 2 layers"),
+        ("in_a_block", "0", "layer 0 is not available"),  # equal rows have no probe
+    ],
+)
+def test_a_probe_that_is_not_there_is_refused(planted, name, layer, message):
+    with pytest.raises(CircuitError, match=message) as error:
+        read_probe(planted[1].with_name("probes.fitted.safetensors"), name, layer)
+    assert error.value.hint
+
+
+def test_a_probe_of_another_shape_is_refused(planted):
+    fitted = planted[1].with_name("probes.fitted.safetensors")
+    with pytest.raises(DataError, match="is for a model of 3 layers and width 32"):
+        apply_probe(ModelOptions("tiny"), fitted, ["a"], name="in_a_block")
 
 
 def test_the_report_is_a_manifest_of_archives_that_collect_wrote(planted):
@@ -248,16 +342,23 @@ def invoke(*arguments: str) -> str:
 def test_run_prints_what_the_report_holds(mixing_at_one_block, planted, tmp_path):
     folder, _, results = planted
     arguments = ("run", "-m", str(mixing_at_one_block), "--datasets", str(folder))
+    arguments = (*arguments, "--no-random-weights")
     text = invoke(*arguments, "-o", str(tmp_path / "probes.json"))
     assert "Probing: in_a_block (semantic)\n  96 prompts in 24 groups, 5 folds" in text
     assert "  L 0: 0.500  [0.50, 0.50]" in text
     assert "PROBE ACCURACY BY LAYER" in text
     assert "COMPUTATIONAL STRATIGRAPHY\nModel: " in text
-    assert f"  L{BLOCK}    : in_a_block" in text
-    assert "Never : in_the_words" in text
+    assert f"  L{BLOCK} [L{BLOCK}, L{BLOCK}]   : in_a_block" in text
+    assert "Never         : in_the_words" in text
     short = invoke(*arguments, "--no-stratigraphy", "--category", "semantic", "--layers", "-1")
     assert "STRATIGRAPHY" not in short
     assert "in_the_words" not in short
+    assert "WHAT WAS CONTROLLED\n  [x] rows and groups" in text
+    read = ("apply", "-m", str(mixing_at_one_block), "-p", "abcxdef it is here")
+    fitted = str(tmp_path / "probes.fitted.safetensors")
+    along = invoke(*read, "--probes", fitted, "--probe", "in_a_block")
+    assert "Probe: in_a_block at L" in along
+    assert "Shown: p(yes)" in along
     shown = json.loads(invoke(*arguments, "--json", "-o", str(tmp_path / "probes.json")))
     assert shown["probes"].keys() == results.keys()
 
