@@ -137,17 +137,32 @@ class ActivationsWriter:
         """Say that what was put since the last call is the batch number ``unit``, and all of it."""
         self._rows.done(unit)
 
-    def finish(self, *, run: Run, results: Mapping[str, Any] | None = None) -> Activations:
-        """Give the archive its name, write its manifest, and open what is now complete."""
+    def finish(
+        self,
+        *,
+        run: Run,
+        results: Mapping[str, Any] | None = None,
+        beside: Sequence[Path] = (),
+    ) -> Activations:
+        """Give the archive its name, write its manifest, and open what is now complete.
+
+        ``beside`` are other files that the run wrote, for the manifest to vouch for.
+        """
         if self._shard is not None:
             message = f"`{self.path}` is a shard: it ends with finish_shard"
             raise ValueError(message)
         contents = Contents.model_validate({**dict(self._arrays), "prompts": self._prompts})
-        manifest = self._finish(SCHEMA, {**(results or {}), **dict(contents)}, run)
+        manifest = self._finish(SCHEMA, {**(results or {}), **dict(contents)}, run, beside)
         del manifest.results["prompts"]
         return Activations(self.manifest_path, manifest, contents, Archive(self.path))
 
-    def finish_shard(self, *, run: Run, results: Mapping[str, Any] | None = None) -> Manifest:
+    def finish_shard(
+        self,
+        *,
+        run: Run,
+        results: Mapping[str, Any] | None = None,
+        beside: Sequence[Path] = (),
+    ) -> Manifest:
         """Give the shard its name and write its manifest; ``join_shards`` does the rest."""
         if self._shard is None:
             message = f"`{self.path}` is no shard: it ends with finish"
@@ -158,7 +173,7 @@ class ActivationsWriter:
             "rows": (rows.start, rows.stop),
             "found": results or {},
         }
-        return self._finish(SHARD_SCHEMA, {**dict(self._arrays), **described}, run)
+        return self._finish(SHARD_SCHEMA, {**dict(self._arrays), **described}, run, beside)
 
     def close(self) -> None:
         """Let go of the files, so that the same call can go on with them."""
@@ -175,7 +190,9 @@ class ActivationsWriter:
     ) -> None:
         self.close()
 
-    def _finish(self, schema: str, results: Mapping[str, Any], run: Run) -> Manifest:
+    def _finish(
+        self, schema: str, results: Mapping[str, Any], run: Run, beside: Sequence[Path]
+    ) -> Manifest:
         self._rows.require_complete()
         if self._force:
             # Between the two renames no old manifest must vouch for the new archive.
@@ -188,7 +205,7 @@ class ActivationsWriter:
             schema=schema,
             parameters=self._origin.parameters,
             inputs=self._origin.inputs,
-            outputs=[self.path],
+            outputs=[self.path, *beside],
             results=results,
             model=self._origin.model,
             tokenizer=self._origin.tokenizer,

@@ -144,7 +144,7 @@ class AnswersWriter:
                 refuse_overwrite(self.path, force=False)
             self.path.replace(self.partial)  # the run ended before it wrote its manifest
             return
-        replace_file(self.partial, self._header)
+        replace_file(self.partial, [self._header])
 
     def _is_ours(self, path: Path) -> bool:
         with path.open("rb") as file:

@@ -50,6 +50,7 @@ class _Part:
     manifest: Manifest
     contents: ShardContents
     file: FileRef
+    beside: tuple[FileRef, ...]
     archive: Archive
 
 
@@ -84,8 +85,8 @@ def join_shards(
 def _read(path: Path) -> _Part:
     manifest = read_manifest(path, SHARD_SCHEMA)
     contents = validated(ShardContents, manifest.results, path)
-    (file,) = manifest.outputs
-    return _Part(manifest, contents, file, Archive(path.parent / file.path))
+    file, *beside = manifest.outputs
+    return _Part(manifest, contents, file, tuple(beside), Archive(path.parent / file.path))
 
 
 def _difference(part: _Part, origin: Origin) -> str:
@@ -120,7 +121,11 @@ def _write(
         schema=SCHEMA,
         parameters=first.manifest.parameters,
         inputs=first.manifest.inputs,
-        outputs=[reference(index, manifest.parent), *(part.file for part in parts)],
+        outputs=[
+            reference(index, manifest.parent),
+            *(part.file for part in parts),
+            *(ref for part in parts for ref in part.beside),
+        ],
         results={**found, **dict(contents)},
         model=first.manifest.model,
         tokenizer=first.manifest.tokenizer,
