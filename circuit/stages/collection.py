@@ -213,35 +213,42 @@ class Collection:
         }
 
     def run(self, layout: Layout, writer: ActivationsWriter, *, force: bool, track: Track) -> Ran:
-        """Run what is not done yet, then answer the prompts if that was asked for."""
-        if (asked := self.wanted.asked) is None:
+        """Run what is not done yet, then answer the prompts if that was asked for.
+
+        Raises ``StoppedError`` on Ctrl-C; what is done stays.
+        """
+        if (asked := self.wanted.asked) is not None:
+            check_asked(self.model, layout.encoded, self.prompts, asked)
+        try:
             self._capture(layout, writer, track)
-            return Ran(layout.results(), [])
-        check_asked(self.model, layout.encoded, self.prompts, asked)
-        self._capture(layout, writer, track)
-        shard = layout.shard
-        rows = shard.rows if shard else range(len(self.prompts.prompts))
-        header = asked.header(fingerprint(self.origin.covers()))
-        with AnswersWriter(writer.manifest_path, header, rows, force=force) as answers:
-            counts = answer_all(
-                self.model, layout.encoded, self.prompts, asked, answers, track=track
-            )
-        return Ran({**layout.results(), "answers": counts}, [answers.path])
+            if asked is None:
+                return Ran(layout.results(), [])
+            return self._answer(layout, asked, writer.manifest_path, force=force, track=track)
+        except KeyboardInterrupt as stop:
+            kept, total = len(writer.finished), len(layout.plan.batches)
+            hint = f"the same command goes on: {kept} of {total} batches are kept"
+            raise StoppedError("interrupted", hint=hint if kept else "") from stop
 
     def _capture(self, layout: Layout, writer: ActivationsWriter, track: Track) -> None:
         """Run the batches that are not done; another thread writes while the next are computed."""
         from circuit.model.capture import capture
 
-        finished = writer.finished
-        total = len(layout.plan.batches)
-        batches = capture(self.model, layout.plan, without=finished)
-        try:
-            with ThreadPoolExecutor(max_workers=1) as pool:
-                _write_behind(pool, writer, track(batches, "Collecting", total - len(finished)))
-        except KeyboardInterrupt as stop:
-            kept = len(writer.finished)
-            hint = f"the same command goes on: {kept} of {total} batches are kept" if kept else ""
-            raise StoppedError("interrupted", hint=hint) from stop
+        left = len(layout.plan.batches) - len(writer.finished)
+        batches = capture(self.model, layout.plan, without=writer.finished)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            _write_behind(pool, writer, track(batches, "Collecting", left))
+
+    def _answer(
+        self, layout: Layout, asked: Asked, stem: Path, *, force: bool, track: Track
+    ) -> Ran:
+        """Let the model answer each prompt, into a file beside the archive."""
+        rows = layout.shard.rows if layout.shard else range(len(self.prompts.prompts))
+        header = asked.header(fingerprint(self.origin.covers()))
+        with AnswersWriter(stem, header, rows, force=force) as answers:
+            counts = answer_all(
+                self.model, layout.encoded, self.prompts, asked, answers, track=track
+            )
+        return Ran({**layout.results(), "answers": counts}, [answers.path])
 
     def _begun_with(self, shard: Shard | None) -> int | None:
         """Return the budget of the run that is to be gone on with, if there is one."""

@@ -64,14 +64,16 @@ def main() -> None:
 def against_transformers(model: LoadedModel, prompts: list[Encoded]) -> None:
     """The target is 1.0 times as fast or more."""
     if importlib.util.find_spec("torch") is None:
-        return print("transformers: torch is not installed (make test-parity installs it)")
+        print("transformers: torch is not installed (make test-parity installs it)")
+        return
     report("collect / transformers", collection(model, prompts), transformers_run(model, prompts))
 
 
 def against_transformer_lens(model: LoadedModel, prompts: list[Encoded]) -> None:
     """The target is 1.0 times as fast or more."""
     if importlib.util.find_spec("transformer_lens") is None:
-        return print("TransformerLens: not installed (pip install transformer-lens)")
+        print("TransformerLens: not installed (pip install transformer-lens)")
+        return
     report("collect / TransformerLens", collection(model, prompts), lens_run(model, prompts))
 
 
@@ -114,7 +116,7 @@ def shared_prefix(model: LoadedModel, prompts: list[Encoded]) -> None:
         )
 
 
-def against_stock(model: LoadedModel, prompts: list[Encoded]) -> None:  # noqa: ARG001
+def against_stock(model: LoadedModel, prompts: list[Encoded]) -> None:
     """The target on a Linux CPU is 20 times as fast or more."""
     n = min(16, len(prompts))
     command = [sys.executable, __file__, "--only", "stock", "--prompts", str(n)]
