@@ -156,3 +156,10 @@ def shards(cuts: list[int]) -> list[Shard]:
     """Divide prompts at ``cuts``, which begin with 0 and end with their number."""
     count = len(cuts) - 1
     return [Shard(i + 1, count, range(cuts[i], cuts[i + 1])) for i in range(count)]
+
+
+SMALL = Plan(n=7, size=2, positions=("last", "all"))
+
+
+def files(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())

@@ -1,9 +1,6 @@
 """Shards: what several processes wrote is read as what one would have written."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import run_code
 from written import RUN, SITES, Plan, shards
 
 from circuit.artifacts import shards as joining
@@ -20,7 +18,6 @@ from circuit.artifacts.places import archive_path, index_path, manifest_path, sh
 from circuit.errors import ArtifactError, UsageError
 from circuit.stages.verify import verify
 
-TESTS = Path(__file__).parents[1]
 PLAN = Plan(n=7, size=2)
 CUTS = [0, 3, 3, 7]
 quick = settings(
@@ -222,12 +219,9 @@ for number in range(10):
 
 
 def test_two_that_finish_at_once_both_join(tmp_path: Path):
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    env = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
-    running = [
-        subprocess.Popen([sys.executable, "-c", JOIN, tmp_path, str(i)], env=env) for i in (0, 1)
-    ]
-    assert [process.wait() for process in running] == [0, 0]
+    running = [run_code("-c", JOIN, tmp_path, i) for i in (0, 1)]
+    assert [process.communicate() for process in running] == [("", None)] * 2
+    assert [process.returncode for process in running] == [0, 0]
     for number in range(10):
         opened = Activations.open(tmp_path / str(number))
         assert opened.token_ids()[6].tolist() == PLAN.token_ids[6].tolist()
