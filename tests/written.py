@@ -20,6 +20,7 @@ SITES = (("embed", 0), ("resid_post", 0), ("resid_post", 3), ("q_rope", 3), ("at
 SHAPES = {"q_rope": (2, 2), "attn_pattern": (2,)}
 POSITIONS = ("last", "-6:", "re:(?i)fo@o.offsets", "all", "mean")
 WIDTHS = {"embed": 3, "resid_post": 3, "q_rope": 4, "attn_pattern": 2}
+RUN = Run.since(0.0)
 MODEL = ModelIdentity(id="m", n_layers=4, d_model=3)
 
 
@@ -127,17 +128,13 @@ class Plan:
             return Activations.open(stem)
         with self.writer(stem, force=force) as writer:
             self.fill(writer, range(self.n))
-            return writer.finish(
-                run=Run.since(0.0), results={"tokens": self.n_tokens(range(self.n))}
-            )
+            return writer.finish(run=RUN, results={"tokens": self.n_tokens(range(self.n))})
 
     def write_shard(self, stem, shard: Shard, *, force=False):
         if not shard_path(stem, shard.number, shard.of).exists() or force:
             with self.writer(stem, shard=shard, force=force) as writer:
                 self.fill(writer, shard.rows)
-                writer.finish_shard(
-                    run=Run.since(0.0), results={"tokens": self.n_tokens(shard.rows)}
-                )
+                writer.finish_shard(run=RUN, results={"tokens": self.n_tokens(shard.rows)})
         forget_finished(stem, shard)
         return self.join(stem, shard.of)
 
@@ -148,7 +145,7 @@ class Plan:
             prompts=self.prompts,
             origin=self.origin(stem),
             combine=lambda found: {"tokens": sum(each["tokens"] for each in found)},
-            run=Run.since(0.0),
+            run=RUN,
         )
 
     def n_tokens(self, rows: range) -> int:
@@ -159,3 +156,10 @@ def shards(cuts: list[int]) -> list[Shard]:
     """Divide prompts at ``cuts``, which begin with 0 and end with their number."""
     count = len(cuts) - 1
     return [Shard(i + 1, count, range(cuts[i], cuts[i + 1])) for i in range(count)]
+
+
+SMALL = Plan(n=7, size=2, positions=("last", "all"))
+
+
+def files(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())

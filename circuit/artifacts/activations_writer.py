@@ -11,7 +11,7 @@ batch, and nothing otherwise. The same call then finds in ``finished`` what is d
 uninterrupted run would have had, to the byte. A call with another origin is refused; ``force`` starts from nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -87,9 +87,8 @@ class ActivationsWriter:
         force: bool = False,
     ) -> None:
         self._prompts, self._shard, self._origin, self._force = prompts, shard, origin, force
-        self.manifest_path = _manifest_of(stem, shard)
+        self.manifest_path, self._joint = _manifest_of(stem, shard), manifest_path(stem)
         self.path = archive_path(self.manifest_path)
-        self._joint = manifest_path(stem)
         self._refuse()
         layers = layers_by_site(sites_layers)
         self._arrays = Arrays(
@@ -102,32 +101,28 @@ class ActivationsWriter:
         )
         lists = {} if token_ids is None else {TOKEN_IDS: token_ids}
         lists |= {indices_name(position): each for position, each in (indices or {}).items()}
-        offsets = {name: offsets_of([len(a) for a in arrays]) for name, arrays in lists.items()}
-        ragged = {key: offsets_of(rows) for key, rows in (counts or {}).items()}
+        known = {name: self._divided(map(len, arrays)) for name, arrays in lists.items()}
+        ragged = {key: self._divided(rows) for key, rows in (counts or {}).items()}
         self._rows = ResumableArchive(
             self.path,
-            self._layout(offsets, ragged),
+            self._layout(known, ragged),
             self._offsets(ragged),
-            {
-                **origin.covers(),
-                "circumstances": dict(circumstances or {}),
-                "shard": _described(shard),
-            },
+            {**origin.covers(), **_described(shard, circumstances or {})},
             force=force,
         )
         try:
             # Another process may have finished between the first look and the lock.
             self._refuse()
             remove_temporaries(self.manifest_path)
-            self._put_known(lists, offsets, ragged)
+            self._put_known(lists, known, ragged)
         except BaseException:
             self._rows.close()
             raise
 
     @property
     def finished(self) -> set[int]:
-        """The units that are done, the earlier run's among them."""
-        return self._rows.finished
+        """The units that are done by now, the earlier run's among them."""
+        return set(self._rows.finished)
 
     def put(self, site: str, layer: int, position: str, rows: ArrayLike, values: ArrayLike) -> None:
         """Write ``values`` ``(k, width)``: all rows of the prompts ``rows``, in this order, of one array."""
@@ -137,17 +132,32 @@ class ActivationsWriter:
         """Say that what was put since the last call is the batch number ``unit``, and all of it."""
         self._rows.done(unit)
 
-    def finish(self, *, run: Run, results: Mapping[str, Any] | None = None) -> Activations:
-        """Give the archive its name, write its manifest, and open what is now complete."""
+    def finish(
+        self,
+        *,
+        run: Run,
+        results: Mapping[str, Any] | None = None,
+        beside: Sequence[Path] = (),
+    ) -> Activations:
+        """Give the archive its name, write its manifest, and open what is now complete.
+
+        ``beside`` are other files that the run wrote, for the manifest to vouch for.
+        """
         if self._shard is not None:
             message = f"`{self.path}` is a shard: it ends with finish_shard"
             raise ValueError(message)
         contents = Contents.model_validate({**dict(self._arrays), "prompts": self._prompts})
-        manifest = self._finish(SCHEMA, {**(results or {}), **dict(contents)}, run)
+        manifest = self._finish(SCHEMA, {**(results or {}), **dict(contents)}, run, beside)
         del manifest.results["prompts"]
         return Activations(self.manifest_path, manifest, contents, Archive(self.path))
 
-    def finish_shard(self, *, run: Run, results: Mapping[str, Any] | None = None) -> Manifest:
+    def finish_shard(
+        self,
+        *,
+        run: Run,
+        results: Mapping[str, Any] | None = None,
+        beside: Sequence[Path] = (),
+    ) -> Manifest:
         """Give the shard its name and write its manifest; ``join_shards`` does the rest."""
         if self._shard is None:
             message = f"`{self.path}` is no shard: it ends with finish"
@@ -158,7 +168,7 @@ class ActivationsWriter:
             "rows": (rows.start, rows.stop),
             "found": results or {},
         }
-        return self._finish(SHARD_SCHEMA, {**dict(self._arrays), **described}, run)
+        return self._finish(SHARD_SCHEMA, {**dict(self._arrays), **described}, run, beside)
 
     def close(self) -> None:
         """Let go of the files, so that the same call can go on with them."""
@@ -175,7 +185,9 @@ class ActivationsWriter:
     ) -> None:
         self.close()
 
-    def _finish(self, schema: str, results: Mapping[str, Any], run: Run) -> Manifest:
+    def _finish(
+        self, schema: str, results: Mapping[str, Any], run: Run, beside: Sequence[Path]
+    ) -> Manifest:
         self._rows.require_complete()
         if self._force:
             # Between the two renames no old manifest must vouch for the new archive.
@@ -188,7 +200,7 @@ class ActivationsWriter:
             schema=schema,
             parameters=self._origin.parameters,
             inputs=self._origin.inputs,
-            outputs=[self.path],
+            outputs=[self.path, *beside],
             results=results,
             model=self._origin.model,
             tokenizer=self._origin.tokenizer,
@@ -205,6 +217,14 @@ class ActivationsWriter:
         if not is_archive(self.path):
             refuse_overwrite(self.path, force=self._force)
 
+    def _divided(self, counts: Iterable[int]) -> Offsets:
+        """Return the offsets of so many rows a prompt."""
+        offsets = offsets_of(list(counts))
+        if len(offsets) != self._arrays.n_prompts + 1:
+            message = f"{len(offsets) - 1} prompts were described, not {self._arrays.n_prompts}"
+            raise ValueError(message)
+        return offsets
+
     def _offsets(self, ragged: Mapping[tuple[str, str], Offsets]) -> dict[str, Offsets]:
         """Return for each array of activations where the rows of a prompt are."""
         single = np.arange(self._arrays.n_prompts + 1, dtype=np.int64)
@@ -214,12 +234,11 @@ class ActivationsWriter:
         self, lists: Mapping[str, Offsets], ragged: Mapping[tuple[str, str], Offsets]
     ) -> Layout:
         n_prompts, float_type = self._arrays.n_prompts, float_spelling(self._arrays.dtype)
-        tensors = {
-            name: Tensor(
-                float_type, (int(offsets[-1]), self._arrays.width(self._arrays.tensors()[name][0]))
-            )
-            for name, offsets in self._offsets(ragged).items()
-        }
+        tensors = {}
+        for name, (site, position) in self._arrays.tensors().items():
+            offsets = ragged.get((site, position))
+            rows = n_prompts if offsets is None else int(offsets[-1])
+            tensors[name] = Tensor(float_type, (rows, self._arrays.width(site)))
         for name, offsets in lists.items():
             tensors[name] = Tensor("I32", (int(offsets[-1]),))
             tensors[offsets_name(name)] = Tensor("I64", (n_prompts + 1,))
@@ -259,11 +278,7 @@ def _manifest_of(stem: Path, shard: Shard | None) -> Path:
     return manifest_path(stem) if shard is None else shard_path(stem, shard.number, shard.of)
 
 
-def _described(shard: Shard | None) -> dict[str, Any] | None:
-    if shard is None:
-        return None
-    return {
-        "number": shard.number,
-        "of": shard.of,
-        "rows": [shard.rows.start, shard.rows.stop],
-    }
+def _described(shard: Shard | None, circumstances: Mapping[str, Any]) -> dict[str, Any]:
+    part = None if shard is None else {"number": shard.number, "of": shard.of}
+    rows = None if shard is None else [shard.rows.start, shard.rows.stop]
+    return {"circumstances": dict(circumstances), "shard": part and {**part, "rows": rows}}

@@ -15,17 +15,24 @@ the rows, so that the bytes do not depend on the order or on interruptions. In m
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
 
-from circuit.artifacts.atomic import explained, refuse_overwrite, replace_file, sync_folder
+from circuit.artifacts.atomic import (
+    explained,
+    refuse_overwrite,
+    remove_temporaries,
+    replace_file,
+)
 from circuit.artifacts.documents import canonical_json, readable, schema_of, validated
+from circuit.artifacts.locks import lock
 from circuit.artifacts.manifest import Record
 from circuit.artifacts.places import manifest_path
 from circuit.errors import ArtifactError
@@ -62,22 +69,29 @@ class Answers:
 
 
 class AnswersWriter:
-    """Answers in the making: ``put`` them unit by unit, then ``finish``.
+    """Answers in the making, of one process at a time: ``put`` them unit by unit, then ``finish``.
 
     ``rows`` are the rows that there will be. Leaving the context keeps what was put, for the same
-    command to go on with; ``discard`` removes it. The archive's lock keeps a second writer away.
+    command to go on with; ``discard`` removes it. With ``force`` another run's answers are replaced.
     """
 
     def __init__(self, stem: Path, header: Header, rows: range, *, force: bool = False) -> None:
         self.path, self.rows = answers_path(stem), rows
         self.partial = self.path.with_name(self.path.name + ".partial")
-        self._header, self._force = _line(header), force
+        self._header = _line(header)
         self._starts = np.full(len(rows), -1, dtype=np.int64)
         self._lengths = np.zeros(len(rows), dtype=np.int64)
         with explained(self.path):
-            self._start_again()
-            self._file = self.partial.open("r+b")
-        self._read()
+            self.partial.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.fdopen(lock(self.partial, self.path), "r+b")
+        try:
+            remove_temporaries(self.path)
+            with explained(self.path):
+                self._begin(force=force)
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
 
     def has(self, rows: Iterable[int]) -> bool:
         """Say whether every one of ``rows`` was put, now or by a run that was interrupted."""
@@ -101,23 +115,14 @@ class AnswersWriter:
             missing = self.rows[int(np.flatnonzero(self._starts < 0)[0])]
             message = f"row {missing} has no answer"
             raise ValueError(message)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        with explained(self.path):
-            try:
-                with temporary.open("wb") as file:
-                    self._copy(file)
-                temporary.replace(self.path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(self.path.parent)
+        replace_file(self.path, self._in_order())
         self.discard()
         return self.path
 
     def discard(self) -> None:
         """Remove what was put so far."""
-        self._file.close()
         self.partial.unlink(missing_ok=True)
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -130,29 +135,34 @@ class AnswersWriter:
     ) -> None:
         self._file.close()
 
-    def _start_again(self) -> None:
-        """Find what an earlier run left, or begin; refuse what another run left."""
-        if self.partial.exists():
-            if self._is_ours(self.partial):
-                return
-            if not self._force:
-                message = f"`{self.partial}` is what an interrupted run with other options left"
-                hint = "repeat that command, choose another name, or discard it with --force"
-                raise ArtifactError(message, hint=hint)
-        elif not self._force and self.path.exists():
-            if not self._is_ours(self.path):
-                refuse_overwrite(self.path, force=False)
-            self.path.replace(self.partial)  # the run ended before it wrote its manifest
+    def _begin(self, *, force: bool) -> None:
+        """Find what an earlier run left, or write the header; refuse what another run left."""
+        begun = self._file.readline()
+        if begun == self._header:
             return
-        replace_file(self.partial, self._header)
+        if begun.endswith(b"\n") and not force:
+            message = f"`{self.partial}` is what an interrupted run with other options left"
+            hint = "repeat that command, choose another name, or discard it with --force"
+            raise ArtifactError(message, hint=hint)
+        self._file.seek(0)
+        self._file.truncate()
+        if not force and self.path.exists():
+            self._take_up()  # the run ended before it wrote its manifest
+        else:
+            self._file.write(self._header)
 
-    def _is_ours(self, path: Path) -> bool:
-        with path.open("rb") as file:
-            return file.readline() == self._header
+    def _take_up(self) -> None:
+        with self.path.open("rb") as whole:
+            if whole.readline() != self._header:
+                self.discard()
+                refuse_overwrite(self.path, force=False)
+            whole.seek(0)
+            shutil.copyfileobj(whole, self._file)
 
     def _read(self) -> None:
         """Note every whole line; whatever follows the first one that is not is cut off."""
         end = len(self._header)
+        self._file.flush()
         self._file.seek(end)
         for line in self._file:
             answer = _parsed(line)
@@ -167,12 +177,10 @@ class AnswersWriter:
         index = self.rows.index(row)
         self._starts[index], self._lengths[index] = start, length
 
-    def _copy(self, file: BinaryIO) -> None:
-        file.write(self._header)
-        places = zip(self._lengths.tolist(), self._starts.tolist(), strict=True)
-        file.writelines(os.pread(self._file.fileno(), length, at) for length, at in places)
-        file.flush()
-        os.fsync(file.fileno())
+    def _in_order(self) -> Iterator[bytes]:
+        yield self._header
+        for length, start in zip(self._lengths.tolist(), self._starts.tolist(), strict=True):
+            yield os.pread(self._file.fileno(), length, start)
 
 
 def read_answers(paths: Sequence[Path]) -> Answers:

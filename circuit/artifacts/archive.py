@@ -30,7 +30,7 @@ from circuit.errors import ArtifactError
 Floats = NDArray[np.float32]
 Integers = NDArray[np.signedinteger[Any]]
 
-_CHUNK = 1 << 21
+_CHUNK = 1 << 19
 
 
 class Archive:

@@ -152,6 +152,8 @@ def _first_line(error: Exception) -> str:
 def _hint_for(found: str | None) -> str:
     if found == "circuit.templates/1":
         return "make prompts of it with `circuit dataset create --set FILE -o prompts.json`"
+    if found == "circuit.shard/1":
+        return "this is one shard: give the joint archive, whose name has no number"
     if found is None:
         return _IMPORT
     return "give the file that the command asks for, written by this version of circuit"

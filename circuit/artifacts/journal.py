@@ -37,6 +37,7 @@ class Header(Record):
     schema_name: Literal["circuit.journal/1"] = Field("circuit.journal/1", alias="schema")
     key: str
     covers: dict[str, Any]
+    forced: bool = False
 
 
 class Done(Record):
@@ -77,14 +78,20 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = lock(self.path, archive)
 
-    def units(self, covers: Mapping[str, Any]) -> list[Unit]:
-        """Return what is done, if it was done for ``covers``; something else is an error."""
+    def units(self, covers: Mapping[str, Any], *, forced: bool) -> list[Unit]:
+        """Return what is done, if it was done for ``covers``.
+
+        Something else is an error; a run that is forced takes up only what the same run, forced, has left.
+        """
         data = read_bytes(self.path)
         found = _parse(data)
+        same = found.header is not None and found.header.key == fingerprint(covers)
+        if forced and not (same and found.header is not None and found.header.forced):
+            return []
         if found.header is None and b"\n" in data:
             message = f"the journal `{self.path}` is damaged"
             raise ArtifactError(message, hint="--force starts again from nothing")
-        if found.header and found.units and found.header.key != fingerprint(covers):
+        if found.header and found.units and not same:
             what = differences(plain(covers), found.header.covers) or "its first line is damaged"
             message = f"the unfinished `{self.archive}` is of another run: {what}"
             raise ArtifactError(
@@ -94,11 +101,11 @@ class Journal:
         self.cut(found.end)
         return found.units
 
-    def start(self, covers: Mapping[str, Any]) -> None:
+    def start(self, covers: Mapping[str, Any], *, forced: bool) -> None:
         """Begin anew."""
         self.cut(0)
         self._units = 0
-        self._append(Header(key=fingerprint(covers), covers=plain(covers)))
+        self._append(Header(key=fingerprint(covers), covers=plain(covers), forced=forced))
         self._sync()
 
     def add(self, number: int, rows: Sequence[int], crc: int) -> None:

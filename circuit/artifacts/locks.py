@@ -7,13 +7,21 @@ would hold a lock that nobody asks for, so it looks again.
 
 import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from circuit.artifacts.atomic import explained
 from circuit.errors import ArtifactError
 
 
-def lock(path: Path, wanted: Path) -> int:
-    """Open ``path``, made if need be, for this process alone, to write ``wanted``; return its descriptor."""
+def lock(path: Path, wanted: Path, *, patience: float = 0.0) -> int:
+    """Open ``path``, made if need be, for this process alone, to write ``wanted``; return its descriptor.
+
+    Another process has ``patience`` seconds to let go of it.
+    """
+    deadline = time.monotonic() + patience
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -22,12 +30,27 @@ def lock(path: Path, wanted: Path) -> int:
                 return file
         except BlockingIOError as error:
             os.close(file)
-            message = f"`{wanted}` is being written by another process"
-            raise ArtifactError(message, hint="wait for it, or choose another name") from error
+            if time.monotonic() >= deadline:
+                message = f"`{wanted}` is being written by another process"
+                raise ArtifactError(message, hint="wait for it, or choose another name") from error
+            time.sleep(0.05)
+            continue
         except BaseException:
             os.close(file)
             raise
         os.close(file)
+
+
+@contextmanager
+def locked(path: Path, wanted: Path, *, patience: float) -> Iterator[None]:
+    """Keep others away by a file that is there only meanwhile."""
+    with explained(wanted):
+        file = lock(path, wanted, patience=patience)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(file)
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -17,18 +17,11 @@ make what follows stale. The manifest is the last thing that a stage writes: if 
 import hashlib
 import json
 import os
-import platform
-import resource
-import shlex
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from circuit import __version__
 from circuit.artifacts.atomic import explained, refuse_overwrite, replace_file
@@ -42,37 +35,20 @@ from circuit.artifacts.documents import (
     written_chunks,
 )
 from circuit.artifacts.places import manifest_path, refuse_input
+from circuit.artifacts.run import Record, Run
 from circuit.errors import ArtifactError
 
 __all__ = [
     "FileRef",
     "Manifest",
     "ModelIdentity",
+    "Record",
     "Run",
     "TokenizerIdentity",
     "canonical_json",
     "digest",
     "manifest_path",
 ]
-
-PACKAGES = (
-    "mlx",
-    "mlx-lm",
-    "numpy",
-    "safetensors",
-    "scikit-learn",
-    "scipy",
-    "transformers",
-    "umap-learn",
-)
-
-
-class Record(BaseModel):
-    """A value that does not change and knows all of its fields."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, from_attributes=True
-    )
 
 
 class ModelIdentity(Record):
@@ -104,31 +80,6 @@ class FileRef(Record):
 
     path: str
     sha256: str
-
-
-class Run(Record):
-    """The circumstances of one run: nothing in here changes what was computed."""
-
-    version: str
-    command: str
-    created: str
-    host: str
-    versions: dict[str, str]
-    seconds: float
-    peak_memory: int
-
-    @classmethod
-    def since(cls, started: float) -> Self:
-        """Describe this process, busy since ``started`` on the clock of ``time.perf_counter``."""
-        return cls(
-            version=__version__,
-            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            host=f"{platform.node()} ({platform.system()} {platform.machine()})",
-            versions={"python": platform.python_version(), **_installed(PACKAGES)},
-            seconds=round(time.perf_counter() - started, 3),
-            peak_memory=_peak_memory(),
-        )
 
 
 class Manifest(Record):
@@ -288,20 +239,3 @@ def _mentions_run(path: Path) -> bool:
                 return True
             before = block[-4:]
     return False
-
-
-def _installed(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _peak_memory() -> int:
-    """Return the largest resident size of this process so far, in bytes."""
-    # ru_maxrss counts kilobytes on Linux and bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Offsets = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-_CHUNK = 1 << 21
+_CHUNK = 1 << 20
 
 
 def offsets_of(counts: Sequence[int] | NDArray[np.integer]) -> Offsets:

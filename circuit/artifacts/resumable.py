@@ -56,7 +56,7 @@ class ResumableArchive:
         *,
         force: bool = False,
     ) -> None:
-        """Go on with what was done for ``covers``, or start; with ``force`` from nothing.
+        """Go on with what was done for ``covers``, or start; with ``force`` from nothing, or from what it left itself.
 
         ``offsets`` tells for each array of rows where those of a prompt lie.
         """
@@ -144,16 +144,26 @@ class ResumableArchive:
             self._journal.close()
 
     def _open(self, layout: Layout, covers: Mapping[str, Any], force: bool) -> None:
-        units = [] if force else self._journal.units(covers)
-        if units:
-            self._archive = ArchiveWriter(self.path, layout, resume=True)
-            self._believe(units)
-            return
-        self._keep = False
+        if units := self._journal.units(covers, forced=force):
+            try:
+                self._archive = ArchiveWriter(self.path, layout, resume=True)
+                return self._believe(units)
+            except ArtifactError:
+                if not force:
+                    raise
+        self._start(layout, covers, force)
+        return None
+
+    def _start(self, layout: Layout, covers: Mapping[str, Any], force: bool) -> None:
+        self.finished.clear()
+        self._there[:] = False
+        self._keep = self._unsynced = False
         self._journal.cut(0)
+        if self._archive is not None:
+            self._archive.close()
         self._archive = ArchiveWriter(self.path, layout)
         self._archive.sync()
-        self._journal.start(covers)
+        self._journal.start(covers, forced=force)
         with explained(self.path):
             sync_folder(self.path.parent)
 

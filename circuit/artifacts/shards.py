@@ -3,7 +3,8 @@
 Each shard is an archive of its own, ``x-00002-of-00004.safetensors``, with a small manifest, schema ``circuit.shard/1``: the
 origin, its range of prompts, and what its run found, but not the prompts. It is written by one process, which resumes by
 its own journal. Whoever finishes last writes the index (``circuit.artifacts.shard_index``) and the manifest ``x.json``, which
-says what that of an unsharded archive says, but for its outputs. Two who are last at the same time write the same.
+says what that of an unsharded archive says, but for its outputs. Two who are last at the same
+time wait for each other, and write the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,13 @@ from typing import Any
 
 from circuit.artifacts.activations import Activations
 from circuit.artifacts.archive import Archive
-from circuit.artifacts.atomic import write_file
+from circuit.artifacts.atomic import remove_temporaries, write_file
 from circuit.artifacts.contents import SCHEMA, SHARD_SCHEMA, Arrays, Contents, ShardContents
 from circuit.artifacts.differences import differences
 from circuit.artifacts.documents import validated, written_json
 from circuit.artifacts.joined_archive import JoinedArchive
+from circuit.artifacts.journal import journal_path
+from circuit.artifacts.locks import locked
 from circuit.artifacts.manifest import (
     FileRef,
     Manifest,
@@ -28,12 +31,14 @@ from circuit.artifacts.manifest import (
     write_manifest,
 )
 from circuit.artifacts.origin import Origin
-from circuit.artifacts.places import index_path, manifest_path, shard_path
+from circuit.artifacts.places import archive_path, index_path, manifest_path, shard_path
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.shard_index import Index, ShardFile, Total
 from circuit.errors import ArtifactError
 
 Found = Mapping[str, Any]
+
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class _Part:
     manifest: Manifest
     contents: ShardContents
     file: FileRef
+    beside: tuple[FileRef, ...]
     archive: Archive
 
 
@@ -76,16 +82,20 @@ def join_shards(
         return Joined(None, missing, others)
     parts = list(found.values())
     _require_tiling(stem, parts, len(prompts.prompts))
-    return Joined(
-        _write(stem, parts, prompts, combine([p.contents.found for p in parts]), run, force)
-    )
+    results = combine([part.contents.found for part in parts])
+    archive = archive_path(stem)
+    # An unsharded archive of this name would have the same lock.
+    with locked(journal_path(archive), archive, patience=_PATIENCE):
+        remove_temporaries(index_path(stem))
+        remove_temporaries(manifest_path(stem))
+        return Joined(_write(stem, parts, prompts, results, run, force))
 
 
 def _read(path: Path) -> _Part:
     manifest = read_manifest(path, SHARD_SCHEMA)
     contents = validated(ShardContents, manifest.results, path)
-    (file,) = manifest.outputs
-    return _Part(manifest, contents, file, Archive(path.parent / file.path))
+    file, *beside = manifest.outputs
+    return _Part(manifest, contents, file, tuple(beside), Archive(path.parent / file.path))
 
 
 def _difference(part: _Part, origin: Origin) -> str:
@@ -120,7 +130,11 @@ def _write(
         schema=SCHEMA,
         parameters=first.manifest.parameters,
         inputs=first.manifest.inputs,
-        outputs=[reference(index, manifest.parent), *(part.file for part in parts)],
+        outputs=[
+            reference(index, manifest.parent),
+            *(part.file for part in parts),
+            *(ref for part in parts for ref in part.beside),
+        ],
         results={**found, **dict(contents)},
         model=first.manifest.model,
         tokenizer=first.manifest.tokenizer,

@@ -83,6 +83,19 @@ def collect(
         str | None,
         typer.Option("--shard", help="Collect only part i/n; the last to finish joins them."),
     ] = None,
+    generate: Annotated[
+        int | None,
+        typer.Option("--generate", min=1, help="Also store the model's answer, of up to N tokens."),
+    ] = None,
+    criterion: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--criterion",
+            help="What to judge the answers by: function_call, refusal, regex:..., a word "
+            "(with --generate; may be given again).",
+            show_default="function_call",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost, and collect nothing.")
     ] = False,
@@ -104,6 +117,7 @@ def collect(
       circuit collect -m tiny -d prompts.json -o tails --layers 50% --positions -6: --limit 40
       circuit collect -m tiny -d prompts.json -o heads --layers 2 --sites z,attn_pattern --dry-run
       circuit collect -m tiny -d prompts.json -o parts --shard 1/2
+      circuit collect -m tiny -d prompts.json -o answered --limit 40 --generate 16
     """
     from circuit.model.launch import rank_and_size
     from circuit.stages import collect as stage
@@ -116,7 +130,15 @@ def collect(
         dataset,
         output,
         wanted=Wanted(
-            layers, sites, positions, max_length, truncate, batch_tokens, share_prefix, store
+            layers,
+            sites,
+            positions,
+            max_length,
+            truncate,
+            batch_tokens,
+            share_prefix,
+            store,
+            _asked(generate, criterion),
         ),
         chat=chat,
         system=system,
@@ -134,6 +156,17 @@ def collect(
         data = {"shard": str(done.shard), "missing": list(done.missing)}
         return console.result(data, f"Saved to: {done.shard}", as_json=as_json)
     return _print_collected(done, as_json)
+
+
+def _asked(max_tokens: int | None, criteria: list[str] | None) -> Any:
+    from circuit.stages.generated import Asked
+
+    if max_tokens is not None:
+        return Asked(max_tokens, tuple(criteria or ["function_call"]))
+    if criteria:
+        message = "--criterion judges answers, and there are none"
+        raise UsageError(message, hint="ask for answers with --generate N")
+    return None
 
 
 def _shard(text: str | None, launched: tuple[int, int]) -> tuple[int, int] | None:
@@ -170,6 +203,7 @@ def _summary(activations: Any) -> dict[str, Any]:
         "format": activations.manifest.parameters["format"],
         "tokens": results["tokens"],
         "shared_prefix": results["shared_prefix"],
+        "answers": results.get("answers"),
         "seconds": activations.manifest.run.seconds,
     }
 
@@ -177,6 +211,8 @@ def _summary(activations: Any) -> dict[str, Any]:
 def _text(summary: dict[str, Any]) -> str:
     captured = "; ".join(f"{s} {', '.join(map(str, at))}" for s, at in summary["layers"].items())
     shared = summary["shared_prefix"]
+    answers = summary["answers"]
+    met = answers and ", ".join(f"{name} {n}" for name, n in answers["met"].items())
     return "\n".join(
         [
             f"Model: {summary['model']} ({summary['n_layers']} layers, "
@@ -187,6 +223,7 @@ def _text(summary: dict[str, Any]) -> str:
             + (f", the first {shared} of each run once)" if shared else ")"),
             f"  Layers captured: {captured}",
             f"  Positions: {', '.join(summary['positions'])}",
+            *([f"  Answers: {answers['n']}, of these {met}"] if answers else []),
             f"  Saved to: {summary['archive']}",
         ]
     )

@@ -74,8 +74,8 @@ def collect(job: Collection, *, force: bool = False, track: Track = untracked) -
         return Collected(Activations.open(job.out), reused=True)
     layout = job.layout()
     with job.writer(layout, force=force) as writer:
-        job.run(layout, writer, track)
-        activations = writer.finish(run=Run.since(started), results=layout.results())
+        ran = job.run(layout, writer, force=force, track=track)
+        activations = writer.finish(run=Run.since(started), results=ran.results, beside=ran.beside)
     return Collected(activations, reused=False)
 
 
@@ -92,8 +92,8 @@ def collect_shard(
     else:
         layout = job.layout(number, count)
         with job.writer(layout, force=force) as writer:
-            job.run(layout, writer, track)
-            writer.finish_shard(run=Run.since(started), results=layout.results())
+            ran = job.run(layout, writer, force=force, track=track)
+            writer.finish_shard(run=Run.since(started), results=ran.results, beside=ran.beside)
     joined = join_shards(
         job.out,
         count,

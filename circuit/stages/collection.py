@@ -18,18 +18,24 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.activations_writer import ActivationsWriter, Shard, interrupted
+from circuit.artifacts.answers import AnswersWriter
+from circuit.artifacts.differences import fingerprint
 from circuit.artifacts.manifest import manifest_path
 from circuit.artifacts.origin import Origin
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import ModelError, StoppedError, UsageError
 from circuit.methods.layers import parse_layers
+from circuit.stages.generated import Asked, added, answer_all, check_asked
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to record, in the words of the command line; ``batch_tokens`` None is measured."""
+    """What to record, in the words of the command line.
+
+    ``batch_tokens`` None is measured; ``asked`` is for the model's own answers.
+    """
 
     layers: str = "all"
     sites: str = "resid_post"
@@ -39,12 +45,14 @@ class Wanted:
     batch_tokens: int | None = None
     share_prefix: bool = True
     dtype: str = "float32"
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The work of one process: its prompts' ``plan``, and what it found out about the machine."""
+    """The work of one process: its prompts, their ``plan``, and what was found out about the machine."""
 
+    encoded: Sequence[Any]
     plan: Any
     shard: Shard | None
     circumstances: Mapping[str, Any]
@@ -62,6 +70,14 @@ class Layout:
         }
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What the manifest says of the run, and the files that it wrote beside the archive."""
+
+    results: dict[str, Any]
+    beside: list[Path]
+
+
 def combined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Make the results of a whole archive of what each shard's run found."""
     tokens = [part["tokens"] for part in parts]
@@ -74,6 +90,9 @@ def combined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
         "padded_batches": any(part["padded_batches"] for part in parts),
         "shared_prefix": min(part["shared_prefix"] for part in parts),
+        **(
+            {"answers": added([part["answers"] for part in parts])} if "answers" in parts[0] else {}
+        ),
     }
 
 
@@ -108,6 +127,7 @@ class Collection:
     @cached_property
     def origin(self) -> Origin:
         """Everything that decides the bytes and is known without looking at the machine."""
+        asked = self.wanted.asked
         described = {
             **self.parameters,
             "sites": [str(site) for site in self.sites],
@@ -121,6 +141,8 @@ class Collection:
             "share_prefix": self.wanted.share_prefix,
             "dtype": self.wanted.dtype,
             "batch_tokens": self.wanted.batch_tokens or "auto",
+            "generate": asked and asked.max_tokens,
+            "criteria": asked and asked.criteria,
             # The same weights under another chat template are another run.
             "tokenizer_sha256": self.model.tokenizer_identity.files_sha256,
         }
@@ -159,7 +181,7 @@ class Collection:
             batch_tokens=batch_tokens,
             share_prefix=self.wanted.share_prefix,
         )
-        return Layout(planned, shard, {"batch_tokens": batch_tokens, **circumstances()})
+        return Layout(own, planned, shard, {"batch_tokens": batch_tokens, **circumstances()})
 
     def writer(self, layout: Layout, *, force: bool = False) -> ActivationsWriter:
         """Open the archive, or go on with one that was begun."""
@@ -190,20 +212,43 @@ class Collection:
             },
         }
 
-    def run(self, layout: Layout, writer: ActivationsWriter, track: Track) -> None:
-        """Run what is not done yet; another thread writes while the next batches are computed."""
+    def run(self, layout: Layout, writer: ActivationsWriter, *, force: bool, track: Track) -> Ran:
+        """Run what is not done yet, then answer the prompts if that was asked for.
+
+        Raises ``StoppedError`` on Ctrl-C; what is done stays.
+        """
+        if (asked := self.wanted.asked) is not None:
+            check_asked(self.model, layout.encoded, self.prompts, asked)
+        try:
+            self._capture(layout, writer, track)
+            if asked is None:
+                return Ran(layout.results(), [])
+            return self._answer(layout, asked, writer.manifest_path, force=force, track=track)
+        except KeyboardInterrupt as stop:
+            kept, total = len(writer.finished), len(layout.plan.batches)
+            hint = f"the same command goes on: {kept} of {total} batches are kept"
+            raise StoppedError("interrupted", hint=hint if kept else "") from stop
+
+    def _capture(self, layout: Layout, writer: ActivationsWriter, track: Track) -> None:
+        """Run the batches that are not done; another thread writes while the next are computed."""
         from circuit.model.capture import capture
 
-        finished = writer.finished
-        total = len(layout.plan.batches)
-        batches = capture(self.model, layout.plan, without=finished)
-        try:
-            with ThreadPoolExecutor(max_workers=1) as pool:
-                _write_behind(pool, writer, track(batches, "Collecting", total - len(finished)))
-        except KeyboardInterrupt as stop:
-            kept = len(writer.finished)
-            hint = f"the same command goes on: {kept} of {total} batches are kept" if kept else ""
-            raise StoppedError("interrupted", hint=hint) from stop
+        left = len(layout.plan.batches) - len(writer.finished)
+        batches = capture(self.model, layout.plan, without=writer.finished)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            _write_behind(pool, writer, track(batches, "Collecting", left))
+
+    def _answer(
+        self, layout: Layout, asked: Asked, stem: Path, *, force: bool, track: Track
+    ) -> Ran:
+        """Let the model answer each prompt, into a file beside the archive."""
+        rows = layout.shard.rows if layout.shard else range(len(self.prompts.prompts))
+        header = asked.header(fingerprint(self.origin.covers()))
+        with AnswersWriter(stem, header, rows, force=force) as answers:
+            counts = answer_all(
+                self.model, layout.encoded, self.prompts, asked, answers, track=track
+            )
+        return Ran({**layout.results(), "answers": counts}, [answers.path])
 
     def _begun_with(self, shard: Shard | None) -> int | None:
         """Return the budget of the run that is to be gone on with, if there is one."""

@@ -120,6 +120,20 @@ def summary(path: Path) -> dict[str, Any]:
     }
 
 
+def added(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Add up the summaries of an archive's shards."""
+    tools = Counter[str]()
+    for each in summaries:
+        tools.update(each["tools"])
+    return {
+        **summaries[0],
+        "n": sum(each["n"] for each in summaries),
+        "finished": sum(each["finished"] for each in summaries),
+        "met": {name: sum(each["met"][name] for each in summaries) for name in summaries[0]["met"]},
+        "tools": dict(sorted(tools.items())),
+    }
+
+
 def _counts(found: Iterable[Answer], criteria: Sequence[str]) -> dict[str, Any]:
     n, finished, met = 0, 0, dict.fromkeys(criteria, 0)
     tools: Counter[str] = Counter()

@@ -14,6 +14,7 @@ that the criterion is met, and the rows in which they differ are counted.
 import copy
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,9 @@ def relabelled(prompts: PromptSet, answers: Mapping[int, Answer], criterion: str
     def of_model(row: int, prompt: Prompt) -> Prompt:
         verdict = answers[row].verdicts[criterion]
         label = names[bool(verdict)] if every or prompt.label is not None else None
-        tool = verdict if isinstance(verdict, str) else None
-        named = {"expected_tool": tool} if criterion == "function_call" else {}
-        return prompt.model_copy(update={"label": label, **named})
+        called = verdict if isinstance(verdict, str) else None
+        tool = called if criterion == "function_call" else prompt.expected_tool
+        return replace(prompt, label=label, expected_tool=tool)
 
     changed = tuple(of_model(row, prompt) for row, prompt in enumerate(prompts.prompts))
     if len({prompt.label for prompt in changed} - {None}) < 2:

@@ -7,17 +7,20 @@ Starting from the given files, every manifest's outputs and inputs are followed,
     missing   a file that is named but not there
     stale     made from an input that has changed since, or from one that is stale, changed or missing
 
-A prompt set has no inputs; the files named in its parameters (template, tools, source) count as such where they can be found.
+A sharded archive is what its joint manifest names: the index and every shard. Shards that are not joined have manifests of
+their own. A prompt set has no inputs; the files named in its parameters (template, tools, source) count as such where they can be found.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from circuit.artifacts.builtin import located
 from circuit.artifacts.documents import read_json, schema_of
-from circuit.artifacts.manifest import digest, manifest_path
+from circuit.artifacts.manifest import digest
+from circuit.artifacts.places import index_path, manifest_path
 from circuit.errors import ArtifactError
 
 
@@ -38,13 +41,20 @@ class Ref(NamedTuple):
     optional: bool
 
 
+class Seen(NamedTuple):
+    """What has been judged, and digests, each of which is computed once: archives are large."""
+
+    found: dict[Path, Finding]
+    digest: Callable[[Path], str]
+
+
 def verify(paths: Sequence[Path]) -> list[Finding]:
     """Check ``paths`` (artifacts, stems or folders) and all that they were made from."""
-    found: dict[Path, Finding] = {}
+    seen = Seen({}, cache(digest))
     for path in paths:
         for start in _starts(path):
-            _inspect(start, found)
-    return list(found.values())
+            _inspect(start, seen)
+    return list(seen.found.values())
 
 
 def _starts(path: Path) -> list[Path]:
@@ -57,7 +67,8 @@ def _starts(path: Path) -> list[Path]:
             message = f"the folder `{path}` holds no artifacts"
             raise ArtifactError(message, hint="give a manifest, an archive, or a folder with some")
         return documents + alone
-    if path.suffix in {".safetensors", ""} and manifest_path(path).is_file():
+    named = path.suffix in {".safetensors", ""} or path == index_path(path)
+    if named and manifest_path(path).is_file():
         return [manifest_path(path)]
     if path.is_file() and _document(path) is None:
         message = f"`{path}` has no manifest"
@@ -75,50 +86,50 @@ def _concerns(file: Path) -> bool:
         return True
 
 
-def _inspect(path: Path, found: dict[Path, Finding]) -> Finding:
+def _inspect(path: Path, seen: Seen) -> Finding:
     """Judge one file after everything that it was made from; each is judged once."""
     key = path.resolve()
-    if key in found:
-        return found[key]
+    if key in seen.found:
+        return seen.found[key]
     if not path.is_file():
-        return found.setdefault(key, Finding(path, "missing"))
+        return seen.found.setdefault(key, Finding(path, "missing"))
     try:
         document = _document(path) if path.suffix == ".json" else None
     except ArtifactError as error:
-        return found.setdefault(key, Finding(path, "changed", error.message))
+        return seen.found.setdefault(key, Finding(path, "changed", error.message))
     # The entry comes before those of its inputs, so that a file that names itself cannot recurse.
-    found[key] = Finding(path, "ok")
-    reasons = [_inspect_input(ref, found) for ref in _inputs(path, document or {})]
+    seen.found[key] = Finding(path, "ok")
+    reasons = [_inspect_input(ref, seen) for ref in _inputs(path, document or {})]
     for ref in _refs(path, (document or {}).get("outputs")):
-        _inspect_output(ref, path, found)
+        _inspect_output(ref, path, seen)
     if stale := [reason for reason in reasons if reason]:
-        found[key] = Finding(path, "stale", "; ".join(stale))
-    return found[key]
+        seen.found[key] = Finding(path, "stale", "; ".join(stale))
+    return seen.found[key]
 
 
-def _inspect_input(ref: Ref, found: dict[Path, Finding]) -> str:
+def _inspect_input(ref: Ref, seen: Seen) -> str:
     """Return why what was made from this input is stale, or nothing."""
     if ref.optional and not ref.path.is_file():
         return ""
     manifest = manifest_path(ref.path)
     followed = [manifest] if ref.path.suffix == ".safetensors" and manifest.is_file() else []
     for path in (*followed, ref.path):
-        if (status := _inspect(path, found).status) != "ok":
+        if (status := _inspect(path, seen).status) != "ok":
             return f"`{path.name}` is {status}"
         for output in _refs(path, (_document(path) or {}).get("outputs")):
-            if (status := found[output.path.resolve()].status) != "ok":
+            if (status := seen.found[output.path.resolve()].status) != "ok":
                 return f"`{output.path.name}` is {status}"
-    return "" if digest(ref.path) == ref.sha256 else f"`{ref.path.name}` has changed since"
+    return "" if seen.digest(ref.path) == ref.sha256 else f"`{ref.path.name}` has changed since"
 
 
-def _inspect_output(ref: Ref, maker: Path, found: dict[Path, Finding]) -> None:
+def _inspect_output(ref: Ref, maker: Path, seen: Seen) -> None:
     if not ref.path.is_file():
-        found[ref.path.resolve()] = Finding(ref.path, "missing", f"`{maker.name}` names it")
-    elif digest(ref.path) != ref.sha256:
+        seen.found[ref.path.resolve()] = Finding(ref.path, "missing", f"`{maker.name}` names it")
+    elif seen.digest(ref.path) != ref.sha256:
         why = f"it is not the file that `{maker.name}` describes"
-        found[ref.path.resolve()] = Finding(ref.path, "changed", why)
+        seen.found[ref.path.resolve()] = Finding(ref.path, "changed", why)
     else:
-        found.setdefault(ref.path.resolve(), Finding(ref.path, "ok"))
+        seen.found.setdefault(ref.path.resolve(), Finding(ref.path, "ok"))
 
 
 def _inputs(path: Path, document: dict[str, Any]) -> Iterator[Ref]:

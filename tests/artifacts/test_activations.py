@@ -188,6 +188,8 @@ def test_what_does_not_fit_is_a_bug_of_the_caller(tmp_path: Path):
         writer.put("up_proj", 0, "last", [0], np.ones((1, 4)))
     with pytest.raises(ValueError, match="prompt 1 has no rows"):
         simple(tmp_path / "b", counts={("up_proj", "last"): [1, 0, 1]})
+    with pytest.raises(ValueError, match="2 prompts were described, not 3"):
+        simple(tmp_path / "b", token_ids=[np.arange(3)] * 2)
     with pytest.raises(UsageError, match="float8"):
         simple(tmp_path / "b", dtype="float8")
 

@@ -124,6 +124,25 @@ def test_another_run_is_refused_unless_forced(tmp_path, expected):
     assert answers_path(tmp_path / "x").read_bytes() == expected
 
 
+def test_two_runs_do_not_write_the_same_answers(tmp_path):
+    with AnswersWriter(tmp_path / "x", HEADER, range(N)):
+        with pytest.raises(ArtifactError, match="is being written by another process"):
+            AnswersWriter(tmp_path / "x", HEADER, range(N), force=True)
+    AnswersWriter(tmp_path / "x", HEADER, range(N)).discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_that_was_torn_is_written_again(tmp_path, expected):
+    answers_path(tmp_path / "x").with_suffix(".jsonl.partial").write_bytes(expected[:20])
+    assert write(tmp_path / "x", [range(N)]).read_bytes() == expected
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="is not a folder"):
+        AnswersWriter(tmp_path / "file" / "x", HEADER, range(N))
+
+
 def test_a_forced_run_goes_on_from_its_own_part(tmp_path):
     with AnswersWriter(tmp_path / "x", HEADER, range(N), force=True) as writer:
         writer.put([answer(3)])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from processes import run_in_read_only
 from safetensors.numpy import load_file
-from unprivileged import run_in_read_only
 
 from circuit.artifacts.archive import Archive, is_archive, read_archive, write_archive
 from circuit.artifacts.archive_writer import ArchiveWriter

@@ -213,7 +213,7 @@ def test_files_of_another_kind(tmp_path: Path):
         (tmp_path / name).write_bytes(b"PK nothing")
         with pytest.raises(ArtifactError):
             read_steering_file(tmp_path / name)
-    (tmp_path / "a.json").write_text('{"schema": "circuit.activations/1"}')
+    (tmp_path / "a.json").write_text('{"schema": "circuit.activations/2"}')
     with pytest.raises(ArtifactError, match="not `circuit.directions/1`"):
         read_steering_file(tmp_path / "a.json")
     with pytest.raises(ArtifactError, match="cannot be written"):

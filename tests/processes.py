@@ -1,4 +1,4 @@
-"""Run code in a folder that may not be written, also when the tests run as root."""
+"""Run code in a process of its own, also as somebody who may not write where the tests may."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 NOBODY = 65534
+TESTS = Path(__file__).parent
 
 
 def run_in_read_only(folder: Path, code: str) -> str:
@@ -20,3 +21,11 @@ def run_in_read_only(folder: Path, code: str) -> str:
     finally:
         folder.chmod(0o755)
     return done.stdout
+
+
+def run_code(*arguments) -> subprocess.Popen:
+    """Start Python with ``arguments`` and the modules of the tests; its output is piped."""
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    env = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)

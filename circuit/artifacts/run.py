@@ -1,0 +1,77 @@
+"""The circumstances of one run: by which version, when, where, how long. Nothing in here changes what was computed."""
+
+import platform
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from circuit import __version__
+
+PACKAGES = (
+    "mlx",
+    "mlx-lm",
+    "numpy",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "transformers",
+    "umap-learn",
+)
+
+
+class Record(BaseModel):
+    """A value that does not change and knows all of its fields."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, from_attributes=True
+    )
+
+
+class Run(Record):
+    """What the manifest says about the process that wrote it."""
+
+    version: str
+    command: str
+    created: str
+    host: str
+    versions: dict[str, str]
+    seconds: float
+    peak_memory: int
+
+    @classmethod
+    def since(cls, started: float) -> Self:
+        """Describe this process, busy since ``started`` on the clock of ``time.perf_counter``."""
+        return cls(
+            version=__version__,
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            host=f"{platform.node()} ({platform.system()} {platform.machine()})",
+            versions={"python": platform.python_version(), **_installed(PACKAGES)},
+            seconds=round(time.perf_counter() - started, 3),
+            peak_memory=_peak_memory(),
+        )
+
+
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _peak_memory() -> int:
+    """Return the largest resident size of this process so far, in bytes."""
+    # ru_maxrss counts kilobytes on Linux and bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,270 @@
+"""Collection against transformers, TransformerLens, the stock MLX wheel, and a bare forward pass.
+
+    python tests/bench/collect.py [--prompts 512] [--model llama-110m | llama-8b] [--only WORD]
+
+A 110M-parameter Llama with random weights, prompts of 12 to 48 random tokens, ``resid_post`` at the last
+token of every layer. All are given token ids and leave the head out. What the others lack is left out, and says so.
+"""
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from common import LLAMA_8B, LLAMA_110M, checkpoint, make_prompts, report, seconds
+
+from circuit.model import runtime
+from circuit.model.batches import pad_right
+from circuit.model.capture import Plan, capture, plan
+from circuit.model.loading import LoadedModel, load_model
+from circuit.model.sites import Site
+from circuit.model.tokens import Encoded
+
+HF_BATCH = 32
+PREFIX = 512
+Work = Callable[[], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--prompts", type=int, default=512)
+    parser.add_argument("--model", choices=["llama-110m", "llama-8b"], default="llama-110m")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "circuit-bench"
+    )
+    parser.add_argument("--only", default="")
+    chosen = parser.parse_args()
+    big = chosen.model == "llama-8b"
+    folder = checkpoint(
+        chosen.folder / chosen.model,
+        LLAMA_8B if big else LLAMA_110M,
+        "bfloat16" if big else "float32",
+    )
+    if chosen.only == "stock":  # the child process of `stock`
+        import mlx.core  # noqa: F401  before circuit looks for a BLAS
+    model = load_model(str(folder))
+    prompts = make_prompts(chosen.prompts)
+    if chosen.only == "stock":
+        print(
+            json.dumps(
+                {"seconds": seconds(collection(model, prompts)), "blas": runtime.prepare().name}
+            )
+        )
+        return
+    for name, bench in BENCHES.items():
+        if chosen.only in name:
+            bench(model, prompts)
+
+
+def against_transformers(model: LoadedModel, prompts: list[Encoded]) -> None:
+    """The target is 1.0 times as fast or more."""
+    if importlib.util.find_spec("torch") is None:
+        print("transformers: torch is not installed (make test-parity installs it)")
+        return
+    report("collect / transformers", collection(model, prompts), transformers_run(model, prompts))
+
+
+def against_transformer_lens(model: LoadedModel, prompts: list[Encoded]) -> None:
+    """The target is 1.0 times as fast or more."""
+    if importlib.util.find_spec("transformer_lens") is None:
+        print("TransformerLens: not installed (pip install transformer-lens)")
+        return
+    report("collect / TransformerLens", collection(model, prompts), lens_run(model, prompts))
+
+
+def against_bare(model: LoadedModel, prompts: list[Encoded]) -> None:
+    """The target is at most 1.1 of its time."""
+    report(
+        "collect / bare forward pass (no head)",
+        collection(model, prompts),
+        bare_run(model, prompts),
+    )
+
+
+def early_exit(model: LoadedModel, prompts: list[Encoded]) -> None:
+    """The target is at most 0.35 of the time."""
+    report(
+        "layers 0-2 / all layers", collection(model, prompts, layers=3), collection(model, prompts)
+    )
+
+
+def shared_prefix(model: LoadedModel, prompts: list[Encoded]) -> None:
+    """The target is 8 times as fast as transformers without reuse, and rows equal to 1e-5."""
+    few = make_prompts(max(32, len(prompts) // 16), prefix=PREFIX)
+    shared, whole = (
+        rows_of(model, planned(model, few, share_prefix=share)) for share in (True, False)
+    )
+    error = np.abs(shared - whole).max() / np.abs(whole).max()
+    print(f"a prefix of {PREFIX} tokens, {len(few)} prompts: relative error {error:.1e}")
+    report(
+        "shared prefix / each prompt whole",
+        collection(model, few),
+        collection(model, few, share_prefix=False),
+        repeats=3,
+    )
+    if importlib.util.find_spec("torch") is not None:
+        report(
+            "shared prefix / transformers",
+            collection(model, few),
+            transformers_run(model, few),
+            repeats=3,
+        )
+
+
+def against_stock(model: LoadedModel, prompts: list[Encoded]) -> None:
+    """The target on a Linux CPU is 20 times as fast or more."""
+    n = min(16, len(prompts))
+    command = [sys.executable, __file__, "--only", "stock", "--prompts", str(n)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    few = collection(model, make_prompts(n))
+    few()
+    ours = min(seconds(few) for _ in range(3))
+    print(
+        f"collect / the same with {theirs['blas']} BLAS ({n} prompts): {theirs['seconds'] / ours:.0f} "
+        f"times as fast; {ours:.2f} s and {theirs['seconds']:.2f} s"
+    )
+
+
+BENCHES = {
+    "transformers": against_transformers,
+    "lens": against_transformer_lens,
+    "bare": against_bare,
+    "early": early_exit,
+    "prefix": shared_prefix,
+    "wheel": against_stock,
+}
+
+
+def planned(
+    model: LoadedModel, prompts: list[Encoded], layers: int | None = None, **options: bool
+) -> Plan:
+    sites = [Site("resid_post", layer) for layer in range(layers or model.n_layers)]
+    return plan(model, prompts, sites=sites, **options)
+
+
+def collection(
+    model: LoadedModel, prompts: list[Encoded], layers: int | None = None, **options: bool
+) -> Work:
+    """Return what is measured: from token ids to rows in memory, planning included."""
+
+    def run() -> None:
+        for _ in capture(model, planned(model, prompts, layers, **options)):
+            pass
+
+    return run
+
+
+def rows_of(model: LoadedModel, work: Plan) -> np.ndarray:
+    rows = np.empty((len(work.sites), len(work.ids), model.d_model), np.float32)
+    for batch in capture(model, work):
+        for number, site in enumerate(work.sites):
+            rows[number, batch.rows] = batch.values[site, "last"]
+    return rows
+
+
+def bare_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
+    """Run the same batches in the same streams through the network, and record nothing."""
+    import mlx.core as mx
+
+    batches = planned(model, prompts).batches
+
+    def run() -> None:
+        with runtime.streams(model.d_model) as streams:
+            for first in range(0, len(batches), len(streams)):
+                outputs = []
+                for rows, stream in zip(
+                    batches[first : first + len(streams)], streams, strict=False
+                ):
+                    with mx.stream(stream):
+                        outputs.append(
+                            model.network.model(pad_right([prompts[r].ids for r in rows]))
+                        )
+                mx.eval(outputs)
+
+    return run
+
+
+def transformers_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
+    """``output_hidden_states``, batches of 32 sorted by length, without the head; the last tokens are kept."""
+    import torch
+    import transformers
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if model.dtype == "bfloat16" else torch.float32
+    theirs = transformers.AutoModel.from_pretrained(model.folder, dtype=dtype).to(device).eval()
+    batches = padded_batches(prompts)
+
+    @torch.no_grad()
+    def run() -> None:
+        for ids, mask in batches:
+            inputs = torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+            states = theirs(
+                inputs[0], attention_mask=inputs[1], output_hidden_states=True
+            ).hidden_states
+            last = inputs[1].sum(dim=1) - 1
+            rows = torch.arange(len(ids), device=device)
+            torch.stack([state[rows, last] for state in states]).float().cpu()
+
+    return run
+
+
+def lens_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
+    """A HookedTransformer of the same shape, ``run_with_cache`` of ``resid_post``, stopped before the head."""
+    import torch
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+    c = model.config
+    theirs = HookedTransformer(
+        HookedTransformerConfig(
+            n_layers=model.n_layers,
+            d_model=model.d_model,
+            n_ctx=c["max_position_embeddings"],
+            d_head=c["head_dim"],
+            n_heads=c["num_attention_heads"],
+            d_mlp=c["intermediate_size"],
+            d_vocab=c["vocab_size"],
+            act_fn="silu",
+            gated_mlp=True,
+            normalization_type="RMS",
+            positional_embedding_type="rotary",
+            rotary_dim=c["head_dim"],
+            device="cpu",
+        )
+    ).eval()
+    batches = [(torch.tensor(ids), torch.tensor(mask)) for ids, mask in padded_batches(prompts)]
+
+    @torch.no_grad()
+    def run() -> None:
+        for ids, mask in batches:
+            _, cache = theirs.run_with_cache(
+                ids,
+                names_filter=lambda name: name.endswith("hook_resid_post"),
+                stop_at_layer=model.n_layers,
+                prepend_bos=False,
+            )
+            last = mask.sum(dim=1) - 1
+            rows = torch.arange(len(ids))
+            torch.stack([cache["resid_post", k][rows, last] for k in range(model.n_layers)])
+
+    return run
+
+
+def padded_batches(prompts: list[Encoded]) -> list[tuple[list[list[int]], list[list[int]]]]:
+    ordered = sorted(prompts, key=lambda p: len(p.ids))
+    batches = []
+    for start in range(0, len(ordered), HF_BATCH):
+        batch = [p.ids.tolist() for p in ordered[start : start + HF_BATCH]]
+        longest = len(batch[-1])
+        ids = [each + [0] * (longest - len(each)) for each in batch]
+        batches.append((ids, [[1] * len(each) + [0] * (longest - len(each)) for each in batch]))
+    return batches
+
+
+if __name__ == "__main__":
+    main()
