@@ -46,6 +46,7 @@ WORKSPACE = (
     "collect -m tiny -d prompts.json -o activations",
     "analyze -a activations.safetensors -o analysis.json",
     "directions -a activations.safetensors -o directions",
+    "probes run -m tiny --category syntactic --layers -1 --no-random-weights -o report.json",
     'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" -o computation.npz',
 )
 

@@ -175,7 +175,7 @@ def apply(
 
     \b
     Examples:
-      circuit probes apply -m tiny --probes probes.fitted.safetensors --probe question -p "is it"
+      circuit probes apply -m tiny --probes report.fitted.safetensors --probe question -p "is it"
     """
     from circuit.stages.fitted_probes import apply_probe
     from circuit.stages.prompting import parse_prompts
