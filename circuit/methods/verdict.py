@@ -9,7 +9,7 @@ and of a question, over the layers:
     not decodable   at no layer decodable
     surface         decodable, but no layer is above what is read off the text itself (words, length, punctuation, …)
     tokens          above the surface, but no layer is above the embedding of the token or a model with random weights
-    decodable       above those, but not above the control task
+    decodable       above those, but not above the control task, or that was not run
     selective       above all of them
 
 "Above a baseline" is the lower bound of the AUROC's interval above the upper bound of the baseline's. None of these says that the
@@ -53,9 +53,9 @@ def verdict(
     *,
     surface: Iterable[Estimate],
     tokens: Iterable[Estimate],
-    control: Iterable[Estimate],
+    control: Iterable[Estimate] | None,
 ) -> str:
-    """Name what may be said of a question from its layers and its baselines."""
+    """Name what may be said of a question from its layers and its baselines; ``control`` None: the task was not run."""
     if any(result.n_groups < MIN_GROUPS for result in results.values()):
         return FEW
     stars = decodable(results)
@@ -63,7 +63,7 @@ def verdict(
     if not lows:
         return NOT
     best = max(lows)
-    for name, baselines in ((SURFACE, surface), (TOKENS, tokens), (DECODABLE, control)):
+    for name, baselines in ((SURFACE, surface), (TOKENS, tokens), (DECODABLE, control or [])):
         if any(baseline.high >= best for baseline in baselines):
             return name
-    return SELECTIVE
+    return DECODABLE if control is None else SELECTIVE

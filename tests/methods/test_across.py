@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from planted import noise, planted
+
+from circuit.errors import DataError
+from circuit.methods.across import drift, read_across
+from circuit.methods.probing import probe
+from circuit.methods.task import prepare
+
+
+def rotation(d, seed=0):
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
+
+
+def test_an_archive_has_not_moved_from_itself():
+    H, _, groups = noise(60, 40, 20)
+    found = drift(H, H, groups, n_boot=100)
+    assert found.cka == pytest.approx(1, abs=1e-5)
+    assert (found.moved.value, found.cosine.value) == (0, pytest.approx(1))
+
+
+def test_a_step_of_known_length_is_measured():
+    H, _, groups = noise(60, 40, 20)
+    step = np.random.default_rng(1).normal(size=H.shape)
+    step *= (
+        0.3 * np.linalg.norm(H, axis=1, keepdims=True) / np.linalg.norm(step, axis=1, keepdims=True)
+    )
+    found = drift(H, H + step, groups, n_boot=100)
+    assert found.moved.value == pytest.approx(0.3)
+    assert found.moved.low == pytest.approx(0.3)
+    assert 0.9 < found.cosine.low < found.cosine.high < 1
+
+
+def test_a_rotated_archive_has_the_same_geometry_and_moved_everywhere():
+    H, y, groups, _ = planted(120, 64, 30, gap=6)
+    R = H @ rotation(64)
+    found = drift(H, R, groups, n_boot=100)
+    assert found.cka == pytest.approx(1, abs=1e-4)
+    assert found.moved.value > 1
+    across = read_across(H, R, prepare(y, groups, n_boot=100, n_shuffles=0))
+    assert across.auroc["a_to_a"].value > 0.95
+    assert across.auroc["b_to_b"].value > 0.95
+    assert across.lost_a.high < 0  # a's probe does not read b
+    assert abs(across.direction_cosine) < 0.4
+
+
+def test_a_probe_of_one_reads_the_other_where_little_moved():
+    H, y, groups, _ = planted(120, 64, 30, gap=6)
+    other = H + 0.2 * np.random.default_rng(3).normal(size=H.shape)
+    across = read_across(H, other, prepare(y, groups, n_boot=100, n_shuffles=0))
+    assert all(estimate.value > 0.95 for estimate in across.auroc.values())
+    assert across.lost_a.low < 0 < across.lost_a.high
+    assert across.direction_cosine > 0.95
+
+
+def test_the_diagonal_is_the_probe():
+    H, y, groups, _ = planted(gap=2)
+    task = prepare(y, groups, n_boot=50, n_shuffles=0)
+    across = read_across(H, H, task)
+    own = probe(H, task).auroc.value
+    assert all(estimate.value == pytest.approx(own, abs=1e-6) for estimate in across.auroc.values())
+
+
+def test_other_widths_have_a_cka_only_and_other_prompts_nothing():
+    H, _, groups = noise(60, 40, 20)
+    found = drift(H, H[:, :30], groups, n_boot=10)
+    assert found.cka > 0.5
+    assert found.moved is None
+    with pytest.raises(DataError, match="60 rows cannot be compared with 50"):
+        drift(H, H[:50], groups)
