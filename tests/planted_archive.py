@@ -14,10 +14,14 @@ CHAT = ("factual", "creative", "smalltalk")
 
 
 def prompt_set(n_templates=5, per_template=4, *, edge=True):
-    """Six categories, three with a tool, of ``n_templates`` templates each; two ambiguous prompts."""
+    """Six categories, three with a tool, of ``n_templates`` templates each; two ambiguous prompts.
+
+    The texts are numbers and say nothing of the category: only the activations do.
+    """
+    numbers = iter(np.random.default_rng(5).permutation(np.arange(10_000, 99_999)).tolist())
     prompts = [
         Prompt(
-            text=f"{category} prompt {i} of template {t}",
+            text=f"prompt {next(numbers)}",
             label="tool" if category in TOOLS else "no_tool",
             category=category,
             expected_tool=TOOLS.get(category),

@@ -2,21 +2,27 @@
 
 Reads an archive of activations, writes ``analysis.json`` (``circuit.analysis/1``). Results:
 
-    questions   {label, category}: classes, n, n_groups
+    questions   {label, category}: classes, n, n_groups, and its baselines: words and surface of the text, ``embed`` where collected
     layers      one entry per site, position and layer:
                   geometry      spectrum, dimensions, norms (``methods.geometry.Shape``), over all rows
                   pca, umap     coordinates of all rows, with what the axes hold or how they were made
                   separation    {question: silhouette, Fisher ratio, centroid cosines, k-means against the classes}
-                  probes        {question: held-out AUROC, balanced accuracy, intervals, shuffled baseline}
-    curves      per site, position and question: emergence layer and first layer at the threshold
+                  probes        {question: held-out scores with intervals, permutation p of the layer (``p``) and over the layers of the
+                                place (``p_any``), ``significant`` as ``methods.verdict`` has it}
+    curves      per site, position and question: emergence layer with its distribution over resamples, saturation, first layer at the
+                threshold, and what may be said (``verdict``; never "selective", which needs the control task of ``probes run``)
     similarity  per site and position: linear CKA between the layers
+    places      per position, with several sites: linear CKA between all sites and layers
     labels      how the model's labels agree with the annotator's, where --labels takes them (``circuit.stages.labels``)
+    comparison  with ``other``, an archive of the same prompts (fine-tuned, say): per place how far the rows moved, and whether a
+                probe of one reads the other (``methods.across``)
 
-Every probe score is held out by group. Geometry is a description, and says what chance gives where that is not 0.
+Every probe score is held out by group. Geometry is a description, and says what chance gives where that is not 0. CKA
+of more than 1,000 prompts is that of 1,000 of them, drawn with the seed.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +31,33 @@ import numpy as np
 from circuit.artifacts.activations import Activations
 from circuit.artifacts.manifest import Run, reusable, write_manifest
 from circuit.errors import UsageError
-from circuit.methods import geometry, projection
-from circuit.methods.emergence import check_threshold, emergence_layer, threshold_crossing
-from circuit.methods.layers import parse_layers
-from circuit.methods.probing import cross_validated_probe
-from circuit.methods.rowspace import RowSpace, row_space
-from circuit.methods.similarity import centred_gram, cka
-from circuit.stages.labels import OF_PROMPTS, labelled
-from circuit.stages.questions import (
-    Array,
-    Note,
-    Question,
-    category_question,
-    joined_groups,
-    label_question,
-    same_partition,
-    silent,
-    warn_if_few,
+from circuit.methods.emergence import (
+    check_threshold,
+    emergence,
+    saturation_layer,
+    threshold_crossing,
 )
+from circuit.methods.layers import parse_layers
+from circuit.methods.probing import ProbeResult
+from circuit.methods.similarity import cka
+from circuit.methods.verdict import decodable, verdict
+from circuit.stages.comparison import check_same_prompts, compare
+from circuit.stages.labels import OF_PROMPTS, labelled
+from circuit.stages.measuring import (
+    Asked,
+    Measured,
+    Place,
+    Settings,
+    ask,
+    described,
+    judge,
+    measured_layers,
+    text_baselines,
+)
+from circuit.stages.questions import Note, silent
 from circuit.stages.running import Track, untracked
 
 SCHEMA = "circuit.analysis/1"
-Place = tuple[str, str]  # site, position
 
 
 def analyze(
@@ -56,12 +67,14 @@ def analyze(
     layers: str = "all",
     site: str | None = None,
     position: str | None = None,
+    other: Path | None = None,
+    labels: str = OF_PROMPTS,
     umap: bool = False,
     folds: int = 5,
     seed: int = 0,
     threshold: float = 0.75,
     n_boot: int = 1000,
-    labels: str = OF_PROMPTS,
+    n_shuffles: int = 1000,
     force: bool = False,
     note: Note = silent,
     track: Track = untracked,
@@ -69,37 +82,27 @@ def analyze(
     """Return the results, and whether they were in ``out`` already."""
     started = time.perf_counter()
     check_threshold(threshold)
+    settings = Settings(umap, folds, seed, threshold, n_boot, n_shuffles)
     activations = Activations.open(archive)
+    beside = _other(activations, other)
     wanted = _wanted(activations, layers, site, position)
-    parameters = {
-        "layers": layers,
-        "site": site,
-        "position": position,
-        "umap": umap,
-        "folds": folds,
-        "seed": seed,
-        "threshold": threshold,
-        "n_boot": n_boot,
-        "labels": labels,
-    }
-    described: dict[str, Any] = {
+    places = {"layers": layers, "site": site, "position": position, "labels": labels}
+    about: dict[str, Any] = {
         "schema": SCHEMA,
-        "parameters": parameters,
-        "inputs": [activations.path],
+        "parameters": {**places, **vars(settings)},
+        "inputs": [activations.path, *([beside.path] if beside else [])],
     }
     if out is not None:
-        found = reusable(out, **described, force=force)
+        found = reusable(out, **about, force=force)
         if found is not None:
             return found.results, True
     activations, agreement = labelled(activations, labels)
-    results = {
-        **_results(activations, wanted, parameters, note, track),
-        "labels": agreement,
-    }
+    results = _results(activations, beside, wanted, settings, note, track)
+    results["labels"] = agreement
     if out is not None:
         write_manifest(
             out,
-            **described,
+            **about,
             results=results,
             model=activations.manifest.model,
             tokenizer=activations.manifest.tokenizer,
@@ -107,6 +110,15 @@ def analyze(
             force=force,
         )
     return results, False
+
+
+def _other(activations: Activations, other: Path | None) -> Activations | None:
+    """Open the archive to compare with, if there is one and it holds the same prompts."""
+    if other is None:
+        return None
+    beside = Activations.open(other)
+    check_same_prompts(activations, beside)
+    return beside
 
 
 def _wanted(
@@ -133,112 +145,108 @@ def _layers_of(activations: Activations, site: str, layers: str, *, chosen: bool
 
 def _results(
     activations: Activations,
-    wanted: dict[Place, list[int]],
-    parameters: dict[str, Any],
+    other: Activations | None,
+    wanted: Mapping[Place, list[int]],
+    settings: Settings,
     note: Note,
     track: Track,
 ) -> dict[str, Any]:
-    questions = ask(activations, *list(wanted)[-1], folds=parameters["folds"], note=note)
-    steps = [(place, layer) for place, layers in wanted.items() for layer in layers]
-    entries, grams = [], {}
-    for (site, position), layer in track(steps, "Analyzing", len(steps)):
-        rows = activations.read(site, layer, position)
-        entries.append(
-            {
-                "site": site,
-                "position": position,
-                "layer": layer,
-                **_layer(rows, questions, parameters),
-            }
-        )
-        grams[site, position, layer] = centred_gram(rows) if len(rows) > 3 else None
-    return {
+    asked = ask(activations, *list(wanted)[-1], settings=settings, note=note)
+    measured = list(measured_layers(activations, wanted, asked, settings, track))
+    by_place = {
+        place: {m.where[2]: m for m in measured if m.where[:2] == place} for place in wanted
+    }
+    beside = {each.question.name: text_baselines(activations, wanted, each) for each in asked}
+    for each in asked:
+        for at in by_place.values():
+            judge(at, each.question.name)
+    results = {
         "model": None if activations.manifest.model is None else activations.manifest.model.id,
         "n_layers": activations.n_layers,
         "d_model": activations.d_model,
         "n_prompts": len(activations.prompts),
-        "questions": {q.name: {**q.describe(), "classes_order": q.names} for q in questions},
-        "layers": entries,
+        "questions": {
+            q.name: {
+                **q.describe(),
+                "classes_order": q.names,
+                "baselines": {name: described(r) for name, r in beside[q.name].items()},
+            }
+            for q in (each.question for each in asked)
+        },
+        "layers": [m.entry for m in measured],
         "curves": [
-            _curve(entries, place, q.name, parameters) for place in wanted for q in questions
+            _curve(place, at, each, beside[each.question.name], settings.threshold)
+            for place, at in by_place.items()
+            for each in asked
         ],
-        "similarity": [_similarity(place, layers, grams) for place, layers in wanted.items()],
+        "similarity": [_similarity(place, at) for place, at in by_place.items()],
+        "places": _across_sites(measured),
+        "comparison": None,
     }
-
-
-def ask(
-    activations: Activations, site: str, position: str, *, folds: int, note: Note
-) -> list[Question]:
-    """Return the questions that the archive's labels and categories pose."""
-    groups = joined_groups(activations, site, position, note)
-    label = label_question(activations, groups)
-    category = category_question(activations, groups, note)
-    questions = [label]
-    if category is not None and not same_partition(label, category):
-        questions.append(category)
-    for question in questions:
-        warn_if_few(question, folds, note)
-    return questions
-
-
-def _layer(rows: Array, questions: list[Question], parameters: dict[str, Any]) -> dict[str, Any]:
-    """Describe one layer (n_prompts, d)."""
-    space = row_space(rows, standardise=False)
-    pictures = {"pca": projection.pca(rows, space).as_dict()}
-    if parameters["umap"] and space.coordinates.shape[1]:  # equal rows have no layout
-        pictures["umap"] = projection.umap(space.coordinates, seed=parameters["seed"]).as_dict()
-    return {
-        "geometry": geometry.shape(rows, space).as_dict(),
-        **pictures,
-        "separation": {q.name: _separation(space, q, parameters["seed"]) for q in questions},
-        "probes": {q.name: _probe(rows, q, parameters) for q in questions},
-    }
-
-
-def _separation(space: RowSpace, question: Question, seed: int) -> dict[str, Any]:
-    rows = space.coordinates[question.rows]
-    return geometry.separation(rows, question.y, question.groups, seed=seed).as_dict()
-
-
-def _probe(rows: Array, question: Question, parameters: dict[str, Any]) -> dict[str, Any]:
-    return cross_validated_probe(
-        rows[question.rows],
-        question.y,
-        question.groups,
-        folds=parameters["folds"],
-        seed=parameters["seed"],
-        n_boot=parameters["n_boot"],
-    ).as_dict()
+    if other is not None:
+        tasks = [(each.question, each.task) for each in asked]
+        results["comparison"] = compare(activations, other, wanted, tasks, settings.n_boot, track)
+    return results
 
 
 def _curve(
-    entries: Iterable[dict[str, Any]], place: Place, question: str, parameters: dict[str, Any]
+    place: Place,
+    at: Mapping[int, Measured],
+    asked: Asked,
+    beside: Mapping[str, ProbeResult],
+    threshold: float,
 ) -> dict[str, Any]:
     """Say where along the layers of one place a question becomes readable."""
-    found = [e for e in entries if (e["site"], e["position"]) == place]
-    layers = [e["layer"] for e in found]
-    probes = [e["probes"][question] for e in found]
+    name, task = asked.question.name, asked.task
+    probes = {layer: m.probes[name] for layer, m in at.items()}
+    others = {key: r for key, r in beside.items() if not (key == "embed" and place[0] == "embed")}
+    located = emergence(
+        {layer: r.scored for layer, r in probes.items()},
+        [r.scored for r in others.values()],
+        decodable(probes),
+    ).as_dict()
+    draws = {layer: r.draws for layer, r in probes.items()}
     return {
         "site": place[0],
         "position": place[1],
-        "question": question,
-        "layers": layers,
-        "emergence_layer": emergence_layer(
-            layers, [p["auroc"][1] for p in probes], [p["shuffled"][2] for p in probes]
-        ),
-        "threshold": parameters["threshold"],
+        "question": name,
+        "layers": list(probes),
+        "emergence_layer": located.pop("layer"),
+        "emergence": located,
+        "saturation_layer": saturation_layer(draws, n_groups=task.n_groups),
+        "threshold": threshold,
         "threshold_layer": threshold_crossing(
-            layers, [p["auroc"][0] for p in probes], parameters["threshold"]
+            list(probes), [r.estimate for r in probes.values()], threshold
+        ),
+        "verdict": verdict(
+            probes,
+            surface=[others[key].auroc for key in ("words", "surface")],
+            tokens=[others[key].auroc for key in ("embed",) if key in others],
+            control=None,
         ),
     }
 
 
-def _similarity(
-    place: Place, layers: list[int], grams: dict[tuple[str, str, int], Array | None]
-) -> dict[str, Any]:
-    found = [gram for layer in layers if (gram := grams[(*place, layer)]) is not None]
-    matrix = np.round(cka(found), 5).tolist() if len(found) > 1 else None
-    return {"site": place[0], "position": place[1], "layers": layers, "cka": matrix}
+def _similarity(place: Place, at: Mapping[int, Measured]) -> dict[str, Any]:
+    grams = [m.gram for m in at.values() if m.gram is not None]
+    matrix = np.round(cka(grams), 5).tolist() if len(grams) > 1 else None
+    return {"site": place[0], "position": place[1], "layers": list(at), "cka": matrix}
+
+
+def _across_sites(measured: list[Measured]) -> list[dict[str, Any]]:
+    """CKA between all sites and layers of each position that has several sites."""
+    found = []
+    for position in dict.fromkeys(m.where[1] for m in measured):
+        here = [m for m in measured if m.where[1] == position and m.gram is not None]
+        if len({m.where[0] for m in here}) > 1:
+            names = [
+                m.where[0] if m.where[0] == "embed" else f"{m.where[0]}.{m.where[2]}" for m in here
+            ]
+            matrix = cka([m.gram for m in here if m.gram is not None])
+            found.append(
+                {"position": position, "names": names, "cka": np.round(matrix, 5).tolist()}
+            )
+    return found
 
 
 def entries_at(

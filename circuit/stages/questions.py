@@ -190,3 +190,12 @@ def pair_ids(activations: Activations, rows: Array) -> list[int | None]:
     for k, members in enumerate(activations.pairs()):
         number.update(dict.fromkeys((int(row) for row in members), k))
     return [number.get(int(row)) for row in rows]
+
+
+def permutation_units(activations: Activations, question: Question) -> list[str]:
+    """Return what labels are permuted within: the pair of a prompt that has a partner, else its group."""
+    pairs = pair_ids(activations, question.rows)
+    return [
+        f"group {group}" if pair is None else f"pair {pair}"
+        for pair, group in zip(pairs, question.groups.tolist(), strict=True)
+    ]

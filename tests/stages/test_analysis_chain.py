@@ -51,12 +51,19 @@ def test_analyze_finds_the_planted_layers(run):
     for question in ("label", "category"):
         late, early = (entry(results, layer)["probes"][question] for layer in (3, 0))
         assert late["auroc"][0] > 0.97
-        assert late["auroc"][1] > late["shuffled"][2]
+        assert late["significant"]
+        assert late["p_any"] <= 0.01
+        assert not early["significant"]
         assert early["auroc"][1] < 0.6
     curve = next(
         c for c in results["curves"] if (c["site"], c["question"]) == ("resid_post", "label")
     )
     assert curve["emergence_layer"] == curve["threshold_layer"] == 2
+    assert curve["emergence"]["interval_90"] == [2, 2]
+    assert curve["verdict"] == "decodable"
+    beside = results["questions"]["label"]["baselines"]
+    assert set(beside) == {"words", "surface", "embed"}
+    assert not any(found["significant"] for found in beside.values())
     assert results["questions"]["label"]["n"] == 120
     assert results["questions"]["category"]["n_groups"] == 30
 
@@ -72,6 +79,56 @@ def test_layers_are_similar_where_they_share_the_concept(run):
     cka = np.array(results["similarity"][1]["cka"])
     assert cka.shape == (4, 4)
     assert cka[2, 3] > 0.2 > abs(cka[0, 1])
+
+
+def test_sites_are_compared_with_each_other(run):
+    _, results, _, _ = run
+    (places,) = results["places"]
+    assert places["names"] == ["embed", *(f"resid_post.{k}" for k in range(4))]
+    cka = np.array(places["cka"])
+    assert cka.shape == (5, 5)
+    np.testing.assert_allclose(cka[1:, 1:], results["similarity"][1]["cka"], atol=1e-4)
+
+
+def test_what_the_texts_say_is_called_surface(tmp_path):
+    telling = [replace(p, text=f"{p.category} {p.text}") for p in prompt_set(edge=False).prompts]
+    prompts = PromptSet(name="t", labels=("no_tool", "tool"), prompts=tuple(telling))
+    write_planted(tmp_path / "a", prompts=prompts, n_layers=3, d=32)
+    results, _ = analyze(tmp_path / "a", n_boot=100)
+    category = next(c for c in results["curves"] if c["question"] == "category")
+    assert (category["verdict"], category["emergence_layer"]) == ("surface", None)
+    assert results["layers"][-1]["probes"]["category"]["significant"]
+
+
+def test_two_archives_of_the_same_prompts_are_compared(tmp_path):
+    write_planted(tmp_path / "base", n_layers=2, d=32)
+    write_planted(tmp_path / "same", n_layers=2, d=32)
+    write_planted(tmp_path / "other", n_layers=2, d=32, seed=9)
+    same, _ = analyze(tmp_path / "base", other=tmp_path / "same", n_boot=100)
+    entry = same["comparison"]["layers"][1]
+    assert (entry["moved"][0], entry["cka"]) == (0, pytest.approx(1, abs=1e-4))
+    probe = entry["probes"]["label"]
+    assert probe["a_to_b"] == probe["a_to_a"]
+    assert probe["lost_a"][0] == 0
+    assert probe["lost_a"][1] < 0 < probe["lost_a"][2]
+    other, _ = analyze(tmp_path / "base", other=tmp_path / "other", n_boot=100)
+    probe = other["comparison"]["layers"][1]["probes"]["label"]
+    assert probe["b_to_b"][0] > 0.9
+    assert probe["lost_a"][0] < -0.1  # the concept lies elsewhere
+
+
+def test_archives_of_other_prompts_or_places_are_not_compared(tmp_path):
+    write_planted(tmp_path / "base", n_layers=2, d=32)
+    write_planted(tmp_path / "prompts", prompts=prompt_set(edge=False), n_layers=2, d=32)
+    write_planted(tmp_path / "places", n_layers=2, d=32, sites=("mlp_out",))
+    write_planted(tmp_path / "wide", n_layers=2, d=48)
+    with pytest.raises(DataError, match="differ in their texts"):
+        analyze(tmp_path / "base", other=tmp_path / "prompts")
+    with pytest.raises(UsageError, match="holds no site, position and layer"):
+        analyze(tmp_path / "base", other=tmp_path / "places", n_boot=20)
+    found, _ = analyze(tmp_path / "base", other=tmp_path / "wide", n_boot=20)
+    entry = found["comparison"]["layers"][0]
+    assert (entry["moved"], entry["probes"]) == (None, None)
 
 
 def test_the_same_run_is_reused_and_another_needs_force(run):
