@@ -25,7 +25,7 @@ from circuit.methods.bootstrap import Draws, Estimate, difference, macro_statist
 from circuit.methods.perfect import perfect_auroc
 from circuit.methods.probing import ProbeResult
 from circuit.methods.regularisation import out_of_fold
-from circuit.methods.rowspace import Fold, decompose, fold_numbers, row_space
+from circuit.methods.rowspace import Fold, decompose, fold_numbers, row_coordinates
 from circuit.methods.scores import pairs_in_order
 from circuit.methods.splits import Split
 from circuit.methods.task import Task
@@ -119,7 +119,7 @@ def cut_folds(groups: Array, rng: np.random.Generator, *, folds: int) -> list[Sp
 def random_directions(H: Array, task: Task, *, n_directions: int = N_DIRECTIONS) -> Estimate:
     """Held-out AUROC of random directions: mean, 5 % and 95 % quantile (macro for several classes)."""
     rng, y = np.random.default_rng([task.seed, 2]), task.y
-    X = row_space(H, standardise=True).coordinates
+    X = row_coordinates(H, standardise=True)
     scores = X @ rng.normal(size=(X.shape[1], n_directions))
     classes = range(task.n_classes) if task.n_classes > 2 else [1]
     found = [_signed(scores, y == c, task.splits) for c in classes]

@@ -138,10 +138,11 @@ def held_out_scores(
     labellings: Array,
     *,
     corpus: Array | None = None,
+    products: Array | None = None,
 ) -> Array:
-    """Standardised held-out projections (P, n) for each of ``labellings`` (P, n)."""
+    """Standardised held-out projections (P, n) for each of ``labellings`` (P, n); ``products`` is ``gram(H)``, if there."""
     scores, combine = np.zeros(labellings.shape), getattr(method, "combine", None)
-    products = gram(H) if combine else None
+    products = gram(H) if combine and products is None else products
     for train, held_out in splits:
         if combine and products is not None:
             coefficients = _with_both_classes(combine(labellings[:, train]), labellings[:, train])

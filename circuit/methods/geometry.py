@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from circuit.methods.arrays import Array
-from circuit.methods.rowspace import RowSpace, row_space
+from circuit.methods.rowspace import row_coordinates
 from circuit.methods.splits import permuted_labels
 from circuit.methods.threads import calm
 
@@ -52,10 +52,11 @@ class Shape:
 
 
 @calm
-def shape(H: Array, space: RowSpace | None = None) -> Shape:
-    """Describe rows ``H`` (n, d); ``space`` is their unstandardised row space, if already there."""
-    space = space or row_space(H, standardise=False)
-    variances = (space.coordinates**2).sum(axis=0)
+def shape(H: Array, coordinates: Array | None = None) -> Shape:
+    """Describe rows ``H`` (n, d); ``coordinates`` are theirs in their row space, not standardised, if already there."""
+    if coordinates is None:
+        coordinates = row_coordinates(H, standardise=False)
+    variances = (coordinates**2).sum(axis=0)
     total = variances.sum()
     spectrum = variances / total if total else variances
     return Shape(
@@ -64,7 +65,7 @@ def shape(H: Array, space: RowSpace | None = None) -> Shape:
         dim_90=components_for(spectrum, 0.90),
         dim_95=components_for(spectrum, 0.95),
         max_dim=min(len(H) - 1, H.shape[1]),
-        two_nn=two_nn(squared_distances(space.coordinates)),
+        two_nn=two_nn(squared_distances(coordinates)),
         norms=norm_profile(H),
     )
 

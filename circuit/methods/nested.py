@@ -6,7 +6,7 @@ direction is fitted there at that layer, and the held-out rows are scored. The p
 "take the layer that looks best"; the layer named at the end is what the procedure chooses from all rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,15 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import Estimate, auroc_statistic, cluster_bootstrap
-from circuit.methods.crossfit import held_out_scores
+from circuit.methods.crossfit import gram, held_out_scores
 from circuit.methods.design import Design, design
 from circuit.methods.directions import Method, load
+from circuit.methods.perfect import perfect_auroc
 from circuit.methods.rowspace import fold_numbers
 from circuit.methods.splits import Split, grouped_folds
 
 INNER_FOLDS = 3
+Quality = tuple[float, float, int]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class LayerChoice:
 
 def nested_layer_choice(
     method: str,
-    layers: Mapping[int, Array],
+    layers: Iterable[tuple[int, Array]],
     y: Array,
     groups: Sequence[object] | Array,
     pairs: Sequence[object] | Array | None = None,
@@ -51,42 +53,67 @@ def nested_layer_choice(
     seed: int = 0,
     n_boot: int = 1000,
 ) -> LayerChoice:
-    """Choose among ``layers`` {layer: H (n, d)}; ``DataError`` where a training part has too few groups to choose."""
+    """Choose among ``layers``, pairs of a number and its rows (n, d), which are read one after the other.
+
+    ``DataError`` where a training part has too few groups to choose.
+    """
     rows, how = design(y, groups, pairs), load(method)
     splits = grouped_folds(rows.y, rows.groups, folds=folds, seed=seed)
+    inner = [_inner(rows.take(train), seed) for train, _ in splits]
     fold = fold_numbers([held_out for _, held_out in splits], len(rows.y))
-    scores, chosen = np.zeros(len(rows.y)), []
-    for split in splits:
-        layer = _best_layer(how, layers, rows, split[0], seed)
-        scores[split[1]] = held_out_scores(how, layers[layer], rows, [split], rows.y[None])[
-            0, split[1]
-        ]
-        chosen.append(layer)
-    statistic = auroc_statistic(scores, rows.y == 1, fold)
+    trials = [_trial(how, layer, H, rows, splits, inner, fold) for layer, H in layers]
+    best = [max(trials, key=lambda trial: trial.inside[k]) for k in range(len(splits))]
+    scores = np.zeros(len(rows.y))
+    for trial, (_, held_out) in zip(best, splits, strict=True):
+        scores[held_out] = trial.scores[held_out]
     rng = np.random.default_rng(seed)
-    estimate = cluster_bootstrap(statistic, rows.y, rows.groups, n_boot=n_boot, rng=rng)
-    return LayerChoice(_best_by(how, layers, rows, splits), estimate, tuple(chosen))
+    estimate = cluster_bootstrap(
+        auroc_statistic(scores, rows.y == 1, fold), rows.y, rows.groups, n_boot=n_boot, rng=rng
+    )
+    return LayerChoice(
+        max(trials, key=lambda trial: trial.quality).layer,
+        estimate.no_surer_than(perfect_auroc(rows.y, rows.groups)),
+        tuple(trial.layer for trial in best),
+    )
 
 
-def _best_layer(
-    method: Method, layers: Mapping[int, Array], rows: Design, train: Array, seed: int
-) -> int:
-    """Choose by cross-fitting within the training rows."""
-    local = rows.take(train)
-    splits = grouped_folds(local.y, local.groups, folds=INNER_FOLDS, seed=seed)
-    return _best_by(method, {layer: H[train] for layer, H in layers.items()}, local, splits)
+@dataclass(frozen=True)
+class Trial:
+    """One layer: how good it looks from all rows and from each training part, and its held-out scores."""
+
+    layer: int
+    quality: Quality
+    inside: list[Quality]
+    scores: Array  # (n,)
 
 
-def _best_by(
-    method: Method, layers: Mapping[int, Array], rows: Design, splits: Sequence[Split]
-) -> int:
-    """Layer of the largest cross-fitted AUROC; of equals the one with the larger d′, then the earlier."""
-    fold = fold_numbers([held_out for _, held_out in splits], len(rows.y))
-    positive, one = rows.y == 1, np.ones((1, len(rows.y)))
-    quality = {}
-    for layer, H in layers.items():
-        scores = held_out_scores(method, H, rows, splits, rows.y[None])[0]
-        auroc = float(auroc_statistic(scores, positive, fold)(one)[0])
-        gap = float(scores[positive].mean() - scores[~positive].mean())  # scores have unit spread
-        quality[layer] = (round(auroc, 6), gap, -layer)
-    return max(quality, key=lambda layer: quality[layer])
+def _inner(rows: Design, seed: int) -> tuple[Design, list[Split]]:
+    return rows, grouped_folds(rows.y, rows.groups, folds=INNER_FOLDS, seed=seed)
+
+
+def _trial(
+    method: Method,
+    layer: int,
+    H: Array,
+    rows: Design,
+    splits: Sequence[Split],
+    inner: Sequence[tuple[Design, list[Split]]],
+    fold: Array,
+) -> Trial:
+    """Judge a layer by cross-fitting, on all rows and within the training rows of each split."""
+    products = gram(H) if hasattr(method, "combine") else None
+    scores = held_out_scores(method, H, rows, splits, rows.y[None], products=products)[0]
+    inside = []
+    for (train, _), (local, parts) in zip(splits, inner, strict=True):
+        part = None if products is None else products[np.ix_(train, train)]
+        found = held_out_scores(method, H[train], local, parts, local.y[None], products=part)[0]
+        numbers = fold_numbers([held_out for _, held_out in parts], len(local.y))
+        inside.append(_quality(found, local.y == 1, numbers, layer))
+    return Trial(layer, _quality(scores, rows.y == 1, fold, layer), inside, scores)
+
+
+def _quality(scores: Array, positive: Array, fold: Array, layer: int) -> Quality:
+    """AUROC; of equals the one with the larger d′, then the earlier layer."""
+    auroc = float(auroc_statistic(scores, positive, fold)(np.ones((1, len(scores))))[0])
+    gap = float(scores[positive].mean() - scores[~positive].mean())  # scores have unit spread
+    return round(auroc, 6), gap, -layer

@@ -67,15 +67,16 @@ def fit_logistic(
     """Fit every problem; return weights with the intercept as last row, (r + 1, P, K).
 
     ``X`` (n, r), ``Y`` (n, P, K) in {0, 1} (one column for two classes), ``penalty`` (P,) = 1/C, ``weights`` (n, P)
-    of the rows, 1 by default; ``start`` a solution of similar problems.
+    of the rows, 1 by default; ``start`` a solution of similar problems. ``X`` sets the precision: float32 is enough for ``ROUGH``.
     """
     n, P, K = Y.shape
-    X = np.hstack([X, np.ones((n, 1))])
-    ridge = np.repeat(penalty[None, :, None], X.shape[1], axis=0).astype(np.float64)
+    kind = X.dtype
+    X = np.hstack([X, np.ones((n, 1), kind)])
+    ridge = np.repeat(penalty[None, :, None], X.shape[1], axis=0).astype(kind)
     ridge[-1] = 0
-    a = np.ones((n, P, 1)) if weights is None else weights[:, :, None].astype(np.float64)
-    batch, active = _Batch(X, Y.astype(np.float64), a, ridge), np.arange(P)
-    solution = np.zeros((X.shape[1], P, K)) if start is None else start.copy()
+    a = np.ones((n, P, 1), kind) if weights is None else weights[:, :, None].astype(kind)
+    batch, active = _Batch(X, Y.astype(kind), a, ridge), np.arange(P)
+    solution = np.zeros((X.shape[1], P, K), kind) if start is None else start.copy()
     for _ in range(MAX_NEWTON):
         W, decrement = _newton_step(batch, solution[:, active])
         solution[:, active] = W
@@ -118,7 +119,7 @@ def _newton_step(batch: _Batch, W: Array) -> tuple[Array, Array]:
 def _conjugate_gradients(batch: _Batch, P: Array, target: Array) -> Array:
     """Solve Hessian · step = target for all problems, to a tenth: Newton corrects the rest."""
     mean = (batch.weights * P * (1 - P)).mean((0, 2))[None, :, None]
-    diagonal = (batch.X**2).sum(0)[:, None, None] * mean + batch.ridge + 1e-12
+    diagonal = np.einsum("ij,ij->j", batch.X, batch.X)[:, None, None] * mean + batch.ridge + 1e-12
     step, residual = np.zeros_like(target), target.copy()
     z = residual / diagonal
     direction, rho = z.copy(), (residual * z).sum((0, 2))
@@ -144,11 +145,12 @@ def _ratio(above: Array, below: Array) -> Array:
 def _line_search(batch: _Batch, W: Array, Z: Array, step: Array, promised: Array) -> Array:
     """Halve the steps that do not bring a quarter of the decrease they promise."""
     image, before = batch.linear(step), batch.objective(Z, W)
-    t = np.ones(len(promised))
+    slack = 1e4 * np.finfo(before.dtype).eps
+    t = np.ones(len(promised), before.dtype)
     for _ in range(MAX_HALVINGS):
         size = t[None, :, None]
         after = batch.objective(Z + size * image, W + size * step)
-        short = after > before - 0.25 * t * promised + 1e-12 * np.abs(before)
+        short = after > before - 0.25 * t * promised + slack * np.abs(before)
         if not short.any():
             break
         t[short] /= 2

@@ -12,7 +12,7 @@ import numpy as np
 
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
-from circuit.methods.rowspace import RowSpace, row_space
+from circuit.methods.rowspace import row_coordinates
 
 NEIGHBOURS, MIN_DIST = 15, 0.1
 
@@ -32,9 +32,12 @@ class Projection:
         }
 
 
-def pca(H: Array, space: RowSpace | None = None) -> Projection:
-    """Project rows ``H`` (n, d) on their two main axes; the larger side of each axis is positive."""
-    X = (space or row_space(H, standardise=False)).coordinates
+def pca(H: Array, coordinates: Array | None = None) -> Projection:
+    """Project rows ``H`` (n, d) on their two main axes; the larger side of each axis is positive.
+
+    ``coordinates`` are those of the rows in their row space, not standardised, if already there.
+    """
+    X = row_coordinates(H, standardise=False) if coordinates is None else coordinates
     total = (X**2).sum()
     two = np.zeros((len(X), 2))
     two[:, : min(2, X.shape[1])] = X[:, :2]

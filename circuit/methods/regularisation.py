@@ -14,6 +14,7 @@ from circuit.methods.arrays import Array
 from circuit.methods.newton import ROUGH, fit_logistic, log_probabilities, predict
 from circuit.methods.rowspace import Fold
 from circuit.methods.splits import Split, grouped_folds
+from circuit.methods.threads import LARGE
 
 GRID = tuple(10.0**k for k in range(-4, 3))
 FIXED = 0.01
@@ -57,6 +58,8 @@ def choose_c(X: Array, Y: Array, splits: Sequence[Split]) -> float:
     if not splits or not Y.shape[1]:
         return FIXED
     n, P, _ = Y.shape
+    if X.size > LARGE:  # memory is what it waits for, and the comparison is rough anyway
+        X = X.astype(np.float32)
     held_out = np.zeros((n, len(splits)))
     for k, (_, rows) in enumerate(splits):
         held_out[rows, k] = 1

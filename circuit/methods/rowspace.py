@@ -49,6 +49,17 @@ def row_space(H: Array, *, standardise: bool) -> RowSpace:
     return RowSpace(mean, scale, right, left * singular)
 
 
+@calm
+def row_coordinates(H: Array, *, standardise: bool) -> Array:
+    """Coordinates U S (n, r) of the rows ``H`` (n, d), where the maps of ``row_space`` are not needed."""
+    if len(H) > H.shape[1]:
+        return row_space(H, standardise=standardise).coordinates
+    X = np.asarray(H, dtype=np.float64)
+    scale = _scale(X) if standardise else 1.0
+    singular, left = _left((X - X.mean(axis=0)) / scale)
+    return np.asarray(left * singular)
+
+
 def _scale(H: Array) -> Array:
     spread = H.std(axis=0)
     # A float32 feature that is constant has a spread of rounding size, which must not be blown up.

@@ -232,10 +232,8 @@ def _best(
     if len(of_label) == 1:
         only = of_label[0].direction.layer
         return {"layer": only, "auroc": None, "chosen_by_fold": None}
-    candidates = {
-        f.direction.layer: activations.read(site, f.direction.layer, position)[main.rows]
-        for f in of_label
-    }
+    at = [f.direction.layer for f in of_label]
+    candidates = ((layer, activations.read(site, layer, position)[main.rows]) for layer in at)
     try:
         choice = nested_layer_choice(
             choices.method,

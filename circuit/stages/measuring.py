@@ -14,7 +14,7 @@ from circuit.artifacts.activations import Activations
 from circuit.methods import geometry, projection
 from circuit.methods.permutation import family_wise
 from circuit.methods.probing import ProbeResult, probe
-from circuit.methods.rowspace import RowSpace, row_space
+from circuit.methods.rowspace import row_coordinates
 from circuit.methods.similarity import centred_gram
 from circuit.methods.surface import bag_of_words, surface_features
 from circuit.methods.task import Task, prepare
@@ -122,26 +122,28 @@ def _layer(
     where: Where, rows: Array, asked: list[Asked], sampled: Array, settings: Settings
 ) -> Measured:
     """Describe the rows (n_prompts, d) of one layer, and probe them."""
-    space = row_space(rows, standardise=False)
-    pictures = {"pca": projection.pca(rows, space).as_dict()}
-    if settings.umap and space.coordinates.shape[1]:  # equal rows have no layout
-        pictures["umap"] = projection.umap(space.coordinates, seed=settings.seed).as_dict()
+    coordinates = row_coordinates(rows, standardise=False)
+    pictures = {"pca": projection.pca(rows, coordinates).as_dict()}
+    if settings.umap and coordinates.shape[1]:  # equal rows have no layout
+        pictures["umap"] = projection.umap(coordinates, seed=settings.seed).as_dict()
     probes = {each.question.name: probe(rows[each.question.rows], each.task) for each in asked}
     entry = {
         "site": where[0],
         "position": where[1],
         "layer": where[2],
-        "geometry": geometry.shape(rows, space).as_dict(),
+        "geometry": geometry.shape(rows, coordinates).as_dict(),
         **pictures,
-        "separation": {e.question.name: _separation(space, e.question, settings) for e in asked},
+        "separation": {
+            e.question.name: _separation(coordinates, e.question, settings) for e in asked
+        },
         "probes": {name: result.as_dict() for name, result in probes.items()},
     }
     gram = centred_gram(rows[sampled]) if len(sampled) > 3 else None
     return Measured(where, entry, probes, gram)
 
 
-def _separation(space: RowSpace, question: Question, settings: Settings) -> dict[str, Any]:
-    rows = space.coordinates[question.rows]
+def _separation(coordinates: Array, question: Question, settings: Settings) -> dict[str, Any]:
+    rows = coordinates[question.rows]
     return geometry.separation(rows, question.y, question.groups, seed=settings.seed).as_dict()
 
 

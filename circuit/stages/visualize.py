@@ -39,7 +39,7 @@ from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods import projection
 from circuit.methods.emergence import check_threshold
 from circuit.methods.layers import parse_layers
-from circuit.methods.rowspace import row_space
+from circuit.methods.rowspace import row_coordinates
 from circuit.stages import figures
 from circuit.stages.analyze import SCHEMA as ANALYSIS
 from circuit.stages.analyze import analyze, entries_at
@@ -195,8 +195,8 @@ def _layer_pictures(
         if "umap" not in entry:
             note(f"laying out layer {layer} by UMAP; analyze --umap keeps it for the next time")
             rows = sources.activations.read(sources.site, layer, sources.position)
-            space = row_space(rows, standardise=False)
-            entry["umap"] = projection.umap(space.coordinates, seed=choices.seed).as_dict()
+            coordinates = row_coordinates(rows, standardise=False)
+            entry["umap"] = projection.umap(coordinates, seed=choices.seed).as_dict()
         yield figures.umap_picture(sources.activations, entry)
 
 
@@ -211,13 +211,13 @@ def _entry(sources: Sources, layer: int) -> Record:
         if found:
             return dict(found[0])
     rows = sources.activations.read(sources.site, layer, sources.position)
-    space = row_space(rows, standardise=False)
+    coordinates = row_coordinates(rows, standardise=False)
     return {
         "site": sources.site,
         "position": sources.position,
         "layer": layer,
-        "geometry": geometry.shape(rows, space).as_dict(),
-        "pca": projection.pca(rows, space).as_dict(),
+        "geometry": geometry.shape(rows, coordinates).as_dict(),
+        "pca": projection.pca(rows, coordinates).as_dict(),
     }
 
 

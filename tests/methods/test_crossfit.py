@@ -83,10 +83,19 @@ def test_nested_choice_finds_the_layer_and_its_score_is_honest():
     H, y, groups, _ = planted(gap=6)
     layers = {k: noise(seed=k + 1)[0] for k in range(5)}
     layers[3] = H
-    choice = nested_layer_choice("mean_diff", layers, y, groups, n_boot=200)
+    choice = nested_layer_choice("mean_diff", layers.items(), y, groups, n_boot=200)
     assert choice.layer == 3
     assert set(choice.chosen) == {3}
     assert choice.auroc.value > 0.97
+    assert choice.auroc.low < 0.85  # 20 groups are no certainty
+
+
+def test_the_choice_does_not_depend_on_how_the_scores_are_computed():
+    _, y, groups = noise()
+    layers = {k: noise(seed=k + 1)[0] + 0.2 * k * y[:, None] for k in range(4)}
+    quick = nested_layer_choice("mean_diff", layers.items(), y, groups, n_boot=20)
+    plain = nested_layer_choice("mean_centered", layers.items(), y, groups, n_boot=20)
+    assert quick == plain
 
 
 def test_nested_choice_on_noise_is_at_chance_where_the_best_layer_is_not():
@@ -94,7 +103,9 @@ def test_nested_choice_on_noise_is_at_chance_where_the_best_layer_is_not():
     for seed in range(20):
         _, y, groups = noise(seed=seed)
         layers = {k: noise(seed=100 * seed + k + 1)[0] for k in range(8)}
-        nested.append(nested_layer_choice("mean_diff", layers, y, groups, n_boot=10).auroc.value)
+        nested.append(
+            nested_layer_choice("mean_diff", layers.items(), y, groups, n_boot=10).auroc.value
+        )
         best.append(
             max(
                 cross_fitted_quality("mean_diff", H, y, groups, n_boot=2, n_shuffles=0).auroc.value
