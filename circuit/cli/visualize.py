@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from circuit.cli import console
-from circuit.cli.archive_options import Archive, Folds, Position, Site
+from circuit.cli.archive_options import Folds, Position, Site
 from circuit.cli.options import Force, Json, Seed
+from circuit.errors import UsageError
 
 OneLayer = Annotated[
     str | None,
@@ -44,8 +45,14 @@ Threshold = Annotated[float, typer.Option("--threshold", help="Line in the plot 
 
 
 def visualize(
-    activations: Archive,
     output: Folder,
+    activations: Annotated[
+        Path | None,
+        typer.Option("--activations", "-a", help="Archive of activations, from collect."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Report of probes run, instead of an archive.")
+    ] = None,
     layers: OneLayer = None,
     pca: Pca = False,
     umap: Umap = False,
@@ -64,27 +71,38 @@ def visualize(
 ) -> None:
     """Draw what analyze and directions found, each picture with its numbers in JSON beside it.
 
+    With --report, draw a battery of probes: the stratigraphy, and a panel for each probe.
+
     \b
     Examples:
       circuit visualize -a activations.safetensors -o pictures
       circuit visualize -a activations.safetensors -o layers --pca --layer 0,-1
+      circuit visualize --report report.json -o battery_pictures
     """
     from circuit.stages.visualize import KINDS, Choices
     from circuit.stages.visualize import visualize as run
 
-    asked = dict(zip(KINDS, (pca, umap, probes, directions), strict=True))
-    chosen = tuple(kind for kind in KINDS if asked[kind])
-    kinds = KINDS if everything or not chosen else chosen
-    results, reused = run(
-        activations,
-        output,
-        Choices(kinds, layers, site, position, folds, seed, threshold),
-        analysis=analysis,
-        direction_file=direction_file,
-        force=force,
-        note=console.note,
-        track=console.track,
-    )
+    if (activations is None) == (report is None):
+        message = "visualize draws either an archive or a report"
+        raise UsageError(message, hint="give -a ACTIVATIONS or --report REPORT")
+    if report is not None:
+        from circuit.stages.report_pictures import visualize_report
+
+        results, reused = visualize_report(report, output, force=force)
+    elif activations is not None:
+        asked = dict(zip(KINDS, (pca, umap, probes, directions), strict=True))
+        chosen = tuple(kind for kind in KINDS if asked[kind])
+        kinds = KINDS if everything or not chosen else chosen
+        results, reused = run(
+            activations,
+            output,
+            Choices(kinds, layers, site, position, folds, seed, threshold),
+            analysis=analysis,
+            direction_file=direction_file,
+            force=force,
+            note=console.note,
+            track=console.track,
+        )
     if reused:
         console.note("these pictures are there already (--force draws them again)")
     lines = [f"  {figure['file']}" for figure in results["figures"]]

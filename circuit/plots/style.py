@@ -77,6 +77,23 @@ def panels(n: int = 1, *, width: float = COLUMN, height: float = HEIGHT) -> Iter
         yield axes
 
 
+@contextmanager
+def grid(n: int, *, columns: int, width: float, height: float) -> Iterator[list[Axes]]:
+    """Give ``n`` axes in rows of ``columns``, each ``width`` × ``height`` inches, with shared labels of the axes."""
+    rows = -(-n // columns)
+    with rc_context(_TYPE):
+        figure = Figure(figsize=(width * columns, height * rows + 0.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+        for ax in axes[:n]:
+            ax.spines[["top", "right"]].set_visible(False)
+        for ax in axes[n:]:
+            ax.set_axis_off()
+        figure.supxlabel("Layer", fontsize=7)
+        figure.supylabel("Held-out AUROC", fontsize=7)
+        yield axes[:n]
+
+
 def finished(axes: Sequence[Axes]) -> Figure:
     """Return the figure of ``axes``."""
     figure = axes[0].figure

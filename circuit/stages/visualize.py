@@ -109,8 +109,8 @@ def visualize(
     if not wanted:
         message = f"there is nothing to draw of {sources.site} at the {sources.position} position"
         raise DataError(message, hint="choose another layer, site or position")
-    results = {"figures": [_described(picture) for picture in wanted]}
-    written = [path for picture in wanted for path in _write(picture, out, force)]
+    results = {"figures": [described_picture(picture) for picture in wanted]}
+    written = [path for picture in wanted for path in write_picture(picture, out, force)]
     write_manifest(
         target,
         schema=SCHEMA,
@@ -263,7 +263,8 @@ def _direction_pictures(sources: Sources, choices: Choices, note: Note) -> Itera
         yield figures.cosine_picture(found, best)
 
 
-def _described(picture: Picture) -> Record:
+def described_picture(picture: Picture) -> Record:
+    """Return what the manifest says of a picture."""
     return {
         "file": f"{picture.name}.png",
         "numbers": f"{picture.name}.json",
@@ -271,7 +272,8 @@ def _described(picture: Picture) -> Record:
     }
 
 
-def _write(picture: Picture, out: Path, force: bool) -> list[Path]:
+def write_picture(picture: Picture, out: Path, force: bool) -> list[Path]:
+    """Write a picture and its numbers, and return both files."""
     image, numbers = out / f"{picture.name}.png", out / f"{picture.name}.json"
     document = {
         "schema": "circuit.figure/1",

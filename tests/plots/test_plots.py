@@ -11,8 +11,10 @@ from circuit.plots import style
 from circuit.plots.curve import Panel, Series, curves, limits
 from circuit.plots.heatmap import heatmap
 from circuit.plots.histogram import histogram
+from circuit.plots.multiples import Curve, multiples
 from circuit.plots.pca import pca
 from circuit.plots.scatter import Classes, scatter
+from circuit.plots.stratigraphy import Row, stratigraphy
 
 RNG = np.random.default_rng(0)
 POINTS, CLASSES = RNG.normal(size=(60, 2)), RNG.integers(-1, 2, 60)
@@ -54,7 +56,45 @@ def a_heatmap(k=4):
     return heatmap(np.corrcoef(V), [f"direction {i}" for i in range(k)], label="Cosine", note="x")
 
 
-FIGURES = [a_curve, a_scatter, a_histogram, a_pca, a_heatmap]
+def a_stratigraphy(n_layers=6):
+    layers = list(range(n_layers))
+    rows = [
+        Row(
+            name=f"probe {k}",
+            stratum="syntactic" if k < 3 else "semantic",
+            baselines=[0.5, 0.6, None, 0.7],
+            layers=np.linspace(0.4, 1, n_layers).tolist(),
+            decodable=[layer > k for layer in layers],
+            emergence=k if 0 < k < n_layers else None,
+            interval=(max(k - 1, 0), None if k == 4 else min(k + 1, n_layers - 1)),
+            verdict="selective" if k else "not decodable",
+        )
+        for k in range(5)
+    ]
+    return stratigraphy(rows, ["words", "surface", "embed", "random"], layers)
+
+
+def some_multiples(n=5):
+    layers = list(range(6))
+    scores = [[v, v - 0.1, min(v + 0.1, 1)] for v in np.linspace(0.5, 0.95, 6)]
+    flat = [[0.5, 0.4, 0.6]] * 6
+    found = [
+        Curve(
+            f"probe {k}",
+            layers,
+            scores,
+            [layer > 2 for layer in layers],
+            random=flat if k else None,
+            control=flat if k else None,
+            baselines={"words": flat[0], "embed": [0.6, 0.5, 0.7]},
+            emergence=3 if k else None,
+        )
+        for k in range(n)
+    ]
+    return multiples(found, threshold=0.75)
+
+
+FIGURES = [a_stratigraphy, a_curve, a_scatter, a_histogram, a_pca, a_heatmap]
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -117,3 +157,21 @@ def test_labels_are_spread_without_changing_their_order():
 def test_constant_scores_can_be_drawn():
     figure = histogram([np.zeros(5), np.zeros(4)], ["a", "b"], xlabel="x")
     assert style.png(figure)
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_a_panel_for_each_probe(n):
+    drawn = some_multiples(n)
+    panels = [ax for ax in drawn.axes if ax.axison]
+    assert [ax.get_title(loc="left") for ax in panels] == [f"probe {k}" for k in range(n)]
+    assert style.png(drawn) == style.png(some_multiples(n))
+
+
+@pytest.mark.parametrize("n_layers", [1, 6, 48])
+def test_a_stratigraphy_of_any_depth(n_layers):
+    drawn = a_stratigraphy(n_layers)
+    ax = drawn.axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"probe {k}" for k in range(5)]
+    cells = [p for p in ax.patches if p.get_width() < 1]
+    assert len(cells) == 5 * (3 + n_layers)
+    assert drawn.get_size_inches()[0] <= 12

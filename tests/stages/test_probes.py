@@ -19,6 +19,7 @@ from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages import battery
 from circuit.stages.fitted_probes import apply_probe, read_probe
 from circuit.stages.probes import SCHEMA, Settings, run_probes
+from circuit.stages.report_pictures import visualize_report
 from circuit.stages.running import ModelOptions
 
 QUICK = Settings(n_boot=200, n_shuffles=199, random_weights=False)
@@ -245,6 +246,20 @@ def test_without_a_report_nothing_is_written(mixing_at_one_block, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     run(mixing_at_one_block, folder, layers="-1")
     assert [path.name for path in tmp_path.iterdir()] == ["battery"]
+
+
+def test_a_report_is_drawn_with_its_numbers(planted, tmp_path):
+    _, out, results = planted
+    drawn, reused = visualize_report(out, tmp_path / "plots")
+    assert not reused
+    assert [figure["file"] for figure in drawn["figures"]] == ["stratigraphy.png", "probes.png"]
+    for figure in drawn["figures"]:
+        assert (tmp_path / "plots" / figure["file"]).read_bytes().startswith(b"\x89PNG")
+    numbers = json.loads((tmp_path / "plots" / "stratigraphy.json").read_text())
+    assert numbers["probes"]["in_a_block"]["emergence"] == results["in_a_block"]["emergence"]
+    assert visualize_report(out, tmp_path / "plots") == (drawn, True)
+    with pytest.raises(CircuitError):
+        visualize_report(out.with_name("probes.raw.json"), tmp_path / "other")
 
 
 def test_few_groups_support_no_star(mixing_at_one_block, tmp_path):
