@@ -1,15 +1,17 @@
-"""Contrasts: which rows of an archive a direction leads from and to, and the place where it is sought.
+"""Contrasts: which rows of an archive a direction leads from and to, the place where it is sought, and how far it carries.
 
 The label gives one contrast; each category, and each tool, one against the others of its kind. Prompts without a tool have
 no part in the contrasts of tools: those ask which tool, not whether one is called.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from circuit.artifacts.activations import Activations
 from circuit.errors import DataError, UsageError
+from circuit.methods.transfer import transfer_matrix
 from circuit.stages.questions import (
     Array,
     Note,
@@ -103,3 +105,31 @@ def in_pair_order(contrast: Contrast, *, paired: bool) -> tuple[Array, Array]:
         return positive, negative
     number = np.array(contrast.pairs, dtype=np.intp)
     return positive[np.argsort(number[positive])], negative[np.argsort(number[negative])]
+
+
+def transfer(
+    activations: Activations, main: Contrast, rows: Array, method: str, folds: int, seed: int
+) -> dict[str, Any] | None:
+    """Fit the main contrast on the prompts of one category, score it on another's; None under two categories.
+
+    A category of positive prompts only stands against all negative ones; one of negative prompts only has no part of its own.
+    ``rows`` (n, d) are those of the contrast.
+    """
+    categories = [activations.prompts[row].category for row in main.rows]
+    parts = _parts(categories, main.y, main.groups)
+    if len(parts) < 2:
+        return None
+    found = transfer_matrix(method, rows, main.y, main.groups, parts, folds=folds, seed=seed)
+    return found.as_dict()
+
+
+def _parts(categories: list[str | None], y: Array, groups: Array) -> dict[str, Array]:
+    """Rows of each category that has both classes in two groups and more."""
+    parts = {}
+    for name in dict.fromkeys(category for category in categories if category is not None):
+        member = np.array([category == name for category in categories])
+        if (y[member] == 1).all():
+            member |= y == 0
+        if min(len(np.unique(groups[member & (y == c)])) for c in (0, 1)) > 1:
+            parts[name] = np.flatnonzero(member)
+    return parts

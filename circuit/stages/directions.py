@@ -7,7 +7,8 @@ Reads an archive of activations, writes ``directions.safetensors`` and ``directi
     tool:<name>                  one tool against the other tools, prompts without a tool left out (--per-tool)
 
 Results beside the directions: ``layers`` (quality of the label's direction at each layer), ``best`` (the layer chosen, and
-the held-out score of choosing), ``cosines`` (between all directions of a layer) with the |cos| that random
+the held-out score of choosing), ``transfer`` (the direction of one category's prompts scored on another's, at that layer),
+``cosines`` (between all directions of a layer) with the |cos| that random
 directions have, ``across_layers`` (the label's directions with each other), ``held_out`` (projection of each prompt on
 the label's direction that was fitted without its group), ``labels`` (how the model's labels agree with the annotator's, where
 ``--labels model`` takes them: ``circuit.stages.labels``). The label's direction at the best layer is marked
@@ -30,6 +31,7 @@ from circuit.methods.crossfit import Quality, cross_fitted_quality
 from circuit.methods.directions import fit_direction, load
 from circuit.methods.layers import parse_layers
 from circuit.methods.nested import nested_layer_choice
+from circuit.methods.permutation import family_wise
 from circuit.methods.similarity import cosine_matrix, expected_cosine
 from circuit.stages.contrasts import (
     Contrast,
@@ -37,6 +39,7 @@ from circuit.stages.contrasts import (
     in_pair_order,
     label_contrast,
     one_against_rest,
+    transfer,
 )
 from circuit.stages.labels import OF_PROMPTS, labelled
 from circuit.stages.questions import Array, Note, Question, joined_groups, silent, warn_if_few
@@ -195,13 +198,22 @@ def _results(
     note: Note,
 ) -> dict[str, Any]:
     of_label = [each for each in fitted if each.direction.name == main.name]
+    p_any = family_wise({f.direction.layer: f.quality.null for f in of_label})
+    best = _best(activations, main, of_label, site, position, choices, note)
+    rows = activations.read(site, best["layer"], position)[main.rows]
     return {
         "label_direction": main.name,
         "layers": [
-            {"layer": f.direction.layer, "norm": f.direction.norm, **f.quality.as_dict()}
+            {
+                "layer": f.direction.layer,
+                "norm": f.direction.norm,
+                **f.quality.as_dict(),
+                "p_any": p_any[f.direction.layer],
+            }
             for f in of_label
         ],
-        "best": _best(activations, main, of_label, site, position, choices, note),
+        "best": best,
+        "transfer": transfer(activations, main, rows, choices.method, choices.folds, choices.seed),
         "random_cosine": expected_cosine(len(fitted[0].direction.vector)),
         "cosines": [_cosines(fitted, layer) for layer in layers],
         "across_layers": {
