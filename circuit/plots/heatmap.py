@@ -1,4 +1,4 @@
-"""A matrix of cosines (from −1 to 1, zero white) or of similarities (from 0 to 1), every cell with its number."""
+"""A matrix with a number in every cell: cosines (−1 to 1), AUROCs (0 to 1, ½ white) or shares (0 to 1)."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from circuit.plots.style import Array, finished, panels
+
+SCALES = {"cosine": ("RdBu_r", -1, 1), "auroc": ("RdBu_r", 0, 1), "share": ("Blues", 0, 1)}
 
 
 def heatmap(
@@ -15,15 +17,14 @@ def heatmap(
     label: str,
     note: str = "",
     axis: str = "",
-    signed: bool = True,
+    scale: str = "cosine",
 ) -> Figure:
-    """Draw ``matrix`` (k, k); ``note`` says what chance gives. ``signed`` values are in [−1, 1], others in [0, 1]."""
+    """Draw ``matrix`` (k, k); ``note`` says what chance gives. ``scale`` is one of ``SCALES``; NaN is a cell without a value."""
     k = len(names)
     side = float(np.clip(1.6 + 0.27 * k, 2.4, 7.0))
     with panels(width=side + 0.6, height=side) as (ax,):
-        image = ax.imshow(
-            matrix, cmap="RdBu_r" if signed else "Blues", vmin=-1 if signed else 0, vmax=1
-        )
+        colours, low, high = SCALES[scale]
+        image = ax.imshow(matrix, cmap=colours, vmin=low, vmax=high)
         if max(map(len, names)) > 3:
             ax.set_xticks(range(k), names, rotation=45, ha="right", rotation_mode="anchor")
         else:
@@ -35,7 +36,14 @@ def heatmap(
         if k <= 20:
             for i, j in np.ndindex(k, k):
                 value = float(matrix[i, j])
-                ink = "white" if abs(value) > 0.6 else "black"
+                if np.isnan(value):
+                    continue
+                dark = (
+                    value > 0.6
+                    if scale == "share"
+                    else abs(value - (low + high) / 2) > 0.3 * (high - low)
+                )
+                ink = "white" if dark else "black"
                 ax.text(j, i, _number(value), ha="center", va="center", fontsize=5.5, color=ink)
         bar = finished([ax]).colorbar(image, ax=ax, shrink=0.8, aspect=25, pad=0.02)
         bar.set_label(label)

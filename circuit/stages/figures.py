@@ -151,11 +151,33 @@ def cosine_picture(found: Record, layer: int) -> Picture:
     return Picture("directions_cosines", png(figure), caption, numbers)
 
 
+def transfer_picture(found: Record) -> Picture:
+    """The label's direction of one category's prompts, scored on another's."""
+    transfer, layer = found["transfer"], found["best"]["layer"]
+    matrix = np.array([[np.nan if c is None else c[0] for c in row] for row in transfer["auroc"]])
+    figure = heatmap(
+        matrix,
+        transfer["names"],
+        label="Held-out AUROC",
+        note="row: fitted on; column: scored on",
+        scale="auroc",
+    )
+    sizes = ", ".join(
+        f"{name} {n} in {g} groups"
+        for name, n, g in zip(transfer["names"], transfer["n"], transfer["n_groups"], strict=True)
+    )
+    caption = (
+        f"`{found['label_direction']}` at layer {layer}, fitted on the prompts of the category of the row and scored on those of the "
+        f"column, groups held out in every cell ({sizes}). Chance is 0.5; below it the direction points the other way."
+    )
+    return Picture("directions_transfer", png(figure), caption, dict(transfer))
+
+
 def similarity_picture(similarity: Record) -> Picture:
     """CKA between the layers of one site."""
     names = [str(layer) for layer in similarity["layers"]]
     matrix = np.array(similarity["cka"])
-    figure = heatmap(matrix, names, label="Linear CKA (unbiased)", axis="Layer", signed=False)
+    figure = heatmap(matrix, names, label="Linear CKA (unbiased)", axis="Layer", scale="share")
     caption = (
         f"Linear CKA between the layers of {similarity['site']} at the {similarity['position']} position, unbiased HSIC "
         "estimate: 0 in the mean for unrelated layers, 1 for equal ones up to rotation and scale."

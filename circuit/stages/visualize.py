@@ -10,6 +10,7 @@ hold is computed, and said so. Writes
     directions_auroc.png              cross-fitted quality of the direction along the layers
     directions_projection_layer<L>.png  held-out projections by class
     directions_cosines.png            cosines between directions
+    directions_transfer.png           the direction of one category's prompts scored on another's
 
 and last ``plots.json`` (``circuit.plots/1``), which lists them with captions. All figures are drawn before the first
 file is written.
@@ -261,6 +262,8 @@ def _direction_pictures(sources: Sources, choices: Choices, note: Note) -> Itera
     yield figures.histogram_picture(found, best)
     if len(found["layers"]) > 1 or len(found["cosines"][0]["names"]) > 1:
         yield figures.cosine_picture(found, best)
+    if found["transfer"] is not None:
+        yield figures.transfer_picture(found)
 
 
 def described_picture(picture: Picture) -> Record:

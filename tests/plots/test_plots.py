@@ -56,6 +56,11 @@ def a_heatmap(k=4):
     return heatmap(np.corrcoef(V), [f"direction {i}" for i in range(k)], label="Cosine", note="x")
 
 
+def a_transfer():
+    matrix = np.array([[0.9, 0.4, 0.1], [np.nan, 1.0, 0.5], [0.2, 0.6, 0.8]])
+    return heatmap(matrix, ["weather", "email", "timer"], label="AUROC", note="x", scale="auroc")
+
+
 def a_stratigraphy(n_layers=6):
     layers = list(range(n_layers))
     rows = [
@@ -94,7 +99,7 @@ def some_multiples(n=5):
     return multiples(found, threshold=0.75)
 
 
-FIGURES = [a_stratigraphy, a_curve, a_scatter, a_histogram, a_pca, a_heatmap]
+FIGURES = [a_transfer, a_stratigraphy, a_curve, a_scatter, a_histogram, a_pca, a_heatmap]
 
 
 @pytest.mark.parametrize("figure", FIGURES)

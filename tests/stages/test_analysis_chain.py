@@ -149,7 +149,7 @@ def test_directions_at_every_layer_with_their_held_out_quality(run):
     assert [d.layer for d in main] == [0, 1, 2, 3]
     assert [d.layer for d in saved if d.extra.get("recommended")] == [found["best"]["layer"]]
     assert found["best"]["layer"] == 3
-    assert found["best"]["auroc"][1] > 0.9
+    assert found["best"]["auroc"][1] > 0.85  # what a perfect score of 30 groups supports
     late, early = main[3].quality, main[0].quality
     assert late["auroc"][0] > 0.97
     assert early["auroc"][1] < 0.6
@@ -187,6 +187,17 @@ def test_cosines_and_what_chance_gives(run):
     assert np.allclose(np.diag(here["matrix"]), 1)
 
 
+def test_the_direction_of_one_category_is_scored_on_the_others(run):
+    _, _, found, _ = run
+    transfer = found["transfer"]
+    assert transfer["names"] == ["weather", "email", "timer"]
+    assert transfer["n"] == [80, 80, 80]  # 20 prompts and the 60 without a tool
+    values = np.array(transfer["auroc"])[:, :, 0]
+    assert (np.diag(values) > 0.95).all()
+    assert (values > 0.7).all()  # what all tools share is planted as well
+    assert all(entry["p_any"] >= entry["p"] for entry in found["layers"])
+
+
 def test_visualize_draws_everything_from_what_is_there(run):
     folder, results, _, _ = run
     notes = []
@@ -204,6 +215,7 @@ def test_visualize_draws_everything_from_what_is_there(run):
         "directions_auroc.png",
         "directions_projection_layer3.png",
         "directions_cosines.png",
+        "directions_transfer.png",
     ]
     for figure in drawn["figures"]:
         assert (folder / "plots" / figure["file"]).read_bytes().startswith(b"\x89PNG")
