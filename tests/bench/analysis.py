@@ -48,7 +48,9 @@ def by_scikit_learn(H, y, splits, tolerance: float) -> np.ndarray:
     return np.array(
         [
             cross_val_score(
-                make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=10_000, tol=1e-6)),
+                make_pipeline(
+                    StandardScaler(), LogisticRegression(C=c, max_iter=100_000, tol=tolerance)
+                ),
                 H.astype(np.float64),
                 y,
                 cv=splits,
