@@ -4,6 +4,7 @@
 in memory, which the probes stage uses too. How the work is laid out is ``circuit.stages.collection``'s.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +105,21 @@ def collect_shard(
         force=force,
     )
     return _whole_or_waiting(job, path, joined)
+
+
+def part(text: str | None) -> tuple[int, int] | None:
+    """Return (number, count) of ``--shard i/n``, or of this process under mlx.launch, or nothing."""
+    from circuit.model.launch import rank_and_size
+
+    rank, size = rank_and_size()
+    if text is None:
+        return None if size == 1 else (rank + 1, size)
+    if size > 1:
+        message = f"--shard {text} cannot be given to one of {size} launched processes"
+        raise UsageError(message, hint="leave --shard out: each process takes its part")
+    if (match := re.fullmatch(r"(\d+)/(\d+)", text)) is None:
+        raise UsageError(f"--shard `{text}` is not a part", hint="--shard takes 1/4 to 4/4")
+    return int(match[1]), int(match[2])
 
 
 def collect_prompts(
