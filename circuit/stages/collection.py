@@ -19,6 +19,7 @@ import numpy as np
 
 from circuit.artifacts.activations_writer import ActivationsWriter, Shard, interrupted
 from circuit.artifacts.answers import AnswersWriter
+from circuit.artifacts.arrangement import Arrangement
 from circuit.artifacts.differences import fingerprint
 from circuit.artifacts.manifest import manifest_path
 from circuit.artifacts.origin import Origin
@@ -50,7 +51,10 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The work of one process: its prompts, their ``plan``, and what was found out about the machine."""
+    """The work of one process: its ``plan``, and what was found out about the machine.
+
+    ``encoded`` are the prompts, where they are to be answered.
+    """
 
     encoded: Sequence[Any]
     plan: Any
@@ -181,7 +185,12 @@ class Collection:
             batch_tokens=batch_tokens,
             share_prefix=self.wanted.share_prefix,
         )
-        return Layout(own, planned, shard, {"batch_tokens": batch_tokens, **circumstances()})
+        return Layout(
+            own if self.wanted.asked else [],
+            planned,
+            shard,
+            {"batch_tokens": batch_tokens, **circumstances()},
+        )
 
     def writer(self, layout: Layout, *, force: bool = False) -> ActivationsWriter:
         """Open the archive, or go on with one that was begun."""
@@ -194,6 +203,10 @@ class Collection:
             force=force,
             **self._contents(layout),
         )
+
+    def archive_bytes(self, layout: Layout) -> int:
+        """Return the size of the file that ``writer`` would make."""
+        return Arrangement.of(len(layout.plan.ids), **self._contents(layout)).layout.size
 
     def _contents(self, layout: Layout) -> dict[str, Any]:
         """Return what decides which arrays the archive has, and of which shape."""

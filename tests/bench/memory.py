@@ -14,7 +14,23 @@ import tempfile
 import time
 from pathlib import Path
 
-WORDS = "the river runs past an old mill where children feed grey ducks every spring morning".split()
+WORDS = [
+    "the",
+    "river",
+    "runs",
+    "past",
+    "an",
+    "old",
+    "mill",
+    "where",
+    "children",
+    "feed",
+    "grey",
+    "ducks",
+    "every",
+    "spring",
+    "morning",
+]
 
 
 def main() -> None:
