@@ -82,6 +82,12 @@ def collect(
         str | None,
         typer.Option("--shard", help="Collect only part i/n; the last to finish joins them."),
     ] = None,
+    tensor_parallel: Annotated[
+        bool,
+        typer.Option(
+            "--tensor-parallel", help="Under mlx.launch: split the model, not the prompts."
+        ),
+    ] = False,
     generate: Annotated[
         int | None,
         typer.Option("--generate", min=1, help="Also store the model's answer, of up to N tokens."),
@@ -122,9 +128,9 @@ def collect(
     from circuit.stages.collection import Wanted
     from circuit.stages.running import ModelOptions
 
-    part = stage.part(shard)
+    part = None if tensor_parallel and shard is None else stage.part(shard)
     job = stage.prepared(
-        ModelOptions(model, revision, adapter, dtype, trust_remote_code),
+        ModelOptions(model, revision, adapter, dtype, trust_remote_code, tensor_parallel),
         dataset,
         output,
         wanted=Wanted(
@@ -143,6 +149,11 @@ def collect(
         tools=tools,
         limit=limit,
     )
+    if dry_run and tensor_parallel:
+        message = "a model that is split over processes has no --dry-run"
+        raise UsageError(message, hint="use --dry-run with a checkpoint of the same shape")
+    if job.follows:
+        return stage.follow(job)
     if dry_run:
         return _print_estimate(job, part, as_json=as_json)
     if part is None:

@@ -26,7 +26,7 @@ from circuit.model.padding import pads_are_harmless
 from circuit.model.positions import NAMED, Position
 from circuit.model.prefix import Prefix
 from circuit.model.reading import PrefixRows, Reading
-from circuit.model.runtime import n_streams, streams
+from circuit.model.runtime import streams
 from circuit.model.sites import Read, Site, check_row, is_linear, recording
 from circuit.model.tokens import Encoded
 
@@ -108,7 +108,7 @@ def plan(
         batch_tokens=batch_tokens,
         padded=lengths.min() < lengths.max() and pads_are_harmless(model),
         prefix=prefix,
-        parallel=n_streams(),
+        parallel=model.n_streams,
     )
     return Plan(ids, sites, positions, _indices(prompts, positions), batches, prefix)
 
@@ -138,7 +138,7 @@ def capture(model: LoadedModel, plan: Plan, *, without: Collection[int] = ()) ->
         return
     run = _Run(model, plan)
     waiting: list[_Started] = []
-    with streams(model.d_model) as available:
+    with streams(model.d_model, model.n_streams) as available:
         for first in range(0, len(units), len(available)):
             group = zip(units[first : first + len(available)], available, strict=False)
             started = [run.start(unit, stream) for unit, stream in group]

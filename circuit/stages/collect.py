@@ -55,6 +55,9 @@ def prepared(
 ) -> Collection:
     """Read the prompts and load the model; nothing has run yet."""
     refuse_input(manifest_path(out), [dataset])
+    if options.tensor_parallel and wanted.asked is not None:
+        message = "answers (--generate) are not written by a model that is split over processes"
+        raise UsageError(message, hint="leave out --generate, or --tensor-parallel")
     prompts = limited(PromptSet.load(dataset), limit)
     return Collection(
         options.load(),
@@ -70,7 +73,9 @@ def prepared(
 def collect(job: Collection, *, force: bool = False, track: Track = untracked) -> Collected:
     """Record activations of every prompt and write the archive."""
     started = time.perf_counter()
-    if not force and _is_there(job, manifest_path(job.out), SCHEMA):
+    reused = not force and _is_there(job, manifest_path(job.out), SCHEMA)
+    job.told_by_first(None if reused else (), 0)
+    if reused:
         forget_finished(job.out)
         return Collected(Activations.open(job.out), reused=True)
     layout = job.layout()
@@ -78,6 +83,12 @@ def collect(job: Collection, *, force: bool = False, track: Track = untracked) -
         ran = job.run(layout, writer, force=force, track=track)
         activations = writer.finish(run=Run.since(started), results=ran.results, beside=ran.beside)
     return Collected(activations, reused=False)
+
+
+def follow(job: Collection) -> None:
+    """Compute this process's part of a split model for the first process, which does all else."""
+    if job.told_by_first(None, 0) is not None:
+        job.follow(job.layout())
 
 
 def collect_shard(
@@ -109,9 +120,10 @@ def collect_shard(
 
 def part(text: str | None) -> tuple[int, int] | None:
     """Return (number, count) of ``--shard i/n``, or of this process under mlx.launch, or nothing."""
-    from circuit.model.launch import rank_and_size
+    from circuit.model.launch import launched_group
 
-    rank, size = rank_and_size()
+    group = launched_group()
+    rank, size = (0, 1) if group is None else (group.rank(), group.size())
     if text is None:
         return None if size == 1 else (rank + 1, size)
     if size > 1:

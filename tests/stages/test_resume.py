@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     """A folder with a checkpoint and 400 prompts, whose collection takes many small batches."""
     folder = tmp_path_factory.mktemp("resume")
     write_checkpoint(folder / "model")
-    words = "red green blue yellow black white brown grey".split()
+    words = ["red", "green", "blue", "yellow", "black", "white", "brown", "grey"]
     prompts = [
         {"text": f"{i} " + " ".join(words[: 1 + i % 8]), "label": "ab"[i % 2], "group": f"g{i}"}
         for i in range(400)
@@ -87,14 +87,14 @@ def kill_and_go_on(folder: Path, out: Path, kills: int) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(folder, whole, tmp_path):
-    # In a session of its own: a shell may have told background jobs to ignore the signal.
     process = subprocess.Popen(
         command(folder, str(tmp_path / "acts")),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        # A shell's background job ignores Ctrl-C, and so would the processes that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
     journal = tmp_path / "acts.safetensors.journal"
     while process.poll() is None and (not journal.exists() or journal.stat().st_size < 3000):
@@ -212,3 +212,22 @@ def test_launched_processes_collect_a_part_each(folder, whole, tmp_path):
         ours, theirs = (a.read("resid_post", layer, "last") for a in (acts, single))
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     assert len(list(tmp_path.glob("acts-*-of-00002.safetensors"))) == 2
+
+
+@pytest.mark.slow
+def test_a_split_model_gives_the_same_rows(folder, whole, tmp_path):
+    launcher = Path(sys.executable).with_name("mlx.launch")
+    split = command(folder, str(tmp_path / "acts"), "--tensor-parallel", "--sites", "resid_post")
+    line = [str(launcher), "-n", "2", "--cwd", str(folder), "--", *split]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    for _ in range(2):  # the second run finds the first one's archive
+        subprocess.run(line, cwd=folder, env=env, check=True, capture_output=True, timeout=300)
+    single, acts = Activations.open(folder / "whole"), Activations.open(tmp_path / "acts")
+    for layer in range(3):
+        ours, theirs = (a.read("resid_post", layer, "last") for a in (acts, single))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    refused = subprocess.run(
+        [*split, "--sites", "z"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "there is only this one" in refused.stderr
