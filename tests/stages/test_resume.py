@@ -1,7 +1,6 @@
 """Nothing is lost: killed collections go on, shards make one archive, two processes do not collide."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -10,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import write_checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
+from killing import command, kill_and_go_on, write_killable
 
 from circuit.artifacts.activations import Activations
-from circuit.artifacts.prompts import PromptSet
 from circuit.errors import ArtifactError, StoppedError, UsageError
 from circuit.stages.collect import Collected, Waiting, collect, collect_shard, part, prepared
 from circuit.stages.collection import Wanted, shard_rows
@@ -27,30 +25,14 @@ SHORT = Wanted(batch_tokens=64, positions="last,-3:")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a checkpoint and 400 prompts, whose collection takes many small batches."""
-    folder = tmp_path_factory.mktemp("resume")
-    write_checkpoint(folder / "model")
-    words = ["red", "green", "blue", "yellow", "black", "white", "brown", "grey"]
-    prompts = [
-        {"text": f"{i} " + " ".join(words[: 1 + i % 8]), "label": "ab"[i % 2], "group": f"g{i}"}
-        for i in range(400)
-    ]
-    document = {"name": "many", "labels": ["a", "b"], "prompts": prompts}
-    PromptSet.model_validate(document).save(folder / "prompts.json")
-    return folder
+    """A folder with a checkpoint and prompts, whose collection takes many small batches."""
+    return write_killable(tmp_path_factory.mktemp("resume"))
 
 
 def job(folder, out, wanted=SHORT):
     return prepared(
         ModelOptions(str(folder / "model")), folder / "prompts.json", out, wanted=wanted
     )
-
-
-def command(folder, out, *more):
-    return [
-        *(sys.executable, "-m", "circuit", "collect", "-m", "model", "-d", "prompts.json"),
-        *("-o", out, "--batch-tokens", "64", "--positions", "last,-3:", *more),
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -67,28 +49,10 @@ def test_a_killed_collection_goes_on_to_the_same_bytes(folder, whole, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["acts.json", "acts.safetensors"]
 
 
-def kill_and_go_on(folder: Path, out: Path, kills: int) -> None:
-    """Kill the command ``kills`` times, each time a few batches after it went on, then let it end."""
-    rng = random.Random(0)
-    journal = Path(f"{out}.safetensors.journal")
-    for _ in range(kills):
-        before = journal.stat().st_size if journal.exists() else 0
-        process = subprocess.Popen(command(folder, str(out)), cwd=folder, stdout=subprocess.DEVNULL)
-        while process.poll() is None and (
-            not journal.exists() or journal.stat().st_size <= before + 200
-        ):
-            time.sleep(0.005)
-        time.sleep(rng.random() * 0.02)
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
-            return
-    subprocess.run(command(folder, str(out)), cwd=folder, check=True, capture_output=True)
-
-
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(folder, whole, tmp_path):
     process = subprocess.Popen(
-        command(folder, str(tmp_path / "acts")),
+        command(tmp_path / "acts"),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -105,9 +69,7 @@ def test_ctrl_c_says_how_to_go_on(folder, whole, tmp_path):
     assert "error: interrupted" in err
     assert "hint: the same command goes on: " in err
     assert "Traceback" not in err
-    subprocess.run(
-        command(folder, str(tmp_path / "acts")), cwd=folder, check=True, capture_output=True
-    )
+    subprocess.run(command(tmp_path / "acts"), cwd=folder, check=True, capture_output=True)
     assert (tmp_path / "acts.safetensors").read_bytes() == whole
 
 
@@ -121,6 +83,13 @@ def stopped_after(n, error):
             yield item
 
     return track
+
+
+def test_nothing_done_leaves_nothing(folder, tmp_path):
+    with pytest.raises(StoppedError) as stopped:
+        collect(job(folder, tmp_path / "acts"), track=stopped_after(0, KeyboardInterrupt))
+    assert not stopped.value.hint
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_done_is_kept_and_other_options_refuse_to_go_on(folder, whole, tmp_path):
@@ -203,8 +172,8 @@ def test_shards_that_are_not_there(folder, tmp_path, text):
 @pytest.mark.slow
 def test_launched_processes_collect_a_part_each(folder, whole, tmp_path):
     launcher = Path(sys.executable).with_name("mlx.launch")
-    out = str(tmp_path / "acts")
-    line = [str(launcher), "-n", "2", "--cwd", str(folder), "--", *command(folder, out)]
+    out = tmp_path / "acts"
+    line = [str(launcher), "-n", "2", "--cwd", str(folder), "--", *command(out)]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run(line, cwd=folder, env=env, check=True, capture_output=True, timeout=300)
     single, acts = Activations.open(folder / "whole"), Activations.open(tmp_path / "acts")
@@ -217,7 +186,7 @@ def test_launched_processes_collect_a_part_each(folder, whole, tmp_path):
 @pytest.mark.slow
 def test_a_split_model_gives_the_same_rows(folder, whole, tmp_path):
     launcher = Path(sys.executable).with_name("mlx.launch")
-    split = command(folder, str(tmp_path / "acts"), "--tensor-parallel", "--sites", "resid_post")
+    split = command(tmp_path / "acts", "--tensor-parallel", "--sites", "resid_post")
     line = [str(launcher), "-n", "2", "--cwd", str(folder), "--", *split]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     for _ in range(2):  # the second run finds the first one's archive
