@@ -54,7 +54,7 @@ def write_planted(stem, *, prompts=None, n_layers=4, d=96, sites=("resid_post",)
     prompts = prompts or prompt_set()
     positions = kinds.get("positions", ("last",))
     layers = kinds.get("layers", range(n_layers))
-    places = [(s, layer) for s in sites for layer in ([0] if s == "embed" else layers)]
+    places = [(site, at) for site in sites for at in ((0,) if site == "embed" else layers)]
     identity = ModelIdentity(id="planted", n_layers=n_layers, d_model=d, weights_sha256="0")
     with ActivationsWriter(
         stem,

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from checkpoints import write_checkpoint
@@ -29,25 +27,6 @@ def steer(folder, *arguments, **options):
     return subprocess.run(
         [*CIRCUIT, *line], cwd=folder, stderr=subprocess.PIPE, check=False, timeout=120, **options
     )
-
-
-def test_control_c_leaves_nothing_behind(folder):
-    before = sorted(folder.iterdir())
-    line = ["collect", "-m", "model", "-d", "many.json", "-o", "rows", "--batch-tokens", "8"]
-    process = subprocess.Popen(
-        [*CIRCUIT, *line],
-        cwd=folder,
-        stderr=subprocess.PIPE,
-        # A shell's background job ignores Ctrl-C, and so would the processes that it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-    )
-    while sorted(folder.iterdir()) == before and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert b"Traceback" not in stderr
-    assert sorted(folder.iterdir()) == before
 
 
 def test_a_reader_that_has_gone_is_no_traceback(folder):

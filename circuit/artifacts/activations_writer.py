@@ -11,41 +11,32 @@ batch, and nothing otherwise. The same call then finds in ``finished`` what is d
 uninterrupted run would have had, to the byte. A call with another origin is refused; ``force`` starts from nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from circuit.artifacts.activations import Activations
 from circuit.artifacts.archive import Archive, is_archive
+from circuit.artifacts.arrangement import Arrangement, Tokens
 from circuit.artifacts.atomic import explained, refuse_overwrite, remove_temporaries
 from circuit.artifacts.contents import (
     SCHEMA,
     SHARD_SCHEMA,
-    TOKEN_IDS,
-    Arrays,
     Contents,
-    full_shapes,
-    indices_name,
-    layers_by_site,
     offsets_name,
     tensor_name,
 )
-from circuit.artifacts.dtypes import float_spelling
 from circuit.artifacts.journal import forget_journal, unfinished
-from circuit.artifacts.layout import Layout, Tensor
 from circuit.artifacts.manifest import Manifest, Run, write_manifest
 from circuit.artifacts.origin import Origin
 from circuit.artifacts.places import archive_path, index_path, manifest_path, shard_path
 from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.ragged import Offsets, offsets_of
 from circuit.artifacts.resumable import ResumableArchive
-
-Tokens = NDArray[np.integer]
 
 _LISTS_AT_ONCE = 4096
 
@@ -90,23 +81,22 @@ class ActivationsWriter:
         self.manifest_path, self._joint = _manifest_of(stem, shard), manifest_path(stem)
         self.path = archive_path(self.manifest_path)
         self._refuse()
-        layers = layers_by_site(sites_layers)
-        self._arrays = Arrays(
-            n_prompts=len(prompts.prompts) if shard is None else len(shard.rows),
+        arranged = Arrangement.of(
+            len(prompts.prompts) if shard is None else len(shard.rows),
+            sites_layers=sites_layers,
+            positions=positions,
             d_model=d_model,
             dtype=dtype,
-            positions=tuple(positions),
-            layers=layers,
-            shapes=full_shapes(list(layers), d_model, shapes or {}),
+            shapes=shapes,
+            counts=counts,
+            token_ids=token_ids,
+            indices=indices,
         )
-        lists = {} if token_ids is None else {TOKEN_IDS: token_ids}
-        lists |= {indices_name(position): each for position, each in (indices or {}).items()}
-        known = {name: self._divided(map(len, arrays)) for name, arrays in lists.items()}
-        ragged = {key: self._divided(rows) for key, rows in (counts or {}).items()}
+        self._arrays = arranged.arrays
         self._rows = ResumableArchive(
             self.path,
-            self._layout(known, ragged),
-            self._offsets(ragged),
+            arranged.layout,
+            arranged.row_offsets(),
             {**origin.covers(), **_described(shard, circumstances or {})},
             force=force,
         )
@@ -114,7 +104,7 @@ class ActivationsWriter:
             # Another process may have finished between the first look and the lock.
             self._refuse()
             remove_temporaries(self.manifest_path)
-            self._put_known(lists, known, ragged)
+            self._put_known(arranged)
         except BaseException:
             self._rows.close()
             raise
@@ -217,50 +207,17 @@ class ActivationsWriter:
         if not is_archive(self.path):
             refuse_overwrite(self.path, force=self._force)
 
-    def _divided(self, counts: Iterable[int]) -> Offsets:
-        """Return the offsets of so many rows a prompt."""
-        offsets = offsets_of(list(counts))
-        if len(offsets) != self._arrays.n_prompts + 1:
-            message = f"{len(offsets) - 1} prompts were described, not {self._arrays.n_prompts}"
-            raise ValueError(message)
-        return offsets
-
-    def _offsets(self, ragged: Mapping[tuple[str, str], Offsets]) -> dict[str, Offsets]:
-        """Return for each array of activations where the rows of a prompt are."""
-        single = np.arange(self._arrays.n_prompts + 1, dtype=np.int64)
-        return {name: ragged.get(key, single) for name, key in self._arrays.tensors().items()}
-
-    def _layout(
-        self, lists: Mapping[str, Offsets], ragged: Mapping[tuple[str, str], Offsets]
-    ) -> Layout:
-        n_prompts, float_type = self._arrays.n_prompts, float_spelling(self._arrays.dtype)
-        tensors = {}
-        for name, (site, position) in self._arrays.tensors().items():
-            offsets = ragged.get((site, position))
-            rows = n_prompts if offsets is None else int(offsets[-1])
-            tensors[name] = Tensor(float_type, (rows, self._arrays.width(site)))
-        for name, offsets in lists.items():
-            tensors[name] = Tensor("I32", (int(offsets[-1]),))
-            tensors[offsets_name(name)] = Tensor("I64", (n_prompts + 1,))
-        for key in ragged:
-            tensors[offsets_name(*key)] = Tensor("I64", (n_prompts + 1,))
-        return Layout.of(tensors, {"schema": SCHEMA})
-
-    def _put_known(
-        self,
-        lists: Mapping[str, Sequence[Tokens]],
-        offsets: Mapping[str, Offsets],
-        ragged: Mapping[tuple[str, str], Offsets],
-    ) -> None:
+    def _put_known(self, arranged: Arrangement) -> None:
         """Write what follows from the prompts: tokens, indices, and all offsets."""
         archive = self._rows.archive
-        for key, values in ragged.items():
+        for key, values in arranged.ragged.items():
             archive.put(offsets_name(*key), values)
-        for name, arrays in lists.items():
-            archive.put(offsets_name(name), offsets[name])
-            for first in range(0, len(arrays), _LISTS_AT_ONCE):
-                some = np.concatenate(list(arrays[first : first + _LISTS_AT_ONCE]))
-                archive.put(name, some, int(offsets[name][first]))
+        for name, lists in arranged.lists.items():
+            offsets = arranged.known[name]
+            archive.put(offsets_name(name), offsets)
+            for first in range(0, len(lists), _LISTS_AT_ONCE):
+                some = np.concatenate(list(lists[first : first + _LISTS_AT_ONCE]))
+                archive.put(name, some, int(offsets[first]))
 
 
 def interrupted(stem: Path, shard: Shard | None = None) -> dict[str, Any] | None:

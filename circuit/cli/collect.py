@@ -1,6 +1,5 @@
 """``circuit collect``."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,6 +82,12 @@ def collect(
         str | None,
         typer.Option("--shard", help="Collect only part i/n; the last to finish joins them."),
     ] = None,
+    tensor_parallel: Annotated[
+        bool,
+        typer.Option(
+            "--tensor-parallel", help="Under mlx.launch: split the model, not the prompts."
+        ),
+    ] = False,
     generate: Annotated[
         int | None,
         typer.Option("--generate", min=1, help="Also store the model's answer, of up to N tokens."),
@@ -119,14 +124,13 @@ def collect(
       circuit collect -m tiny -d prompts.json -o parts --shard 1/2
       circuit collect -m tiny -d prompts.json -o answered --limit 40 --generate 16
     """
-    from circuit.model.launch import rank_and_size
     from circuit.stages import collect as stage
     from circuit.stages.collection import Wanted
     from circuit.stages.running import ModelOptions
 
-    part = _shard(shard, rank_and_size())
+    part = None if tensor_parallel and shard is None else stage.part(shard)
     job = stage.prepared(
-        ModelOptions(model, revision, adapter, dtype, trust_remote_code),
+        ModelOptions(model, revision, adapter, dtype, trust_remote_code, tensor_parallel),
         dataset,
         output,
         wanted=Wanted(
@@ -145,6 +149,11 @@ def collect(
         tools=tools,
         limit=limit,
     )
+    if dry_run and tensor_parallel:
+        message = "a model that is split over processes has no --dry-run"
+        raise UsageError(message, hint="use --dry-run with a checkpoint of the same shape")
+    if job.follows:
+        return stage.follow(job)
     if dry_run:
         return _print_estimate(job, part, as_json=as_json)
     if part is None:
@@ -167,19 +176,6 @@ def _asked(max_tokens: int | None, criteria: list[str] | None) -> Any:
         message = "--criterion judges answers, and there are none"
         raise UsageError(message, hint="ask for answers with --generate N")
     return None
-
-
-def _shard(text: str | None, launched: tuple[int, int]) -> tuple[int, int] | None:
-    """Return (number, count) of ``--shard i/n``, or of this process under mlx.launch."""
-    rank, size = launched
-    if text is None:
-        return None if size == 1 else (rank + 1, size)
-    if size > 1:
-        message = f"--shard {text} cannot be given to one of {size} launched processes"
-        raise UsageError(message, hint="leave --shard out: each process takes its part")
-    if (match := re.fullmatch(r"(\d+)/(\d+)", text)) is None:
-        raise UsageError(f"--shard `{text}` is not a part", hint="--shard takes 1/4 to 4/4")
-    return int(match[1]), int(match[2])
 
 
 def _print_collected(done: Any, as_json: bool) -> None:

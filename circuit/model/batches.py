@@ -7,11 +7,9 @@ batches of prompts of equal length.
 
 from collections.abc import Sequence
 
-import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
-
-from circuit.model.spans import Ids
+from numpy.typing import ArrayLike
 
 Rows = npt.NDArray[np.intp]
 BATCH_TOKENS = 1024
@@ -21,7 +19,7 @@ CONTEXT = (
 
 
 def plan_batches(
-    lengths: Sequence[int],
+    lengths: ArrayLike,
     *,
     batch_tokens: int = BATCH_TOKENS,
     padded: bool = True,
@@ -49,14 +47,8 @@ def plan_batches(
     return batches
 
 
-def padding_waste(lengths: Sequence[int], batches: Sequence[Rows]) -> float:
+def padding_waste(lengths: ArrayLike, batches: Sequence[Rows]) -> float:
     """Return the share of all tokens in the batches that are padding."""
     sizes = np.asarray(lengths)
     padded = sum(len(rows) * int(sizes[rows].max()) for rows in batches)
     return 1 - int(sizes.sum()) / padded
-
-
-def pad_right(ids: Sequence[Ids]) -> mx.array:
-    """Stack token ids to (n_prompts, longest), padded with zeros after the end."""
-    longest = max(len(each) for each in ids)
-    return mx.array(np.stack([np.pad(each, (0, longest - len(each))) for each in ids]))

@@ -15,10 +15,10 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from circuit.model import runtime
-from circuit.model.batches import BATCH_TOKENS, pad_right
+from circuit.model.batches import BATCH_TOKENS
+from circuit.model.lists import Ids, stacked
 from circuit.model.loading import LoadedModel
 from circuit.model.sites import Site, recording, site_shape, why_not
-from circuit.model.spans import Ids
 
 PROBE_TOKENS = 256
 SHARE = 0.5  # of the free memory
@@ -30,7 +30,7 @@ def measured_batch_tokens(model: LoadedModel, ids: Sequence[Ids], sites: Sequenc
     if sum(map(len, ids)) <= PROBE_TOKENS:
         return most
     per_token = bytes_per_token(model, ids, sites)
-    in_flight = 2 * runtime.n_streams()  # the next batches are begun before the last are fetched
+    in_flight = 2 * model.n_streams  # the next batches are begun before the last are fetched
     fitting = free_memory() * SHARE / (per_token * in_flight)
     while most > PROBE_TOKENS and most > fitting:
         most //= 2
@@ -44,7 +44,7 @@ def bytes_per_token(model: LoadedModel, ids: Sequence[Ids], sites: Sequence[Site
     seen: list[mx.array] = []
     last = max(sites, key=lambda site: site.layer or 0)
     with recording(model, [last], lambda _, read: seen.append(read(lambda hidden: hidden[:, -1:]))):
-        model.network(pad_right(batch))
+        model.network(mx.array(stacked(batch)))
     mx.eval(model.network.parameters())
     mx.reset_peak_memory()
     before = mx.get_active_memory()

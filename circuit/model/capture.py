@@ -19,15 +19,15 @@ import numpy.typing as npt
 
 from circuit.errors import DataError, UsageError
 from circuit.model import prefix as sharing
-from circuit.model.batches import BATCH_TOKENS, Rows, pad_right, plan_batches
+from circuit.model.batches import BATCH_TOKENS, Rows, plan_batches
+from circuit.model.lists import Ids, Lists, stacked
 from circuit.model.loading import LoadedModel
 from circuit.model.padding import pads_are_harmless
 from circuit.model.positions import NAMED, Position
 from circuit.model.prefix import Prefix
 from circuit.model.reading import PrefixRows, Reading
-from circuit.model.runtime import n_streams, streams
+from circuit.model.runtime import streams
 from circuit.model.sites import Read, Site, check_row, is_linear, recording
-from circuit.model.spans import Ids
 from circuit.model.tokens import Encoded
 
 Array = npt.NDArray[np.float32]
@@ -43,28 +43,29 @@ class Plan:
     prompts that run together, and ``prefix`` how many tokens all prompts share and run once.
     """
 
-    ids: Sequence[Ids]
+    ids: Lists
     sites: Sequence[Site]
     positions: Sequence[Position]
-    indices: Mapping[str, Sequence[Ids]]
+    indices: Mapping[str, Lists]
     batches: Sequence[Rows]
     prefix: int
 
     @property
     def lengths(self) -> list[int]:
         """The number of tokens of each prompt."""
-        return [len(each) for each in self.ids]
+        return [int(n) for n in self.ids.lengths]
 
     @property
     def is_padded(self) -> bool:
         """Say whether prompts of unequal length share a batch."""
-        return any(len({len(self.ids[row]) for row in rows}) > 1 for rows in self.batches)
+        lengths = self.ids.lengths
+        return any(lengths[rows].min() < lengths[rows].max() for rows in self.batches)
 
-    def counts(self, site: Site, position: Position) -> list[int] | None:
+    def counts(self, site: Site, position: Position) -> npt.NDArray[np.int64] | None:
         """Return how many rows each prompt has; None where each has exactly one."""
-        tokens = [len(each) for each in self.indices[position.name]]
+        tokens = self.indices[position.name].lengths
         if site.name == "attn_pattern":
-            return [n * length for n, length in zip(tokens, self.lengths, strict=True)]
+            return tokens * self.ids.lengths
         return tokens if position.is_ragged else None
 
 
@@ -99,32 +100,32 @@ def plan(
             message = f"`{site.name}` has no mean over queries, since its rows grow with them"
             raise UsageError(message, hint="collect it at `all` or at a named position")
     check_row(model, list(dict.fromkeys(site.name for site in sites)))
-    ids = [prompt.ids for prompt in prompts]
+    ids = Lists.of(prompt.ids for prompt in prompts)
     prefix = _shared(model, ids) if share_prefix else 0
-    lengths = [len(each) - prefix for each in ids]
+    lengths = ids.lengths - prefix
     batches = plan_batches(
         lengths,
         batch_tokens=batch_tokens,
-        padded=len(set(lengths)) > 1 and pads_are_harmless(model),
+        padded=lengths.min() < lengths.max() and pads_are_harmless(model),
         prefix=prefix,
-        parallel=n_streams(),
+        parallel=model.n_streams,
     )
     return Plan(ids, sites, positions, _indices(prompts, positions), batches, prefix)
 
 
-def _shared(model: LoadedModel, ids: Sequence[Ids]) -> int:
+def _shared(model: LoadedModel, ids: Lists) -> int:
     prefix = sharing.common_prefix(ids)
-    if not sharing.worth_sharing(len(ids), prefix, sum(map(len, ids))):
+    if not sharing.worth_sharing(len(ids), prefix, int(ids.offsets[-1])):
         return 0
-    return prefix if sharing.may_share(model, min(ids, key=len), prefix) else 0
+    shortest = ids[int(ids.lengths.argmin())]
+    return prefix if sharing.may_share(model, shortest, prefix) else 0
 
 
-def _indices(prompts: Sequence[Encoded], positions: Sequence[Position]) -> dict[str, list[Ids]]:
-    found: dict[str, list[Ids]] = {position.name: [] for position in positions}
-    for number, prompt in enumerate(prompts):
-        for position in positions:
-            found[position.name].append(position.indices(prompt, number))
-    return found
+def _indices(prompts: Sequence[Encoded], positions: Sequence[Position]) -> dict[str, Lists]:
+    # Prompt by prompt: what several positions of one need in common is found once.
+    rows = ([p.indices(prompt, number) for p in positions] for number, prompt in enumerate(prompts))
+    names = [position.name for position in positions]
+    return dict(zip(names, Lists.columns(rows, len(names)), strict=True))
 
 
 def capture(model: LoadedModel, plan: Plan, *, without: Collection[int] = ()) -> Iterator[Captured]:
@@ -137,7 +138,7 @@ def capture(model: LoadedModel, plan: Plan, *, without: Collection[int] = ()) ->
         return
     run = _Run(model, plan)
     waiting: list[_Started] = []
-    with streams(model.d_model) as available:
+    with streams(model.d_model, model.n_streams) as available:
         for first in range(0, len(units), len(available)):
             group = zip(units[first : first + len(available)], available, strict=False)
             started = [run.start(unit, stream) for unit, stream in group]
@@ -197,7 +198,7 @@ class _Run:
 
         caches = {} if self.prefix is None else {"cache": self.prefix.for_rows(len(rows))}
         with mx.stream(stream), recording(self.model, plan.sites, record):
-            self.model.network(pad_right([each[plan.prefix :] for each in ids]), **caches)
+            self.model.network(mx.array(stacked([each[plan.prefix :] for each in ids])), **caches)
         return _Started(unit, readings, values)
 
     def _reading(self, position: Position, rows: Rows) -> Reading:

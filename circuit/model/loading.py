@@ -39,6 +39,12 @@ class LoadedModel:
     requested_revision: str | None
     adapter: Path | None
     dtype: str
+    group: Any | None = None  # the processes that the weights are split over
+
+    @property
+    def n_streams(self) -> int:
+        """How many batches run side by side: one where processes wait for each other."""
+        return 1 if self.group is not None else runtime.n_streams()
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -110,13 +116,15 @@ def load_model(
     adapter: Path | None = None,
     dtype: str = "auto",
     trust_remote_code: bool = False,
+    tensor_parallel: bool = False,
 ) -> LoadedModel:
-    """Load a model and its tokenizer.
+    """Load a model and its tokenizer; ``tensor_parallel`` splits it over the launched processes.
 
     Raises ``ModelError`` when it cannot be found, read, or run by mlx-lm.
     """
     import mlx_lm
 
+    group = _group() if tensor_parallel else None
     folder = find_folder(model_id, revision)
     config = read_config(folder)
     if adapter is not None and not (adapter / "adapter_config.json").exists():
@@ -132,9 +140,18 @@ def load_model(
             lazy=True,
             return_config=True,
         )
-        held = _hold(network, dtype)
+        held = _hold(network, dtype, group)
         runtime.share_out_threads(residual_width(network))
-    return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held)
+    return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held, group)
+
+
+def _group() -> Any:
+    from circuit.model.launch import launched_group
+
+    if (group := launched_group()) is None:
+        message = "--tensor-parallel splits a model over processes, and there is only this one"
+        raise UsageError(message, hint="start it with mlx.launch -n N -- circuit …")
+    return group
 
 
 def find_folder(model_id: str, revision: str | None = None) -> Path:
@@ -227,8 +244,11 @@ def _rope_settings(config: dict[str, Any], rope: dict[str, Any]) -> dict[str, An
     return {k: v for k, v in settings.items() if v is not None and config.get(k) is None}
 
 
-def _hold(network: nn.Module, requested: str) -> str:
-    """Bring the weights to the wanted dtype, read them from disk, and return the dtype's name."""
+def _hold(network: Any, requested: str, group: Any | None) -> str:
+    """Bring the weights to the wanted dtype, read them from disk, and return the dtype's name.
+
+    With a ``group`` each process reads its own part: mlx-lm's ``shard``.
+    """
     from mlx_lm.utils import dequantize_model
 
     checkpoint = checkpoint_dtype(network)
@@ -239,6 +259,11 @@ def _hold(network: nn.Module, requested: str) -> str:
         # After set_dtype, so that scales are widened first and weights are exact in float32.
         dequantize_model(network)
         network.set_dtype(mx.float32)
+    if group is not None:
+        if not hasattr(network, "shard"):
+            message = "mlx-lm cannot split this family over processes"
+            raise ModelError(message, hint="leave out --tensor-parallel")
+        network.shard(group)
     mx.eval(network.parameters())
     return wanted
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from circuit.errors import DataError, UsageError
-from circuit.model.spans import Ids
+from circuit.model.lists import Ids
 from circuit.model.tokens import Encoded
 
 Chooser = Callable[[Encoded, int], Ids]

@@ -16,10 +16,10 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten, tree_map
 
+from circuit.model.lists import Ids
 from circuit.model.loading import LoadedModel
 from circuit.model.padding import padding_bound, relative_error
 from circuit.model.sites import Site, recording
-from circuit.model.spans import Ids
 
 SHORTEST = 8  # fewer tokens than this are not worth a cache
 

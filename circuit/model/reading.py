@@ -19,7 +19,7 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from circuit.model.spans import Ids
+from circuit.model.lists import Ids, stacked
 
 Array = npt.NDArray[np.float32]
 
@@ -51,10 +51,12 @@ class Reading:
     lengths: Sequence[int]
     is_mean: bool = False
     prefix: int = 0
-    inside: list[Ids] = field(init=False)
+    inside: Sequence[Ids] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.inside = [each[each >= self.prefix] - self.prefix for each in self.indices]
+        self.inside = self.indices
+        if self.prefix:
+            self.inside = [each[each >= self.prefix] - self.prefix for each in self.indices]
 
     @property
     def runs(self) -> bool:
@@ -65,9 +67,7 @@ class Reading:
         """Select (B, T, ...) -> (B, K, ...), or average (B, T, width) -> float32 (B, 1, width)."""
         if self.is_mean:
             return self._weights(hidden.shape[1]) @ hidden.astype(mx.float32)
-        most = max(len(each) for each in self.inside)
-        filled = np.stack([np.pad(each, (0, most - len(each))) for each in self.inside])
-        return gathered(hidden, filled)
+        return gathered(hidden, stacked(self.inside))
 
     def rows(self, values: Array | None, before: PrefixRows | None) -> Array:
         """Put what was gathered, (B, K, ...), and the prefix's rows together: (sum, width)."""

@@ -114,8 +114,8 @@ def n_streams() -> int:
 
 
 @contextlib.contextmanager
-def streams(d_model: int) -> Iterator[list[Any]]:
-    """Yield the streams in which batches run side by side, and give each its share of the cores.
+def streams(d_model: int, n: int) -> Iterator[list[Any]]:
+    """Yield ``n`` streams in which batches run side by side, and give each its share of the cores.
 
     MLX's element-wise operations use one core, so a second batch fills the other. A matrix product
     then uses no more threads than its stream has cores; afterwards it is as ``share_out_threads``
@@ -123,28 +123,24 @@ def streams(d_model: int) -> Iterator[list[Any]]:
     """
     import mlx.core as mx
 
-    if (n := n_streams()) == 1:
+    if n == 1:
         yield [mx.default_stream(mx.default_device())]
         return
-    _set_threads(_stream_threads())
+    _set_threads(max(1, (os.cpu_count() or 1) // n))
     try:
         yield _cpu_streams(n)
     finally:
         share_out_threads(d_model)
 
 
-def circumstances() -> dict[str, Any]:
-    """Return what of the machine decides the last bits of a number: device, MLX, threads."""
+def circumstances(streams: int) -> dict[str, Any]:
+    """Return what of the machine decides the last bits of a number: device, MLX, streams, threads."""
     return {
         "device": device(),
         "mlx": metadata.version("mlx"),
-        "streams": n_streams(),
-        "blas_threads": _stream_threads(),
+        "streams": streams,
+        "cores": os.cpu_count(),
     }
-
-
-def _stream_threads() -> int:
-    return max(1, (os.cpu_count() or 1) // n_streams())
 
 
 @functools.cache

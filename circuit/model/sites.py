@@ -48,6 +48,7 @@ from circuit.model.places import (
     NEED_NO_ROW,
     RETURNED,
     SITES,
+    STREAM,
     Place,
     heads_at,
     place_of,
@@ -88,6 +89,9 @@ def parse_sites(text: str, layers: Sequence[int], model: LoadedModel) -> list[Si
         sites += sites_at([name], layers if layer is None else [layer])
     for site in sites:
         place_of(model, site.name, site.layer or 0)
+        if model.group is not None and site.name not in STREAM:
+            message = f"`{site.name}` is split over the processes (--tensor-parallel)"
+            raise UsageError(message, hint=f"collect one of {', '.join(STREAM)}")
     return sorted(dict.fromkeys(sites), key=lambda site: site.name != "embed")
 
 

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from circuit.errors import ModelError
+from circuit.model.lists import Ids
 from circuit.model.loading import LoadedModel
 from circuit.model.rendering import PromptFormat, Span, differing, other_than, render, system_span
-
-Ids = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)

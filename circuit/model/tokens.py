@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuit.errors import DataError, UsageError
+from circuit.model.lists import Ids
 from circuit.model.loading import LoadedModel
 from circuit.model.rendering import RAW, PromptFormat, check_format
-from circuit.model.spans import Ids, Source, Spans
+from circuit.model.spans import Source, Spans
 
 SIDES = ("left", "right")
 CHUNK = 256  # prompts that are tokenised at once: enough for all cores, little in memory

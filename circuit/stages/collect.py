@@ -4,6 +4,7 @@
 in memory, which the probes stage uses too. How the work is laid out is ``circuit.stages.collection``'s.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ def prepared(
 ) -> Collection:
     """Read the prompts and load the model; nothing has run yet."""
     refuse_input(manifest_path(out), [dataset])
+    if options.tensor_parallel and wanted.asked is not None:
+        message = "answers (--generate) are not written by a model that is split over processes"
+        raise UsageError(message, hint="leave out --generate, or --tensor-parallel")
     prompts = limited(PromptSet.load(dataset), limit)
     return Collection(
         options.load(),
@@ -69,7 +73,9 @@ def prepared(
 def collect(job: Collection, *, force: bool = False, track: Track = untracked) -> Collected:
     """Record activations of every prompt and write the archive."""
     started = time.perf_counter()
-    if not force and _is_there(job, manifest_path(job.out), SCHEMA):
+    reused = not force and _is_there(job, manifest_path(job.out), SCHEMA)
+    job.told_by_first(None if reused else (), 0)
+    if reused:
         forget_finished(job.out)
         return Collected(Activations.open(job.out), reused=True)
     layout = job.layout()
@@ -77,6 +83,12 @@ def collect(job: Collection, *, force: bool = False, track: Track = untracked) -
         ran = job.run(layout, writer, force=force, track=track)
         activations = writer.finish(run=Run.since(started), results=ran.results, beside=ran.beside)
     return Collected(activations, reused=False)
+
+
+def follow(job: Collection) -> None:
+    """Compute this process's part of a split model for the first process, which does all else."""
+    if job.told_by_first(None, 0) is not None:
+        job.follow(job.layout())
 
 
 def collect_shard(
@@ -104,6 +116,22 @@ def collect_shard(
         force=force,
     )
     return _whole_or_waiting(job, path, joined)
+
+
+def part(text: str | None) -> tuple[int, int] | None:
+    """Return (number, count) of ``--shard i/n``, or of this process under mlx.launch, or nothing."""
+    from circuit.model.launch import launched_group
+
+    group = launched_group()
+    rank, size = (0, 1) if group is None else (group.rank(), group.size())
+    if text is None:
+        return None if size == 1 else (rank + 1, size)
+    if size > 1:
+        message = f"--shard {text} cannot be given to one of {size} launched processes"
+        raise UsageError(message, hint="leave --shard out: each process takes its part")
+    if (match := re.fullmatch(r"(\d+)/(\d+)", text)) is None:
+        raise UsageError(f"--shard `{text}` is not a part", hint="--shard takes 1/4 to 4/4")
+    return int(match[1]), int(match[2])
 
 
 def collect_prompts(

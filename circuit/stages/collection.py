@@ -9,6 +9,7 @@ side) decides the last bits of the numbers, too. It is kept in the journal, and 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ import numpy as np
 
 from circuit.artifacts.activations_writer import ActivationsWriter, Shard, interrupted
 from circuit.artifacts.answers import AnswersWriter
+from circuit.artifacts.arrangement import Arrangement
 from circuit.artifacts.differences import fingerprint
 from circuit.artifacts.manifest import manifest_path
 from circuit.artifacts.origin import Origin
@@ -50,7 +52,10 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The work of one process: its prompts, their ``plan``, and what was found out about the machine."""
+    """The work of one process: its ``plan``, and what was found out about the machine.
+
+    ``encoded`` are the prompts, where they are to be answered.
+    """
 
     encoded: Sequence[Any]
     plan: Any
@@ -108,6 +113,11 @@ class Collection:
     inputs: Sequence[Path]
     parameters: Mapping[str, Any]
 
+    @property
+    def follows(self) -> bool:
+        """Say whether the model is split over processes of which this one is not the first."""
+        return self.model.group is not None and self.model.group.rank() > 0
+
     @cached_property
     def sites(self) -> list[Any]:
         """The sites, each with its layer."""
@@ -158,6 +168,7 @@ class Collection:
         """Turn the prompts of shard ``number`` of ``count`` into tokens, and plan how they run."""
         from circuit.model.budget import measured_batch_tokens
         from circuit.model.capture import plan
+        from circuit.model.launch import least
         from circuit.model.runtime import circumstances
 
         encoded = encode(
@@ -173,6 +184,8 @@ class Collection:
         batch_tokens = self.wanted.batch_tokens or self._begun_with(shard)
         if batch_tokens is None:
             batch_tokens = measured_batch_tokens(self.model, [e.ids for e in own], self.sites)
+        if self.model.group is not None:
+            batch_tokens = least(self.model.group, batch_tokens)
         planned = plan(
             self.model,
             own,
@@ -181,7 +194,12 @@ class Collection:
             batch_tokens=batch_tokens,
             share_prefix=self.wanted.share_prefix,
         )
-        return Layout(own, planned, shard, {"batch_tokens": batch_tokens, **circumstances()})
+        return Layout(
+            own if self.wanted.asked else [],
+            planned,
+            shard,
+            {"batch_tokens": batch_tokens, **circumstances(self.model.n_streams)},
+        )
 
     def writer(self, layout: Layout, *, force: bool = False) -> ActivationsWriter:
         """Open the archive, or go on with one that was begun."""
@@ -194,6 +212,10 @@ class Collection:
             force=force,
             **self._contents(layout),
         )
+
+    def archive_bytes(self, layout: Layout) -> int:
+        """Return the size of the file that ``writer`` would make."""
+        return Arrangement.of(len(layout.plan.ids), **self._contents(layout)).layout.size
 
     def _contents(self, layout: Layout) -> dict[str, Any]:
         """Return what decides which arrays the archive has, and of which shape."""
@@ -233,10 +255,26 @@ class Collection:
         """Run the batches that are not done; another thread writes while the next are computed."""
         from circuit.model.capture import capture
 
-        left = len(layout.plan.batches) - len(writer.finished)
-        batches = capture(self.model, layout.plan, without=writer.finished)
+        finished, total = writer.finished, len(layout.plan.batches)
+        self.told_by_first(finished, total)
+        batches = capture(self.model, layout.plan, without=finished)
         with ThreadPoolExecutor(max_workers=1) as pool:
-            _write_behind(pool, writer, track(batches, "Collecting", left))
+            _write_behind(pool, writer, track(batches, "Collecting", total - len(finished)))
+
+    def told_by_first(self, units: AbstractSet[int] | tuple[()] | None, n: int) -> set[int] | None:
+        """Agree with the other processes of a split model on what the first one says."""
+        from circuit.model.launch import said_by_first
+
+        group = self.model.group
+        return None if group is None else said_by_first(group, units, n)
+
+    def follow(self, layout: Layout) -> None:
+        """Run the batches that the first process runs, and keep nothing."""
+        from circuit.model.capture import capture
+
+        finished = self.told_by_first(None, len(layout.plan.batches))
+        for _ in capture(self.model, layout.plan, without=finished or ()):
+            pass
 
     def _answer(
         self, layout: Layout, asked: Asked, stem: Path, *, force: bool, track: Track

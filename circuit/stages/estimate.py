@@ -47,14 +47,13 @@ def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
     """Lay out the work of ``job``, or of one shard of it, run one batch, and extrapolate."""
     from circuit.model.batches import padding_waste
     from circuit.model.budget import bytes_per_token, weight_bytes
-    from circuit.model.runtime import n_streams
 
     layout = job.layout(number, count)
     plan = layout.plan
     lengths = np.array(plan.lengths)
     to_run = lengths - plan.prefix
     flops = _flops(job, plan, range(len(plan.batches)))
-    in_flight = 2 * n_streams()
+    in_flight = 2 * job.model.n_streams
     working = bytes_per_token(job.model, plan.ids, job.sites) * layout.circumstances["batch_tokens"]
     return Estimate(
         prompts=len(lengths),
@@ -77,11 +76,10 @@ def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
 def _seconds(job: Collection, layout: Layout, flops: float) -> float:
     """Run the batches in the middle, as many as run at once, twice, and extrapolate from the second."""
     from circuit.model.capture import capture
-    from circuit.model.runtime import n_streams
 
-    n = len(layout.plan.batches)
-    middle = max(0, min(n // 2, n - n_streams()))
-    sample = range(middle, min(n, middle + n_streams()))
+    n, together = len(layout.plan.batches), job.model.n_streams
+    middle = max(0, min(n // 2, n - together))
+    sample = range(middle, min(n, middle + together))
     others = set(range(n)) - set(sample)
     for _ in range(2):
         started = time.perf_counter()

@@ -22,6 +22,7 @@ class ModelOptions:
     adapter: Path | None = None
     dtype: str = "auto"
     trust_remote_code: bool = False
+    tensor_parallel: bool = False
 
     def load(self) -> Any:
         """Load it: see ``circuit.model.loading``."""
@@ -35,4 +36,5 @@ class ModelOptions:
             adapter=self.adapter,
             dtype=self.dtype,
             trust_remote_code=self.trust_remote_code,
+            tensor_parallel=self.tensor_parallel,
         )

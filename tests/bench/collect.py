@@ -19,8 +19,8 @@ import numpy as np
 from common import LLAMA_8B, LLAMA_110M, checkpoint, make_prompts, report, seconds
 
 from circuit.model import runtime
-from circuit.model.batches import pad_right
 from circuit.model.capture import Plan, capture, plan
+from circuit.model.lists import stacked
 from circuit.model.loading import LoadedModel, load_model
 from circuit.model.sites import Site
 from circuit.model.tokens import Encoded
@@ -183,7 +183,7 @@ def bare_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
                 ):
                     with mx.stream(stream):
                         outputs.append(
-                            model.network.model(pad_right([prompts[r].ids for r in rows]))
+                            model.network.model(mx.array(stacked([prompts[r].ids for r in rows])))
                         )
                 mx.eval(outputs)
 

@@ -31,7 +31,8 @@ def collect(model, prompts, sites, positions=("last",), **options):
     for batch in capture(model, planned):
         for (site, name), values in batch.values.items():
             position = next(p for p in planned.positions if p.name == name)
-            counts = planned.counts(site, position) or [1] * len(prompts)
+            counts = planned.counts(site, position)
+            counts = np.ones(len(prompts), int) if counts is None else counts
             ends = np.cumsum([counts[row] for row in batch.rows])[:-1]
             for row, part in zip(batch.rows, np.split(values, ends), strict=True):
                 parts.setdefault((site, name), {})[row] = part
