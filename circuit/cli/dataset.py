@@ -1,15 +1,12 @@
 """``circuit dataset``: make, read, check and divide prompt sets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from circuit.cli import console
 from circuit.cli.options import Force, Json, Seed
-
-if TYPE_CHECKING:
-    from circuit.stages.dataset_check import Finding
 
 app = typer.Typer(
     help="Make, read, check and divide prompt sets.", no_args_is_help=True, rich_markup_mode=None
@@ -219,25 +216,69 @@ def split(
 
 
 @app.command()
-def check(file: File, as_json: Json = False) -> None:
-    """List what is wrong with a prompt set; exits with 1 if something is.
+def check(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Prompt sets, template files, folders of them, or built-in sets.",
+        ),
+    ],
+    bound: Annotated[
+        float,
+        typer.Option(min=0.5, max=1.0, help="AUROC that a baseline without a model may reach."),
+    ] = 0.60,
+    write: Annotated[bool, typer.Option("--write", help="Put the verdict into the file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with a prompt set, and whether words or surface alone solve it; exits with 1 if it is not clean.
 
     \b
     Examples:
-      circuit dataset check prompts.json
+      circuit dataset check tool_decision
     """
-    from circuit.stages import dataset, dataset_check
+    from circuit.stages import dataset_verdict
 
-    prompts = dataset.load(file)
-    data, surface = dataset.summary(prompts), dataset_check.surface(prompts)
-    found = dataset_check.findings(prompts)
-    problems = sum(each.level == "problem" for each in found)
-    text = "\n".join([_summary(data), "", _surface(surface), "", *_verdict(found, problems)])
-    findings = [{"level": each.level, "message": each.message} for each in found]
-    document = {**data, "surface": surface, "findings": findings, "ok": not problems}
-    console.result(document, text, as_json=as_json)
-    if problems:
+    meant = dataset_verdict.files_of(files)
+    checked = [dataset_verdict.check(path, bound=bound, write=write) for path in meant]
+    data = [each.as_dict() for each in checked]
+    blocks = [_checked(document) for document in data]
+    if len(data) > 1:
+        blocks.append(_verdicts(data))
+    console.result(data, "\n\n".join(blocks), as_json=as_json)
+    if not all(each.verdict.clean for each in checked):
         raise typer.Exit(1)
+
+
+def _checked(data: dict[str, Any]) -> str:
+    """Everything about one file."""
+    lines = [f"{each['level']}: {each['message']}" for each in data["findings"]]
+    return "\n".join(
+        [data["file"], _summary(data), "", _surface(data["surface"]), "", *lines, *_verdict(data)]
+    )
+
+
+def _verdict(data: dict[str, Any]) -> list[str]:
+    verdict = data["verdict"]
+    lines = [
+        f"{name}: {value:.2f}  [{low:.2f}, {high:.2f}]  held-out AUROC without a model, chance 0.5"
+        for name, (value, low, high) in verdict["baselines"].items()
+    ]
+    return [
+        *lines,
+        "Clean." if verdict["clean"] else "Not clean:",
+        *map("  ".__add__, verdict["reasons"]),
+    ]
+
+
+def _verdicts(documents: list[dict[str, Any]]) -> str:
+    rows = []
+    for data in documents:
+        verdict = data["verdict"]
+        scores = [f"{score[0]:.2f}" for score in verdict["baselines"].values()] or ["-", "-"]
+        clean = "clean" if verdict["clean"] else "not clean"
+        rows.append([data["name"], str(data["prompts"]), str(data["groups"]), *scores, clean])
+    return console.table(["set", "prompts", "groups", "words", "surface", "verdict"], rows)
 
 
 def _summary(data: dict[str, Any]) -> str:
@@ -270,10 +311,3 @@ def _surface(surface: dict[str, dict[str, float]]) -> str:
     labels = list(next(iter(surface.values()), {}))
     rows = [[name, *(f"{means[label]:.2f}" for label in labels)] for name, means in surface.items()]
     return console.table(["mean per prompt", *labels], rows)
-
-
-def _verdict(found: "list[Finding]", problems: int) -> list[str]:
-    lines = [f"{each.level}: {each.message}" for each in found]
-    if not problems:
-        return [*lines, "No problems found."]
-    return [*lines, f"{problems} problem{'s' * (problems > 1)} found."]
