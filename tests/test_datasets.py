@@ -42,6 +42,12 @@ STRATA = {
         *("tool_confidence", "tool_decision", "tool_type"),
     },
 }
+KINDS = {
+    "emotion": {"angry", "calm", "excited", "fearful", "happy", "sad"},
+    "style": {"casual", "formal", "poetic", "technical"},
+    "personality": {"enthusiastic", "optimistic", "pessimistic", "pirate", "shakespeare"},
+    "brevity": {"brief", "verbose"},
+}
 FILES = sorted(path for path in datasets_folder().rglob("*") if path.is_file())
 
 
@@ -52,6 +58,11 @@ def templates(request) -> TemplateSet:
 
 @pytest.fixture(params=SETS.values(), ids=SETS.keys(), scope="module")
 def prompts(request) -> PromptSet:
+    return PromptSet.load(request.param)
+
+
+@pytest.fixture(params=CONCEPTS.values(), ids=CONCEPTS.keys(), scope="module")
+def concept(request) -> PromptSet:
     return PromptSet.load(request.param)
 
 
@@ -206,3 +217,42 @@ def test_facts_are_crossed():
     for prompt in facts.prompts:
         counts[prompt.group][prompt.label].update(words(prompt.text))
     assert all(found["true"] == found["false"] for found in counts.values())
+
+
+def test_there_are_seventeen_concepts_of_four_kinds():
+    found = defaultdict(set)
+    for path in CONCEPTS.values():
+        found[PromptSet.load(path).stratum].add(path.stem)
+    assert found == KINDS
+    assert len(CONCEPTS) == 17
+
+
+def of(concept: PromptSet, category: str) -> list[tuple[str, str]]:
+    """The texts of the pairs (with the concept, neutral) in one category."""
+    rows = [(concept.prompts[p], concept.prompts[n]) for p, n in concept.pairs()]
+    return [(p.text, n.text) for p, n in rows if p.category == category]
+
+
+def test_a_concept_has_contrasts_with_neutral_texts(concept: PromptSet):
+    assert concept.labels == ("neutral", concept.name)
+    texts, neutral = zip(*of(concept, "contrast"), strict=True)
+    assert len(set(texts)) >= 40
+    assert all(text.endswith(".") for text in texts + neutral)
+    if concept.stratum != "brevity":
+        lengths = [sum(map(len, each)) / len(each) for each in (texts, neutral)]
+        assert max(lengths) < 1.25 * min(lengths)
+
+
+def test_the_neutral_texts_are_the_same_in_every_concept():
+    neutral = {
+        tuple(sorted(n for _, n in of(PromptSet.load(p), "contrast"))) for p in CONCEPTS.values()
+    }
+    assert len(neutral) == 1
+
+
+def test_a_concept_has_minimal_pairs_that_end_alike(concept: PromptSet):
+    small = of(concept, "minimal")
+    assert len(small) >= 20
+    for positive, negative in small:
+        assert 1 <= changed(positive, negative) <= 3
+        assert words(positive)[-5:] == words(negative)[-5:]

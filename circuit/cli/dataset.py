@@ -79,7 +79,7 @@ def create(
 
 @app.command()
 def sets(as_json: Json = False) -> None:
-    """List the built-in prompt sets.
+    """List the built-in prompt sets and concepts.
 
     \b
     Examples:
