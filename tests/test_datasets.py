@@ -200,15 +200,27 @@ def changed(one: str, other: str) -> int:
     return max(len(a), len(b))
 
 
-def test_minimal_pairs_are_minimal(probe: PromptSet, request):
-    made = TemplateSet.load(PROBES[probe.name]).templates.made
-    assert members(probe)
-    if "not minimal" in made:
+def test_minimal_pairs_are_minimal(probe: PromptSet):
+    if "not minimal" in TemplateSet.load(PROBES[probe.name]).templates.made:
         return
     for first, *others in members(probe):
         for other in others:
             reordered = sorted(words(first)) == sorted(words(other))
             assert reordered or changed(first, other) <= 5, (first, other)
+
+
+def test_tools_are_told_apart_by_one_noun():
+    sentences = defaultdict(Counter)
+    for prompt in PromptSet.load(PROBES["tool_type"]).prompts:
+        noun = prompt.group.split("/")[1]
+        sentences[prompt.label][prompt.text.replace(f" {noun} ", " _ ")] += 1
+    assert len({frozenset(found.items()) for found in sentences.values()}) == 1
+
+
+def test_every_other_probe_has_pairs():
+    assert [name for name, path in PROBES.items() if not members(PromptSet.load(path))] == [
+        "tool_type"
+    ]
 
 
 def test_facts_are_crossed():
@@ -256,3 +268,23 @@ def test_a_concept_has_minimal_pairs_that_end_alike(concept: PromptSet):
     for positive, negative in small:
         assert 1 <= changed(positive, negative) <= 3
         assert words(positive)[-5:] == words(negative)[-5:]
+
+
+@pytest.mark.slow
+def test_the_embedded_model_answers_what_it_was_trained_for():
+    """The other probes ask for what it does not know; here a wrong battery would show."""
+    from circuit.stages.probes import Settings, run_probes
+    from circuit.stages.running import ModelOptions
+
+    found = run_probes(
+        ModelOptions("tiny"),
+        strata=["decision"],
+        layers="3,5",
+        settings=Settings(n_boot=200, n_shuffles=4),
+    ).results["probes"]
+    best = {
+        name: max(layer["auroc"][0] for layer in probe["layers"].values())
+        for name, probe in found.items()
+    }
+    for name in ("refusal", "sentiment_plan", "tool_decision", "tool_type", "arithmetic_mode"):
+        assert best[name] > 0.7, name
