@@ -1,11 +1,11 @@
 """``circuit dataset``: make, read, check and divide prompt sets."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from circuit.cli import console
+from circuit.cli import console, dataset_text
 from circuit.cli.options import Force, Json, Seed
 
 app = typer.Typer(
@@ -73,7 +73,7 @@ def create(
         force=force,
     )
     data = dataset.summary(prompts)
-    text = f"{_summary(data)}\n\nSaved to: {output}"
+    text = f"{dataset_text.summary(data)}\n\nSaved to: {output}"
     console.result({**data, "output": str(output)}, text, as_json=as_json)
 
 
@@ -120,8 +120,8 @@ def show(
     prompts = dataset.load(file)
     data, shown = dataset.summary(prompts), dataset.sample(prompts, samples)
     title = f"Dataset: {data['name']} (v{data['version']})"
-    lines = ["", "Sample prompts:", *map(_sample, shown)] if shown else []
-    text = "\n".join([title, *_counts(data), *lines])
+    lines = ["", "Sample prompts:", *map(dataset_text.sample, shown)] if shown else []
+    text = "\n".join([title, *dataset_text.counts(data), *lines])
     console.result({**data, "samples": shown}, text, as_json=as_json)
 
 
@@ -174,7 +174,7 @@ def import_(
     data = dataset.summary(prompts)
     if len(prompts.labels) == 2:
         console.note(f"The positive class is `{prompts.labels[1]}`; --labels changes that.")
-    text = f"{_summary(data)}\n\nSaved to: {output}"
+    text = f"{dataset_text.summary(data)}\n\nSaved to: {output}"
     console.result({**data, "output": str(output)}, text, as_json=as_json)
 
 
@@ -242,72 +242,9 @@ def check(
     meant = dataset_verdict.files_of(files)
     checked = [dataset_verdict.check(path, bound=bound, write=write) for path in meant]
     data = [each.as_dict() for each in checked]
-    blocks = [_checked(document) for document in data]
+    blocks = [dataset_text.checked(document) for document in data]
     if len(data) > 1:
-        blocks.append(_verdicts(data))
+        blocks.append(dataset_text.verdicts(data))
     console.result(data, "\n\n".join(blocks), as_json=as_json)
     if not all(each.verdict.clean for each in checked):
         raise typer.Exit(1)
-
-
-def _checked(data: dict[str, Any]) -> str:
-    """Everything about one file."""
-    lines = [f"{each['level']}: {each['message']}" for each in data["findings"]]
-    return "\n".join(
-        [data["file"], _summary(data), "", _surface(data["surface"]), "", *lines, *_verdict(data)]
-    )
-
-
-def _verdict(data: dict[str, Any]) -> list[str]:
-    verdict = data["verdict"]
-    lines = [
-        f"{name}: {value:.2f}  [{low:.2f}, {high:.2f}]  held-out AUROC without a model, chance 0.5"
-        for name, (value, low, high) in verdict["baselines"].items()
-    ]
-    return [
-        *lines,
-        "Clean." if verdict["clean"] else "Not clean:",
-        *map("  ".__add__, verdict["reasons"]),
-    ]
-
-
-def _verdicts(documents: list[dict[str, Any]]) -> str:
-    rows = []
-    for data in documents:
-        verdict = data["verdict"]
-        scores = [f"{score[0]:.2f}" for score in verdict["baselines"].values()] or ["-", "-"]
-        clean = "clean" if verdict["clean"] else "not clean"
-        rows.append([data["name"], str(data["prompts"]), str(data["groups"]), *scores, clean])
-    return console.table(["set", "prompts", "groups", "words", "surface", "verdict"], rows)
-
-
-def _summary(data: dict[str, Any]) -> str:
-    return "\n".join(["Dataset Summary:", *_counts(data)])
-
-
-def _counts(data: dict[str, Any]) -> list[str]:
-    lines = [f"  Total prompts: {data['prompts']}"]
-    lines += _indented("By label:", {**data["labels"], "(no label)": data["unlabelled"]})
-    lines += _indented("By category:", data["categories"])
-    lines += _indented("By tool:", data["tools"])
-    lines.append(f"  Groups: {data['groups']}")
-    return [*lines, f"  Pairs: {data['pairs']}"] if data["pairs"] else lines
-
-
-def _indented(title: str, counts: dict[str, int]) -> list[str]:
-    entries = [f"    {name}: {count}" for name, count in counts.items() if count]
-    return [f"  {title}", *entries] if entries else []
-
-
-def _sample(prompt: dict[str, Any]) -> str:
-    """One line; the text in quotes, since its blanks matter."""
-    tags = [prompt["category"] or "-", prompt["expected_tool"] or prompt["label"] or "-"]
-    text = prompt["text"]
-    shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
-    return f"  [{tags[0]}] [{tags[1]}]: {shown}"
-
-
-def _surface(surface: dict[str, dict[str, float]]) -> str:
-    labels = list(next(iter(surface.values()), {}))
-    rows = [[name, *(f"{means[label]:.2f}" for label in labels)] for name, means in surface.items()]
-    return console.table(["mean per prompt", *labels], rows)
