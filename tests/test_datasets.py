@@ -1,7 +1,7 @@
 """The contract of every file under ``datasets/``: adding one adds its tests.
 
-Prompt sets and probes are expanded as a user gets them. Probes must also be balanced, and no baseline that reads the
-surface of the text may solve them: see ``SURFACE_BOUND`` and the table ``MEASURED``.
+Prompt sets, probes and concepts are expanded as a user gets them. Each has a verdict of ``dataset check`` that is about
+what is in the file now; that of a probe says that no baseline that reads the surface of the text solves it.
 """
 
 import json
@@ -11,40 +11,44 @@ from pathlib import Path
 
 import pytest
 
-from circuit.artifacts.builtin import builtin_probes, builtin_sets, datasets_folder
+from circuit.artifacts.builtin import (
+    builtin_concepts,
+    builtin_probes,
+    builtin_sets,
+    datasets_folder,
+)
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.templates import TemplateSet
+from circuit.artifacts.verdict import current_verdict
 from circuit.methods.probing import cross_validated_probe
-from circuit.methods.surface import bag_of_words, surface_features, words
+from circuit.methods.surface import words
+from circuit.stages.dataset_check import findings
+from circuit.stages.dataset_verdict import BASELINES, BOUND, CEILING
 
 PROBES = builtin_probes()
-SETS = {**builtin_sets(), **{f"probes/{name}": path for name, path in PROBES.items()}}
-STRATA = ("syntactic", "semantic", "decision")
-FILES = sorted(path for path in datasets_folder().rglob("*") if path.is_file())
-
-# Held-out AUROC that a baseline may reach; chance is 0.5, give or take 0.1 with 30 to 50 unpaired groups.
-SURFACE_BOUND = 0.60
-# Held-out AUROC of words and of surface features (chance: 0.5), each to within 0.03. Pairs of equal words are at 0.5
-# whatever is done. verb_type, domain, intent and tool_type are lexical concepts: there a model may read the answer off one
-# word, and only because no such word is in two groups is a count of words no help.
-MEASURED = {
-    "arithmetic_mode": (0.50, 0.50),
-    "code_trace": (0.50, 0.50),
-    "domain": (0.49, 0.55),
-    "entity_presence": (0.50, 0.50),
-    "factual_consistency": (0.50, 0.50),
-    "imperative": (0.50, 0.50),
-    "intent": (0.49, 0.40),
-    "question": (0.50, 0.50),
-    "refusal": (0.50, 0.49),
-    "sentiment_plan": (0.43, 0.51),
-    "slots": (0.50, 0.50),
-    "suppression": (0.50, 0.50),
-    "tool_confidence": (0.50, 0.50),
-    "tool_decision": (0.55, 0.53),
-    "tool_type": (0.52, 0.36),
-    "verb_type": (0.50, 0.53),
+CONCEPTS = builtin_concepts()
+SETS = {
+    **builtin_sets(),
+    **{f"probes/{name}": path for name, path in PROBES.items()},
+    **{f"concepts/{name}": path for name, path in CONCEPTS.items()},
 }
+STRATA = {
+    "syntactic": {"imperative", "question", "verb_type"},
+    "semantic": {
+        *("code_trace", "domain", "entity_presence", "factual_consistency", "intent", "slots"),
+    },
+    "decision": {
+        *("arithmetic_mode", "refusal", "sentiment_plan", "suppression"),
+        *("tool_confidence", "tool_decision", "tool_type"),
+    },
+}
+KINDS = {
+    "emotion": {"angry", "calm", "excited", "fearful", "happy", "sad"},
+    "style": {"casual", "formal", "poetic", "technical"},
+    "personality": {"enthusiastic", "optimistic", "pessimistic", "pirate", "shakespeare"},
+    "brevity": {"brief", "verbose"},
+}
+FILES = sorted(path for path in datasets_folder().rglob("*") if path.is_file())
 
 
 @pytest.fixture(params=SETS.values(), ids=SETS.keys(), scope="module")
@@ -54,6 +58,11 @@ def templates(request) -> TemplateSet:
 
 @pytest.fixture(params=SETS.values(), ids=SETS.keys(), scope="module")
 def prompts(request) -> PromptSet:
+    return PromptSet.load(request.param)
+
+
+@pytest.fixture(params=CONCEPTS.values(), ids=CONCEPTS.keys(), scope="module")
+def concept(request) -> PromptSet:
     return PromptSet.load(request.param)
 
 
@@ -93,14 +102,8 @@ def test_every_slot_is_filled_and_no_blank_is_doubled(prompts: PromptSet):
         assert text == text.lstrip()
 
 
-def test_a_group_has_one_label_unless_its_prompts_are_pairs(prompts: PromptSet):
-    labels = defaultdict(set)
-    for prompt in prompts.prompts:
-        if prompt.pair is None and prompt.label is not None:
-            labels[prompt.group].add(prompt.label)
-    assert all(len(found) == 1 for found in labels.values())
-    paired = sum(prompt.pair is not None for prompt in prompts.prompts)
-    assert 2 * len(prompts.pairs()) == paired
+def test_no_set_has_a_problem(prompts: PromptSet):
+    assert [found.message for found in findings(prompts) if found.level == "problem"] == []
 
 
 def test_every_label_has_prompts_of_several_groups(prompts: PromptSet):
@@ -109,9 +112,11 @@ def test_every_label_has_prompts_of_several_groups(prompts: PromptSet):
         assert len(groups) >= 5, label
 
 
-def test_there_is_a_probe_for_each_concept():
-    assert set(MEASURED) == set(PROBES)
-    assert all(path.parent.name in STRATA for path in PROBES.values())
+def test_the_battery_has_the_probes_of_three_strata():
+    found = {stratum: set() for stratum in STRATA}
+    for name, path in PROBES.items():
+        found[path.parent.name].add(name)
+    assert found == STRATA
 
 
 def test_a_probe_is_large_enough_and_asks_a_question(probe: PromptSet):
@@ -145,17 +150,28 @@ def test_a_probe_begins_and_ends_alike_in_every_class(probe: PromptSet):
         assert most <= 0.301, f"{most:.0%} of the prompts"
 
 
-def test_no_surface_baseline_solves_a_probe(probe: PromptSet):
+def test_a_file_has_a_current_verdict(templates: TemplateSet):
+    verdict = current_verdict(templates.path)
+    assert verdict, f"run `circuit dataset check --write {templates.path}`"
+    assert verdict.n == len(PromptSet.load(templates.path).y()[0])
+    assert verdict.bound == BOUND
+    assert verdict.clean == (not verdict.reasons)
+
+
+def test_every_probe_is_clean_and_its_verdict_is_what_is_measured(probe: PromptSet):
+    verdict = current_verdict(PROBES[probe.name])
+    assert verdict
+    assert verdict.clean
     rows, y = probe.y()
-    groups = probe.groups()[rows]
-    for features, expected in zip(
-        (bag_of_words, surface_features), MEASURED[probe.name], strict=True
-    ):
+    texts = [probe.texts[row] for row in rows]
+    for name, features in BASELINES.items():
         found = cross_validated_probe(
-            features(probe.texts)[rows], y, groups, n_boot=10, n_shuffles=0
+            features(texts), y, probe.groups()[rows], n_boot=10, n_shuffles=0
         ).auroc.value
-        assert found < SURFACE_BOUND
-        assert found == pytest.approx(expected, abs=0.03)
+        value, low, high = verdict.baselines[name]
+        assert found == pytest.approx(value, abs=0.03)
+        assert 1 - BOUND <= found <= BOUND
+        assert low <= value <= high < CEILING
 
 
 def test_code_trace_programs_print_what_their_labels_say(capsys):
@@ -165,12 +181,110 @@ def test_code_trace_programs_print_what_their_labels_say(capsys):
         assert (capsys.readouterr().out.strip() == claimed) == (prompt.label == "right")
 
 
-def test_the_members_of_many_pairs_hold_the_same_words():
-    for name, path in PROBES.items():
-        probe = PromptSet.load(path)
-        pairs = probe.pairs()
-        if len(pairs) and name != "verb_type":
-            same = [
-                sorted(words(probe.texts[p])) == sorted(words(probe.texts[n])) for p, n in pairs
-            ]
-            assert sum(same) >= 0.45 * len(same), name
+def members(prompts: PromptSet) -> list[list[str]]:
+    """The texts of each pair or contrast."""
+    found = defaultdict(list)
+    for prompt in prompts.prompts:
+        if prompt.pair is not None:
+            found[prompt.pair].append(prompt.text)
+    return list(found.values())
+
+
+def changed(one: str, other: str) -> int:
+    """How many words lie between the common beginning and the common end of two texts."""
+    a, b = words(one), words(other)
+    while a and b and a[0] == b[0]:
+        a, b = a[1:], b[1:]
+    while a and b and a[-1] == b[-1]:
+        a, b = a[:-1], b[:-1]
+    return max(len(a), len(b))
+
+
+def test_minimal_pairs_are_minimal(probe: PromptSet):
+    if "not minimal" in TemplateSet.load(PROBES[probe.name]).templates.made:
+        return
+    for first, *others in members(probe):
+        for other in others:
+            reordered = sorted(words(first)) == sorted(words(other))
+            assert reordered or changed(first, other) <= 5, (first, other)
+
+
+def test_tools_are_told_apart_by_one_noun():
+    sentences = defaultdict(Counter)
+    for prompt in PromptSet.load(PROBES["tool_type"]).prompts:
+        noun = prompt.group.split("/")[1]
+        sentences[prompt.label][prompt.text.replace(f" {noun} ", " _ ")] += 1
+    assert len({frozenset(found.items()) for found in sentences.values()}) == 1
+
+
+def test_every_other_probe_has_pairs():
+    assert [name for name, path in PROBES.items() if not members(PromptSet.load(path))] == [
+        "tool_type"
+    ]
+
+
+def test_facts_are_crossed():
+    facts = PromptSet.load(PROBES["factual_consistency"])
+    counts = defaultdict(lambda: defaultdict(Counter))
+    for prompt in facts.prompts:
+        counts[prompt.group][prompt.label].update(words(prompt.text))
+    assert all(found["true"] == found["false"] for found in counts.values())
+
+
+def test_there_are_seventeen_concepts_of_four_kinds():
+    found = defaultdict(set)
+    for path in CONCEPTS.values():
+        found[PromptSet.load(path).stratum].add(path.stem)
+    assert found == KINDS
+    assert len(CONCEPTS) == 17
+
+
+def of(concept: PromptSet, category: str) -> list[tuple[str, str]]:
+    """The texts of the pairs (with the concept, neutral) in one category."""
+    rows = [(concept.prompts[p], concept.prompts[n]) for p, n in concept.pairs()]
+    return [(p.text, n.text) for p, n in rows if p.category == category]
+
+
+def test_a_concept_has_contrasts_with_neutral_texts(concept: PromptSet):
+    assert concept.labels == ("neutral", concept.name)
+    texts, neutral = zip(*of(concept, "contrast"), strict=True)
+    assert len(set(texts)) >= 40
+    assert all(text.endswith(".") for text in texts + neutral)
+    if concept.stratum != "brevity":
+        lengths = [sum(map(len, each)) / len(each) for each in (texts, neutral)]
+        assert max(lengths) < 1.25 * min(lengths)
+
+
+def test_the_neutral_texts_are_the_same_in_every_concept():
+    neutral = {
+        tuple(sorted(n for _, n in of(PromptSet.load(p), "contrast"))) for p in CONCEPTS.values()
+    }
+    assert len(neutral) == 1
+
+
+def test_a_concept_has_minimal_pairs_that_end_alike(concept: PromptSet):
+    small = of(concept, "minimal")
+    assert len(small) >= 20
+    for positive, negative in small:
+        assert 1 <= changed(positive, negative) <= 3
+        assert words(positive)[-5:] == words(negative)[-5:]
+
+
+@pytest.mark.slow
+def test_the_embedded_model_answers_what_it_was_trained_for():
+    """The other probes ask for what it does not know; here a wrong battery would show."""
+    from circuit.stages.probes import Settings, run_probes
+    from circuit.stages.running import ModelOptions
+
+    found = run_probes(
+        ModelOptions("tiny"),
+        strata=["decision"],
+        layers="3,5",
+        settings=Settings(n_boot=200, n_shuffles=4),
+    ).results["probes"]
+    best = {
+        name: max(layer["auroc"][0] for layer in probe["layers"].values())
+        for name, probe in found.items()
+    }
+    for name in ("refusal", "sentiment_plan", "tool_decision", "tool_type", "arithmetic_mode"):
+        assert best[name] > 0.7, name

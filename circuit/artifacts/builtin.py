@@ -1,7 +1,7 @@
-"""The prompt sets and probe batteries that come with circuit.
+"""The prompt sets, concepts and probe batteries that come with circuit.
 
 In an installed package they are ``circuit/datasets``; in a checkout they are ``datasets`` beside the package.
-A set is a template file in that folder; a probe is one in ``probes/<stratum>/``.
+A set is a template file in that folder; a probe is one in ``probes/<stratum>/``, a concept one in ``concepts/``.
 """
 
 from pathlib import Path
@@ -28,10 +28,15 @@ def builtin_probes() -> dict[str, Path]:
     return _templates(datasets_folder() / "probes", "*/*.json")
 
 
+def builtin_concepts() -> dict[str, Path]:
+    """Return the built-in concepts by name."""
+    return _templates(datasets_folder() / "concepts", "*.json")
+
+
 def find_set(name: str) -> Path:
-    """Return the template file of a built-in set or probe, or ``name`` itself when it is the path of a file."""
+    """Return the template file of a built-in set, concept or probe, or ``name`` itself when it is the path of a file."""
     sets = builtin_sets()
-    known = {**builtin_probes(), **sets}
+    known = {**builtin_probes(), **builtin_concepts(), **sets}
     if name in known:
         return known[name]
     if name.endswith(".json") or "/" in name:

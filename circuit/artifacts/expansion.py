@@ -6,7 +6,7 @@ numpy, a smaller set is the beginning of a larger one, and a new template does n
 
 Prompts are wanted in *pools*, each of which takes turns over its categories, and within one over its templates, until
 it is full. In a set with tools there is a pool for each expected tool (``per_tool``) and one for the requests that
-need none (``no_tool``). Otherwise there is a pool for each label and one for pairs (``size`` of each; without it 100, or
+need none (``no_tool``). Otherwise there is a pool for each label and one for pairs and contrasts (``size`` of each; without it 100, or
 as many as the smallest pool has). An edge case's category is a pool of its own: as many as there are, at most ``per_tool``
 or ``size``. No text occurs twice. What a template file cannot give is a ``DataError``.
 """
@@ -45,7 +45,13 @@ class Source:
 
     item: Item
     sentences: tuple[str, ...]
-    group: str
+    labels: tuple[str | None, ...]
+    key: str
+
+    @property
+    def group(self) -> str:
+        """What its prompts share: the name that the item gives, or the template's own."""
+        return self.item.group or self.key
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def _pools(template_set: TemplateSet, sizes: Sizes) -> tuple[list[Pool], dict[st
 
 
 def _pool_key(item: Item, *, tools: bool) -> tuple[str, str]:
-    if item.templates_pairs:
+    if not item.templates:
         return "pairs", ""
     if not tools:
         return "label", str(item.label)
@@ -126,8 +132,16 @@ def _sources(templates: Templates) -> Iterator[Source]:
     numbers: dict[str, Iterator[int]] = {}
     for item in templates.items:
         number = numbers.setdefault(item.category, count())
-        for sentences in item.sentences():
-            yield Source(item, sentences, f"{item.category}/{next(number)}")
+        for index, sentences in enumerate(item.sentences()):
+            labels = _labels(item, index, templates.labels)
+            yield Source(item, sentences, labels, f"{item.category}/{next(number)}")
+
+
+def _labels(item: Item, index: int, labels: Sequence[str]) -> tuple[str | None, ...]:
+    """Return the label of each sentence of the item's template number ``index``."""
+    if item.contrasts:
+        return tuple(item.contrasts[index])
+    return (labels[1], labels[0]) if item.templates_pairs else (item.label,)
 
 
 def _draw(pool: Pool, templates: Templates, seed: int, taken: set[str]) -> list[Unit]:
@@ -161,12 +175,12 @@ def _units(source: Source, templates: Templates, seed: int, taken: set[str]) -> 
     """Yield the fillings of one template whose texts are new."""
     slots = templates.values(source.item, source.sentences)
     number = count()
-    for choice in fillings([len(values) for values in slots.values()], f"{seed}/{source.group}"):
+    for choice in fillings([len(values) for values in slots.values()], f"{seed}/{source.key}"):
         values = {name: slots[name][index] for name, index in zip(slots, choice, strict=True)}
         texts = [filled(sentence, values) for sentence in source.sentences]
         if len(set(texts)) == len(texts) and taken.isdisjoint(texts):
             taken.update(texts)
-            yield _prompts(source, templates, texts, values, next(number))
+            yield _prompts(source, texts, values, next(number))
 
 
 def fillings(sizes: Sequence[int], key: str) -> Iterator[tuple[int, ...]]:
@@ -185,16 +199,9 @@ def fillings(sizes: Sequence[int], key: str) -> Iterator[tuple[int, ...]]:
             return
 
 
-def _prompts(
-    source: Source,
-    templates: Templates,
-    texts: Sequence[str],
-    values: dict[str, Value],
-    number: int,
-) -> Unit:
+def _prompts(source: Source, texts: Sequence[str], values: dict[str, Value], number: int) -> Unit:
     item = source.item
-    pair = f"{source.group}/{number}" if len(texts) == 2 else None
-    labels = (templates.labels[1], templates.labels[0]) if pair else (item.label,)
+    pair = f"{source.key}/{number}" if len(texts) > 1 else None
     return tuple(
         Prompt(
             text=text,
@@ -206,7 +213,7 @@ def _prompts(
             pair=pair,
             metadata={"slots": values} | ({"edge": True} if item.edge else {}),
         )
-        for text, label in zip(texts, labels, strict=True)
+        for text, label in zip(texts, source.labels, strict=True)
     )
 
 

@@ -3,7 +3,7 @@
 ``prompts.json``, schema ``circuit.prompts/1``:
 
     {"schema", "name", "version", "description", "format": "chat" | "raw", "labels": [...], "system", "tools",
-     "question", "stratum", "parameters": how it was made,
+     "question", "stratum", "parameters": how it was made, "verdict": what ``dataset check --write`` found,
      "prompts": [{"text", "label", "category", "expected_tool", "expected", "group", "pair", "metadata"}]}
 
 With two labels the second is the positive class. ``label`` is null for a prompt that is shown but neither fitted
@@ -33,6 +33,7 @@ from circuit.artifacts.documents import (
     written_json,
 )
 from circuit.artifacts.manifest import Record
+from circuit.artifacts.verdict import Verdict
 from circuit.errors import DataError
 
 SCHEMA = "circuit.prompts/1"
@@ -88,6 +89,7 @@ class PromptSet(Record):
     stratum: str | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     prompts: tuple[Prompt, ...]
+    verdict: Verdict | None = Field(None, exclude_if=lambda verdict: verdict is None)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -125,7 +127,8 @@ class PromptSet(Record):
     def subset(self, indices: Iterable[int], name: str | None = None) -> Self:
         """Return the prompts at ``indices``, in that order, as a set of its own."""
         chosen = tuple(self.prompts[int(index)] for index in indices)
-        return self.model_validate({**dict(self), "prompts": chosen, "name": name or self.name})
+        changed = {"prompts": chosen, "name": name or self.name, "verdict": None}
+        return self.model_validate({**dict(self), **changed})
 
     def y(self) -> tuple[Rows, Rows]:
         """Return the indices of the labelled prompts and, for each, its index into ``labels``."""

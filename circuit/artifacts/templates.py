@@ -3,16 +3,20 @@
 ``datasets/*.json``, schema ``circuit.templates/1``:
 
     {"schema", "name", "version", "description", "made", "question", "stratum", "format", "labels", "system",
-     "tools": name of a file beside this one,
+     "verdict": what ``dataset check --write`` found, see ``verdict``,
+     "tools": a file, its path relative to this one,
      "slots": {"city": ["Oslo", ...], "a": {"range": [50, 99]}},
      "items": [{"category", "label", "expected_tool", "edge", "templates": ["... {city}?"], "slots", "expected"},
                {"category", "templates_pairs": [{"positive": "{a} + {b} = ", "negative": "{a} + {b} ="}],
-                "expected": {"add": ["a", "b"]}}]}
+                "expected": {"add": ["a", "b"]}},
+               {"category", "contrasts": [{<label>: "sing {x}", <label>: "sell {x}", <label>: "sail {x}"}]}]}
 
 A slot in braces is filled in; ``{{`` and ``}}`` are literal braces. A range includes both ends. The slots of an item come
-before those of the file. An item has ``templates`` or ``templates_pairs``; the two members of a pair are filled with the
-same values, the positive one has the second label. ``expected`` is a template, or a sum, difference or
-product of two slots that hold integers. An ``edge`` item may have the label null: it has no right answer.
+before those of the file. An item has ``templates``, ``templates_pairs`` or ``contrasts``. The two members of a pair are filled
+with the same values, the positive one has the second label; a contrast is the same for any number of labels. Each template,
+pair or contrast makes a group of prompts of its own, unless the item names a ``group`` for all that it holds.
+``expected`` is a template, or a sum, difference or product of two slots that hold integers. An ``edge`` item may have the
+label null: it has no right answer.
 """
 
 import re
@@ -27,6 +31,7 @@ from circuit.artifacts.builtin import spelled
 from circuit.artifacts.documents import read_document, read_json, validated
 from circuit.artifacts.manifest import FileRef, Record, digest
 from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.verdict import Verdict
 from circuit.errors import ArtifactError, DataError
 
 SCHEMA = "circuit.templates/1"
@@ -62,13 +67,16 @@ class Item(Record):
     edge: bool = False
     templates: tuple[str, ...] = ()
     templates_pairs: tuple[PairTemplate, ...] = ()
+    contrasts: tuple[dict[str, str], ...] = ()
+    group: str | None = None
     slots: dict[str, tuple[Value, ...] | Range] = Field(default_factory=dict)
     expected: str | Computed | None = None
 
     @model_validator(mode="after")
     def _has_one_kind(self) -> Self:
-        if bool(self.templates) == bool(self.templates_pairs):
-            message = f"an item of `{self.category}` needs either `templates` or `templates_pairs`"
+        if sum(map(bool, (self.templates, self.templates_pairs, self.contrasts))) != 1:
+            kinds = "either `templates` or `templates_pairs` or `contrasts`"
+            message = f"an item of `{self.category}` needs {kinds}"
             raise DataError(message, hint="split it into two items, or add templates")
         if self.templates and self.label is None and not self.edge:
             message = f"an item of `{self.category}` has no label"
@@ -76,9 +84,11 @@ class Item(Record):
         return self
 
     def sentences(self) -> list[tuple[str, ...]]:
-        """Return each template as a tuple: one sentence, or the positive and the negative one."""
-        return [(text,) for text in self.templates] + [
-            (p.positive, p.negative) for p in self.templates_pairs
+        """Return each template as a tuple: one sentence, the positive and the negative, or one for each label."""
+        return [
+            *((text,) for text in self.templates),
+            *((p.positive, p.negative) for p in self.templates_pairs),
+            *(tuple(contrast.values()) for contrast in self.contrasts),
         ]
 
 
@@ -96,6 +106,7 @@ class Templates(Record):
     labels: tuple[str, ...] = Field(min_length=1)
     system: str | None = None
     tools: str | None = None
+    verdict: Verdict | None = None
     slots: dict[str, tuple[Value, ...] | Range] = Field(default_factory=dict)
     items: tuple[Item, ...] = Field(min_length=1)
 
@@ -110,6 +121,11 @@ class Templates(Record):
                     f"`{item.category}` has pairs, but `{self.name}` has {len(self.labels)} labels"
                 )
                 raise DataError(message, hint="pairs need exactly two labels")
+            if any(set(contrast) != set(self.labels) for contrast in item.contrasts):
+                message = (
+                    f"a contrast of `{item.category}` does not have one sentence for each label"
+                )
+                raise DataError(message, hint=f"the labels are: {', '.join(self.labels)}")
             for sentences in item.sentences():
                 self.values(item, sentences)
         return self

@@ -1,15 +1,12 @@
 """``circuit dataset``: make, read, check and divide prompt sets."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from circuit.cli import console
+from circuit.cli import console, dataset_text
 from circuit.cli.options import Force, Json, Seed
-
-if TYPE_CHECKING:
-    from circuit.stages.dataset_check import Finding
 
 app = typer.Typer(
     help="Make, read, check and divide prompt sets.", no_args_is_help=True, rich_markup_mode=None
@@ -76,13 +73,13 @@ def create(
         force=force,
     )
     data = dataset.summary(prompts)
-    text = f"{_summary(data)}\n\nSaved to: {output}"
+    text = f"{dataset_text.summary(data)}\n\nSaved to: {output}"
     console.result({**data, "output": str(output)}, text, as_json=as_json)
 
 
 @app.command()
 def sets(as_json: Json = False) -> None:
-    """List the built-in prompt sets.
+    """List the built-in prompt sets and concepts.
 
     \b
     Examples:
@@ -123,8 +120,8 @@ def show(
     prompts = dataset.load(file)
     data, shown = dataset.summary(prompts), dataset.sample(prompts, samples)
     title = f"Dataset: {data['name']} (v{data['version']})"
-    lines = ["", "Sample prompts:", *map(_sample, shown)] if shown else []
-    text = "\n".join([title, *_counts(data), *lines])
+    lines = ["", "Sample prompts:", *map(dataset_text.sample, shown)] if shown else []
+    text = "\n".join([title, *dataset_text.counts(data), *lines])
     console.result({**data, "samples": shown}, text, as_json=as_json)
 
 
@@ -177,7 +174,7 @@ def import_(
     data = dataset.summary(prompts)
     if len(prompts.labels) == 2:
         console.note(f"The positive class is `{prompts.labels[1]}`; --labels changes that.")
-    text = f"{_summary(data)}\n\nSaved to: {output}"
+    text = f"{dataset_text.summary(data)}\n\nSaved to: {output}"
     console.result({**data, "output": str(output)}, text, as_json=as_json)
 
 
@@ -219,61 +216,35 @@ def split(
 
 
 @app.command()
-def check(file: File, as_json: Json = False) -> None:
-    """List what is wrong with a prompt set; exits with 1 if something is.
+def check(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Prompt sets, template files, folders of them, or built-in sets.",
+        ),
+    ],
+    bound: Annotated[
+        float,
+        typer.Option(min=0.5, max=1.0, help="AUROC that a baseline without a model may reach."),
+    ] = 0.60,
+    write: Annotated[bool, typer.Option("--write", help="Put the verdict into the file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with a prompt set, and whether words or surface alone solve it; exits with 1 if it is not clean.
 
     \b
     Examples:
-      circuit dataset check prompts.json
+      circuit dataset check tool_decision
     """
-    from circuit.stages import dataset, dataset_check
+    from circuit.stages import dataset_verdict
 
-    prompts = dataset.load(file)
-    data, surface = dataset.summary(prompts), dataset_check.surface(prompts)
-    found = dataset_check.findings(prompts)
-    problems = sum(each.level == "problem" for each in found)
-    text = "\n".join([_summary(data), "", _surface(surface), "", *_verdict(found, problems)])
-    findings = [{"level": each.level, "message": each.message} for each in found]
-    document = {**data, "surface": surface, "findings": findings, "ok": not problems}
-    console.result(document, text, as_json=as_json)
-    if problems:
+    meant = dataset_verdict.files_of(files)
+    checked = [dataset_verdict.check(path, bound=bound, write=write) for path in meant]
+    data = [each.as_dict() for each in checked]
+    blocks = [dataset_text.checked(document) for document in data]
+    if len(data) > 1:
+        blocks.append(dataset_text.verdicts(data))
+    console.result(data, "\n\n".join(blocks), as_json=as_json)
+    if not all(each.verdict.clean for each in checked):
         raise typer.Exit(1)
-
-
-def _summary(data: dict[str, Any]) -> str:
-    return "\n".join(["Dataset Summary:", *_counts(data)])
-
-
-def _counts(data: dict[str, Any]) -> list[str]:
-    lines = [f"  Total prompts: {data['prompts']}"]
-    lines += _indented("By label:", {**data["labels"], "(no label)": data["unlabelled"]})
-    lines += _indented("By category:", data["categories"])
-    lines += _indented("By tool:", data["tools"])
-    lines.append(f"  Groups: {data['groups']}")
-    return [*lines, f"  Pairs: {data['pairs']}"] if data["pairs"] else lines
-
-
-def _indented(title: str, counts: dict[str, int]) -> list[str]:
-    entries = [f"    {name}: {count}" for name, count in counts.items() if count]
-    return [f"  {title}", *entries] if entries else []
-
-
-def _sample(prompt: dict[str, Any]) -> str:
-    """One line; the text in quotes, since its blanks matter."""
-    tags = [prompt["category"] or "-", prompt["expected_tool"] or prompt["label"] or "-"]
-    text = prompt["text"]
-    shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
-    return f"  [{tags[0]}] [{tags[1]}]: {shown}"
-
-
-def _surface(surface: dict[str, dict[str, float]]) -> str:
-    labels = list(next(iter(surface.values()), {}))
-    rows = [[name, *(f"{means[label]:.2f}" for label in labels)] for name, means in surface.items()]
-    return console.table(["mean per prompt", *labels], rows)
-
-
-def _verdict(found: "list[Finding]", problems: int) -> list[str]:
-    lines = [f"{each.level}: {each.message}" for each in found]
-    if not problems:
-        return [*lines, "No problems found."]
-    return [*lines, f"{problems} problem{'s' * (problems > 1)} found."]

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.builtin import builtin_sets, find_set
+from circuit.artifacts.builtin import builtin_concepts, builtin_sets, find_set
 from circuit.artifacts.documents import plain
 from circuit.artifacts.places import refuse_input
 from circuit.artifacts.prompts import PromptSet
@@ -48,8 +48,9 @@ def create(
 
 
 def builtin() -> list[dict[str, Any]]:
-    """Describe each built-in set."""
-    return [_described(name, TemplateSet.load(path)) for name, path in builtin_sets().items()]
+    """Describe each built-in set and concept."""
+    known = {**builtin_sets(), **builtin_concepts()}
+    return [_described(name, TemplateSet.load(path)) for name, path in known.items()]
 
 
 def load(path: Path) -> PromptSet:
@@ -95,7 +96,7 @@ def _described(name: str, templates: TemplateSet) -> dict[str, Any]:
         "labels": list(about.labels),
         "templates": sum(len(item.sentences()) for item in about.items),
         "tools": len(templates.tools or ()),
-        "paired": any(item.templates_pairs for item in about.items),
+        "paired": not any(item.templates for item in about.items),
     }
 
 

@@ -85,7 +85,7 @@ def _pairs(prompts: PromptSet) -> Iterator[Finding]:
         p.pair for i, p in enumerate(prompts.prompts) if p.pair is not None and i not in whole
     )
     for name in names:
-        yield Finding("problem", f"the pair `{name}` is not one prompt of each of two labels")
+        yield Finding("problem", f"the pair `{name}` is not one prompt of each label")
 
 
 def _groups(prompts: PromptSet) -> Iterator[Finding]:
@@ -126,7 +126,18 @@ def _disjoint(values: Sequence[Sequence[float]]) -> bool:
 
 
 def _paired(prompts: PromptSet) -> set[int]:
-    return set(prompts.pairs().ravel().tolist())
+    """Return the prompts of whole pairs: one prompt of each label, however many labels there are."""
+    members: dict[str, list[int]] = {}
+    for index, prompt in enumerate(prompts.prompts):
+        if prompt.pair is not None:
+            members.setdefault(prompt.pair, []).append(index)
+    whole = Counter(prompts.labels)
+    return {
+        index
+        for rows in members.values()
+        if Counter(prompts.prompts[row].label for row in rows) == whole
+        for index in rows
+    }
 
 
 def _by_label(prompts: PromptSet) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.tables import read_table
+from circuit.artifacts.verdict import current_verdict
 from circuit.cli.dataset import app
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
 from circuit.stages.dataset_check import findings, surface
@@ -320,10 +321,129 @@ def test_splits_that_cannot_be_made(tmp_path: Path):
 GOOD = [(f"{i} {'yes' if i % 2 else 'no'} x", ["no", "yes"][i % 2], f"g{i}") for i in range(12)]
 
 
-def test_a_sound_set_has_no_findings(tmp_path: Path):
+WORDS = ["oak", "elm", "ash", "fir", "yew", "fig", "bay", "box", "may", "sloe", "pine", "lime"]
+CLEAN = [
+    (f"{word} {order}", label, word, word)
+    for word in WORDS
+    for order, label in (("one two end", "no"), ("two one end", "yes"))
+]
+
+
+def test_a_sound_set_has_no_findings():
     assert [f for f in findings(a_set(*GOOD)) if f.level == "problem"] == []
-    a_set(*GOOD).save(tmp_path / "p.json")
-    assert "No problems found." in circuit("check", tmp_path / "p.json")
+
+
+def test_pairs_of_the_same_words_are_clean(tmp_path: Path):
+    a_set(*CLEAN).save(tmp_path / "p.json")
+    text = circuit("check", tmp_path / "p.json")
+    assert "words: 0.50  [0.50, 0.50]" in text
+    assert text.endswith("Clean.\n")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "reason"),
+    [
+        (GOOD, "`words` reaches 1.00 without a model, more than 0.6"),
+        ([(f"{t}{'!' * (y == 'yes')}", y, g) for t, y, g, _ in CLEAN], "`surface` reaches 1.00"),
+        (CLEAN[:8], "4 groups are too few to know: 10 are the least"),
+        (CLEAN[::2], "no grouped split of it is possible"),
+        ([(text, label, f"{word}/{label}") for text, label, word, _ in CLEAN], "`words` falls to"),
+    ],
+)
+def test_a_set_that_needs_no_model_is_not_clean(tmp_path: Path, prompts: list[Any], reason: str):
+    a_set(*prompts).save(tmp_path / "p.json")
+    text = circuit("check", tmp_path / "p.json", exit_code=1)
+    assert "Not clean:\n" in text
+    assert f"\n  {reason}" in text
+
+
+def test_the_bound_is_the_users(tmp_path: Path):
+    noisy = [(f"{t}{'.' * (y == 'yes' and g < 'f')}", y, g, p) for t, y, g, p in CLEAN]
+    a_set(*noisy).save(tmp_path / "p.json")
+    assert "more than 0.5" in circuit("check", tmp_path / "p.json", "--bound", 0.5, exit_code=1)
+
+
+def test_a_verdict_is_in_the_file_and_current_until_the_file_changes(tmp_path: Path):
+    file = tmp_path / "p.json"
+    a_set(*CLEAN).save(file)
+    circuit("check", file)
+    assert current_verdict(file) is None
+    circuit("check", file, "--write")
+    verdict = current_verdict(file)
+    assert verdict
+    assert verdict.clean
+    assert verdict.baselines == {"words": (0.5, 0.5, 0.5), "surface": (0.5, 0.5, 0.5)}
+    assert (verdict.n, verdict.n_groups) == (24, 12)
+    before = file.read_bytes()
+    circuit("check", file, "--write")
+    assert file.read_bytes() == before
+    assert PromptSet.load(file).subset(range(4)).verdict is None
+    file.write_text(file.read_text().replace("oak", "oaken"))
+    assert current_verdict(file) is None
+
+
+def test_a_verdict_in_a_template_file(tmp_path: Path):
+    file = tmp_path / "sums.json"
+    file.write_text(Path(SUMS).read_text())
+    circuit("check", file, "--write", exit_code=1)
+    verdict = current_verdict(file)
+    assert verdict
+    assert not verdict.clean
+    assert json.loads(file.read_text())["items"] == json.loads(Path(SUMS).read_text())["items"]
+
+
+def test_a_folder_and_a_name_are_checked_too(tmp_path: Path):
+    (tmp_path / "deep").mkdir()
+    a_set(*CLEAN).save(tmp_path / "deep" / "p.json")
+    (tmp_path / "other.json").write_text("{}")
+    text = circuit("check", tmp_path, "tool_decision")
+    rows = text.strip().splitlines()[-2:]
+    assert [row.split()[0] for row in rows] == ["s", "tool_decision"]
+    assert all(row.endswith(" clean") for row in rows)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no prompt sets"):
+        circuit("check", tmp_path / "empty")
+
+
+def contrasts(tmp_path: Path, **item: Any) -> Path:
+    document = {
+        "schema": "circuit.templates/1",
+        "name": "three",
+        "format": "raw",
+        "labels": ["sun", "rain", "snow"],
+        "slots": {"when": ["today", "now"]},
+        "items": [{"category": "c", **item}],
+    }
+    (tmp_path / "t.json").write_text(json.dumps(document))
+    return tmp_path / "t.json"
+
+
+def test_a_contrast_is_one_sentence_for_each_label(tmp_path: Path):
+    sentences = {"rain": "{when} drops", "sun": "{when} rays", "snow": "{when} flakes"}
+    path = contrasts(
+        tmp_path, contrasts=[sentences, {k: f"{v} fall" for k, v in sentences.items()}]
+    )
+    made = PromptSet.load(path)
+    assert ("today drops", "rain") in labels(made)
+    assert ("now flakes fall", "snow") in labels(made)
+    assert sorted(Counter(made.groups().tolist()).values()) == [6, 6]
+    assert Counter(Counter(p.pair for p in made.prompts).values()) == {3: 4}
+    assert not [f for f in findings(made) if "span" in f.message or "pair" in f.message]
+    lost = made.subset(range(len(made.prompts) - 1))
+    assert any("is not one prompt of each label" in f.message for f in findings(lost))
+
+
+def test_an_item_may_be_one_group(tmp_path: Path):
+    sentences = {"rain": "{when} drops", "sun": "{when} rays", "snow": "{when} flakes"}
+    twice = [sentences, {k: f"{v} fall" for k, v in sentences.items()}]
+    made = PromptSet.load(contrasts(tmp_path, contrasts=twice, group="sky"))
+    assert set(made.groups().tolist()) == {"sky"}
+    assert len({p.pair for p in made.prompts}) == 4
+
+
+def test_a_contrast_that_lacks_a_label_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="does not have one sentence for each label"):
+        PromptSet.load(contrasts(tmp_path, contrasts=[{"rain": "drops", "sun": "rays"}]))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +452,7 @@ def test_a_sound_set_has_no_findings(tmp_path: Path):
         ([("0 no x", "no", "g0")], "'0 no x' occurs 2 times"),
         ([("0 no x", "yes", "h")], "'0 no x' has the labels `no` and `yes`"),
         ([("new", "yes", "g0")], "the group `g0` spans the labels `no`, `yes` without pairs"),
-        ([("new", "yes", "h", "p")], "the pair `p` is not one prompt of each of two labels"),
+        ([("new", "yes", "h", "p")], "the pair `p` is not one prompt of each label"),
         ([(f"n{i}", "yes", f"h{i}") for i in range(60)], "`yes` has 66 prompts, `no` has 6"),
     ],
 )
@@ -340,7 +460,8 @@ def test_what_is_wrong_is_found(tmp_path: Path, extra: list[Any], message: str):
     a_set(*GOOD, *extra).save(tmp_path / "p.json")
     assert f"problem: {message}" in circuit("check", tmp_path / "p.json", exit_code=1)
     data = json.loads(circuit("check", tmp_path / "p.json", "--json", exit_code=1))
-    assert {"level": "problem", "message": message} in data["findings"]
+    assert {"level": "problem", "message": message} in data[0]["findings"]
+    assert any(message in reason for reason in data[0]["verdict"]["reasons"])
 
 
 def test_one_label_only():
