@@ -20,6 +20,7 @@ from circuit.methods.directions import Method, load
 from circuit.methods.perfect import perfect_auroc
 from circuit.methods.rowspace import fold_numbers
 from circuit.methods.splits import Split, grouped_folds
+from circuit.methods.threads import side_by_side
 
 INNER_FOLDS = 3
 Quality = tuple[float, float, int]
@@ -52,8 +53,9 @@ def nested_layer_choice(
     folds: int = 5,
     seed: int = 0,
     n_boot: int = 1000,
+    workers: int = 1,
 ) -> LayerChoice:
-    """Choose among ``layers``, pairs of a number and its rows (n, d), which are read one after the other.
+    """Choose among ``layers``, pairs of a number and its rows (n, d), which are read one after the other, ``workers`` at a time.
 
     ``DataError`` where a training part has too few groups to choose.
     """
@@ -61,7 +63,11 @@ def nested_layer_choice(
     splits = grouped_folds(rows.y, rows.groups, folds=folds, seed=seed)
     inner = [_inner(rows.take(train), seed) for train, _ in splits]
     fold = fold_numbers([held_out for _, held_out in splits], len(rows.y))
-    trials = [_trial(how, layer, H, rows, splits, inner, fold) for layer, H in layers]
+    trials = list(
+        side_by_side(
+            lambda at: _trial(how, *at, rows, splits, inner, fold), layers, workers=workers
+        )
+    )
     best = [max(trials, key=lambda trial: trial.inside[k]) for k in range(len(splits))]
     scores = np.zeros(len(rows.y))
     for trial, (_, held_out) in zip(best, splits, strict=True):

@@ -58,8 +58,10 @@ def side_by_side(function: Callable[[T], R], items: Iterable[T], *, workers: int
             yield waiting.popleft().result()
 
 
-def cores() -> int:
-    """The processors that this process may use."""
+def workers_for(size: int) -> int:
+    """How many arrays of ``size`` elements to work on at once: one for each core when they are large."""
+    if size <= LARGE:
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -33,6 +33,7 @@ from circuit.methods.layers import parse_layers
 from circuit.methods.nested import nested_layer_choice
 from circuit.methods.permutation import family_wise
 from circuit.methods.similarity import cosine_matrix, expected_cosine
+from circuit.methods.threads import side_by_side, workers_for
 from circuit.stages.contrasts import (
     Contrast,
     chosen_place,
@@ -138,16 +139,14 @@ def _fit(
     track: Track,
 ) -> list[Fitted]:
     """Fit and score every contrast at every layer, layer by layer."""
-    fitted = []
-    for layer in track(layers, "Fitting directions", len(layers)):
-        rows = activations.read(site, layer, position)
-        for contrast in contrasts:
-            try:
-                fitted.append(_fit_one(activations, contrast, rows, site, layer, choices))
-            except DataError as error:
-                message = f"{contrast.name} at layer {layer}: {error.message}"
-                raise DataError(message, hint=error.hint) from error
-    return fitted
+    read = ((layer, activations.read(site, layer, position)) for layer in layers)
+
+    def fit(at: tuple[int, Array]) -> list[Fitted]:
+        return [_fit_one(activations, each, at[1], site, at[0], choices) for each in contrasts]
+
+    workers = workers_for(len(activations.prompts) * activations.width(site))
+    found = side_by_side(fit, read, workers=workers)
+    return [each for at in track(found, "Fitting directions", len(layers)) for each in at]
 
 
 def _fit_one(
@@ -159,18 +158,24 @@ def _fit_one(
     choices: Choices,
 ) -> Fitted:
     inside = rows[contrast.rows]
-    quality = cross_fitted_quality(
-        choices.method,
-        inside,
-        contrast.y,
-        contrast.groups,
-        contrast.pairs,
-        folds=choices.folds,
-        seed=choices.seed,
-        n_boot=choices.n_boot,
-    )
-    positive, negative = in_pair_order(contrast, paired=quality.paired)
-    fit = fit_direction(choices.method, inside[positive], inside[negative], paired=quality.paired)
+    try:
+        quality = cross_fitted_quality(
+            choices.method,
+            inside,
+            contrast.y,
+            contrast.groups,
+            contrast.pairs,
+            folds=choices.folds,
+            seed=choices.seed,
+            n_boot=choices.n_boot,
+        )
+        positive, negative = in_pair_order(contrast, paired=quality.paired)
+        fit = fit_direction(
+            choices.method, inside[positive], inside[negative], paired=quality.paired
+        )
+    except DataError as error:
+        message = f"{contrast.name} at layer {layer}: {error.message}"
+        raise DataError(message, hint=error.hint) from error
     direction = Direction(
         name=contrast.name,
         site=site,
@@ -256,6 +261,7 @@ def _best(
             folds=choices.folds,
             seed=choices.seed,
             n_boot=choices.n_boot,
+            workers=workers_for(len(main.rows) * activations.width(site)),
         )
     except DataError:
         note("too few groups to score the choice of a layer: it is the best of those measured")

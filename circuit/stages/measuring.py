@@ -18,7 +18,7 @@ from circuit.methods.rowspace import row_coordinates
 from circuit.methods.similarity import centred_gram
 from circuit.methods.surface import bag_of_words, surface_features
 from circuit.methods.task import Task, prepare
-from circuit.methods.threads import LARGE, cores, side_by_side
+from circuit.methods.threads import side_by_side, workers_for
 from circuit.methods.verdict import decodable
 from circuit.stages.questions import (
     Array,
@@ -105,7 +105,6 @@ def measured_layers(
     """Measure every layer of every place, several at once where they are large."""
     places = [(*place, layer) for place, layers in wanted.items() for layer in layers]
     sampled = _sampled(len(activations.prompts), settings.seed)
-    large = len(activations.prompts) * activations.d_model > LARGE
 
     def read() -> Iterator[tuple[Where, Array]]:
         for site, position, layer in places:
@@ -114,7 +113,7 @@ def measured_layers(
     def measure(one: tuple[Where, Array]) -> Measured:
         return _layer(*one, asked, sampled, settings)
 
-    workers = cores() if large else 1
+    workers = workers_for(len(activations.prompts) * activations.d_model)
     yield from track(side_by_side(measure, read(), workers=workers), "Analyzing", len(places))
 
 
