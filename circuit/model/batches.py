@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numpy.typing import ArrayLike
 
 Rows = npt.NDArray[np.intp]
-BATCH_TOKENS = 1024
+BATCH_TOKENS = 512
 CONTEXT = (
     16  # keys and values of a shared prefix are copied for each row: this many budgets of them
 )

@@ -1,7 +1,7 @@
 """How many tokens one batch may have: as many as pay, and as the memory holds.
 
 Beyond some hundred tokens a larger batch is not faster: products are large enough, and on a CPU the
-arrays leave the cache. So there is a most (``BATCH_TOKENS`` on a CPU, eight times that on a GPU), and it is
+arrays leave the cache. So there is a most (``BATCH_TOKENS`` on a CPU, 16 times that on a GPU), and it is
 lowered when a short forward pass over the longest prompts shows that it would take more than half
 of the memory that is free.
 """
@@ -26,7 +26,7 @@ SHARE = 0.5  # of the free memory
 
 def measured_batch_tokens(model: LoadedModel, ids: Sequence[Ids], sites: Sequence[Site]) -> int:
     """Return the largest budget, a power of two times ``PROBE_TOKENS``, that fits into the memory."""
-    most = BATCH_TOKENS * (1 if runtime.device() == "cpu" else 8)
+    most = BATCH_TOKENS * (1 if runtime.device() == "cpu" else 16)
     if sum(map(len, ids)) <= PROBE_TOKENS:
         return most
     per_token = bytes_per_token(model, ids, sites)
