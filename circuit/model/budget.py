@@ -30,8 +30,7 @@ def measured_batch_tokens(model: LoadedModel, ids: Sequence[Ids], sites: Sequenc
     if sum(map(len, ids)) <= PROBE_TOKENS:
         return most
     per_token = bytes_per_token(model, ids, sites)
-    in_flight = 2 * model.n_streams  # the next batches are begun before the last are fetched
-    fitting = free_memory() * SHARE / (per_token * in_flight)
+    fitting = free_memory() * SHARE / (per_token * model.in_flight)
     while most > PROBE_TOKENS and most > fitting:
         most //= 2
     return most

@@ -23,6 +23,7 @@ from circuit.model import identity as identify
 from circuit.model import runtime
 from circuit.model.blocks import blocks_of, residual_width
 from circuit.model.families import IGNORE_WINDOW
+from circuit.model.silu import use_fast_silu
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -45,6 +46,16 @@ class LoadedModel:
     def n_streams(self) -> int:
         """How many batches run side by side: one where processes wait for each other."""
         return 1 if self.group is not None else runtime.n_streams()
+
+    @property
+    def rounds(self) -> int:
+        """How many batches a stream is given at a time; while graphs are built, streams stand still."""
+        return 1 if self.n_streams == 1 else 2
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches are in memory at once: the next are begun before the last are fetched."""
+        return 2 * self.n_streams * self.rounds
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -130,6 +141,7 @@ def load_model(
     if adapter is not None and not (adapter / "adapter_config.json").exists():
         message = f"`{adapter}` holds no LoRA adapter (`adapter_config.json`)"
         raise ModelError(message, hint="--adapter names a folder that mlx_lm.lora wrote")
+    use_fast_silu()
     with _explained(model_id):
         network, tokenizer, config = mlx_lm.load(
             str(folder),

@@ -53,7 +53,6 @@ def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
     lengths = np.array(plan.lengths)
     to_run = lengths - plan.prefix
     flops = _flops(job, plan, range(len(plan.batches)))
-    in_flight = 2 * job.model.n_streams
     working = bytes_per_token(job.model, plan.ids, job.sites) * layout.circumstances["batch_tokens"]
     return Estimate(
         prompts=len(lengths),
@@ -68,7 +67,7 @@ def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
         flops=flops,
         archive=job.archive_bytes(layout),
         weights=weight_bytes(job.model),
-        working=int(working * min(in_flight, len(plan.batches))),
+        working=int(working * min(job.model.in_flight, len(plan.batches))),
         seconds=_seconds(job, layout, flops),
     )
 
@@ -77,7 +76,8 @@ def _seconds(job: Collection, layout: Layout, flops: float) -> float:
     """Run the batches in the middle, as many as run at once, twice, and extrapolate from the second."""
     from circuit.model.capture import capture
 
-    n, together = len(layout.plan.batches), job.model.n_streams
+    n = len(layout.plan.batches)
+    together = job.model.n_streams * job.model.rounds
     middle = max(0, min(n // 2, n - together))
     sample = range(middle, min(n, middle + together))
     others = set(range(n)) - set(sample)
