@@ -139,10 +139,9 @@ def capture(model: LoadedModel, plan: Plan, *, without: Collection[int] = ()) ->
     run = _Run(model, plan)
     waiting: list[_Started] = []
     with streams(model.d_model, model.n_streams) as available:
-        group = available * model.rounds
-        for first in range(0, len(units), len(group)):
-            here = zip(units[first : first + len(group)], group, strict=False)
-            started = [run.start(unit, stream) for unit, stream in here]
+        for first in range(0, len(units), len(available)):
+            group = zip(units[first : first + len(available)], available, strict=False)
+            started = [run.start(unit, stream) for unit, stream in group]
             _hand_over(started)
             yield from map(run.finish, waiting)
             waiting = started

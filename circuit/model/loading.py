@@ -48,14 +48,9 @@ class LoadedModel:
         return 1 if self.group is not None else runtime.n_streams()
 
     @property
-    def rounds(self) -> int:
-        """How many batches a stream is given at a time; while graphs are built, streams stand still."""
-        return 1 if self.n_streams == 1 else 2
-
-    @property
     def in_flight(self) -> int:
         """How many batches are in memory at once: the next are begun before the last are fetched."""
-        return 2 * self.n_streams * self.rounds
+        return 2 * self.n_streams
 
     @property
     def blocks(self) -> list[nn.Module]:

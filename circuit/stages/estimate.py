@@ -76,8 +76,7 @@ def _seconds(job: Collection, layout: Layout, flops: float) -> float:
     """Run the batches in the middle, as many as run at once, twice, and extrapolate from the second."""
     from circuit.model.capture import capture
 
-    n = len(layout.plan.batches)
-    together = job.model.n_streams * job.model.rounds
+    n, together = len(layout.plan.batches), job.model.n_streams
     middle = max(0, min(n // 2, n - together))
     sample = range(middle, min(n, middle + together))
     others = set(range(n)) - set(sample)
