@@ -40,7 +40,7 @@ class Plan:
     """What a collection will run: everything is known before the first forward pass.
 
     ``indices`` holds, for each position, the tokens that it names in each prompt; ``batches`` the
-    prompts that run together, and ``prefix`` how many tokens all prompts share and run once.
+    prompts that run together, and ``shared`` the tokens with which all begin, which have run.
     """
 
     ids: Lists
@@ -48,7 +48,12 @@ class Plan:
     positions: Sequence[Position]
     indices: Mapping[str, Lists]
     batches: Sequence[Rows]
-    prefix: int
+    shared: Prefix | None
+
+    @property
+    def prefix(self) -> int:
+        """How many tokens all prompts share, and run once."""
+        return 0 if self.shared is None else len(self.shared)
 
     @property
     def lengths(self) -> list[int]:
@@ -101,24 +106,28 @@ def plan(
             raise UsageError(message, hint="collect it at `all` or at a named position")
     check_row(model, list(dict.fromkeys(site.name for site in sites)))
     ids = Lists.of(prompt.ids for prompt in prompts)
-    prefix = _shared(model, ids) if share_prefix else 0
-    lengths = ids.lengths - prefix
+    shared = _shared(model, ids, _last_layer(sites)) if share_prefix else None
+    lengths = ids.lengths - (0 if shared is None else len(shared))
     batches = plan_batches(
         lengths,
         batch_tokens=batch_tokens,
         padded=lengths.min() < lengths.max() and pads_are_harmless(model),
-        prefix=prefix,
+        prefix=0 if shared is None else len(shared),
         parallel=model.n_streams,
     )
-    return Plan(ids, sites, positions, _indices(prompts, positions), batches, prefix)
+    return Plan(ids, sites, positions, _indices(prompts, positions), batches, shared)
 
 
-def _shared(model: LoadedModel, ids: Lists) -> int:
+def _shared(model: LoadedModel, ids: Lists, up_to: int) -> Prefix | None:
     prefix = sharing.common_prefix(ids)
     if not sharing.worth_sharing(len(ids), prefix, int(ids.offsets[-1])):
-        return 0
+        return None
     shortest = ids[int(ids.lengths.argmin())]
-    return prefix if sharing.may_share(model, shortest, prefix) else 0
+    return sharing.checked_prefix(model, shortest, prefix, up_to=up_to)
+
+
+def _last_layer(sites: Sequence[Site]) -> int:
+    return max(site.layer or 0 for site in sites)
 
 
 def _indices(prompts: Sequence[Encoded], positions: Sequence[Position]) -> dict[str, Lists]:
@@ -161,25 +170,22 @@ class _Run:
     """A model, a plan, and the shared prefix, which has run."""
 
     def __init__(self, model: LoadedModel, plan: Plan) -> None:
-        self.model, self.plan = model, plan
-        self.prefix: Prefix | None = None
+        self.model, self.plan, self.shared = model, plan, plan.shared
         self.before: dict[Key, PrefixRows] = {}
-        if plan.prefix:
-            self._run_prefix()
-
-    def _run_prefix(self) -> None:
-        plan = self.plan
         wanted = {p.name: _early(plan.indices[p.name], plan.prefix) for p in plan.positions}
-        wanted = {name: at for name, at in wanted.items() if len(at)}
-        seen: dict[Key, mx.array] = {}
+        if wanted := {name: at for name, at in wanted.items() if len(at)}:
+            self._read_prefix(wanted)
+
+    def _read_prefix(self, wanted: Mapping[str, Ids]) -> None:
+        """Run the shared prefix again, and read the tokens of it that are wanted."""
+        plan, seen = self.plan, dict[Key, mx.array]()
 
         def record(site: Site, read: Read) -> None:
             for name, at in wanted.items():
                 seen[site, name] = read(Reading([at], [plan.prefix]).gather).astype(mx.float32)
 
-        last = max(site.layer or 0 for site in plan.sites)
-        with recording(self.model, plan.sites if wanted else [], record):
-            self.prefix = sharing.run_prefix(self.model, plan.ids[0][: plan.prefix], up_to=last)
+        with recording(self.model, plan.sites, record):
+            self.model.network(mx.array(plan.ids[0][None, : plan.prefix]))
         mx.eval(list(seen.values()))
         for key, values in seen.items():
             self.before[key] = PrefixRows(wanted[key[1]], np.array(values)[0])
@@ -196,7 +202,7 @@ class _Run:
                 if reading.runs:
                     values[site, name] = read(reading.gather).astype(mx.float32)
 
-        caches = {} if self.prefix is None else {"cache": self.prefix.for_rows(len(rows))}
+        caches = {} if self.shared is None else {"cache": self.shared.for_rows(len(rows))}
         with mx.stream(stream), recording(self.model, plan.sites, record):
             self.model.network(mx.array(stacked([each[plan.prefix :] for each in ids])), **caches)
         return _Started(unit, readings, values)
@@ -227,9 +233,10 @@ def _hand_over(started: Sequence[_Started]) -> None:
     mx.async_eval(together)  # type: ignore[no-untyped-call]
 
 
-def _early(indices: Sequence[Ids], prefix: int) -> Ids:
+def _early(indices: Lists, prefix: int) -> Ids:
     """Return the tokens before ``prefix`` that any prompt wants, ascending."""
-    return np.unique(np.concatenate([each[each < prefix] for each in indices]))
+    found: Ids = np.unique(indices.values[indices.values < prefix])
+    return found
 
 
 def _check_finite(values: Array, site: Site, reading: Reading, rows: Rows) -> None:

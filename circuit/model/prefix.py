@@ -72,23 +72,28 @@ def run_prefix(model: LoadedModel, ids: Ids, *, up_to: int) -> Prefix:
     return Prefix(ids, caches)
 
 
-def may_share(model: LoadedModel, ids: Ids, prefix: int) -> bool:
-    """Say whether running prompt ``ids`` in two parts gives the states that running it whole does."""
-    whole = _last_states(model, ids[None])[0, prefix:]
+def checked_prefix(model: LoadedModel, ids: Ids, n: int, *, up_to: int) -> Prefix | None:
+    """Run the first ``n`` tokens of prompt ``ids``, and return them if they may be shared.
+
+    They may if running the prompt in two parts, in a batch, gives the states after block ``up_to`` that
+    running it whole does, to rounding.
+    """
+    whole = _states(model, up_to, ids[None])[0, n:]
     try:
-        caches = run_prefix(model, ids[:prefix], up_to=model.n_layers - 1).for_rows(2)
-        parts = _last_states(model, np.stack([ids[prefix:]] * 2), cache=caches)
+        prefix = run_prefix(model, ids[:n], up_to=up_to)
+        rest = np.stack([ids[n:]] * 2)
+        parts = _states(model, up_to, rest, cache=prefix.for_rows(2))
         error = max(relative_error(row, whole) for row in parts)
     except (ValueError, TypeError, AttributeError, NotImplementedError):
-        return False  # this family's cache cannot be continued in a batch
-    return error < padding_bound(model)
+        return None  # this family's cache cannot be continued in a batch
+    return prefix if error < padding_bound(model) else None
 
 
-def _last_states(model: LoadedModel, ids: Ids, **options: Any) -> mx.array:
-    """Return the residuals (k, T, d_model) after the last block."""
+def _states(model: LoadedModel, layer: int, ids: Ids, **options: Any) -> mx.array:
+    """Return the residuals (k, T, d_model) after block ``layer``."""
     seen: list[mx.array] = []
-    last = Site("resid_post", model.n_layers - 1)
-    with recording(model, [last], lambda _, read: seen.append(read(mx.stop_gradient))):
+    site = Site("resid_post", layer)
+    with recording(model, [site], lambda _, read: seen.append(read(mx.stop_gradient))):
         model.network(mx.array(ids), **options)
     return seen[0]
 

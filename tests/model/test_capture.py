@@ -17,7 +17,7 @@ from circuit.model.loading import load_model
 from circuit.model.padding import padding_error
 from circuit.model.places import STREAM
 from circuit.model.positions import parse_positions
-from circuit.model.prefix import common_prefix, may_share
+from circuit.model.prefix import checked_prefix, common_prefix
 from circuit.model.selftest import self_test
 from circuit.model.sites import Site, available_sites, hidden_states, site_shape, sites_at
 from circuit.model.tail import tail_logits
@@ -122,8 +122,8 @@ def test_a_shared_prefix_changes_no_row(llama, sites):
 def test_what_is_shared_is_measured_for_every_kind_of_cache(tmp_path, family):
     model = load_model(str(write_checkpoint(tmp_path, family, **CACHES[family])))
     prompts, site = with_prefix(40, 5, 1, 9, 3, 3, 17, 2), Site("resid_post", model.n_layers - 1)
-    planned = plan(model, prompts, sites=[site])
-    assert planned.prefix == (40 if may_share(model, prompts[0].ids, 40) else 0)
+    assert checked_prefix(model, prompts[0].ids, 40, up_to=model.n_layers - 1) is not None
+    assert plan(model, prompts, sites=[site]).prefix == 40
     rows = [collect(model, prompts, [site], share_prefix=share)[site, "last"] for share in (1, 0)]
     np.testing.assert_allclose(rows[0], rows[1], rtol=1e-4, atol=1e-5)
 
