@@ -70,7 +70,7 @@ def circuit(
 app.add_typer(dataset.app, name="dataset")
 app.command()(collect.collect)
 app.command()(analyze.analyze)
-app.command()(directions.directions)
+app.add_typer(directions.app, name="directions")
 app.command()(visualize.visualize)
 app.add_typer(probes.app, name="probes")
 app.command()(steer.steer)
