@@ -55,6 +55,13 @@ def directions(
     negative: Annotated[
         str | None, typer.Option("--negative", help="Label to point from [default: the others].")
     ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            "--corpus",
+            help="Archive of prompts in general, for mean_centered [default: those in neither class].",
+        ),
+    ] = None,
     labels: Labels = "prompts",
     site: Site = None,
     position: Position = None,
@@ -72,6 +79,7 @@ def directions(
     Examples:
       circuit directions -a activations.safetensors -o directions
       circuit directions -a activations.safetensors -o tools --layer 50% --per-tool --method lda
+      circuit directions -a activations.safetensors -o centered --layer 50% --method mean_centered
     """
     if ctx.invoked_subcommand is not None:
         _refuse_options(ctx)
@@ -80,7 +88,7 @@ def directions(
     from circuit.stages.directions import directions as run
 
     contrasts = (layers, method, per_category, per_tool, positive, negative)
-    choices = Choices(*contrasts, site, position, folds, seed, labels=labels)
+    choices = Choices(*contrasts, site, position, folds, seed, labels=labels, corpus=corpus)
     results, reused = run(
         activations, output, choices, force=force, note=console.note, track=console.track
     )

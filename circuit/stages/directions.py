@@ -11,13 +11,13 @@ the held-out score of choosing), ``transfer`` (the direction of one category's p
 ``cosines`` (between all directions of a layer) with the |cos| that random
 directions have, ``across_layers`` (the label's directions with each other), ``held_out`` (projection of each prompt on
 the label's direction that was fitted without its group), ``labels`` (how the model's labels agree with the annotator's, where
-``--labels model`` takes them: ``circuit.stages.labels``). The label's direction at the best layer is marked
+``--labels model`` takes them: ``circuit.stages.labels``). With a corpus (``circuit.stages.directions_corpus``) there is no
+``transfer``, and the choice of the layer has no score of its own. The label's direction at the best layer is marked
 ``recommended``, and is what ``steer`` takes when it is not told otherwise.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,42 +27,27 @@ from circuit.artifacts.activations import Activations
 from circuit.artifacts.directions import SCHEMA, Direction, write_directions
 from circuit.artifacts.manifest import Run, manifest_path, reusable
 from circuit.errors import DataError
-from circuit.methods.crossfit import Quality, cross_fitted_quality
-from circuit.methods.directions import fit_direction, load
+from circuit.methods.directions import load
 from circuit.methods.layers import parse_layers
 from circuit.methods.nested import nested_layer_choice
 from circuit.methods.permutation import family_wise
 from circuit.methods.similarity import cosine_matrix, expected_cosine
-from circuit.methods.threads import side_by_side, workers_for
+from circuit.methods.threads import workers_for
 from circuit.stages.contrasts import (
     Contrast,
     chosen_place,
-    in_pair_order,
     label_contrast,
     one_against_rest,
     transfer,
 )
-from circuit.stages.labels import OF_PROMPTS, labelled
+from circuit.stages.directions_balance import warn_if_lopsided
+from circuit.stages.directions_corpus import Corpus, check_corpus, corpus_of
+from circuit.stages.directions_fit import Choices, Fitted, fit_contrasts
+from circuit.stages.labels import labelled
 from circuit.stages.questions import Array, Note, Question, joined_groups, silent, warn_if_few
 from circuit.stages.running import Track, untracked
 
-
-@dataclass(frozen=True)
-class Choices:
-    """What decides the result: every one goes into the manifest."""
-
-    layers: str = "all"
-    method: str = "mean_diff"
-    per_category: bool = False
-    per_tool: bool = False
-    positive: str | None = None
-    negative: str | None = None
-    site: str | None = None
-    position: str | None = None
-    folds: int = 5
-    seed: int = 0
-    n_boot: int = 1000
-    labels: str = OF_PROMPTS
+__all__ = ["Choices", "directions"]
 
 
 def directions(
@@ -77,20 +62,26 @@ def directions(
     """Return the results, and whether they were at ``out`` already."""
     started = time.perf_counter()
     load(choices.method)
+    check_corpus(choices.method, choices.corpus)
     activations = Activations.open(archive)
     site, position = chosen_place(activations, choices.site, choices.position)
     layers = parse_layers(choices.layers, activations.layers(site), activations.n_layers)
-    parameters = {**vars(choices), "site": site, "position": position}
+    parameters = choices.parameters(site, position)
     inputs = [activations.path]
+    if choices.corpus is not None:
+        inputs.append(manifest_path(choices.corpus))
     found = reusable(
         manifest_path(out), schema=SCHEMA, parameters=parameters, inputs=inputs, force=force
     )
     if found is not None:
         return found.results, True
     activations, agreement = labelled(activations, choices.labels)
-    contrasts = _contrasts(activations, site, position, choices, note)
-    fitted = _fit(activations, contrasts, site, position, layers, choices, track)
-    results = _results(activations, contrasts[0], fitted, site, position, layers, choices, note)
+    groups = joined_groups(activations, site, position, note)
+    contrasts = _contrasts(activations, groups, choices, note)
+    place = (site, position)
+    corpus = corpus_of(activations, contrasts, groups, place, choices.method, choices.corpus, note)
+    fitted = fit_contrasts(activations, contrasts, *place, layers, choices, corpus, track)
+    results = _results(activations, contrasts[0], fitted, *place, layers, choices, corpus, note)
     manifest = write_directions(
         out,
         _marked(fitted, results["best"]["layer"]),
@@ -106,90 +97,19 @@ def directions(
 
 
 def _contrasts(
-    activations: Activations, site: str, position: str, choices: Choices, note: Note
+    activations: Activations, groups: Array, choices: Choices, note: Note
 ) -> list[Contrast]:
     """List what to fit, the label first."""
-    groups = joined_groups(activations, site, position, note)
     contrasts = [label_contrast(activations, groups, choices.positive, choices.negative)]
     main = contrasts[0]
     names = [main.negative_label, main.positive_label]
     question = Question(main.name, main.rows, main.y, names, main.groups)
     warn_if_few(question, choices.folds, note)
+    warn_if_lopsided(main.name, names, main.y, note)
     wanted = {"category": choices.per_category, "expected_tool": choices.per_tool}
     for field in (field for field, asked in wanted.items() if asked):
         contrasts += one_against_rest(activations, groups, field, choices.folds, note)
     return contrasts
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A direction, and the held-out projections behind its quality."""
-
-    direction: Direction
-    quality: Quality
-
-
-def _fit(
-    activations: Activations,
-    contrasts: Sequence[Contrast],
-    site: str,
-    position: str,
-    layers: Sequence[int],
-    choices: Choices,
-    track: Track,
-) -> list[Fitted]:
-    """Fit and score every contrast at every layer, layer by layer."""
-    read = ((layer, activations.read(site, layer, position)) for layer in layers)
-
-    def fit(at: tuple[int, Array]) -> list[Fitted]:
-        return [_fit_one(activations, each, at[1], site, at[0], choices) for each in contrasts]
-
-    workers = workers_for(len(activations.prompts) * activations.width(site))
-    found = side_by_side(fit, read, workers=workers)
-    return [each for at in track(found, "Fitting directions", len(layers)) for each in at]
-
-
-def _fit_one(
-    activations: Activations,
-    contrast: Contrast,
-    rows: Array,
-    site: str,
-    layer: int,
-    choices: Choices,
-) -> Fitted:
-    inside = rows[contrast.rows]
-    try:
-        quality = cross_fitted_quality(
-            choices.method,
-            inside,
-            contrast.y,
-            contrast.groups,
-            contrast.pairs,
-            folds=choices.folds,
-            seed=choices.seed,
-            n_boot=choices.n_boot,
-        )
-        positive, negative = in_pair_order(contrast, paired=quality.paired)
-        fit = fit_direction(
-            choices.method, inside[positive], inside[negative], paired=quality.paired
-        )
-    except DataError as error:
-        message = f"{contrast.name} at layer {layer}: {error.message}"
-        raise DataError(message, hint=error.hint) from error
-    direction = Direction(
-        name=contrast.name,
-        site=site,
-        layer=layer,
-        vector=fit.vector,
-        norm=fit.norm,
-        method=choices.method,
-        positive_label=contrast.positive_label,
-        negative_label=contrast.negative_label,
-        quality=quality.as_dict(),
-        model=activations.manifest.model,
-        format=activations.manifest.parameters.get("format"),
-    )
-    return Fitted(direction, quality)
 
 
 def _results(
@@ -200,11 +120,16 @@ def _results(
     position: str,
     layers: Sequence[int],
     choices: Choices,
+    corpus: Corpus | None,
     note: Note,
 ) -> dict[str, Any]:
+    with_corpus = corpus is not None and corpus.stands_beside(main)
     of_label = [each for each in fitted if each.direction.name == main.name]
     p_any = family_wise({f.direction.layer: f.quality.null for f in of_label})
-    best = _best(activations, main, of_label, site, position, choices, note)
+    if with_corpus:
+        best = _best_measured(of_label, "with a corpus the choice of a layer is not scored", note)
+    else:
+        best = _best(activations, main, of_label, site, position, choices, note)
     rows = activations.read(site, best["layer"], position)[main.rows]
     return {
         "label_direction": main.name,
@@ -218,7 +143,9 @@ def _results(
             for f in of_label
         ],
         "best": best,
-        "transfer": transfer(activations, main, rows, choices.method, choices.folds, choices.seed),
+        "transfer": None
+        if with_corpus
+        else transfer(activations, main, rows, choices.method, choices.folds, choices.seed),
         "random_cosine": expected_cosine(len(fitted[0].direction.vector)),
         "cosines": [_cosines(fitted, layer) for layer in layers],
         "across_layers": {
@@ -247,8 +174,7 @@ def _best(
 ) -> dict[str, Any]:
     """Choose a layer; with several, score the choice on prompts that had no part in it."""
     if len(of_label) == 1:
-        only = of_label[0].direction.layer
-        return {"layer": only, "auroc": None, "chosen_by_fold": None}
+        return _unscored(of_label[0])
     at = [f.direction.layer for f in of_label]
     candidates = ((layer, activations.read(site, layer, position)[main.rows]) for layer in at)
     try:
@@ -264,10 +190,18 @@ def _best(
             workers=workers_for(len(main.rows) * activations.width(site)),
         )
     except DataError:
-        note("too few groups to score the choice of a layer: it is the best of those measured")
-        best = max(of_label, key=lambda f: (f.quality.auroc.value, f.quality.d_prime))
-        return {"layer": best.direction.layer, "auroc": None, "chosen_by_fold": None}
+        return _best_measured(of_label, "too few groups to score the choice of a layer", note)
     return choice.as_dict()
+
+
+def _best_measured(of_label: Sequence[Fitted], why: str, note: Note) -> dict[str, Any]:
+    if len(of_label) > 1:
+        note(f"{why}: it is the best of those measured")
+    return _unscored(max(of_label, key=lambda f: (f.quality.auroc.value, f.quality.d_prime)))
+
+
+def _unscored(best: Fitted) -> dict[str, Any]:
+    return {"layer": best.direction.layer, "auroc": None, "chosen_by_fold": None}
 
 
 def _cosines(fitted: Sequence[Fitted], layer: int) -> dict[str, Any]:
