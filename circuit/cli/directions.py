@@ -17,8 +17,8 @@ class FitsWithoutAVerb(TyperGroup):
     """A group whose own options are those of fitting: before a verb none of them is required."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Ask for the options of fitting only where the first word is no verb."""
-        ctx.resilient_parsing = bool(args) and args[0] in self.commands
+        """Ask for the options of fitting only where no verb comes first, misspelt ones included."""
+        ctx.resilient_parsing = bool(args) and not args[0].startswith("-")
         try:
             return super().parse_args(ctx, args)
         finally:
