@@ -25,6 +25,7 @@ from circuit.artifacts.directions import Direction, read_steering_file
 from circuit.errors import DataError
 from circuit.methods.chance import cosine_bound
 from circuit.methods.similarity import cosine_matrix, expected_cosine
+from circuit.stages.directions_models import other_weights
 
 ALIGNED = 0.5**0.5
 Place = tuple[str, int]
@@ -93,7 +94,9 @@ def _compared(place: Place, held: Sequence[Held]) -> dict[str, Any]:
         "largest": largest,
         "orthogonal": abs(largest["cosine"]) <= largest_bound,
         "models": _models(held),
-        "same_weights": len({_weights(each.direction) for each in held}) == 1,
+        "same_weights": not any(
+            other_weights(a.direction.model, b.direction.model) for a, b in combinations(held, 2)
+        ),
     }
 
 
@@ -134,9 +137,3 @@ def _names(held: Sequence[Held]) -> list[str]:
 def _models(held: Sequence[Held]) -> list[str]:
     ids = (each.direction.model.id if each.direction.model else "unknown" for each in held)
     return list(dict.fromkeys(ids))
-
-
-def _weights(direction: Direction) -> str | None:
-    """Return what tells models apart: the weights, else the name, else nothing."""
-    model = direction.model
-    return None if model is None else model.weights_sha256 or model.id

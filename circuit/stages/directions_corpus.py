@@ -17,6 +17,7 @@ from circuit.artifacts.activations import Activations
 from circuit.errors import DataError, UsageError
 from circuit.methods.directions import Method, Rows
 from circuit.stages.contrasts import Contrast
+from circuit.stages.directions_models import other_weights
 from circuit.stages.questions import Array, Note
 
 METHOD = "mean_centered"
@@ -108,7 +109,7 @@ def _opened(path: Path, activations: Activations, place: tuple[str, str]) -> Act
         message = f"`{path}` holds no position `{position}`"
         raise UsageError(message, hint=f"it holds {', '.join(opened.positions)}")
     ours, theirs = activations.manifest.model, opened.manifest.model
-    if ours and theirs and ours.weights_sha256 != theirs.weights_sha256:
+    if ours and theirs and other_weights(ours, theirs):
         message = f"`{path}` was collected with other weights (`{theirs.id}`) than `{ours.id}`"
         raise DataError(message, hint="collect the corpus with the same model")
     return opened

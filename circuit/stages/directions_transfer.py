@@ -31,6 +31,7 @@ from circuit.methods.scores import d_prime
 from circuit.methods.splits import MIN_GROUPS, permuted_labels
 from circuit.stages.contrasts import Contrast, chosen_place, label_contrast
 from circuit.stages.directions_balance import warn_if_lopsided
+from circuit.stages.directions_models import other_weights
 from circuit.stages.directions_show import chosen_directions, manifest_of
 from circuit.stages.questions import Array, Note, joined_groups, silent
 
@@ -139,7 +140,7 @@ def _check_fits(held: Sequence[Direction], other: Activations, note: Note) -> No
             hint = f"choose with --layer from {', '.join(map(str, other.layers(each.site)))}"
             raise UsageError(message, hint=hint)
     ours, theirs = held[0].model, other.manifest.model
-    if ours and theirs and ours.weights_sha256 != theirs.weights_sha256:
+    if ours and theirs and other_weights(ours, theirs):
         note(
             f"the directions were made with `{ours.id}`, the archive with other weights (`{theirs.id}`)"
         )

@@ -34,10 +34,14 @@ def labelled(rows, *, name="set"):
 
 
 def elsewhere():
-    """The prompts of ``prompt_set`` in other words and from other templates."""
+    """The prompts of ``prompt_set`` in other words and from other templates, after as many without a label.
+
+    ``write_planted`` draws the noise row by row: so the labelled rows get noise of their own.
+    """
     own = prompt_set(edge=False).prompts
+    before = tuple(Prompt(text=f"before {i}") for i in range(len(own)))
     moved = (replace(p, text=f"other {p.text}", group=f"other {p.group}") for p in own)
-    return PromptSet(name="elsewhere", labels=PAIR, prompts=tuple(moved))
+    return PromptSet(name="elsewhere", labels=PAIR, prompts=(*before, *moved))
 
 
 def vector(d, *places):
@@ -113,7 +117,8 @@ def test_compare_names_the_file_where_names_are_equal(fitted, tmp_path):
     assert len(twice) == 2
     assert late["same_weights"]
     i, j = (late["names"].index(name) for name in twice)
-    assert late["matrix"][i][j] > 0.8
+    # The label is the same, the categories within it lie elsewhere: (9 + 0 … 6) / (9 + 6).
+    assert 0.5 < late["matrix"][i][j] < 0.95
     assert late["pairs"]
 
 
@@ -159,15 +164,11 @@ def test_a_direction_carries_to_other_prompts_with_the_same_truth(fitted):
     results = transfer_directions(fitted / "d", fitted / "other", request)
     early, late = results["directions"]
     assert late["auroc"][0] > 0.95
-    assert late["auroc"][1] > early["auroc"][1]
-    assert (late["p_any"], late["shuffled"][0]) == (
-        pytest.approx(0.001, abs=1e-3),
-        pytest.approx(0.5, abs=0.03),
-    )
-    assert (
-        late["at_home"]
-        == show_directions(fitted / "d", layers="1")[0]["directions"][0]["quality"]["auroc"]
-    )
+    assert early["auroc"][1] < 0.5 < early["auroc"][2]
+    assert late["p_any"] < 0.002
+    assert late["shuffled"][0] == pytest.approx(0.5, abs=0.03)
+    home, _ = show_directions(fitted / "d", layers="1")
+    assert late["at_home"] == home["directions"][0]["quality"]["auroc"]
     assert (results["n"], results["n_groups"], results["n_left_out"]) == (120, 30, 0)
     assert results["overlap_known"]
 
@@ -205,9 +206,8 @@ def test_prompts_of_the_fit_are_left_out_and_the_same_archive_is_refused(fitted,
 
 
 def test_labels_of_another_dataset_are_refused_until_they_are_named(fitted, tmp_path):
-    renamed = tuple(
-        replace(p, label={"tool": "call", "no_tool": "talk"}[p.label]) for p in elsewhere().prompts
-    )
+    other = {"tool": "call", "no_tool": "talk", None: None}
+    renamed = tuple(replace(p, label=other[p.label]) for p in elsewhere().prompts)
     prompts = PromptSet(name="renamed", labels=("talk", "call"), prompts=renamed)
     write_planted(tmp_path / "b", prompts=prompts, n_layers=2, d=48)
     request = Request(name="tool_vs_no_tool", n_boot=50)
@@ -246,7 +246,7 @@ def test_imbalance_is_said_in_words(fitted, tmp_path):
 
 
 def test_repeated_rows_are_merged_and_counted(fitted, tmp_path):
-    own = elsewhere().prompts
+    own = elsewhere().prompts[120:]
     doubled = (*own, *(replace(p, group=f"copy {i}") for i, p in enumerate(own[:9])))
     prompts = PromptSet(name="r", labels=PAIR, prompts=doubled)
     write_planted(tmp_path / "a", prompts=prompts, n_layers=2, d=48)
