@@ -16,7 +16,7 @@ Name = Annotated[str | None, typer.Option("--name", help="One direction of the f
 
 def compare(
     files: Annotated[
-        list[Path], typer.Argument(help="Steering files: archives, .npz, .json, .gguf.")
+        list[Path], typer.Argument(help="Steering files: .safetensors, .npz or .json.")
     ],
     as_json: Json = False,
 ) -> None:
