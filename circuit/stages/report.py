@@ -86,7 +86,7 @@ def _source(path: Path) -> Source:
     check_outputs(path, manifest)
     try:
         return Source(path, manifest, title, make(manifest))
-    except (KeyError, IndexError, TypeError, ValueError, StopIteration) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
         message = f"`{path}` is not as this version of circuit writes it ({type(error).__name__}: {error})"
         raise DataError(
             message, hint="run the command that writes it again, with --force"
@@ -119,13 +119,13 @@ def _in_order(sources: Sequence[Source]) -> list[Source]:
     """Sort by section; a picture that a section draws itself is not shown twice."""
     order = [*SECTIONS, PLOTS]
     ordered = sorted(sources, key=lambda source: order.index(source.manifest.schema_name))
-    drawn: set[str] = set()
+    drawn: set[bytes] = set()
     kept = []
     for source in ordered:
         pictures = source.section.pictures
         if source.manifest.schema_name == PLOTS:
-            pictures = [picture for picture in pictures if picture.name not in drawn]
-        drawn |= {picture.name for picture in pictures}
+            pictures = [picture for picture in pictures if picture.image not in drawn]
+        drawn |= {picture.image for picture in pictures}
         kept.append(replace(source, section=replace(source.section, pictures=pictures)))
     return kept
 

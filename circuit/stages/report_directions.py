@@ -46,7 +46,7 @@ def _finding(results: Record) -> Finding:
     )
     if entry["split_half_cosine"] is not None:
         text += f" Fitted to halves of the groups, it has cosine {interval(entry['split_half_cosine'])} with itself."
-    return Finding(results["label_direction"], word, int(word == "decodable"), text)
+    return Finding(results["label_direction"], word, int(word == "readable"), text)
 
 
 def _verdict(entry: Record, score: Sequence[float]) -> tuple[str, str]:
@@ -54,10 +54,10 @@ def _verdict(entry: Record, score: Sequence[float]) -> tuple[str, str]:
         return "few groups", f"Under {MIN_GROUPS} groups nothing is claimed."
     if score[1] > 0.5 and entry["p_any"] is not None and entry["p_any"] <= LEVEL:
         return (
-            "decodable",
-            "Readable along one direction; not compared with the words and the surface of the text here, and not shown to be used.",
+            "readable",
+            "One direction tells them apart; the words and the surface of the text may do so as well (not compared here), and use is not shown.",
         )
-    return "not decodable", "Not shown to separate them. That is not evidence of absence."
+    return "not readable", "Not shown to separate them. That is not evidence of absence."
 
 
 def _pictures(results: Record, site: str) -> list[Picture]:

@@ -21,8 +21,12 @@ from circuit.stages.report_page import (
 LONGEST = 300  # characters of a parameter that are shown
 WORDS = (
     (
+        "readable",
+        "a direction or probe scores held-out prompts above chance: interval above it, permutation p over all layers at most 0.05, 10 groups or more",
+    ),
+    (
         "decodable",
-        "a held-out probe reads it: interval above chance, permutation p over all layers at most 0.05, and above its baselines",
+        "readable, and above the baselines that were measured: the text, the embedding, random weights",
     ),
     ("selective", "decodable, and above a control task of random labels too"),
     (

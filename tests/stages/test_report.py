@@ -137,11 +137,12 @@ def test_findings_come_first_and_hold_the_numbers_of_the_artifacts(page, run):
     by_subject = {each["subject"]: each for each in results["findings"]}
     assert by_subject["label at resid_post, last"]["word"] == "decodable"
     assert by_subject["label at embed, last"]["word"] == "not decodable"
-    assert by_subject["tool_vs_no_tool"]["word"] == "decodable"
+    assert by_subject["tool_vs_no_tool"]["word"] == "readable"
     assert by_subject["does label read across"]["word"] == "loss shown"  # other axes, so it must
     assert {each["word"] for each in results["findings"]} <= {
         "decodable",
         "not decodable",
+        "readable",
         "loss shown",
         "described",
     }
