@@ -8,6 +8,7 @@ from typing import Any
 
 from circuit.artifacts.manifest import Manifest, digest
 from circuit.stages.report_page import (
+    Finding,
     Html,
     Section,
     Table,
@@ -18,6 +19,7 @@ from circuit.stages.report_page import (
     table,
 )
 
+MOST = 4  # findings of nothing that stand among the others
 LONGEST = 300  # characters of a parameter that are shown
 WORDS = (
     (
@@ -79,14 +81,25 @@ def _found(sources: Sequence[Source]) -> list[Html]:
     """The findings, which come first, strongest first within an artifact."""
     parts = [element("h2", "What was found, and how sure it is")]
     for source in (source for source in sources if source.section.findings):
-        ordered = sorted(source.section.findings, key=lambda found: -found.strength)
         parts.append(element("p", source.section.lead, class_="lead"))
-        parts.append(element("ul", *map(finding, ordered), class_="findings"))
+        parts += _listed(source.section.findings)
     note = (
         "Every AUROC is held out by group (chance 0.5), with a 95 % interval over groups. That something can be read does not say that "
         "the model uses it; only an intervention can."
     )
     return [*parts, element("p", note, class_="small")]
+
+
+def _listed(findings: Sequence[Finding]) -> list[Html]:
+    """Findings as a list; where many show nothing, these are folded under their number."""
+    shown = sorted(findings, key=lambda found: -found.strength)
+    nothing = [found for found in shown if not found.strength]
+    if len(nothing) <= MOST:
+        return [element("ul", *map(finding, shown), class_="findings")]
+    summary = element("summary", f"{len(nothing)} of which nothing, or not enough, is shown")
+    folded = element("ul", *map(finding, nothing), class_="findings")
+    found = element("ul", *map(finding, shown[: -len(nothing)]), class_="findings")
+    return [*([found] if len(shown) > len(nothing) else []), element("details", summary, folded)]
 
 
 def _meanings() -> list[Html]:

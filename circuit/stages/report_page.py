@@ -89,7 +89,7 @@ def escaped(text: str) -> str:
 def _visible(character: str) -> str:
     hidden = character in TURNS or unicodedata.category(character) in {"Cc", "Cs"}
     if hidden and character not in "\n\t":
-        return character.encode("ascii", "backslashreplace").decode()
+        return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"
     return character
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from circuit.artifacts.manifest import Manifest
 from circuit.methods.permutation import LEVEL
 from circuit.methods.splits import MIN_GROUPS
+from circuit.methods.verdict import NOT
 from circuit.stages.report_page import Finding, Section, Table
 from circuit.stages.report_pictures import probes_picture, stratigraphy_picture
 from circuit.stages.report_words import (
@@ -47,10 +48,12 @@ def section(manifest: Manifest) -> Section:
 def _lead(results: Record, probes: Sequence[Record]) -> str:
     verdicts = [probe["emergence"]["verdict"] for probe in probes]
     counts = [f"{verdicts.count(name)} {name}" for name in MEANING if verdicts.count(name)]
-    held = sum(_holds(probe) for probe in probes)
+    readable = [probe for probe in probes if STRENGTH.get(probe["emergence"]["verdict"])]
+    held = sum(map(_holds, readable))
+    corrected = f" {held} of the {len(readable)} that are readable remain after correction for {len(probes)} questions (Holm, p at most {LEVEL})."
     return (
         f"{counted(len(probes), 'question')} put to {results['model']} ({len(results['layers'])} of its {results['n_layers']} layers): "
-        f"{listed(counts)}. {held} of {len(probes)} remain after correction for their number (Holm, p at most {LEVEL})."
+        f"{listed(counts)}.{corrected if readable else ''}"
     )
 
 
@@ -70,6 +73,10 @@ def _finding(probe: Record, n_probes: int) -> Finding:
         f"p over all layers {p_text(entry['p_any'])}; beside it {_beside(probe, entry)}.",
         MEANING[word],
     ]
+    if word == NOT and entry["p_any"] is not None and entry["p_any"] <= LEVEL:
+        sentences.append(
+            "The permutation test alone would say so, but the interval over groups reaches chance."
+        )
     if STRENGTH.get(word):
         sentences.append(emergence_text(found["layer"], found))
     if STRENGTH.get(word) and not _holds(probe):

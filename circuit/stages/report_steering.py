@@ -63,7 +63,7 @@ def _finding(
     before = "" if unsteered is None else f", against {_share(unsteered)} without steering"
     beside = "" if not rate["controls"] else f"; random directions of the same norm {_random(rate)}"
     text = (
-        f"at coefficient {rate['coefficient']:g}, {_share(rate)} of the answers to {label} prompts meet {trial['criterion']}{before}{beside} "
+        f"at coefficient {rate['coefficient']:g}, {_share(rate)} of the answers to {label} prompts meet “{trial['criterion']}”{before}{beside} "
         f"({size(rate)}; p {p_text(rate['p'])}, {p_text(p)} after correction for {len(corrected)} comparisons). {meaning}"
     )
     return Finding(f"{name} on {label} prompts", word, 2 if word == "used" else 0, text)
