@@ -46,9 +46,7 @@ def _drift(entries: Sequence[Record]) -> Finding:
     least = min(known, key=lambda entry: entry["moved"][0])
     if most["moved"][0] == 0:
         return Finding("what moved", "nothing moved", 0, "Every row is the same in both archives.")
-    text = (
-        f"Rows moved by {interval(most['moved'])} of their length at {_where(most)} ({_cka(most)})"
-    )
+    text = f"Rows moved by {interval(most['moved'])} times their length at {_where(most)} ({_cka(most)})"
     if most is not least:
         text += f", the most, and by {interval(least['moved'])} at {_where(least)} ({_cka(least)}), the least"
     text += ". That is a distance, not a difference in what can be read."

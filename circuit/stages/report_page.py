@@ -30,7 +30,7 @@ ul.findings { list-style: none; padding: 0; } ul.findings li { margin: .9rem 0; 
 ul.findings li.strong { border-color: #0072B2; } ul.findings li.some { border-color: #56B4E9; }
 .word { font-size: .75rem; font-weight: 600; padding: .1rem .5rem; border-radius: 1rem; background: #eee; white-space: nowrap; }
 .strong > .word { background: #0072B2; color: #fff; } .some > .word { background: #d5ebf8; }
-figure { margin: 1.2rem 0; } figure img { max-width: 100%; height: auto; } figure.wide img { max-width: none; width: 100%; min-width: 40rem; }
+figure { margin: 1.2rem 0; } figure img { max-width: 100%; height: auto; } figure.wide img { max-width: none; width: 100%; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 caption { text-align: left; color: #555; padding-bottom: .3rem; }
@@ -147,9 +147,11 @@ def figure(picture: Picture) -> Html:
     """A picture inside the page, its caption below and as its description."""
     data = base64.b64encode(picture.image).decode()
     width, height = struct.unpack(">II", picture.image[16:24])
+    # Half of its pixels is its size in print; at less than 0.7 of that its type cannot be read.
+    narrowest = f' style="min-width: {int(0.35 * width)}px"' if width > WIDE else ""
     image = Html(
         f'<img src="data:image/png;base64,{data}" alt="{escaped(picture.caption)}" '
-        f'width="{width // 2}" height="{height // 2}">'
+        f'width="{width // 2}" height="{height // 2}"{narrowest}>'
     )
     box = element("div", image, class_="scroll", tabindex="0")
     kind = "wide" if width > WIDE else "column"
