@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from circuit.artifacts.manifest import Manifest
 from circuit.methods.permutation import LEVEL
 from circuit.methods.splits import MIN_GROUPS
-from circuit.methods.verdict import NOT
+from circuit.methods.verdict import DECODABLE, NOT, SELECTIVE
 from circuit.stages.report_page import Finding, Section, Table
 from circuit.stages.report_pictures import probes_picture, stratigraphy_picture
 from circuit.stages.report_words import (
@@ -77,7 +77,8 @@ def _finding(probe: Record, n_probes: int) -> Finding:
         sentences.append(
             "The permutation test alone would say so, but the interval over groups reaches chance."
         )
-    if STRENGTH.get(word):
+    # Beside the baselines of its own layer something may emerge that others explain: the verdict wins.
+    if word in (DECODABLE, SELECTIVE):
         sentences.append(emergence_text(found["layer"], found))
     if STRENGTH.get(word) and not _holds(probe):
         p = p_text(probe["p_battery"])
