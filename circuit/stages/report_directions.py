@@ -8,18 +8,19 @@ from circuit.methods.splits import MIN_GROUPS
 from circuit.stages import figures
 from circuit.stages.figures import Picture
 from circuit.stages.report_page import Finding, Section, Table
-from circuit.stages.report_words import Record, counted, interval, listed, p_text, size
+from circuit.stages.report_words import Record, counted, interval, p_text, size
 
 
 def section(manifest: Manifest) -> Section:
     """Findings, figures and tables of the fitted directions; those of a single pair have no held-out score."""
     results = manifest.results
     if "best" not in results:
-        names = [each["name"] for each in results["directions"]]
-        text = "Made without held-out prompts, so nothing is said of its quality; steering can show what it does."
+        names = list(dict.fromkeys(each["name"] for each in results["directions"]))
+        vectors = counted(len(results["directions"]), "vector")
+        text = "Kept for use, without a held-out score of its own in this file, so nothing is said of its quality here."
+        shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         return Section(
-            f"{counted(len(names), 'direction')}: {listed(names)}.",
-            [Finding(name, "not measured", 0, text) for name in names],
+            f"{vectors} that are not scored here.", [Finding(shown, "not measured", 0, text)]
         )
     return Section(
         f"{results['label_direction']} at {manifest.parameters['site']}, {manifest.parameters['position']}, by "
