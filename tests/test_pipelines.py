@@ -58,3 +58,81 @@ def test_the_chain_notices_an_edited_prompt_set(workspace, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "stale" in done.stdout
+
+
+def run_pipeline(name: str, *arguments: str) -> str:
+    """Run the goal of ``pipelines/<name>.mk``."""
+    command = [
+        "make",
+        "-f",
+        str(ROOT / f"pipelines/{name}.mk"),
+        f"CIRCUIT={sys.executable} -m circuit",
+    ]
+    done = subprocess.run(
+        [*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_stratigraphy_ends_in_a_report_and_notices_other_questions(tmp_path):
+    small = [f"OUT={tmp_path / 'out'}", "MODEL=tiny"]
+    asked = "PROBES=--category syntactic --layers 1,4 --no-random-weights"
+    said = run_pipeline("stratigraphy", *small, asked)
+    assert "COMPUTATIONAL STRATIGRAPHY" in said
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    for name in ("imperative", "question", "verb_type"):
+        assert f"<strong>{name}</strong>" in page
+    assert page.count("<img ") == 2
+    assert "-m circuit" not in run_pipeline("stratigraphy", "-n", *small, asked)
+    planned = run_pipeline("stratigraphy", "-n", *small, "PROBES=--category semantic --layers 1")
+    assert "circuit probes run" in planned
+
+
+@pytest.fixture
+def tuned(tmp_path) -> Path:
+    """The model ``tiny`` with another third block, which is the whole difference."""
+    import shutil
+
+    import mlx.core as mx
+
+    folder = shutil.copytree(ROOT / "circuit/assets/tiny", tmp_path / "tuned")
+    file = str(folder / "model.safetensors")
+    weights = dict(mx.load(file))
+    name = "model.layers.2.mlp.down_proj.weight"
+    noise = mx.random.normal(weights[name].shape, key=mx.random.key(0)).astype(weights[name].dtype)
+    weights[name] = weights[name] + 0.2 * noise
+    mx.eval(weights)
+    mx.save_safetensors(file, weights, metadata={"format": "mlx"})
+    return folder
+
+
+@pytest.mark.slow
+def test_compare_models_shows_what_moved_and_from_which_block_on(tuned, tmp_path):
+    out = tmp_path / "out"
+    models = [f"OUT={out}", "BASE=tiny", f"OTHER={tuned}", "SIZES=--per-tool 6 --no-tool 60"]
+    assert "COMPARED WITH" in run_pipeline("compare_models", *models)
+    results = json.loads((out / "analysis.json").read_text())["results"]
+    moved = {
+        entry["layer"]: entry["moved"]
+        for entry in results["comparison"]["layers"]
+        if entry["site"] == "resid_post"
+    }
+    assert all(moved[layer] == [0, 0, 0] for layer in (0, 1))
+    assert all(moved[layer][1] > 0 for layer in (2, 3, 4, 5))
+    assert "Rows moved by" in (out / "report.html").read_text("utf-8")
+    assert "-m circuit" not in run_pipeline("compare_models", "-n", *models)
+
+
+def test_compare_models_needs_two_models(tmp_path):
+    command = [
+        "make",
+        "-f",
+        str(ROOT / "pipelines/compare_models.mk"),
+        "BASE=tiny",
+        f"OUT={tmp_path}",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "OTHER=MODEL" in done.stderr

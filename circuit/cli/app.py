@@ -15,6 +15,7 @@ from circuit.cli import (
     directions,
     doctor,
     probes,
+    report,
     sites,
     steer,
     verify,
@@ -30,6 +31,7 @@ PIPELINE = (
     "visualize",
     "probes",
     "steer",
+    "report",
     "verify",
     "sites",
     "doctor",
@@ -74,6 +76,7 @@ app.add_typer(directions.app, name="directions")
 app.command()(visualize.visualize)
 app.add_typer(probes.app, name="probes")
 app.command()(steer.steer)
+app.command()(report.report)
 app.command()(verify.verify)
 app.command()(sites.sites)
 app.command()(doctor.doctor)

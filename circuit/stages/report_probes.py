@@ -1,0 +1,156 @@
+"""What a report says of ``probes.json``: each question's verdict in a sentence with the numbers that decide it."""
+
+from collections.abc import Sequence
+
+from circuit.artifacts.manifest import Manifest
+from circuit.methods.permutation import LEVEL
+from circuit.methods.splits import MIN_GROUPS
+from circuit.methods.verdict import DECODABLE, NOT, SELECTIVE
+from circuit.stages.report_page import Finding, Section, Table
+from circuit.stages.report_pictures import probes_picture, stratigraphy_picture
+from circuit.stages.report_words import (
+    STRENGTH,
+    Record,
+    counted,
+    emergence_text,
+    interval,
+    layer_text,
+    listed,
+    p_text,
+    size,
+)
+
+MEANING = {
+    "selective": "Readable from the layers, and above the text, the token's embedding, random weights and the control task.",
+    "decodable": "Readable from the layers, and above the text, the embedding and random weights, but not shown to be above the control "
+    "task: a probe of this kind may learn arbitrary labels as well.",
+    "tokens": "Readable, but not shown to be above the token's own embedding or a model with random weights: nothing shows that "
+    "training put it there.",
+    "surface": "Readable, but no layer is shown to be above the words or the surface of the text itself.",
+    "not decodable": "Not shown to be readable at any layer. That is not evidence of absence.",
+    "few groups": f"Under {MIN_GROUPS} groups nothing is claimed.",
+}
+
+
+def section(manifest: Manifest) -> Section:
+    """Findings, figures, tables and checklist of a battery."""
+    results = manifest.results
+    probes = list(results["probes"].values())
+    return Section(
+        _lead(results, probes),
+        [_finding(probe, len(probes)) for probe in probes],
+        [stratigraphy_picture(results), probes_picture(results)],
+        [_scores(results, probes), _where(probes)],
+        [(each["item"], each["controlled"], each["detail"]) for each in results["checklist"]],
+    )
+
+
+def _lead(results: Record, probes: Sequence[Record]) -> str:
+    verdicts = [probe["emergence"]["verdict"] for probe in probes]
+    counts = [f"{verdicts.count(name)} {name}" for name in MEANING if verdicts.count(name)]
+    readable = [probe for probe in probes if STRENGTH.get(probe["emergence"]["verdict"])]
+    held = sum(map(_holds, readable))
+    corrected = f" {held} of the {len(readable)} that are readable remain after correction for {len(probes)} questions (Holm, p at most {LEVEL})."
+    return (
+        f"{counted(len(probes), 'question')} put to {results['model']} ({len(results['layers'])} of its {results['n_layers']} layers): "
+        f"{listed(counts)}.{corrected if readable else ''}"
+    )
+
+
+def _holds(probe: Record) -> bool:
+    return probe["p_battery"] is not None and probe["p_battery"] <= LEVEL
+
+
+def _finding(probe: Record, n_probes: int) -> Finding:
+    found = probe["emergence"]
+    word = found["verdict"]
+    layer = found["best_layer"] if found["layer"] is None else found["layer"]
+    entry = probe["layers"][str(layer)]
+    chosen = "where it emerges" if found["layer"] is not None else "the best layer, so optimistic"
+    many = "" if len(probe["layers"]) == 1 else f" ({chosen})"
+    sentences = [
+        f"{probe['question'] or 'A probe'} Held-out AUROC {interval(entry['auroc'])} at L{layer}{many}, {size(probe)}, "
+        f"p over all layers {p_text(entry['p_any'])}; beside it {_beside(probe, entry)}.",
+        MEANING[word],
+    ]
+    if word == NOT and entry["p_any"] is not None and entry["p_any"] <= LEVEL:
+        sentences.append(
+            "The permutation test alone would say so, but the interval over groups reaches chance."
+        )
+    # Beside the baselines of its own layer something may emerge that others explain: the verdict wins.
+    if word in (DECODABLE, SELECTIVE):
+        sentences.append(emergence_text(found["layer"], found))
+    if STRENGTH.get(word) and not _holds(probe):
+        p = p_text(probe["p_battery"])
+        sentences.append(f"It does not survive the correction for {n_probes} probes (p {p}).")
+    strength = STRENGTH.get(word, 0)
+    return Finding(
+        probe["name"], word, strength if _holds(probe) else min(strength, 1), " ".join(sentences)
+    )
+
+
+def _beside(probe: Record, entry: Record) -> str:
+    found = {name: each["auroc"] for name, each in probe["baselines"].items()}
+    found["random weights"] = entry["random_weights"]
+    found["control task"] = entry["control"]["auroc"]
+    return listed(
+        [
+            f"{name} {'not run' if score is None else f'{score[0]:.2f}'}"
+            for name, score in found.items()
+        ]
+    )
+
+
+def _scores(results: Record, probes: Sequence[Record]) -> Table:
+    layers = [str(layer) for layer in results["layers"]]
+    rows = [
+        [
+            probe["name"],
+            *(_cell(each) for each in probe["baselines"].values()),
+            _random(probe),
+            *(_cell(probe["layers"][layer]) for layer in layers),
+        ]
+        for probe in probes
+    ]
+    note = (
+        "Held-out AUROC. A star: the 95 % interval lies above 0.5, p over all layers is at most 0.05, 10 groups or more. "
+        "Words and surface use no model; random: the best layer with random weights."
+    )
+    columns = [*probes[0]["baselines"], "random", *(f"L{layer}" for layer in layers)]
+    return Table("Probes by layer", ["probe", *columns], rows, note)
+
+
+def _cell(entry: Record) -> str:
+    return f"{entry['auroc'][0]:.2f}{'*' if entry['significant'] else ''}"
+
+
+def _random(probe: Record) -> str:
+    found = [entry["random_weights"] for entry in probe["layers"].values()]
+    return "–" if None in found else f"{max(value for value, _, _ in found):.2f}"
+
+
+def _where(probes: Sequence[Record]) -> Table:
+    rows = [
+        [
+            probe["name"],
+            probe["category"],
+            probe["emergence"]["verdict"],
+            *(layer_text(probe["emergence"][key]) for key in ("layer", "saturation_layer")),
+            layer_text(probe["emergence"]["threshold_layer"]),
+            interval(_best(probe)["auroc"]),
+            interval(_best(probe)["control"]["auroc"]),
+            p_text(probe["p_battery"]),
+            str(probe["n"]),
+            str(probe["n_groups"]),
+        ]
+        for probe in probes
+    ]
+    header = ["probe", "stratum", "verdict", "emerges", "saturates", "threshold", "best layer"]
+    header += ["control task", "p (Holm)", "n", "groups"]
+    note = "Threshold: the first layer whose AUROC reaches it, whatever its uncertainty; it decides nothing."
+    return Table("Verdicts", header, rows, note)
+
+
+def _best(probe: Record) -> Record:
+    found: Record = probe["layers"][str(probe["emergence"]["best_layer"])]
+    return found
