@@ -16,10 +16,10 @@ from circuit.artifacts.places import manifest_path, shard_path
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.shards import join_shards
 
-SITES = (("embed", 0), ("resid_post", 0), ("resid_post", 3), ("q_rope", 3), ("attn_pattern", 3))
-SHAPES = {"q_rope": (2, 2), "attn_pattern": (2,)}
+SITES = (("embed", 0), ("resid_post", 0), ("resid_post", 3), ("q_rope", 3), ("head_keys", 3))
+SHAPES = {"q_rope": (2, 2), "head_keys": (2,)}
 POSITIONS = ("last", "-6:", "re:(?i)fo@o.offsets", "all", "mean")
-WIDTHS = {"embed": 3, "resid_post": 3, "q_rope": 4, "attn_pattern": 2}
+WIDTHS = {"embed": 3, "resid_post": 3, "q_rope": 4, "head_keys": 2}
 RUN = Run.since(0.0)
 MODEL = ModelIdentity(id="m", n_layers=4, d_model=3)
 
@@ -58,11 +58,11 @@ class Plan:
         return np.arange(length) if position == "all" else np.array([length - 1])
 
     def count(self, site: str, position: str, prompt: int) -> int:
-        keys = len(self.token_ids[prompt]) if site == "attn_pattern" else 1
+        keys = len(self.token_ids[prompt]) if site == "head_keys" else 1
         return len(self.chosen(position, prompt)) * keys
 
     def is_ragged(self, site: str, position: str) -> bool:
-        return site == "attn_pattern" or position not in ("last", "mean")
+        return site == "head_keys" or position not in ("last", "mean")
 
     def values(self, site: str, layer: int, position: str, prompt: int) -> np.ndarray:
         seed = [*f"{site}{position}".encode(), layer, prompt, self.seed]

@@ -111,6 +111,9 @@ class Activations:
 
         Several rows of a prompt are averaged.
         """
+        if site == "attn_pattern":
+            message = "the rows of `attn_pattern` are keys, and their mean says nothing"
+            raise UsageError(message, hint="read them with Activations.ragged; choose another site")
         name = self._name(site, layer, position)
         if not self.is_ragged(site, position):
             return self.archive.read(name)

@@ -126,8 +126,12 @@ def readable(path: Path) -> Iterator[None]:
 def _one_level(value: Any) -> Any:
     """Reduce a model to a dictionary that may hold models; anything else whole."""
     if isinstance(value, BaseModel):
-        named = type(value).model_fields.items()
-        return {field.alias or name: getattr(value, name) for name, field in named}
+        named = [(n, field, getattr(value, n)) for n, field in type(value).model_fields.items()]
+        return {
+            field.alias or name: item
+            for name, field, item in named
+            if field.exclude_if is None or not field.exclude_if(item)
+        }
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     return plain(value)

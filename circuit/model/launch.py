@@ -1,7 +1,7 @@
 """Which of several processes this is, when MLX's launcher started it, and what they must agree on.
 
-``mlx.launch -n 4 -- circuit collect …`` (ring, over TCP) sets ``MLX_RANK``; under MPI the variables are the
-implementation's. Without any of them nothing is asked, because looking for a network takes time.
+``mlx.launch -n 4 -- circuit collect …`` (ring, over TCP) sets ``MLX_RANK``, Open MPI a variable of its own. Without
+them nothing is asked, because looking for a network takes time.
 
 Processes that collect a part each share nothing but the folder that they write to, so none ever waits
 for another. With a model that is split over them (``--tensor-parallel``) all run the same batches.
@@ -13,7 +13,8 @@ from typing import Any
 
 from circuit.errors import UsageError
 
-RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+# What MLX's launcher and mpirun set. A batch system sets others for every job, which say nothing of MLX.
+RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK")
 
 
 def launched_group() -> Any | None:

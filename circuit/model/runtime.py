@@ -96,7 +96,7 @@ def share_out_threads(d_model: int) -> None:
     one. On an idle machine one and two tie there; at width 256 two collect 1.5 times as fast.
     ``OPENBLAS_NUM_THREADS`` overrules this.
     """
-    _set_threads(1 if d_model < NARROW else os.cpu_count() or 1)
+    _set_threads(1 if d_model < NARROW else _cores())
 
 
 def n_streams() -> int:
@@ -106,11 +106,16 @@ def n_streams() -> int:
     """
     if device() != "cpu":
         return 1
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = _cores()
     asked = os.environ.get("OPENBLAS_NUM_THREADS", "1")
     return max(1, min(cores // max(1, int(asked) if asked.isdigit() else 1), MOST_STREAMS))
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, which a batch system limits."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -126,7 +131,7 @@ def streams(d_model: int, n: int) -> Iterator[list[Any]]:
     if n == 1:
         yield [mx.default_stream(mx.default_device())]
         return
-    _set_threads(max(1, (os.cpu_count() or 1) // n))
+    _set_threads(max(1, _cores() // n))
     try:
         yield _cpu_streams(n)
     finally:
@@ -139,7 +144,7 @@ def circumstances(streams: int) -> dict[str, Any]:
         "device": device(),
         "mlx": metadata.version("mlx"),
         "streams": streams,
-        "cores": os.cpu_count(),
+        "cores": _cores(),
     }
 
 

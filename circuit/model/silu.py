@@ -5,8 +5,8 @@ ns an element, which in a gated MLP is a third of the time. ``powf`` takes 5. Th
 
     silu(x) = x / (1 + 2^(-x · log2 e))
 
-which differs from MLX's own by at most 1e-6 of the value (rounding of the exponent). Other dtypes, and other
-machines, compute what MLX does.
+which for |x| < 10 differs from the exact value by less than 1e-6 of it, and beyond by the rounding of the exponent, where
+the value itself vanishes or is x. Other dtypes, and other machines, compute what MLX does.
 """
 
 import math

@@ -54,7 +54,7 @@ def prepared(
     limit: int | None = None,
 ) -> Collection:
     """Read the prompts and load the model; nothing has run yet."""
-    refuse_input(manifest_path(out), [dataset])
+    refuse_input(manifest_path(out), [dataset] if tools is None else [dataset, tools])
     if options.tensor_parallel and wanted.asked is not None:
         message = "answers (--generate) are not written by a model that is split over processes"
         raise UsageError(message, hint="leave out --generate, or --tensor-parallel")
@@ -78,7 +78,7 @@ def collect(job: Collection, *, force: bool = False, track: Track = untracked) -
     if reused:
         forget_finished(job.out)
         return Collected(Activations.open(job.out), reused=True)
-    layout = job.layout()
+    layout = job.layout(force=force)
     with job.writer(layout, force=force) as writer:
         ran = job.run(layout, writer, force=force, track=track)
         activations = writer.finish(run=Run.since(started), results=ran.results, beside=ran.beside)
@@ -102,7 +102,7 @@ def collect_shard(
     if not force and _is_there(job, path, SHARD_SCHEMA):
         forget_finished(job.out, Shard(number, count, range(0)))
     else:
-        layout = job.layout(number, count)
+        layout = job.layout(number, count, force=force)
         with job.writer(layout, force=force) as writer:
             ran = job.run(layout, writer, force=force, track=track)
             writer.finish_shard(run=Run.since(started), results=ran.results, beside=ran.beside)
@@ -115,7 +115,7 @@ def collect_shard(
         run=Run.since(started),
         force=force,
     )
-    return _whole_or_waiting(job, path, joined)
+    return _whole_or_waiting(job, path, joined, force=force)
 
 
 def part(text: str | None) -> tuple[int, int] | None:
@@ -123,15 +123,15 @@ def part(text: str | None) -> tuple[int, int] | None:
     from circuit.model.launch import launched_group
 
     group = launched_group()
-    rank, size = (0, 1) if group is None else (group.rank(), group.size())
     if text is None:
-        return None if size == 1 else (rank + 1, size)
-    if size > 1:
-        message = f"--shard {text} cannot be given to one of {size} launched processes"
+        return None if group is None else (group.rank() + 1, group.size())
+    if group is not None:
+        message = f"--shard {text} cannot be given to one of {group.size()} launched processes"
         raise UsageError(message, hint="leave --shard out: each process takes its part")
     if (match := re.fullmatch(r"(\d+)/(\d+)", text)) is None:
         raise UsageError(f"--shard `{text}` is not a part", hint="--shard takes 1/4 to 4/4")
-    return int(match[1]), int(match[2])
+    number, count = int(match[1]), int(match[2])
+    return None if number == count == 1 else (number, count)
 
 
 def collect_prompts(
@@ -151,14 +151,17 @@ def collect_prompts(
     return collect(job, force=force, track=track)
 
 
-def _whole_or_waiting(job: Collection, path: Path, joined: Joined) -> Collected | Waiting:
+def _whole_or_waiting(
+    job: Collection, path: Path, joined: Joined, *, force: bool
+) -> Collected | Waiting:
     if joined.activations is not None:
         return Collected(joined.activations, reused=False)
-    if joined.others:
+    if joined.others and not force:
         other, difference = next(iter(joined.others.items()))
         message = f"shard {other} of `{job.out}` is of another run: {difference}"
         raise ArtifactError(message, hint="collect it again with the same options and --force")
-    return Waiting(path, joined.missing)
+    # With --force the others are being collected again, too.
+    return Waiting(path, tuple(sorted({*joined.missing, *(joined.others or ())})))
 
 
 def _is_there(job: Collection, path: Path, schema: str) -> bool:

@@ -164,7 +164,7 @@ class Collection:
             tokenizer=self.model.tokenizer_identity,
         )
 
-    def layout(self, number: int = 1, count: int = 1) -> Layout:
+    def layout(self, number: int = 1, count: int = 1, *, force: bool = False) -> Layout:
         """Turn the prompts of shard ``number`` of ``count`` into tokens, and plan how they run."""
         from circuit.model.budget import measured_batch_tokens
         from circuit.model.capture import plan
@@ -181,7 +181,7 @@ class Collection:
         rows = shard_rows([len(each.ids) for each in encoded], number, count)
         own = encoded[rows.start : rows.stop]
         shard = Shard(number, count, rows) if count > 1 else None
-        batch_tokens = self.wanted.batch_tokens or self._begun_with(shard)
+        batch_tokens = self.wanted.batch_tokens or self._begun_with(shard, force)
         if batch_tokens is None:
             batch_tokens = measured_batch_tokens(self.model, [e.ids for e in own], self.sites)
         if self.model.group is not None:
@@ -288,10 +288,12 @@ class Collection:
             )
         return Ran({**layout.results(), "answers": counts}, [answers.path])
 
-    def _begun_with(self, shard: Shard | None) -> int | None:
+    def _begun_with(self, shard: Shard | None, force: bool) -> int | None:
         """Return the budget of the run that is to be gone on with, if there is one."""
-        begun = interrupted(self.out, shard)
-        return None if begun is None else begun.get("circumstances", {}).get("batch_tokens")
+        begun = None if force else interrupted(self.out, shard)
+        if begun is None or begun.get("parameters") != self.origin.covers()["parameters"]:
+            return None
+        return int(begun["circumstances"]["batch_tokens"])
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of a token's value at each site, the same in all of its layers."""

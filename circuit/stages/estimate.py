@@ -1,7 +1,7 @@
 """``collect --dry-run``: what a collection would cost, before it is paid for.
 
-    tokens        of all prompts, those that run (a shared prefix runs once), and the share of padding in batches
-    FLOPs         2 · weights of the blocks up to the last wanted one · tokens that run, padding included, and
+    tokens        of all prompts, those that run (a shared prefix, which has run by now, once), and the share of padding in batches
+    FLOPs         of the batches: 2 · weights of the blocks up to the last wanted one · tokens that run, padding included, and
                   4 · T · T_keys / 2 · n_heads · head_dim for each layer's attention; the head does not run
     archive       the bytes of the file, exactly
     memory        the weights, and what the batches that run at once take, from one measured pass
@@ -88,18 +88,16 @@ def _seconds(job: Collection, layout: Layout, flops: float) -> float:
 
 
 def _flops(job: Collection, plan: Any, units: range) -> float:
-    """Count the operations of some batches, and of the prefix, which runs with them."""
+    """Count the operations of some batches, padding included."""
     from circuit.model.budget import attention_width, block_weights
 
     last = max(site.layer or 0 for site in job.sites)
     weights, width = block_weights(job.model, last), attention_width(job.model) * (last + 1)
+    lengths, before = plan.ids.lengths, plan.prefix
 
-    def run(rows: int, tokens: int, before: int) -> float:
+    def run(rows: Any) -> float:
+        tokens = int(lengths[rows].max()) - before
         attended = tokens * before + tokens * tokens / 2
-        return 2 * weights * rows * tokens + 4 * rows * attended * width
+        return float(len(rows) * (2 * weights * tokens + 4 * attended * width))
 
-    longest = [(len(rows), max(plan.lengths[row] for row in rows)) for rows in plan.batches]
-    parts = [
-        run(n, longest[u][1] - plan.prefix, plan.prefix) for u in units for n in [longest[u][0]]
-    ]
-    return sum(parts) + run(1, plan.prefix, 0)
+    return sum(run(plan.batches[unit]) for unit in units)

@@ -42,7 +42,7 @@ def test_what_was_put_is_read(tmp_path: Path):
         opened = Activations.open(tmp_path / name)
         assert opened.manifest == finished.manifest
         assert opened.contents == finished.contents
-        assert opened.sites == ["embed", "resid_post", "q_rope", "attn_pattern"]
+        assert opened.sites == ["embed", "resid_post", "q_rope", "head_keys"]
         assert (opened.positions, opened.layers("resid_post")) == (["last", "mean"], [0, 3])
         assert (opened.n_layers, opened.d_model, opened.labels) == (4, 3, ["no", "yes"])
         assert (opened.shape("q_rope"), opened.width("q_rope")) == ((2, 2), 4)

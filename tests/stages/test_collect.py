@@ -166,3 +166,35 @@ def test_states_that_half_precision_cannot_hold_are_refused(tmp_path, dataset):
     run(folder, dataset, tmp_path / "a", wanted={"dtype": "bfloat16"})
     with pytest.raises(DataError, match="is not finite"):
         collect(prepared(ModelOptions(str(folder), dtype="float16"), dataset, tmp_path / "b"))
+
+
+def test_no_input_is_replaced_even_by_force(llama_folder, tmp_path):
+    chat = write_prompts(tmp_path / "chat.json", ["Hi", "Hello"], format="chat")
+    tools = tmp_path / "tools.json"
+    tools.write_text('[{"type": "function", "function": {"name": "f"}}]')
+    before = tools.read_bytes()
+    with pytest.raises(UsageError, match="would replace"):
+        run(llama_folder, chat, tmp_path / "tools", tools=tools, force=True)
+    assert tools.read_bytes() == before
+
+
+def test_patterns_are_not_averaged_over_keys(llama_folder, dataset, tmp_path):
+    acts = run(llama_folder, dataset, tmp_path / "a", wanted={"sites": "attn_pattern"}).activations
+    with pytest.raises(UsageError, match="rows of `attn_pattern` are keys"):
+        acts.read("attn_pattern", 1)
+    values, offsets = acts.ragged("attn_pattern", 1)
+    sums = np.add.reduceat(values, offsets[:-1])
+    np.testing.assert_allclose(sums, 1, rtol=1e-5)
+
+
+def test_a_dry_run_knows_the_size_of_the_file(llama_folder, dataset, tmp_path):
+    from circuit.stages.estimate import estimate
+
+    wanted = Wanted(sites="resid_post,attn_pattern", positions="last,-3:")
+    job = prepared(ModelOptions(str(llama_folder)), dataset, tmp_path / "a", wanted=wanted)
+    found = estimate(job)
+    assert not (tmp_path / "a.safetensors").exists()
+    assert found.prompts == 4
+    assert found.seconds > 0
+    collect(job)
+    assert (tmp_path / "a.safetensors").stat().st_size == found.archive

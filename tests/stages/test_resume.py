@@ -162,6 +162,30 @@ def test_shards_tile_the_prompts_with_about_equal_tokens(lengths, data):
         assert most <= sum(lengths) / count + 2 * max(lengths)
 
 
+def test_a_single_part_is_the_whole_and_a_batch_systems_rank_is_no_launcher(monkeypatch):
+    monkeypatch.setenv("PMI_RANK", "3")
+    assert part("1/1") is None
+    assert part(None) is None
+    assert part("2/4") == (2, 4)
+
+
+def test_force_starts_anew_with_its_own_budget(folder, tmp_path):
+    with pytest.raises(StoppedError):
+        collect(job(folder, tmp_path / "acts"), track=stopped_after(5, KeyboardInterrupt))
+    done = collect(job(folder, tmp_path / "acts", Wanted(layers="0")), force=True)
+    assert done.activations.manifest.results["batch_tokens"] == 512
+
+
+def test_forced_shards_wait_for_those_that_are_still_to_be_forced(folder, tmp_path):
+    for number in (1, 2):
+        collect_shard(job(folder, tmp_path / "acts"), number, 2)
+    other = Wanted(batch_tokens=64, layers="0")
+    waiting = collect_shard(job(folder, tmp_path / "acts", other), 1, 2, force=True)
+    assert waiting.missing == (2,)
+    joined = collect_shard(job(folder, tmp_path / "acts", other), 2, 2, force=True)
+    assert joined.activations.layers("resid_post") == [0]
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_shards_that_are_not_there(folder, tmp_path, text):
     with pytest.raises(UsageError, match="shard"):
