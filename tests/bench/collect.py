@@ -25,7 +25,6 @@ from circuit.model.loading import LoadedModel, load_model
 from circuit.model.sites import Site
 from circuit.model.tokens import Encoded
 
-HF_BATCH = 32
 PREFIX = 512
 Work = Callable[[], object]
 
@@ -66,7 +65,9 @@ def against_transformers(model: LoadedModel, prompts: list[Encoded]) -> None:
     if importlib.util.find_spec("torch") is None:
         print("transformers: torch is not installed (make test-parity installs it)")
         return
-    report("collect / transformers", collection(model, prompts), transformers_run(model, prompts))
+    report(
+        "collect / transformers", collection(model, prompts), other("transformers", model, prompts)
+    )
 
 
 def against_transformer_lens(model: LoadedModel, prompts: list[Encoded]) -> None:
@@ -74,7 +75,7 @@ def against_transformer_lens(model: LoadedModel, prompts: list[Encoded]) -> None
     if importlib.util.find_spec("transformer_lens") is None:
         print("TransformerLens: not installed (pip install transformer-lens)")
         return
-    report("collect / TransformerLens", collection(model, prompts), lens_run(model, prompts))
+    report("collect / TransformerLens", collection(model, prompts), other("lens", model, prompts))
 
 
 def against_bare(model: LoadedModel, prompts: list[Encoded]) -> None:
@@ -104,7 +105,7 @@ def shared_prefix(model: LoadedModel, prompts: list[Encoded]) -> None:
     error = np.abs(shared - whole).max() / np.abs(whole).max()
     print(f"a prefix of {PREFIX} tokens: relative error of {some} prompts {error:.1e}")
     if importlib.util.find_spec("torch") is not None:
-        theirs = transformers_run(model, few)
+        theirs = other("transformers", model, few)
         name = f"shared prefix, {len(every)} prompts / transformers (time of {some}, scaled)"
         report(name, collection(model, every), theirs, repeats=3, scale=some / len(every))
 
@@ -186,85 +187,25 @@ def bare_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
     return run
 
 
-def transformers_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
-    """``output_hidden_states``, batches of 32 sorted by length, without the head; the last tokens are kept."""
-    import torch
-    import transformers
+def other(program: str, model: LoadedModel, prompts: list[Encoded]) -> Work:
+    """Return the run of another program, in a process of its own: ``others.py``.
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if model.dtype == "bfloat16" else torch.float32
-    theirs = transformers.AutoModel.from_pretrained(model.folder, dtype=dtype).to(device).eval()
-    batches = padded_batches(prompts)
+    In one process the OpenBLAS that circuit loads takes the place of PyTorch's own, which is faster.
+    """
+    command = [sys.executable, Path(__file__).with_name("others.py"), program, model.folder]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    ask, answer = process.stdin, process.stdout
 
-    @torch.no_grad()
-    def run() -> None:
-        for ids, mask in batches:
-            inputs = torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-            states = theirs(
-                inputs[0], attention_mask=inputs[1], output_hidden_states=True
-            ).hidden_states
-            last = inputs[1].sum(dim=1) - 1
-            rows = torch.arange(len(ids), device=device)
-            torch.stack([state[rows, last] for state in states]).float().cpu()
+    def say(line: str) -> None:
+        ask.write(line + "\n")
+        ask.flush()
+        if answer.readline() != "done\n":
+            sys.exit(f"{program} failed")
 
-    return run
-
-
-def lens_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
-    """A HookedTransformer of the same shape, ``run_with_cache`` of ``resid_post``, stopped before the head."""
-    import torch
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
-
-    c, device = model.config, "cuda" if torch.cuda.is_available() else "cpu"
-    theirs = HookedTransformer(
-        HookedTransformerConfig(
-            n_layers=model.n_layers,
-            d_model=model.d_model,
-            n_ctx=c["max_position_embeddings"],
-            d_head=c["head_dim"],
-            n_heads=c["num_attention_heads"],
-            d_mlp=c["intermediate_size"],
-            d_vocab=c["vocab_size"],
-            act_fn="silu",
-            gated_mlp=True,
-            normalization_type="RMS",
-            positional_embedding_type="rotary",
-            rotary_dim=c["head_dim"],
-            device=device,
-            dtype=getattr(torch, model.dtype),
-        )
-    ).eval()
-    batches = [
-        (torch.tensor(ids, device=device), torch.tensor(mask, device=device))
-        for ids, mask in padded_batches(prompts)
-    ]
-
-    @torch.no_grad()
-    def run() -> None:
-        for ids, mask in batches:
-            _, cache = theirs.run_with_cache(
-                ids,
-                names_filter=lambda name: name.endswith("hook_resid_post"),
-                stop_at_layer=model.n_layers,
-                prepend_bos=False,
-            )
-            last = mask.sum(dim=1) - 1
-            rows = torch.arange(len(ids), device=device)
-            kept = [cache["resid_post", k][rows, last] for k in range(model.n_layers)]
-            torch.stack(kept).float().cpu()
-
-    return run
-
-
-def padded_batches(prompts: list[Encoded]) -> list[tuple[list[list[int]], list[list[int]]]]:
-    ordered = sorted(prompts, key=lambda p: len(p.ids))
-    batches = []
-    for start in range(0, len(ordered), HF_BATCH):
-        batch = [p.ids.tolist() for p in ordered[start : start + HF_BATCH]]
-        longest = len(batch[-1])
-        ids = [each + [0] * (longest - len(each)) for each in batch]
-        batches.append((ids, [[1] * len(each) + [0] * (longest - len(each)) for each in batch]))
-    return batches
+    say(json.dumps([prompt.ids.tolist() for prompt in prompts]))
+    return lambda: say("run")
 
 
 if __name__ == "__main__":
