@@ -172,7 +172,7 @@ def bare_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
     batches = planned(model, prompts).batches
 
     def run() -> None:
-        with runtime.streams(model.d_model) as streams:
+        with runtime.streams(model.d_model, model.n_streams) as streams:
             for first in range(0, len(batches), len(streams)):
                 outputs = []
                 for rows, stream in zip(
