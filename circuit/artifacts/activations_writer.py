@@ -14,8 +14,7 @@ uninterrupted run would have had, to the byte. A call with another origin is ref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +23,7 @@ from circuit.artifacts.activations import Activations
 from circuit.artifacts.archive import Archive, is_archive
 from circuit.artifacts.arrangement import Arrangement, Tokens
 from circuit.artifacts.atomic import explained, refuse_overwrite, remove_temporaries
+from circuit.artifacts.closing import Closing
 from circuit.artifacts.contents import (
     SCHEMA,
     SHARD_SCHEMA,
@@ -50,7 +50,7 @@ class Shard:
     rows: range
 
 
-class ActivationsWriter:
+class ActivationsWriter(Closing):
     """An archive of activations in the making, or a shard of one; used as a context manager.
 
     ``shapes`` has the shape of a token's value at sites that are not ``(d_model,)``, ``counts`` the rows of each prompt at the
@@ -163,17 +163,6 @@ class ActivationsWriter:
     def close(self) -> None:
         """Let go of the files, so that the same call can go on with them."""
         self._rows.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _finish(
         self, schema: str, results: Mapping[str, Any], run: Run, beside: Sequence[Path]

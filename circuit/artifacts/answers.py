@@ -19,8 +19,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +30,7 @@ from circuit.artifacts.atomic import (
     remove_temporaries,
     replace_file,
 )
+from circuit.artifacts.closing import Closing
 from circuit.artifacts.documents import canonical_json, readable, schema_of, validated
 from circuit.artifacts.locks import lock
 from circuit.artifacts.manifest import Record
@@ -68,7 +68,7 @@ class Answers:
     by_row: Mapping[int, Answer]
 
 
-class AnswersWriter:
+class AnswersWriter(Closing):
     """Answers in the making, of one process at a time: ``put`` them unit by unit, then ``finish``.
 
     ``rows`` are the rows that there will be. Leaving the context keeps what was put, for the same
@@ -124,15 +124,8 @@ class AnswersWriter:
         self.partial.unlink(missing_ok=True)
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the file, so that the same command can go on with it."""
         self._file.close()
 
     def _begin(self, *, force: bool) -> None:

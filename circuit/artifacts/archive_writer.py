@@ -12,13 +12,13 @@ itself if that process came as far as its name.
 import errno
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from circuit.artifacts.atomic import explained, refuse_overwrite, sync_folder, write_at
+from circuit.artifacts.closing import Closing
 from circuit.artifacts.dtypes import to_stored
 from circuit.artifacts.layout import Layout
 from circuit.artifacts.locks import lock
@@ -28,7 +28,7 @@ from circuit.errors import ArtifactError
 _ZEROS = bytes(1 << 20)
 
 
-class ArchiveWriter:
+class ArchiveWriter(Closing):
     """An archive in the making: ``put`` values, then ``finish``, or nothing is left."""
 
     def __init__(self, path: Path, layout: Layout, *, resume: bool = False) -> None:
@@ -102,17 +102,6 @@ class ArchiveWriter:
                 self.partial.unlink(missing_ok=True)
             os.close(self._file)
             self._file = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _reserve(self) -> None:
         os.ftruncate(self._file, 0)

@@ -8,7 +8,7 @@ import typer
 from circuit.cli import console
 from circuit.cli.archive_options import Archive, Layers, Position
 from circuit.cli.directions_verbs_text import compared_text, shown_text, transferred_text
-from circuit.cli.options import Adapter, Dtype, Json, RemoteCode, Revision, Seed
+from circuit.cli.options import Adapter, AllowOtherModel, Dtype, Json, RemoteCode, Revision, Seed
 from circuit.errors import UsageError
 
 Name = Annotated[str | None, typer.Option("--name", help="One direction of the file.")]
@@ -58,9 +58,7 @@ def show(
     revision: Revision = None,
     adapter: Adapter = None,
     trust_remote_code: RemoteCode = False,
-    allow_other_model: Annotated[
-        bool, typer.Option("--allow-other-model", help="Use a direction of another model.")
-    ] = False,
+    allow_other_model: AllowOtherModel = False,
     as_json: Json = False,
 ) -> None:
     """Say what a steering file holds: directions, their quality, and where they came from.

@@ -22,6 +22,9 @@ RemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the checkpoint run its own Python code.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace output that exists.")]
+AllowOtherModel = Annotated[
+    bool, typer.Option("--allow-other-model", help="Use a direction of another model.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 # numpy and scikit-learn both take these.
 SEEDS = {"min": 0, "max": 2**32 - 1}

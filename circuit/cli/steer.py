@@ -8,6 +8,7 @@ import typer
 from circuit.cli import console
 from circuit.cli.options import (
     Adapter,
+    AllowOtherModel,
     Chat,
     Dtype,
     Force,
@@ -89,9 +90,7 @@ def steer(
     revision: Revision = None,
     adapter: Adapter = None,
     trust_remote_code: RemoteCode = False,
-    allow_other_model: Annotated[
-        bool, typer.Option("--allow-other-model", help="Use a direction of another model.")
-    ] = False,
+    allow_other_model: AllowOtherModel = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

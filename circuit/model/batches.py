@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike
 
 Rows = npt.NDArray[np.intp]
 BATCH_TOKENS = 512
-CONTEXT = (
-    16  # keys and values of a shared prefix are copied for each row: this many budgets of them
-)
+# Keys and values of a shared prefix are copied for each row: at most this many budgets of them.
+CONTEXT = 16
 
 
 def plan_batches(

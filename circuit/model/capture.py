@@ -56,11 +56,6 @@ class Plan:
         return 0 if self.shared is None else len(self.shared)
 
     @property
-    def lengths(self) -> list[int]:
-        """The number of tokens of each prompt."""
-        return [int(n) for n in self.ids.lengths]
-
-    @property
     def is_padded(self) -> bool:
         """Say whether prompts of unequal length share a batch."""
         lengths = self.ids.lengths
@@ -105,17 +100,19 @@ def plan(
             message = f"`{site.name}` has no mean over queries, since its rows grow with them"
             raise UsageError(message, hint="collect it at `all` or at a named position")
     check_row(model, list(dict.fromkeys(site.name for site in sites)))
+    indices = _indices(prompts, positions)  # before anything runs: a prompt may lack one
     ids = Lists.of(prompt.ids for prompt in prompts)
     shared = _shared(model, ids, _last_layer(sites)) if share_prefix else None
-    lengths = ids.lengths - (0 if shared is None else len(shared))
+    prefix = 0 if shared is None else len(shared)
+    lengths = ids.lengths - prefix
     batches = plan_batches(
         lengths,
         batch_tokens=batch_tokens,
         padded=lengths.min() < lengths.max() and pads_are_harmless(model),
-        prefix=0 if shared is None else len(shared),
+        prefix=prefix,
         parallel=model.n_streams,
     )
-    return Plan(ids, sites, positions, _indices(prompts, positions), batches, shared)
+    return Plan(ids, sites, positions, indices, batches, shared)
 
 
 def _shared(model: LoadedModel, ids: Lists, up_to: int) -> Prefix | None:
@@ -209,7 +206,7 @@ class _Run:
 
     def _reading(self, position: Position, rows: Rows) -> Reading:
         indices = [self.plan.indices[position.name][row] for row in rows]
-        lengths = [len(self.plan.ids[row]) for row in rows]
+        lengths = self.plan.ids.lengths[rows].tolist()
         return Reading(indices, lengths, position.is_mean, self.plan.prefix)
 
     def finish(self, started: _Started) -> Captured:

@@ -6,6 +6,7 @@ is more than the forward pass needs.
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -39,7 +40,7 @@ class Lists(Sequence[Ids]):
             for v, k in zip(values, lengths, strict=True)
         ]
 
-    @property
+    @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
         """The length of each list."""
         return np.diff(self.offsets)

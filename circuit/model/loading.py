@@ -5,7 +5,6 @@ mlx-lm family reads, weights are held in the dtype that ``runtime.compute_dtype`
 code never runs unless asked for, and what goes wrong is said in one sentence.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -22,10 +21,9 @@ from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.model import identity as identify
 from circuit.model import runtime
 from circuit.model.blocks import blocks_of, residual_width
+from circuit.model.checkpoint import find_folder, normalised, read_config
 from circuit.model.families import IGNORE_WINDOW
 from circuit.model.silu import use_fast_silu
-
-ASSETS = Path(__file__).parents[1] / "assets"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,96 +157,6 @@ def _group() -> Any:
         message = "--tensor-parallel splits a model over processes, and there is only this one"
         raise UsageError(message, hint="start it with mlx.launch -n N -- circuit …")
     return group
-
-
-def find_folder(model_id: str, revision: str | None = None) -> Path:
-    """Return the folder of a checkpoint, downloading it when it is an id on the hub."""
-    builtin, local = ASSETS / model_id, Path(model_id).expanduser()
-    here = builtin if "/" not in model_id and builtin.is_dir() else local
-    if here.is_dir() and revision is not None:
-        message = f"`{model_id}` is a folder, which has no revision `{revision}`"
-        raise ModelError(message, hint="leave out --revision, or give the id of a model on the hub")
-    if here.is_dir():
-        return here
-    if local.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
-        message = f"`{model_id}` is not a folder with a checkpoint"
-        raise ModelError(
-            message, hint="give a checkpoint folder, a hub id such as org/name, or tiny"
-        )
-    return _download(model_id, revision)
-
-
-def _download(model_id: str, revision: str | None) -> Path:
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    from mlx_lm.utils import _download as download
-
-    try:
-        return Path(download(model_id, revision=revision))
-    except HFValidationError as error:
-        message = f"`{model_id}` is neither a folder nor an id on the Hugging Face hub"
-        raise ModelError(message, hint="a hub id looks like org/name") from error
-    except LocalEntryNotFoundError as error:
-        message = f"model `{model_id}` is not in the local cache and the hub cannot be reached"
-        hint = "check the name and the network, or give the path of a checkpoint folder"
-        raise ModelError(message, hint=hint) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        message = f"model `{model_id}` cannot be downloaded: {reason}"
-        raise ModelError(message, hint="check the name, the revision and your access") from error
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read ``config.json`` of a checkpoint folder."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        message = f"`{folder}` has no `config.json`, so it is not a checkpoint"
-        raise ModelError(
-            message, hint="give the folder that holds config.json and model.safetensors"
-        ) from error
-    except ValueError as error:
-        raise ModelError(
-            f"`{path}` is not JSON: {error}", hint="download the model again"
-        ) from error
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise ModelError(
-            f"`{path}` names no `model_type`", hint="mlx-lm needs it to choose the model"
-        )
-    return config
-
-
-# transformers 5 saves these under the first name only; mlx-lm families read the second.
-_OTHER_NAMES = (("n_positions", "n_ctx"), ("num_local_experts", "num_experts"))
-
-
-def normalised(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration with settings where every mlx-lm family looks for them.
-
-    transformers 5 saves ``rope_parameters`` and no ``rope_theta``; some families would then take
-    their default base *silently* and every hidden state would be wrong. Gemma 3 has one set of
-    settings for its sliding layers and one for the others.
-    """
-    config = dict(config)
-    if isinstance(config.get("text_config"), dict):
-        config["text_config"] = normalised(config["text_config"])
-    for name, other in _OTHER_NAMES:
-        if name in config:
-            config.setdefault(other, config[name])
-    rope = config.get("rope_parameters")
-    return {**config, **_rope_settings(config, rope)} if isinstance(rope, dict) else config
-
-
-def _rope_settings(config: dict[str, Any], rope: dict[str, Any]) -> dict[str, Any]:
-    full = rope.get("full_attention", rope)
-    settings = {
-        "rope_theta": full.get("rope_theta"),
-        "partial_rotary_factor": full.get("partial_rotary_factor"),
-        "rope_local_base_freq": rope.get("sliding_attention", {}).get("rope_theta"),
-    }
-    if full.get("rope_type", "default") != "default":
-        settings["rope_scaling"] = {**full, "type": full["rope_type"]}
-    return {k: v for k, v in settings.items() if v is not None and config.get(k) is None}
 
 
 def _hold(network: Any, requested: str, group: Any | None) -> str:

@@ -11,7 +11,6 @@ the value itself vanishes or is x. Other dtypes, and other machines, compute wha
 
 import math
 import sys
-from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -20,28 +19,29 @@ import mlx.nn.layers.activations as layers
 from circuit.model import runtime
 
 LARGEST = 126.0  # an exponent whose power is finite, so that a gradient is, too
-_stock: dict[str, Any] = {}
+MLX_SILU = nn.silu
 
 
 def use_fast_silu() -> None:
     """Make models that are loaded from now on compute silu and swiglu so, where it is faster."""
-    if _stock or sys.platform != "linux" or runtime.device() != "cpu":
+    if nn.silu is silu or sys.platform != "linux" or runtime.device() != "cpu":
         return
     import mlx_lm.models.activations as activations
 
-    _stock.update(silu=nn.silu, swiglu=activations.swiglu)
+    stock = activations.swiglu
     for module in (nn, layers):
         module.silu = silu
     # Model files take the name when they are imported, and some are already.
     for name, module in list(sys.modules.items()):
-        if name.startswith("mlx_lm.models.") and vars(module).get("swiglu") is _stock["swiglu"]:
+        if name.startswith("mlx_lm.models.") and vars(module).get("swiglu") is stock:
             module.swiglu = swiglu  # type: ignore[attr-defined]
 
 
 def silu(x: mx.array) -> mx.array:
     """Return x · sigmoid(x), of any shape."""
     if x.dtype != mx.float32:
-        return _stock["silu"](x) if _stock else x * mx.sigmoid(x)
+        stock: mx.array = MLX_SILU(x)
+        return stock
     return x / (1 + mx.power(2.0, mx.minimum(x * -math.log2(math.e), LARGEST)))
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circuit.plots.style import GREY, PALE, Array, colour, finished, panels, spread
+from circuit.plots.style import GREY, PALE, Array, colour, finished, name_end, panels, spread
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,7 @@ def _end_labels(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     for (_, name, ink), y in zip(
         labels, spread([value for value, _, _ in labels], 0.075 * (high - low)), strict=True
     ):
-        ax.annotate(
-            name,
-            (1, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=6.5,
-            color=ink,
-            annotation_clip=False,
-        )
+        name_end(ax, name, y, ink)
 
 
 def limits(series: Sequence[Series], *, floor: float) -> tuple[float, float]:

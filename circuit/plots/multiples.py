@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circuit.plots.style import GREY, PALE, colour, finished, grid, spread
+from circuit.plots.style import GREY, PALE, colour, finished, grid, name_end, spread
 
 Bounds = Sequence[float]  # value, low, high
 
@@ -78,14 +78,4 @@ def _name(ax: Axes, curve: Curve) -> None:
     for (value, name, ink), y in zip(ends, places, strict=True):
         if name in curve.baselines:
             ax.axhline(value, color=ink, linewidth=0.5, alpha=0.6)
-        ax.annotate(
-            name,
-            (1, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(2, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=5,
-            color=ink,
-            annotation_clip=False,
-        )
+        name_end(ax, name, y, ink, distance=2, fontsize=5)

@@ -119,6 +119,23 @@ def marker(i: int) -> str:
     return MARKERS[(i // len(COLOURS)) % len(MARKERS)]
 
 
+def name_end(
+    ax: Axes, name: str, y: float, ink: str, *, distance: float = 4, fontsize: float = 6.5
+) -> None:
+    """Write ``name`` to the right of the axes at height ``y``, ``distance`` points away."""
+    ax.annotate(
+        name,
+        (1, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(distance, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=fontsize,
+        color=ink,
+        annotation_clip=False,
+    )
+
+
 def spread(positions: Sequence[float], gap: float) -> list[float]:
     """Move labels apart along one axis, so that neighbours are at least ``gap`` apart, and as little as possible."""
     order = np.argsort(positions, kind="stable")

@@ -21,9 +21,10 @@ from circuit.artifacts.places import refuse_input, shard_path
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.shards import Joined, join_shards
 from circuit.errors import ArtifactError, UsageError
-from circuit.stages.collection import Collection, Wanted, combined
+from circuit.stages.collection import Collection, Wanted
 from circuit.stages.prompting import Format, choose_format
 from circuit.stages.running import ModelOptions, Track, untracked
+from circuit.stages.sharding import combined
 
 
 @dataclass(frozen=True)

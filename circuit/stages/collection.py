@@ -5,7 +5,8 @@
     run          the plan's batches, handed to a thread that writes them while the next ones are computed
 
 What a run found out about the machine (how many tokens fit in a batch, how many streams run side by
-side) decides the last bits of the numbers, too. It is kept in the journal, and a run that goes on uses it.
+side) decides the last bits of the numbers, too. It is kept in the journal: a run that goes on takes the measured
+budget from there, and is refused where the rest differs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from circuit.artifacts.activations_writer import ActivationsWriter, Shard, interrupted
 from circuit.artifacts.answers import AnswersWriter
 from circuit.artifacts.arrangement import Arrangement
@@ -25,11 +24,12 @@ from circuit.artifacts.differences import fingerprint
 from circuit.artifacts.manifest import manifest_path
 from circuit.artifacts.origin import Origin
 from circuit.artifacts.prompts import PromptSet
-from circuit.errors import ModelError, StoppedError, UsageError
+from circuit.errors import ModelError, StoppedError
 from circuit.methods.layers import parse_layers
-from circuit.stages.generated import Asked, added, answer_all, check_asked
+from circuit.stages.generated import Asked, answer_all, check_asked
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track
+from circuit.stages.sharding import shard_rows
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ class Layout:
 
     def results(self) -> dict[str, Any]:
         """Return what the manifest says about the run."""
-        lengths = self.plan.lengths
+        lengths = self.plan.ids.lengths
+        tokens = {"total": lengths.sum(), "min": lengths.min(), "max": lengths.max()}
         return {
-            "tokens": {"total": sum(lengths), "min": min(lengths), "max": max(lengths)},
+            "tokens": {name: int(n) for name, n in tokens.items()},
             "padded_batches": self.plan.is_padded,
             "shared_prefix": self.plan.prefix,
             "batch_tokens": self.circumstances["batch_tokens"],
@@ -81,24 +82,6 @@ class Ran:
 
     results: dict[str, Any]
     beside: list[Path]
-
-
-def combined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make the results of a whole archive of what each shard's run found."""
-    tokens = [part["tokens"] for part in parts]
-    return {
-        **parts[0],
-        "tokens": {
-            "total": sum(each["total"] for each in tokens),
-            "min": min(each["min"] for each in tokens),
-            "max": max(each["max"] for each in tokens),
-        },
-        "padded_batches": any(part["padded_batches"] for part in parts),
-        "shared_prefix": min(part["shared_prefix"] for part in parts),
-        **(
-            {"answers": added([part["answers"] for part in parts])} if "answers" in parts[0] else {}
-        ),
-    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,23 +290,6 @@ class Collection:
                 message = f"`{site.name}` has another shape in layer {site.layer} than before it"
                 raise ModelError(message, hint="collect such layers into archives of their own")
         return shapes
-
-
-def shard_rows(lengths: Sequence[int], number: int, count: int) -> range:
-    """Return the prompts of shard ``number`` of ``count``: a range, with about equal tokens in each."""
-    if not 1 <= number <= count:
-        message = f"there is no shard {number} of {count}"
-        raise UsageError(message, hint="--shard takes 1/4 to 4/4")
-    if count > len(lengths):
-        message = f"{len(lengths)} prompts cannot be split into {count} shards"
-        raise UsageError(message, hint="use fewer shards")
-    ends = np.cumsum(lengths)
-    wanted = ends[-1] * np.arange(count + 1) / count
-    edges = np.searchsorted(ends, wanted, side="left") + (wanted > 0)
-    least = np.arange(count + 1)  # every shard has a prompt, whatever their lengths
-    edges = np.maximum.accumulate(np.maximum(edges - least, 0)) + least
-    edges = np.minimum(edges, len(lengths) - least[::-1])
-    return range(int(edges[number - 1]), int(edges[number]))
 
 
 def _write_behind(

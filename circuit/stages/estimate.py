@@ -14,8 +14,6 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from circuit.stages.collection import Collection, Layout
 
 
@@ -50,7 +48,7 @@ def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
 
     layout = job.layout(number, count)
     plan = layout.plan
-    lengths = np.array(plan.lengths)
+    lengths = plan.ids.lengths
     to_run = lengths - plan.prefix
     flops = _flops(job, plan, range(len(plan.batches)))
     working = bytes_per_token(job.model, plan.ids, job.sites) * layout.circumstances["batch_tokens"]

@@ -1,0 +1,20 @@
+"""What every writer of a file is in a ``with`` block: closed at its end, however that comes."""
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+
+class Closing(AbstractContextManager):  # type: ignore[type-arg]
+    """A context manager that returns itself and closes itself."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        raise NotImplementedError
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
