@@ -87,3 +87,11 @@ def write_checkpoint(
     (folder / "config.json").write_text(json.dumps(config))
     write_tokenizer(folder, chat=chat)
     return folder
+
+
+def unit_vector(d_model: int, seed: int = 0) -> Any:
+    """Return a random unit vector (d_model,) float32."""
+    import numpy as np
+
+    v = np.random.default_rng(seed).standard_normal(d_model).astype(np.float32)
+    return v / np.linalg.norm(v)

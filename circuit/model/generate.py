@@ -1,14 +1,17 @@
 """Text from the model: mlx-lm's own batch generator, with its key-value cache.
 
 Taps that are installed around a call act in it, so steering needs no code here. A cache never
-outlives a call: keys and values computed under one intervention must not serve another.
+outlives a call: keys and values computed under one intervention must not serve another. A steering that
+leaves some tokens alone has to know where each prompt ends, so there the prompts of a batch start together
+(``in_step``), where otherwise a finished one makes room for the next.
 
 mlx-lm pads prompts of unequal length. Some of its families let the pads into their state (Mamba 1
 and Jamba, in 0.32.2) and then answer otherwise than the prompt would alone, without a word. So that
 is measured (``ragged_error``), and where it happens only prompts of equal length run together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +21,10 @@ import numpy as np
 from circuit.errors import DataError, ModelError
 from circuit.model.loading import LoadedModel
 from circuit.model.padding import IDS, padding_bound
+from circuit.model.scopes import reading
 from circuit.model.tokens import Encoded
+
+Sampler = Callable[[mx.array], mx.array]
 
 
 @dataclass(frozen=True)
@@ -29,20 +35,51 @@ class Generated:
     ids: list[int]
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is chosen: mlx-lm's own options. Temperature 0 is greedy and needs no seed."""
+
+    temperature: float = 0.0
+    top_p: float = 0.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float | None = None
+    seed: int = 0
+
+    def sampler(self, flags: list[mx.array]) -> Sampler:
+        """Return mlx-lm's sampler, which notes in ``flags`` whether a log-probability was NaN."""
+        from mlx_lm.sample_utils import make_sampler
+
+        chosen = make_sampler(
+            temp=self.temperature, top_p=self.top_p, top_k=self.top_k, min_p=self.min_p
+        )
+        return _watched(chosen, flags)
+
+    def processors(self) -> list[Any]:
+        """Return what changes the logits before a token is chosen."""
+        from mlx_lm.sample_utils import make_logits_processors
+
+        made: list[Any] = make_logits_processors(repetition_penalty=self.repetition_penalty)
+        return made
+
+
+GREEDY = Sampling()
+
+
 def generate(
     model: LoadedModel,
     prompts: Sequence[Encoded],
+    sampling: Sampling = GREEDY,
     *,
     max_tokens: int = 50,
-    temperature: float = 0.0,
-    seed: int = 0,
     batch_size: int = 32,
     ragged: bool | None = None,
+    in_step: bool = False,
 ) -> list[Generated]:
-    """Generate after every prompt; ``temperature`` 0 is greedy and needs no seed.
+    """Generate after every prompt.
 
     ``ragged`` says whether prompts of unequal length may share a batch; None measures it, which a
-    caller that steers does beforehand, on the model as it is.
+    caller that steers does beforehand, on the model as it is. With ``in_step`` the prompts of a batch start together.
 
     Raises ``DataError`` when a prompt and its answer would leave the model's context, and
     ``ModelError`` when the model's output is not a number.
@@ -53,16 +90,52 @@ def generate(
     lengths = np.array([len(prompt.ids) for prompt in prompts])
     if ragged is None:
         ragged = len(set(lengths)) == 1 or may_be_ragged(model)
-    every = np.arange(len(prompts))
-    groups = [every] if ragged else [np.flatnonzero(lengths == n) for n in np.unique(lengths)]
-    mx.random.seed(seed)
+    mx.random.seed(sampling.seed)
     answers: dict[int, Generated] = {}
-    for rows in groups:
+    for rows in _groups(lengths, batch_size, ragged=ragged, in_step=in_step):
         batch = [prompts[row].ids.tolist() for row in rows.tolist()]
-        response = _respond(model, batch, max_tokens, temperature, batch_size=batch_size)
+        response = _respond(model, batch, max_tokens, sampling, batch_size, in_step=in_step)
         made = map(Generated, response.texts, map(list, response.token_ids))
         answers.update(zip(rows.tolist(), made, strict=True))
     return [answers[row] for row in range(len(prompts))]
+
+
+def _groups(
+    lengths: np.ndarray, batch_size: int, *, ragged: bool, in_step: bool
+) -> list[np.ndarray]:
+    """Return the rows that are handed to mlx-lm together; it makes its own batches of them."""
+    # A prompt of one token has nothing to read before it answers, so it is never in step with others.
+    kinds = (lengths == 1) & in_step if ragged else lengths
+    groups = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+    if not in_step:
+        return groups
+    # Of nearly equal length, so that little is padding.
+    ordered = [rows[np.argsort(-lengths[rows], kind="stable")] for rows in groups]
+    return [rows[i : i + batch_size] for rows in ordered for i in range(0, len(rows), batch_size)]
+
+
+def stream(
+    model: LoadedModel, prompt: Encoded, sampling: Sampling = GREEDY, *, max_tokens: int = 50
+) -> Iterator[str]:
+    """Yield the answer to one prompt piece by piece, as it is written; raises as ``generate`` does."""
+    from mlx_lm.generate import stream_generate
+
+    check_room(model, [prompt], max_tokens)
+    mx.random.seed(sampling.seed)
+    flags: list[mx.array] = []
+    length = len(prompt.ids)
+    with reading(model, [length], cached=True):
+        for piece in stream_generate(
+            model.network,
+            model.tokenizer,
+            prompt.ids.tolist(),
+            max_tokens=max_tokens,
+            sampler=sampling.sampler(flags),
+            logits_processors=sampling.processors(),
+            prefill_step_size=length,
+        ):
+            _check_numbers(model, flags)
+            yield piece.text
 
 
 def may_be_ragged(model: LoadedModel) -> bool:
@@ -76,12 +149,12 @@ def ragged_error(model: LoadedModel) -> float:
     Raises ``ModelError`` for the few families whose mlx-lm code cannot generate in batches.
     """
     try:
-        together = _respond(model, IDS, 2, 0.0, return_logprobs=True)
+        together = _respond(model, IDS, 2, GREEDY, in_step=True, return_logprobs=True)
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         message = f"mlx-lm cannot generate in batches with family `{model.family}`: {error}"
         hint = "collect and probes work with this model; steer does not"
         raise ModelError(message, hint=hint) from error
-    alone = [_respond(model, [ids], 2, 0.0, return_logprobs=True) for ids in IDS]
+    alone = [_respond(model, [ids], 2, GREEDY, in_step=True, return_logprobs=True) for ids in IDS]
     if together.token_ids != [one.token_ids[0] for one in alone]:
         return float("inf")
     a = np.concatenate(together.logprobs)
@@ -93,35 +166,42 @@ def _respond(
     model: LoadedModel,
     ids: Sequence[list[int]],
     max_tokens: int,
-    temperature: float,
-    *,
+    sampling: Sampling,
     batch_size: int = 32,
+    *,
+    in_step: bool = False,
     return_logprobs: bool = False,
 ) -> Any:
     from mlx_lm.generate import batch_generate
-    from mlx_lm.sample_utils import make_sampler
 
     flags: list[mx.array] = []
-    response = batch_generate(
-        model.network,
-        model.tokenizer,
-        ids,
-        max_tokens=max_tokens,
-        return_token_ids=True,
-        return_logprobs=return_logprobs,
-        sampler=_watched(make_sampler(temp=temperature), flags),
-        completion_batch_size=batch_size,
-        prefill_batch_size=batch_size,
-    )
-    if any(flag.item() for flag in flags):
-        message = f"`{model.id}` in {model.dtype} gives logits that are not numbers"
-        raise ModelError(message, hint="use --dtype float32, or a smaller coefficient")
+    lengths = [len(each) for each in ids]
+    with reading(model, lengths, cached=True) if in_step else nullcontext():
+        response = batch_generate(
+            model.network,
+            model.tokenizer,
+            ids,
+            max_tokens=max_tokens,
+            return_token_ids=True,
+            return_logprobs=return_logprobs,
+            sampler=sampling.sampler(flags),
+            logits_processors=sampling.processors(),
+            completion_batch_size=batch_size,
+            prefill_batch_size=batch_size,
+            **({"prefill_step_size": max(lengths)} if in_step else {}),
+        )
+    _check_numbers(model, flags)
     return response
 
 
-def _watched(
-    sampler: Callable[[mx.array], mx.array], flags: list[mx.array]
-) -> Callable[[mx.array], mx.array]:
+def _check_numbers(model: LoadedModel, flags: list[mx.array]) -> None:
+    if any(flag.item() for flag in flags):
+        message = f"`{model.id}` in {model.dtype} gives logits that are not numbers"
+        raise ModelError(message, hint="use --dtype float32, or a smaller coefficient")
+    flags.clear()
+
+
+def _watched(sampler: Sampler, flags: list[mx.array]) -> Sampler:
     """Note whether log-probabilities were NaN: the largest of them would still be some token."""
 
     def sample(log_probabilities: mx.array) -> mx.array:

@@ -1,10 +1,12 @@
-"""Steering: add directions to the residual stream while the model runs its own forward pass.
+"""Steering: change the residual stream along directions while the model runs its own forward pass.
 
-The rule of this version is ``norm``: at ``resid_post`` of block L (or at what the block reads, for
-a direction made at ``resid_pre`` or ``embed``), at every position of the prompt and of what is
-generated, h' = h + c · v · ||h||, where v is a unit direction and ||h|| the token's own norm. The
-arithmetic is float32 and the result is cast back to the residual's dtype; coefficient 0 leaves
-every bit as it was.
+A ``Steering`` names a unit direction v, where it acts (``resid_post`` of block L, or what that block reads, for a direction made at
+``resid_pre`` or ``embed``), what it does (``circuit.model.operators``), on which tokens (``circuit.model.scopes``), and how
+strongly: a coefficient c, one unit of which is ``unit`` long in the residual stream, or as long as the token itself, ‖h‖,
+where ``unit`` is None. With the operator ``add`` that default is h' = h + c · v · ‖h‖.
+
+The arithmetic is float32 and the result is cast back to the residual's dtype. Coefficient 0 is no steering,
+whatever the operator, and changes no bit; nor does a steering change a bit of a token outside its scope.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,46 +19,59 @@ import numpy.typing as npt
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.loading import LoadedModel
+from circuit.model.operators import OPERATORS, SHARES, Step
+from circuit.model.scopes import ALL, Scope, touched
 from circuit.model.taps import Change, Tap, tapped
 
 RESIDUAL_SITES = ("resid_post", "resid_pre", "embed")
+Vector = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Steering:
-    """A unit direction (d_model,), the block and site where it is added, and how strongly."""
+    """A unit direction (d_model,), the block and site where it acts, and how; see the module."""
 
     layer: int
-    vector: npt.NDArray[np.float32]
+    vector: Vector
     coefficient: float
     site: str = "resid_post"
+    unit: float | None = None
+    operator: str = "add"
+    scope: Scope = ALL
+    plane: Vector | None = None
 
 
 @contextmanager
 def steered(model: LoadedModel, steerings: Sequence[Steering]) -> Iterator[None]:
-    """Steer everything that the model runs within the block.
+    """Steer everything that the model runs within the block; several act in the order given.
 
-    Raises ``UsageError`` for a layer that the model lacks and ``ModelError`` for a direction of
-    another width.
+    Raises ``UsageError`` for a layer, site or operator that there is not, and ``ModelError`` for a
+    direction of another width.
     """
     taps = [_steering_tap(model, steering) for steering in steerings if steering.coefficient != 0]
     with tapped(taps):
         yield
 
 
+def is_scoped(steerings: Sequence[Steering]) -> bool:
+    """Say whether any of them leaves some tokens alone, so that it has to be known which is which."""
+    return any(s.scope != ALL and s.coefficient != 0 for s in steerings)
+
+
 def _steering_tap(model: LoadedModel, steering: Steering) -> Tap:
     check_fits(model, steering.layer, steering.vector)
+    check_operator(steering.operator, steering.coefficient)
     if steering.site not in RESIDUAL_SITES:
         message = f"`{steering.site}` is not the residual stream, where steering adds"
         raise UsageError(message, hint=f"use one of: {', '.join(RESIDUAL_SITES)}")
     block = model.blocks[steering.layer]
     name = f"{steering.site}.{steering.layer}"
     if steering.site == "resid_post":
-        return Tap(block, after=_adder(steering), name=name)
-    return Tap(block, before=_adder(steering), name=name)
+        return Tap(block, after=_change(steering), name=name)
+    return Tap(block, before=_change(steering), name=name)
 
 
-def check_fits(model: LoadedModel, layer: int, vector: npt.NDArray[np.float32]) -> None:
+def check_fits(model: LoadedModel, layer: int, vector: Vector) -> None:
     """Raise when a direction cannot belong to this model's residual stream at ``layer``."""
     if not 0 <= layer < model.n_layers:
         message = (
@@ -68,12 +83,29 @@ def check_fits(model: LoadedModel, layer: int, vector: npt.NDArray[np.float32]) 
         raise ModelError(message, hint="a direction works on the model it was extracted from")
 
 
-def _adder(steering: Steering) -> Change:
-    step = mx.array(steering.coefficient * steering.vector.astype(np.float32))
+def check_operator(operator: str, coefficient: float) -> None:
+    """Raise for an operator that there is not, and for a coefficient that it does not take."""
+    if operator not in OPERATORS:
+        message = f"there is no operator `{operator}`"
+        raise UsageError(message, hint=f"use one of: {', '.join(OPERATORS)}")
+    if operator == "angular" and abs(coefficient) > 1:
+        message = f"`angular` turns by a share of the angle, and {coefficient:g} is not one"
+        raise UsageError(message, hint="use coefficients from -1 to 1")
 
-    def add(hidden: mx.array) -> mx.array:
+
+def _change(steering: Steering) -> Change:
+    operate, v = OPERATORS[steering.operator], mx.array(steering.vector.astype(np.float32))
+    plane = None if steering.plane is None else mx.array(steering.plane.astype(np.float32))
+    c, unit = steering.coefficient, steering.unit
+    by_token = unit is None and steering.operator not in SHARES
+
+    def change(hidden: mx.array) -> mx.array:
+        where = touched(steering.scope, hidden.shape[1])
+        if where is False:
+            return hidden
         wide = hidden.astype(mx.float32)
-        norm = mx.linalg.norm(wide, axis=-1, keepdims=True)
-        return (wide + norm * step).astype(hidden.dtype)
+        amount = c * mx.linalg.norm(wide, axis=-1, keepdims=True) if by_token else c * (unit or 1)
+        moved = operate(wide, Step(v, c, amount, plane)).astype(hidden.dtype)
+        return moved if where is True else mx.where(where[..., None], moved, hidden)
 
-    return add
+    return change

@@ -18,6 +18,7 @@ the label's direction that was fitted without its group), ``labels`` (how the mo
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,5 @@ def _marked(fitted: Sequence[Fitted], best: int) -> list[Direction]:
     marked = []
     for each in (f.direction for f in fitted):
         extra = {"recommended": True} if (each.name, each.layer) == (name, best) else {}
-        fields = {key: getattr(each, key) for key in each.__dataclass_fields__}
-        marked.append(Direction(**{**fields, "extra": extra}))
+        marked.append(replace(each, extra={**each.extra, **extra}))
     return marked

@@ -114,6 +114,7 @@ def _fit_one(
         quality=quality.as_dict(),
         model=activations.manifest.model,
         format=activations.manifest.parameters.get("format"),
+        extra={"along": fit.along},
     )
     return Fitted(direction, quality)
 

@@ -38,11 +38,21 @@ SCHEMA = "circuit.steering/1"
 
 @dataclass(frozen=True)
 class Decoding:
-    """How text is generated: at temperature 0 greedily."""
+    """How text is generated: at temperature 0 greedily; see ``circuit.model.generate.Sampling``."""
 
     max_tokens: int = 50
     temperature: float = 0.0
+    top_p: float = 0.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float | None = None
     seed: int = 0
+
+    def sampling(self) -> Any:
+        """Return the options of sampling, as the model layer takes them."""
+        from circuit.model.generate import Sampling
+
+        return Sampling(**{k: v for k, v in asdict(self).items() if k != "max_tokens"})
 
 
 @dataclass(frozen=True)
@@ -187,7 +197,13 @@ def _generate(
 
     steering = Steering(job.direction.layer, vector, coefficient, job.direction.site)
     with steered(model, [steering]):
-        answers = generate(model, encoded, **asdict(job.decoding), ragged=ragged)
+        answers = generate(
+            model,
+            encoded,
+            job.decoding.sampling(),
+            max_tokens=job.decoding.max_tokens,
+            ragged=ragged,
+        )
     return [answer.text for answer in answers]
 
 

@@ -3,21 +3,16 @@
 import mlx.core as mx
 import numpy as np
 import pytest
-from checkpoints import write_checkpoint
+from checkpoints import unit_vector, write_checkpoint
 
 from circuit.errors import ModelError, UsageError
-from circuit.model.generate import generate
+from circuit.model.generate import Sampling, generate
 from circuit.model.intervene import Steering, steered
 from circuit.model.loading import load_model
 from circuit.model.sites import Site, hidden_states
 from circuit.model.tokens import encode_prompts
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
-
-
-def direction(model, seed=0):
-    v = np.random.default_rng(seed).standard_normal(model.d_model).astype(np.float32)
-    return v / np.linalg.norm(v)
 
 
 def states(model, layer, ids=IDS):
@@ -27,7 +22,7 @@ def states(model, layer, ids=IDS):
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_each_token_moves_by_its_own_norm(identity_llama, layer):
-    model, v = identity_llama, direction(identity_llama)
+    model, v = identity_llama, unit_vector(identity_llama.d_model)
     plain = states(model, layer)
     with steered(model, [Steering(layer, v, 1.5)]):
         moved = states(model, layer)
@@ -37,13 +32,13 @@ def test_each_token_moves_by_its_own_norm(identity_llama, layer):
 
 def test_coefficient_zero_is_bit_identical(llama):
     plain = np.array(llama.network(IDS))
-    with steered(llama, [Steering(1, direction(llama), 0.0)]):
+    with steered(llama, [Steering(1, unit_vector(llama.d_model), 0.0)]):
         assert np.array_equal(np.array(llama.network(IDS)), plain)
 
 
 def test_two_steerings_at_one_layer_compose(identity_llama):
     model = identity_llama
-    a, b = direction(model, 1), direction(model, 2)
+    a, b = unit_vector(model.d_model, 1), unit_vector(model.d_model, 2)
     with steered(model, [Steering(0, a, 1.0), Steering(0, b, -0.5)]):
         moved = states(model, 0)
     first = states(model, 0)
@@ -55,14 +50,14 @@ def test_two_steerings_at_one_layer_compose(identity_llama):
 def test_the_residual_keeps_its_dtype(tmp_path):
     folder = write_checkpoint(tmp_path, dtype="bfloat16")
     model = load_model(str(folder), dtype="checkpoint")
-    with steered(model, [Steering(0, direction(model), 2.0)]):
+    with steered(model, [Steering(0, unit_vector(model.d_model), 2.0)]):
         site = Site("resid_post", 2)
         assert hidden_states(model, IDS, [site])[site].dtype == mx.bfloat16
 
 
 def test_steered_generation_in_a_batch_equals_one_by_one(llama):
     prompts = encode_prompts(llama, ["Hello", "A longer prompt than that", "x"])
-    with steered(llama, [Steering(1, direction(llama), 3.0)]):
+    with steered(llama, [Steering(1, unit_vector(llama.d_model), 3.0)]):
         together = [g.ids for g in generate(llama, prompts, max_tokens=8)]
         alone = [generate(llama, [p], max_tokens=8)[0].ids for p in prompts]
     assert together == alone
@@ -71,7 +66,7 @@ def test_steered_generation_in_a_batch_equals_one_by_one(llama):
 
 def test_generation_with_the_cache_equals_full_forward_passes(llama):
     prompt = encode_prompts(llama, ["Hello there"])[0]
-    with steered(llama, [Steering(0, direction(llama), 2.0)]):
+    with steered(llama, [Steering(0, unit_vector(llama.d_model), 2.0)]):
         ids = prompt.ids.tolist()
         for _ in range(6):
             ids.append(int(mx.argmax(llama.network(mx.array([ids]))[0, -1])))
@@ -82,7 +77,10 @@ def test_sampling_depends_on_the_seed_alone(llama):
     prompts = encode_prompts(llama, ["Hello"] * 3)
 
     def sample(seed):
-        return [g.ids for g in generate(llama, prompts, max_tokens=8, temperature=1.0, seed=seed)]
+        return [
+            g.ids
+            for g in generate(llama, prompts, Sampling(temperature=1.0, seed=seed), max_tokens=8)
+        ]
 
     assert sample(1) == sample(1)
     assert sample(1) != sample(2)
@@ -90,7 +88,7 @@ def test_sampling_depends_on_the_seed_alone(llama):
 
 def test_directions_that_do_not_fit_are_refused(llama):
     with pytest.raises(UsageError, match="layer 3 is out of range"):
-        with steered(llama, [Steering(3, direction(llama), 1.0)]):
+        with steered(llama, [Steering(3, unit_vector(llama.d_model), 1.0)]):
             pass
     with pytest.raises(ModelError, match="has 5 entries"):
         with steered(llama, [Steering(0, np.ones(5, np.float32), 1.0)]):
@@ -98,7 +96,7 @@ def test_directions_that_do_not_fit_are_refused(llama):
 
 
 def test_a_direction_of_what_a_block_reads_is_added_there(identity_llama):
-    model, v = identity_llama, direction(identity_llama)
+    model, v = identity_llama, unit_vector(identity_llama.d_model)
     plain = states(model, 0)
     with steered(model, [Steering(1, v, 1.0, "resid_pre")]):
         before, after = states(model, 0), states(model, 1)

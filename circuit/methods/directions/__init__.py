@@ -33,10 +33,11 @@ from circuit.methods.threads import calm
 
 @dataclass(frozen=True)
 class Fit:
-    """A unit direction (d,) float32, and the distance between the class means."""
+    """A unit direction (d,) float32, the distance between the class means, and that distance along the direction."""
 
     vector: Array
     norm: float
+    along: float
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def fit_direction(
     check_classes(positive, negative, paired=paired)
     rows = Rows(positive, negative, paired, corpus, seed)
     weights = weigh(load(name), rows)
-    return Fit(oriented(weights, rows.gap).astype(np.float32), float(np.linalg.norm(rows.gap)))
+    vector = oriented(weights, rows.gap)
+    return Fit(vector.astype(np.float32), float(np.linalg.norm(rows.gap)), float(vector @ rows.gap))
 
 
 def weigh(method: Method, rows: Rows) -> Array:
