@@ -1,31 +1,18 @@
 """``circuit directions``: without a verb it fits; the verbs read what was fitted."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from circuit.cli import console, directions_verbs
 from circuit.cli.archive_options import Archive, Folds, Labels, Layers, Position, Site
 from circuit.cli.directions_text import directions_text
 from circuit.cli.options import Force, Json, Seed
+from circuit.cli.verbs import WorksWithoutAVerb
 from circuit.errors import UsageError
 
-
-class FitsWithoutAVerb(TyperGroup):
-    """A group whose own options are those of fitting: before a verb none of them is required."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Ask for the options of fitting only where no verb comes first, misspelt ones included."""
-        ctx.resilient_parsing = bool(args) and not args[0].startswith("-")
-        try:
-            return super().parse_args(ctx, args)
-        finally:
-            ctx.resilient_parsing = False
-
-
-app = typer.Typer(cls=FitsWithoutAVerb, rich_markup_mode=None)
+app = typer.Typer(cls=WorksWithoutAVerb, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)

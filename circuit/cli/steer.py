@@ -1,4 +1,4 @@
-"""``circuit steer``."""
+"""``circuit steer``: without a verb it steers; the verbs calibrate, choose and measure."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +20,15 @@ from circuit.cli.options import (
     System,
 )
 from circuit.cli.steering_text import answers_text, trial_text
+from circuit.cli.verbs import WorksWithoutAVerb
 from circuit.errors import UsageError
 
+app = typer.Typer(cls=WorksWithoutAVerb, rich_markup_mode=None)
 
+
+@app.callback(invoke_without_command=True)
 def steer(
+    ctx: typer.Context,
     model: Model,
     direction: Annotated[
         Path | None,
@@ -104,6 +109,8 @@ def steer(
       circuit steer -m tiny --positive "I am so happy" --negative "I am so sad" -p "The meeting went" -c 0.5
       circuit steer -m tiny -d directions.safetensors -p @prompts.json --compare "-1,0,1" --criterion function_call --controls 2 -n 8 -o steering.json
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from circuit.stages.extract import Pair
     from circuit.stages.running import ModelOptions
     from circuit.stages.steer import Decoding
