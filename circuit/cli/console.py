@@ -27,6 +27,23 @@ def result(data: Any, text: str, *, as_json: bool) -> None:
         raise CircuitError(message, hint="free some space, or print to another place") from problem
 
 
+class Writer:
+    """Writes a text to stdout piece by piece: ``start`` before the first piece, a newline at the end."""
+
+    def __init__(self, start: str) -> None:
+        self.start = start
+
+    def __call__(self, piece: str) -> None:
+        """Write one piece at once."""
+        sys.stdout.write(self.start + piece)
+        sys.stdout.flush()
+        self.start = ""
+
+    def end(self) -> None:
+        """End the text."""
+        self("\n")
+
+
 def write_any_character() -> None:
     """Escape on stdout and stderr what their encoding lacks, instead of failing at it."""
     for stream in (sys.stdout, sys.stderr):

@@ -1,5 +1,7 @@
 """``circuit steer``: without a verb it steers; the verbs calibrate, choose and measure."""
 
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +21,8 @@ from circuit.cli.options import (
     Seed,
     System,
 )
-from circuit.cli.steering_text import answers_text, trial_text
+from circuit.cli.steering_options import Directions, Operator, Rule, Scope, SteeringLayers
+from circuit.cli.steering_text import answer_start, answers_text, extracted_text, trial_text
 from circuit.cli.verbs import WorksWithoutAVerb
 from circuit.errors import UsageError
 
@@ -30,10 +33,7 @@ app = typer.Typer(cls=WorksWithoutAVerb, rich_markup_mode=None)
 def steer(
     ctx: typer.Context,
     model: Model,
-    direction: Annotated[
-        Path | None,
-        typer.Option("--direction", "-d", help="Steering file: .safetensors, .npz or .json."),
-    ] = None,
+    direction: Directions = None,
     extract: Annotated[
         bool, typer.Option("--extract", help="Only extract a direction and save it to -o.")
     ] = False,
@@ -54,12 +54,19 @@ def steer(
     compare: Annotated[
         str | None, typer.Option("--compare", help='Several strengths: "-2,-1,0,1,2".')
     ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option("--layer", "-l", help="Block to steer after [default: the file's, or 50%]."),
-    ] = None,
+    layer: SteeringLayers = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the direction to save, or to use.")
+    ] = None,
+    rule: Rule = "norm",
+    operator: Operator = "add",
+    scope: Scope = "all",
+    when: Annotated[
+        str | None,
+        typer.Option(
+            "--when",
+            help="Steer only prompts on which a saved probe fires: FILE,probe=NAME,layer=L,above=LOGIT.",
+        ),
     ] = None,
     positive_label: Annotated[
         str, typer.Option("--positive-label", help="What the positive class is called.")
@@ -71,6 +78,23 @@ def steer(
         int, typer.Option("--max-tokens", "-n", min=1, help="Tokens to generate at most.")
     ] = 50,
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
+    top_p: Annotated[
+        float, typer.Option("--top-p", min=0, max=1, help="Sample from this share of the mass.")
+    ] = 0.0,
+    top_k: Annotated[int, typer.Option("--top-k", min=0, help="Sample from so many tokens.")] = 0,
+    min_p: Annotated[
+        float, typer.Option("--min-p", min=0, max=1, help="Least share of the likeliest token's p.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float | None, typer.Option("--repetition-penalty", min=0, help="Above 1: repeat less.")
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Show a single answer while it is written [default: on a terminal].",
+        ),
+    ] = None,
     criterion: Annotated[
         str | None,
         typer.Option(
@@ -101,161 +125,154 @@ def steer(
 ) -> None:
     """Add a direction to the residual stream while the model writes: h' = h + c v ||h||.
 
+    --rule says what coefficient 1 is, --operator what is done to the residual, --scope to which
+    tokens. Coefficient 0 is always the model as it is.
+
     \b
     Examples:
       circuit steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" --layer 3 -o extracted.npz
       circuit steer -m tiny -d computation.npz -p "50 + 25 =|10 * 10 =" -c 0.8
       circuit steer -m tiny -d computation.npz -p "50 + 25 =" --compare "-2,-1,0,1,2"
       circuit steer -m tiny --positive "I am so happy" --negative "I am so sad" -p "The meeting went" -c 0.5
+      circuit steer -m tiny -d directions.safetensors --layer all --operator ablate -p "What is the weather in Oslo?" -n 8
+      circuit steer -m tiny -d computation.npz,weight=0.5 -d directions.safetensors,layer=1 --rule raw --scope prompt -p "50 + 25 =" -n 8
       circuit steer -m tiny -d directions.safetensors -p @prompts.json --compare "-1,0,1" --criterion function_call --controls 2 -n 8 -o steering.json
     """
     if ctx.invoked_subcommand is not None:
+        if model is not None:
+            message = f"the options of steering stand before `{ctx.invoked_subcommand}`"
+            raise UsageError(message, hint=f"circuit steer {ctx.invoked_subcommand} --help")
         return
-    from circuit.stages.extract import Pair
     from circuit.stages.running import ModelOptions
     from circuit.stages.steer import Decoding
+    from circuit.stages.steering_setup import Setup
 
-    pair = None
-    if positive is not None and negative is not None:
-        named = name or "direction"
-        pair = Pair(positive, negative, named, positive_label, negative_label)
-    elif positive is not None or negative is not None:
-        raise UsageError("--positive needs --negative", hint="give both prompts of the pair")
-    source = _Source(direction, pair, layer, name, allow_other_model)
-    form = {"chat": chat, "system": system, "tools": tools}
     options = ModelOptions(model, revision, adapter, dtype, trust_remote_code)
+    pair = _pair(positive, negative, name, positive_label, negative_label)
+    form = {"chat": chat, "system": system, "tools": tools}
     if extract:
-        _extract(options, source, form, output, prompts, force=force, as_json=as_json)
+        manner = (rule, operator, scope, when)
+        if manner != ("norm", "add", "all", None):
+            message = "--extract makes a direction; how it acts is said where it is used"
+            raise UsageError(message, hint="leave out --rule, --operator, --scope and --when")
+        _extract(options, pair, direction, layer, form, output, prompts, force, as_json=as_json)
         return
     if criterion is None and controls:
         raise UsageError("--controls needs --criterion", hint="say what the answers are judged by")
-    _apply(
-        options,
-        source,
-        form,
-        prompts,
-        _coefficients(compare, coefficient),
-        Decoding(max_tokens, temperature, seed),
-        criterion=criterion,
-        controls=controls,
-        compared=compare is not None,
-        output=output,
-        force=force,
-        as_json=as_json,
-    )
+    if prompts is None:
+        raise UsageError("there are no prompts to steer", hint="give them with -p")
+    setup = Setup.of(direction or [], pair, name if pair is None else None, layer)
+    setup = replace(setup, form=form, when=when, allow_other=allow_other_model)
+    decoding = Decoding(max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed=seed)
+    asked = _Asked(prompts, _coefficients(compare, coefficient), decoding, criterion, controls)
+    shown = _Shown(stream, output, as_json, compared=compare is not None)
+    _apply(options, setup.acting(rule, operator, scope), asked, shown, force=force)
 
 
-class _Source:
-    """Where the direction comes from: a file, or a pair of prompts."""
+def _pair(positive: str | None, negative: str | None, name: str | None, *labels: str) -> Any:
+    if positive is None and negative is None:
+        return None
+    if positive is None or negative is None:
+        raise UsageError("--positive needs --negative", hint="give both prompts of the pair")
+    from circuit.stages.extract import Pair
 
-    def __init__(
-        self, file: Path | None, pair: Any, layer: str | None, name: str | None, allow_other: bool
-    ) -> None:
-        if (file is None) == (pair is None):
-            what = "no direction is given" if file is None else "a direction is given twice"
-            raise UsageError(what, hint="use -d FILE, or --positive with --negative")
-        self.file, self.pair, self.layer, self.name = file, pair, layer, name
-        self.allow_other = allow_other
-
-    def direction(self, model: Any, prompts: Any, form: dict[str, Any]) -> tuple[Any, Any]:
-        """Return the direction and the format in which prompts are given to the model."""
-        from circuit.stages.extract import extract_direction
-        from circuit.stages.steer import check_model, choose_direction, format_for
-
-        if self.file is None:
-            chosen = format_for(prompts, None, **form)
-            return extract_direction(model, self.pair, layer=self.layer, form=chosen), chosen
-        found = choose_direction(
-            self.file, name=self.name, layer=self.layer, n_layers=model.n_layers
-        )
-        check_model(found, model, allow_other=self.allow_other)
-        return found, format_for(prompts, found, **form)
+    return Pair(positive, negative, name or "direction", *labels)
 
 
 def _extract(
     options: Any,
-    source: _Source,
+    pair: Any,
+    files: list[str] | None,
+    layer: str | None,
     form: dict[str, Any],
     output: Path | None,
     prompts: str | None,
-    *,
     force: bool,
+    *,
     as_json: bool,
 ) -> None:
-    from circuit.stages.steer import save_direction
+    from circuit.stages.extract import extract_direction
+    from circuit.stages.steer import format_for, save_direction
 
-    if source.pair is None or output is None or prompts is not None:
+    if pair is None or files or output is None or prompts is not None:
         message = "--extract takes --positive, --negative and -o, and no prompts"
         raise UsageError(message, hint="leave out --extract to generate")
     console.note(f"Loading model: {options.id}")
-    direction, _ = source.direction(options.load(), [], form)
-    save_direction(output, direction, force=force)
-    cosine = direction.extra["cosine_similarity"]
+    found = extract_direction(options.load(), pair, layer=layer, form=format_for([], None, **form))
+    save_direction(output, found, force=force)
+    cosine = found.extra["cosine_similarity"]
     data = {
-        "name": direction.name,
-        "layer": direction.layer,
-        "norm": direction.norm,
+        "name": found.name,
+        "layer": found.layer,
+        "norm": found.norm,
         "cosine_similarity": cosine,
         "separation": 1 - cosine,
         "output": str(output),
     }
-    lines = [
-        f"Extracting direction from layer {direction.layer}...",
-        f"  Positive: {source.pair.positive!r}",
-        f"  Negative: {source.pair.negative!r}",
-        "",
-        "Direction extracted:",
-        f"  Layer: {direction.layer}",
-        f"  Norm: {direction.norm:.4f}",
-        f"  Cosine similarity (pos, neg): {cosine:.4f}",
-        f"  Separation: {1 - cosine:.4f}",
-        "",
-        f"Direction saved to: {output}",
-    ]
-    console.result(data, "\n".join(lines), as_json=as_json)
+    console.result(data, extracted_text(data, pair.positive, pair.negative), as_json=as_json)
 
 
-def _apply(
-    options: Any,
-    source: _Source,
-    form: dict[str, Any],
-    spec: str | None,
-    coefficients: list[float],
-    decoding: Any,
-    *,
-    criterion: str | None,
-    controls: int,
-    compared: bool,
-    output: Path | None,
-    force: bool,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """Which answers are wanted, and how they are judged."""
+
+    prompts: str
+    coefficients: list[float]
+    decoding: Any
+    criterion: str | None
+    controls: int
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Where answers go."""
+
+    stream: bool | None
+    output: Path | None
+    as_json: bool
+    compared: bool
+
+    def streams(self, job: Any) -> bool:
+        """Say whether the answer is shown while it is written."""
+        wanted = sys.stdout.isatty() if self.stream is None else self.stream
+        if self.stream and (not job.is_one_answer or self.as_json):
+            message = "--stream shows one answer in plain text"
+            raise UsageError(message, hint="give one prompt and one coefficient, without --json")
+        return wanted and job.is_one_answer and not self.as_json
+
+
+def _apply(options: Any, setup: Any, asked: _Asked, shown: _Shown, *, force: bool) -> None:
     from circuit.stages.prompting import parse_prompts
     from circuit.stages.steer import Job, check_choices, steer
 
-    if spec is None:
-        raise UsageError("there are no prompts to steer", hint="give them with -p")
-    prompts = parse_prompts(spec)
-    check_choices(prompts, coefficients, decoding, criterion, source.file)
+    prompts = parse_prompts(asked.prompts)
+    check_choices(prompts, asked.coefficients, asked.decoding, asked.criterion)
+    setup.check(asked.coefficients)
     console.note(f"Loading model: {options.id}")
     model = options.load()
-    direction, chosen = source.direction(model, prompts, form)
+    intervention, form, condition = setup.on(model, prompts)
+    how = (asked.decoding, asked.criterion, asked.controls, condition)
+    job = Job(intervention, prompts, asked.coefficients, form, *how)
+    show = None
+    if shown.streams(job):
+        start = answer_start(job.texts[0], asked.coefficients[0])
+        show = console.Writer(start)
     results, reused = steer(
         model,
-        Job(direction, prompts, coefficients, chosen, decoding, criterion, controls),
-        out=output,
-        inputs=[path for path in (source.file, _file_of(spec)) if path is not None],
+        job,
+        out=shown.output,
+        inputs=[*setup.files, *([Path(asked.prompts[1:])] if asked.prompts[0] == "@" else [])],
         force=force,
         track=console.track,
+        show=show,
     )
     if reused:
         console.note("this run is there already: nothing was generated again (--force repeats it)")
-    text = trial_text(results) if results["trial"] else answers_text(results, compared)
-    console.result(results, text, as_json=as_json)
-
-
-def _file_of(spec: str) -> Path | None:
-    return Path(spec[1:]) if spec.startswith("@") else None
+    elif show is not None:
+        show.end()
+        return
+    text = trial_text(results) if results["trial"] else answers_text(results, shown.compared)
+    console.result(results, text, as_json=shown.as_json)
 
 
 def _coefficients(compare: str | None, coefficient: float | None) -> list[float]:

@@ -7,6 +7,29 @@ from circuit.cli import console
 LINE = "=" * 70
 
 
+def extracted_text(data: dict[str, Any], positive: str, negative: str) -> str:
+    """Lay out what was extracted from a pair of prompts."""
+    lines = [
+        f"Extracting direction from layer {data['layer']}...",
+        f"  Positive: {positive!r}",
+        f"  Negative: {negative!r}",
+        "",
+        "Direction extracted:",
+        f"  Layer: {data['layer']}",
+        f"  Norm: {data['norm']:.4f}",
+        f"  Cosine similarity (pos, neg): {data['cosine_similarity']:.4f}",
+        f"  Separation: {data['separation']:.4f}",
+        "",
+        f"Direction saved to: {data['output']}",
+    ]
+    return "\n".join(lines)
+
+
+def answer_start(prompt: str, coefficient: float) -> str:
+    """Return what stands before an answer that is shown while it is written."""
+    return f"{LINE}\nPrompt: {prompt!r}\n{LINE}\n\n  Coef {coefficient:+.1f} ({_sense(coefficient)}):\n"
+
+
 def answers_text(results: dict[str, Any], compared: bool) -> str:
     """Lay out every answer, prompt by prompt."""
     generations = results["generations"]
@@ -19,9 +42,10 @@ def answers_text(results: dict[str, Any], compared: bool) -> str:
         for one in generations:
             if one["prompt"] == prompt:
                 sense = _sense(one["coefficient"])
+                beside = "" if one["steered"] or not one["coefficient"] else ", the probe is silent"
                 lines += [
                     "",
-                    f"  Coef {one['coefficient']:+.1f} ({sense}):",
+                    f"  Coef {one['coefficient']:+.1f} ({sense}{beside}):",
                     f"    {one['output']!r}",
                 ]
         lines.append("")

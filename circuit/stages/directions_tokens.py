@@ -24,7 +24,7 @@ from circuit.artifacts.directions import Direction
 from circuit.errors import UsageError
 from circuit.stages.prompting import Format, encode, parse_prompts
 from circuit.stages.questions import Array
-from circuit.stages.steer import check_model
+from circuit.stages.steering_source import check_model
 
 COEFFICIENT = 0.1
 N_RANDOM = 40

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from circuit.artifacts.directions import Direction
 from circuit.errors import UsageError
+from circuit.stages.prompting import Format
 
 Vector = npt.NDArray[np.float32]
 RULES = ("norm", "raw", "projection", "median-norm")
@@ -38,13 +39,14 @@ class Manner:
     operator: str = "add"
     scope: str = "all"
 
-    def check(self) -> None:
-        """Raise ``UsageError`` for what there is not."""
+    def check(self, coefficients: Sequence[float] = ()) -> None:
+        """Raise ``UsageError`` for what there is not, and for coefficients that the operator does not take."""
         from circuit.model.intervene import check_operator
         from circuit.model.operators import SHARES
         from circuit.model.scopes import parse_scope
 
-        check_operator(self.operator, 0)
+        for coefficient in (0.0, *coefficients):
+            check_operator(self.operator, coefficient)
         parse_scope(self.scope)
         if self.rule not in RULES and kl_target(self.rule) is None:
             message = f"there is no strength rule `{self.rule}`"
@@ -73,6 +75,11 @@ class Intervention:
     parts: tuple[Part, ...]
     manner: Manner = Manner()
     factor: float = 1.0
+
+    @classmethod
+    def of(cls, *directions: Direction) -> "Intervention":
+        """Return directions that act by the default rule, ``norm``, each with weight 1."""
+        return cls(tuple(Part(direction) for direction in directions))
 
     def steerings(self, coefficient: float) -> list[Any]:
         """Return what ``circuit.model.intervene.steered`` takes, at this coefficient."""
@@ -152,17 +159,16 @@ def kl_target(rule: str) -> float | None:
     return target
 
 
-def resolve(
-    model: Any, parts: Sequence[Part], manner: Manner, neutral: Sequence[Any]
-) -> Intervention:
-    """Find the length that coefficient 1 has for each direction; ``neutral`` are encoded prompts.
+def resolve(model: Any, parts: Sequence[Part], manner: Manner, form: Format) -> Intervention:
+    """Find what coefficient 1 is for each direction, with neutral prompts in ``form`` where a rule needs them.
 
-    Raises ``UsageError`` when a direction does not say what its rule needs. The rule ``kl:X`` is
-    resolved as ``norm``: its factor is found by ``circuit.stages.calibrate``.
+    Raises ``UsageError`` when a direction does not say what its rule needs.
     """
+    from circuit.stages.neutral import neutral_prompts
+
     manner.check()
     units = (
-        _median_norms(model, parts, neutral)
+        _median_norms(model, parts, neutral_prompts(model, form))
         if manner.rule == "median-norm"
         else [_unit(part.direction, manner.rule) for part in parts]
     )

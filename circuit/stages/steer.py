@@ -1,16 +1,15 @@
 """Directions and prompts in, steered text out, and how often it meets a criterion.
 
-Every answer is generated through mlx-lm with h' = h + c · v · ||h|| where the direction was made
-(after its block, unless it was made at what the block reads), at every position. With a criterion, the share of answers that meet it is given per label with a Wilson
+Every answer is generated through mlx-lm while an ``Intervention`` acts, by default h' = h + c · v · ||h|| where the direction was
+made, at every token. With a criterion, the share of answers that meet it is given per label with a Wilson
 interval, beside that of random directions of the same norm at the same coefficient: an effect that
 they have as well is not the direction's.
 """
 
-import hashlib
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,19 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.atomic import explained
-from circuit.artifacts.directions import (
-    Direction,
-    read_steering_file,
-    write_directions,
-    write_steering_file,
-)
+from circuit.artifacts.directions import Direction, write_directions, write_steering_file
 from circuit.artifacts.documents import plain
 from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.artifacts.prompts import PromptSet
-from circuit.errors import ModelError, UsageError
-from circuit.methods.layers import parse_layers
+from circuit.errors import UsageError
+from circuit.stages.conditions import Condition
+from circuit.stages.intervention import Intervention
 from circuit.stages.prompting import Format, choose_format, encode
 from circuit.stages.running import Track, untracked
 from circuit.stages.steering_trial import Answers, check_criterion, judge
 
 SCHEMA = "circuit.steering/1"
+Show = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -57,28 +53,33 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Job:
-    """One direction, prompts, strengths, and how the answers are made and judged."""
+    """What is done to the model, prompts, strengths, and how the answers are made and judged."""
 
-    direction: Direction
+    intervention: Intervention
     prompts: PromptSet | Sequence[str]
     coefficients: Sequence[float]
     form: Format
     decoding: Decoding = Decoding()
     criterion: str | None = None
     controls: int = 0
+    condition: Condition | None = None
 
     @property
     def texts(self) -> list[str]:
         """The prompts' texts, every blank kept."""
         return self.prompts.texts if isinstance(self.prompts, PromptSet) else list(self.prompts)
 
+    @property
+    def is_one_answer(self) -> bool:
+        """Say whether a single answer is asked for, which can be shown while it is written."""
+        return len(self.texts) == len(self.coefficients) == 1 and self.criterion is None
+
     def parameters(self) -> dict[str, Any]:
         """Return every choice that the answers depend on, for the manifest."""
         return {
             **asdict(self.decoding),
-            "rule": "norm",
-            "direction": self.direction.tensor,
-            "vector_sha256": hashlib.sha256(self.direction.vector.tobytes()).hexdigest(),
+            **self.intervention.described(),
+            "condition": None if self.condition is None else self.condition.described(),
             "coefficients": list(self.coefficients),
             "format": asdict(self.form),
             "criterion": self.criterion,
@@ -95,10 +96,12 @@ def steer(
     inputs: Sequence[Path] = (),
     force: bool = False,
     track: Track = untracked,
+    show: Show | None = None,
 ) -> tuple[dict[str, Any], bool]:
     """Return the results of a job, and whether they were in ``out`` already.
 
-    With ``out`` they are written there as a manifest (``circuit.steering/1``).
+    With ``out`` they are written there as a manifest (``circuit.steering/1``). ``show`` is given the pieces of a
+    single answer while it is written.
     """
     started = time.perf_counter()
     # The same weights under another chat template are another run.
@@ -114,7 +117,7 @@ def steer(
         if found is not None:
             return found.results, True
     _check_before_the_work(job, out)
-    results = plain(_results(job, _answers(model, job, track)))
+    results = plain(_results(job, *_answers(model, job, track, show)))
     if out is not None:
         write_manifest(
             out,
@@ -133,7 +136,6 @@ def check_choices(
     coefficients: Sequence[float],
     decoding: Decoding,
     criterion: str | None = None,
-    file: Path | None = None,
 ) -> None:
     """Raise what can be known without a model, which may take minutes to load."""
     if not all(math.isfinite(number) for number in (*coefficients, decoding.temperature)):
@@ -141,8 +143,6 @@ def check_choices(
         raise UsageError(message, hint='write for example --compare "-2,-1,0,1,2"')
     if criterion is not None:
         check_criterion(prompts, criterion)
-    if file is not None:
-        read_steering_file(file)
 
 
 def _check_before_the_work(job: Job, out: Path | None) -> None:
@@ -154,128 +154,111 @@ def _check_before_the_work(job: Job, out: Path | None) -> None:
             pass
 
 
-def _answers(model: Any, job: Job, track: Track) -> list[Answers]:
+def _answers(
+    model: Any, job: Job, track: Track, show: Show | None
+) -> tuple[list[Answers], list[bool]]:
+    """Return the answers of the intervention and its controls, and which prompts were steered at all."""
     from circuit.model.generate import may_be_ragged
 
     encoded = encode(model, job.texts, job.form)
-    random = _random_directions(job.controls, model.d_model, job.decoding.seed)
-    vectors = [job.direction.vector, *random]
     ragged = may_be_ragged(model)  # measured before anything is steered
-    runs = [(i, c) for i in range(len(vectors)) for c in job.coefficients if i == 0 or c != 0]
+    fires = [True] * len(encoded)
+    if job.condition is not None:
+        job.condition.check(model)
+        fires = (job.condition.logits(model, encoded) > job.condition.threshold).tolist()
+    if show is not None:
+        return [
+            Answers(0, job.coefficients[0], [_shown(model, job, encoded[0], fires[0], show)])
+        ], fires
+    places = [job.intervention, *_controls(job, model.d_model)]
+    runs = [(i, c) for i in range(len(places)) for c in job.coefficients if i == 0 or c != 0]
     return [
-        Answers(i, c, _generate(model, job, vectors[i], c, encoded, ragged=ragged))
+        Answers(i, c, _generate(model, job, places[i].steerings(c), encoded, fires, ragged=ragged))
         for i, c in track(runs, "Steering", len(runs))
-    ]
+    ], fires
 
 
-def _results(job: Job, answers: list[Answers]) -> dict[str, Any]:
-    direction = job.direction
+def _results(job: Job, answers: list[Answers], fires: list[bool]) -> dict[str, Any]:
+    parts = job.intervention.parts
     named = ("name", "site", "layer", "method", "norm")
     trial = judge(job.prompts, answers, job.criterion, job.controls) if job.criterion else None
+    directions = [
+        {**{name: getattr(part.direction, name) for name in named}, "weight": part.weight}
+        for part in parts
+    ]
     return {
-        "direction": {name: getattr(direction, name) for name in named},
+        "direction": directions[0],
+        "directions": directions,
         "generations": [
             {
                 "prompt": prompt,
                 "output": output,
-                "layer": direction.layer,
+                "layer": parts[0].direction.layer,
                 "coefficient": c.coefficient,
+                "steered": fired and c.coefficient != 0,
             }
             for c in answers
             if c.control == 0
-            for prompt, output in zip(job.texts, c.outputs, strict=True)
+            for prompt, output, fired in zip(job.texts, c.outputs, fires, strict=True)
         ],
         "trial": None if trial is None else asdict(trial),
     }
 
 
 def _generate(
-    model: Any, job: Job, vector: Any, coefficient: float, encoded: list[Any], *, ragged: bool
+    model: Any,
+    job: Job,
+    steerings: list[Any],
+    encoded: list[Any],
+    fires: list[bool],
+    *,
+    ragged: bool,
 ) -> list[str]:
+    """Answer the prompts that the condition lets pass with steering, the others without."""
     from circuit.model.generate import generate
-    from circuit.model.intervene import Steering, steered
+    from circuit.model.intervene import steered
 
-    steering = Steering(job.direction.layer, vector, coefficient, job.direction.site)
-    with steered(model, [steering]):
-        answers = generate(
-            model,
-            encoded,
-            job.decoding.sampling(),
-            max_tokens=job.decoding.max_tokens,
-            ragged=ragged,
-        )
-    return [answer.text for answer in answers]
-
-
-def _random_directions(n: int, d_model: int, seed: int) -> Any:
-    """Return ``(n, d_model)`` unit vectors, uniform on the sphere."""
-    vectors = np.random.default_rng(seed).standard_normal((n, d_model))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-def choose_direction(
-    path: Path, *, name: str | None, layer: str | None, n_layers: int
-) -> Direction:
-    """Read a steering file and pick the direction that ``name`` and ``layer`` say.
-
-    Without a name, and without a layer, the direction that the file recommends is taken. A file with
-    one direction may be used at another layer than its own.
-    """
-    held = read_steering_file(path)
-    found = _named(held, name, path)
-    if layer is None:
-        return _recommended(found) or found[len(found) // 2]
-    at = parse_layers(layer, range(n_layers), n_layers)
-    if len(at) != 1:
-        raise UsageError(f"`{layer}` names {len(at)} layers", hint="name one with --layer")
-    return _at_layer(found, at[0], path)
+    outputs: dict[int, str] = {}
+    for fired in (True, False):
+        rows = [row for row, each in enumerate(fires) if each is fired]
+        if not rows:
+            continue
+        with steered(model, steerings if fired else []):
+            written = generate(
+                model,
+                [encoded[row] for row in rows],
+                job.decoding.sampling(),
+                max_tokens=job.decoding.max_tokens,
+                ragged=ragged,
+                in_step=fired and job.intervention.is_scoped,
+            )
+        outputs.update(zip(rows, (one.text for one in written), strict=True))
+    return [outputs[row] for row in range(len(encoded))]
 
 
-def _named(held: list[Direction], name: str | None, path: Path) -> list[Direction]:
-    """Return the directions of one name, at one or more layers."""
-    names = list(dict.fromkeys(direction.name for direction in held))
-    if name is None and len(names) > 1:
-        recommended = _recommended(held)
-        name = None if recommended is None else recommended.name
-    wanted = names[0] if name is None and len(names) == 1 else name
-    if wanted not in names:
-        what = f"no direction `{name}`" if name else "more than one direction"
-        raise UsageError(f"`{path}` holds {what}", hint=f"choose with --name: {', '.join(names)}")
-    return [direction for direction in held if direction.name == wanted]
+def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> str:
+    from circuit.model.generate import stream
+    from circuit.model.intervene import steered
+
+    pieces = []
+    steerings = job.intervention.steerings(job.coefficients[0]) if fired else []
+    with steered(model, steerings):
+        for piece in stream(
+            model, prompt, job.decoding.sampling(), max_tokens=job.decoding.max_tokens
+        ):
+            pieces.append(piece)
+            show(piece)
+    return "".join(pieces)
 
 
-def _recommended(found: list[Direction]) -> Direction | None:
-    return next((direction for direction in found if direction.extra.get("recommended")), None)
-
-
-def _at_layer(found: list[Direction], layer: int, path: Path) -> Direction:
-    if exact := [direction for direction in found if direction.layer == layer]:
-        return exact[0]
-    if len(found) == 1:
-        only = found[0]
-        fields = {name: getattr(only, name) for name in only.__dataclass_fields__}
-        return Direction(**{**fields, "layer": layer})
-    held = ", ".join(str(direction.layer) for direction in found)
-    raise UsageError(f"`{path}` has no direction at layer {layer}", hint=f"it has layers {held}")
-
-
-def check_model(direction: Direction, model: Any, *, allow_other: bool) -> None:
-    """Refuse a direction of another model, as told by the weights' fingerprint or else the id."""
-    theirs, ours = direction.model, model.identity
-    if direction.site not in ("resid_post", "embed", "resid_pre"):
-        message = f"direction `{direction.name}` was made at `{direction.site}`"
-        raise UsageError(message, hint="steering adds to the residual stream: use resid_post")
-    if allow_other or theirs is None:
-        return
-    same = (
-        theirs.weights_sha256 == ours.weights_sha256
-        if theirs.weights_sha256 is not None
-        else theirs.id == ours.id
+def _controls(job: Job, d_model: int) -> list[Intervention]:
+    """Return random directions, uniform on the sphere, in the places of the job's own."""
+    n_parts = len(job.intervention.parts)
+    drawn = np.random.default_rng(job.decoding.seed).standard_normal(
+        (job.controls, n_parts, d_model)
     )
-    if not same:
-        made = "other weights" if theirs.id == ours.id else f"model `{theirs.id}`"
-        message = f"the direction was made with {made}, not with `{ours.id}`"
-        raise ModelError(message, hint="extract it again, or pass --allow-other-model")
+    units = (drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)).astype(np.float32)
+    return [job.intervention.with_vectors(list(each)) for each in units]
 
 
 def format_for(

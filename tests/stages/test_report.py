@@ -24,6 +24,7 @@ from circuit.stages import report_probes, report_steering
 from circuit.stages.analyze import SCHEMA as ANALYSIS
 from circuit.stages.analyze import analyze
 from circuit.stages.directions import Choices, directions
+from circuit.stages.intervention import Intervention
 from circuit.stages.prompting import Format
 from circuit.stages.report import report
 from circuit.stages.report_page import escaped
@@ -261,7 +262,7 @@ def steered(llama, tmp_path, *, criterion):
         prompts=tuple(Prompt(text=t, label="ab"[i % 2], group=str(i)) for i, t in enumerate(texts)),
     )
     job = Job(
-        direction,
+        Intervention.of(direction),
         prompts,
         [0, 1],
         Format(chat=False),

@@ -10,16 +10,16 @@ from circuit.artifacts.manifest import ModelIdentity
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import CircuitError, DataError, ModelError, UsageError
 from circuit.stages.extract import Pair, extract_direction
+from circuit.stages.intervention import Intervention
 from circuit.stages.prompting import Format, parse_prompts
 from circuit.stages.steer import (
     Decoding,
     Job,
-    check_model,
-    choose_direction,
     format_for,
     save_direction,
     steer,
 )
+from circuit.stages.steering_source import Source, check_model, one_direction
 from circuit.stages.steering_trial import Answers, judge
 
 RAW = Format(chat=False)
@@ -68,7 +68,7 @@ def test_coefficient_zero_is_the_unsteered_model_and_others_are_not(llama):
     from circuit.model.tokens import encode_prompts
 
     prompts = ["Hello", "50 + 25 = ", "50 + 25 ="]
-    job = Job(made_direction(llama), prompts, [-3.0, 0.0, 3.0], RAW, SHORT)
+    job = Job(Intervention.of(made_direction(llama)), prompts, [-3.0, 0.0, 3.0], RAW, SHORT)
     results, _ = steer(llama, job)
     plain = [g.text for g in generate(llama, encode_prompts(llama, prompts), max_tokens=6)]
     assert outputs(results, 0.0) == plain
@@ -78,7 +78,15 @@ def test_coefficient_zero_is_the_unsteered_model_and_others_are_not(llama):
 
 
 def test_random_controls_are_reproducible_and_stand_beside(llama):
-    job = Job(made_direction(llama), ["a", "b"], [0.0, 2.0], RAW, SHORT, "regex:.", controls=3)
+    job = Job(
+        Intervention.of(made_direction(llama)),
+        ["a", "b"],
+        [0.0, 2.0],
+        RAW,
+        SHORT,
+        "regex:.",
+        controls=3,
+    )
     first, again = (steer(llama, job)[0]["trial"] for _ in range(2))
     assert first == again
     rates = {rate["coefficient"]: rate for rate in first["rates"]}
@@ -117,7 +125,7 @@ def test_a_trial_counts_by_label_with_intervals_and_p():
 
 
 def test_answers_are_written_reused_and_not_overwritten(llama, tmp_path):
-    job = Job(made_direction(llama), ["a "], [0.0, 1.0], RAW, SHORT)
+    job = Job(Intervention.of(made_direction(llama)), ["a "], [0.0, 1.0], RAW, SHORT)
     out = tmp_path / "steering.json"
     first, reused = steer(llama, job, out=out)
     again, reused_again = steer(llama, job, out=out)
@@ -126,7 +134,7 @@ def test_answers_are_written_reused_and_not_overwritten(llama, tmp_path):
     document = json.loads(out.read_text())
     assert document["schema"] == "circuit.steering/1"
     assert document["parameters"]["prompts"] == ["a "]
-    other = Job(made_direction(llama), ["a"], [0.0, 1.0], RAW, SHORT)
+    other = Job(Intervention.of(made_direction(llama)), ["a"], [0.0, 1.0], RAW, SHORT)
     with pytest.raises(CircuitError, match="holds something else"):
         steer(llama, other, out=out)
 
@@ -135,7 +143,7 @@ def test_answers_are_written_reused_and_not_overwritten(llama, tmp_path):
 def test_a_saved_direction_comes_back(llama, tmp_path, name):
     direction = extract_direction(llama, Pair("1 = ", "1 =", name="sum"), layer="2", form=RAW)
     save_direction(tmp_path / name, direction, force=False)
-    found = choose_direction(tmp_path / name, name=None, layer=None, n_layers=3)
+    found = one_direction(Source(tmp_path / name), 3)
     assert np.array_equal(found.vector, direction.vector)
     assert (found.layer, found.name, found.norm) == (2, "sum", direction.norm)
     check_model(found, llama, allow_other=False)
@@ -143,11 +151,11 @@ def test_a_saved_direction_comes_back(llama, tmp_path, name):
 
 def test_a_single_direction_may_be_used_at_another_layer(llama, tmp_path):
     write_npz(tmp_path / "d.npz", made_direction(llama, layer=1))
-    assert choose_direction(tmp_path / "d.npz", name=None, layer="0", n_layers=3).layer == 0
+    assert one_direction(Source(tmp_path / "d.npz", layer="0"), 3).layer == 0
     with pytest.raises(UsageError, match="out of range"):
-        choose_direction(tmp_path / "d.npz", name=None, layer="3", n_layers=3)
+        one_direction(Source(tmp_path / "d.npz", layer="3"), 3)
     with pytest.raises(UsageError, match="no direction `other`"):
-        choose_direction(tmp_path / "d.npz", name="other", layer=None, n_layers=3)
+        one_direction(Source(tmp_path / "d.npz", name="other"), 3)
 
 
 def test_directions_of_another_model_are_refused(llama):
@@ -202,9 +210,9 @@ def test_another_vector_of_the_same_name_is_another_run(llama, tmp_path):
     first = extract_direction(llama, Pair("a", "b"), layer="1", form=RAW)
     other = extract_direction(llama, Pair("c", "d"), layer="1", form=RAW)
     assert first.tensor == other.tensor
-    steer(llama, Job(first, ["x"], [1.0], RAW, SHORT), out=out)
+    steer(llama, Job(Intervention.of(first), ["x"], [1.0], RAW, SHORT), out=out)
     with pytest.raises(CircuitError, match="holds something else"):
-        steer(llama, Job(other, ["x"], [1.0], RAW, SHORT), out=out)
+        steer(llama, Job(Intervention.of(other), ["x"], [1.0], RAW, SHORT), out=out)
 
 
 def test_what_cannot_end_well_is_refused_before_anything_is_generated(llama, tmp_path, monkeypatch):
@@ -215,11 +223,15 @@ def test_what_cannot_end_well_is_refused_before_anything_is_generated(llama, tmp
     (tmp_path / "file").write_text("")
     at = made_direction(llama)
     with pytest.raises(UsageError, match="not a regular expression"):
-        steer(llama, Job(at, ["a"], [1.0], RAW, SHORT, "regex:["))
+        steer(llama, Job(Intervention.of(at), ["a"], [1.0], RAW, SHORT, "regex:["))
     with pytest.raises(UsageError, match="not a finite number"):
-        steer(llama, Job(at, ["a"], [float("nan")], RAW, SHORT))
+        steer(llama, Job(Intervention.of(at), ["a"], [float("nan")], RAW, SHORT))
     with pytest.raises(CircuitError, match="is not a folder"):
-        steer(llama, Job(at, ["a"], [1.0], RAW, SHORT), out=tmp_path / "file" / "out.json")
+        steer(
+            llama,
+            Job(Intervention.of(at), ["a"], [1.0], RAW, SHORT),
+            out=tmp_path / "file" / "out.json",
+        )
 
 
 def test_a_line_ends_at_a_newline_and_nowhere_else(tmp_path):
