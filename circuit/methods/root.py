@@ -1,0 +1,153 @@
+"""Find c > 0 with f(c) = target for a positive f that grows, more or less, with c: regula falsi in log-log coordinates.
+
+With u = log c and g(u) = log f(c) − log target, a power law f ∝ c^k is a straight line, on which the secant is exact. For a
+divergence, f ≈ ½ c² F at small c, so the first step assumes k = 2 and lands on the target where that holds.
+
+    1. from a start, follow the line of slope 2 (then of the last two points) by a factor of at most 8, doubling or halving c where a step
+       fell short, until two points bracket the target or a bound is reached
+    2. inside the bracket take the secant's root. An endpoint that stays for a second time counts half (Illinois, Dowell & Jarratt
+       1971), so that a curve does not hold it for ever; where the secant leaves the bracket's inside, or an endpoint is 0, the middle in log c is taken
+
+Every value is evaluated once and kept. f = 0 lies below every target; a value that is negative beyond rounding, NaN or
+infinite is an error and is never clamped. A target between two values of a jump is not reached: the status then
+says so, and the nearest value is returned.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from circuit.errors import DataError
+
+Function = Callable[[float], float]
+Status = Literal["converged", "below", "above", "unresolved"]
+FARTHEST = math.log(8)
+NARROW = 1e-4  # a bracket this narrow in log c holds a jump
+
+
+@dataclass(frozen=True)
+class Root:
+    """The c that was found, f there, how it ended, and every (c, f(c)) in the order of evaluation.
+
+    ``below``: f stays below the target up to the upper bound, ``above``: it is above it down to the lower one;
+    ``unresolved``: the steps ran out, or f jumps over the target.
+    """
+
+    c: float
+    value: float
+    status: Status
+    history: tuple[tuple[float, float], ...]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the value is within the tolerance of the target."""
+        return self.status == "converged"
+
+
+@dataclass
+class _Search:
+    """What was evaluated, as (u, g) points, and what is left."""
+
+    f: Function
+    target: float
+    tolerance: float
+    left: int
+    history: list[tuple[float, float]] = field(default_factory=list)
+
+    def at(self, u: float) -> float:
+        """Evaluate f at e^u and return g: −∞ where f is 0."""
+        c = math.exp(u)
+        value = float(self.f(c))
+        if not math.isfinite(value) or value < -1e-6:
+            message = f"the value at {c:.4g} is {value:g}, from which no strength can be found"
+            raise DataError(message, hint="try a smaller largest strength, or --dtype float32")
+        self.left -= 1
+        self.history.append((c, value))
+        return math.log(value / self.target) if value > 0 else -math.inf
+
+    def hits(self, g: float) -> bool:
+        """Whether f is within the tolerance of the target."""
+        return math.isfinite(g) and abs(math.expm1(g)) <= self.tolerance
+
+    def ended(self, status: Status) -> Root:
+        """Return the evaluated c whose value is nearest to the target."""
+        c, value = min(self.history, key=lambda point: abs(point[1] - self.target))
+        return Root(c, value, status, tuple(self.history))
+
+
+def solve(
+    f: Function,
+    target: float,
+    *,
+    start: float = 0.4,
+    bounds: tuple[float, float] = (2**-10, 2**6),
+    tolerance: float = 0.05,
+    evaluations: int = 12,
+) -> Root:
+    """Find c between ``bounds`` with f(c) within ``tolerance`` of ``target``, relative."""
+    if not 0 < target < math.inf or not 0 < bounds[0] < bounds[1] < math.inf:
+        message = f"{target:g} between {bounds[0]:g} and {bounds[1]:g} is nothing to look for"
+        raise DataError(
+            message, hint="target and bounds are positive numbers, the lower bound first"
+        )
+    low, high = map(math.log, bounds)
+    search = _Search(f, target, tolerance, evaluations)
+    u = min(max(math.log(start), low), high)
+    points = [(u, search.at(u))]
+    while not search.hits(points[-1][1]):
+        u, g = points[-1]
+        if len(points) > 1 and (g > 0) != (points[-2][1] > 0):
+            return _inside(search, *sorted(points[-2:]))
+        if u == (high if g < 0 else low):
+            return search.ended("below" if g < 0 else "above")
+        if not search.left:
+            return search.ended("unresolved")
+        u = min(max(u + _stride(points), low), high)
+        points.append((u, search.at(u)))
+    return search.ended("converged")
+
+
+def _stride(points: list[tuple[float, float]]) -> float:
+    """How far to go in log c towards the target: along a slope, but by a factor of 8 at most.
+
+    Where a whole step fell short of the target, the curve bends away from it: then by a factor of 2 at least.
+    """
+    (u, g), slope, least = points[-1], 2.0, 0.0
+    if len(points) > 1:
+        before, g_before = points[-2]
+        least = 0.0 if abs(u - before) > FARTHEST - 1e-9 else math.log(2)
+        steep = (g - g_before) / (u - before) if math.isfinite(g_before) else 0.0
+        slope = steep if steep > 0.1 else slope
+    far = abs(g) / slope if math.isfinite(g) else math.inf
+    return math.copysign(min(max(far, least), FARTHEST), -g)
+
+
+def _inside(search: _Search, a: tuple[float, float], b: tuple[float, float]) -> Root:
+    """Close in on the target between ``a``, on one side of it, and ``b``, on the other."""
+    weight, stayed = {"a": 1.0, "b": 1.0}, ""
+    while search.left and abs(b[0] - a[0]) > NARROW:
+        u = _between(a, b, weight["a"], weight["b"])
+        g = search.at(u)
+        if search.hits(g):
+            return search.ended("converged")
+        # The endpoint on the other side of the target stays.
+        replaced, kept = ("a", "b") if (g > 0) == (a[1] > 0) else ("b", "a")
+        a, b = ((u, g), b) if replaced == "a" else (a, (u, g))
+        weight[replaced] = 1.0
+        weight[kept] = weight[kept] / 2 if stayed == kept else 1.0
+        stayed = kept
+    return search.ended("unresolved")
+
+
+def _between(
+    a: tuple[float, float], b: tuple[float, float], weight_a: float, weight_b: float
+) -> float:
+    """Return the root of the secant with weighted ends, or the middle where that is no use."""
+    ga, gb = a[1] * weight_a, b[1] * weight_b
+    middle = (a[0] + b[0]) / 2
+    if not math.isfinite(ga) or not math.isfinite(gb) or abs(gb - ga) < 1e-6:
+        return middle
+    u = (a[0] * gb - b[0] * ga) / (gb - ga)
+    margin = 0.02 * (b[0] - a[0])
+    return u if a[0] + margin < u < b[0] - margin else middle
