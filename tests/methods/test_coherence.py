@@ -42,7 +42,8 @@ def test_a_loop_is_a_collapse_and_a_phrase_said_twice_is_not(ids, loop):
     assert collapsed(ids) is loop
 
 
-def test_a_permutation_of_tokens_keeps_the_entropy(rng=np.random.default_rng(0)):
+def test_a_permutation_of_tokens_keeps_the_entropy():
+    rng = np.random.default_rng(0)
     ids = rng.integers(0, 9, 50)
     assert entropy(rng.permutation(ids)) == pytest.approx(entropy(ids))
     assert 0 <= entropy(ids) <= np.log(9)
