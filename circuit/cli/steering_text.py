@@ -42,7 +42,9 @@ def answers_text(results: dict[str, Any], compared: bool) -> str:
         for one in generations:
             if one["prompt"] == prompt:
                 sense = _sense(one["coefficient"])
-                beside = "" if one["steered"] or not one["coefficient"] else ", the probe is silent"
+                silent = one["coefficient"] and not one["steered"]
+                beside = ", the probe is silent" if silent else ""
+                beside += ", falls into repetition" if one["collapsed"] else ""
                 lines += [
                     "",
                     f"  Coef {one['coefficient']:+.1f} ({sense}{beside}):",

@@ -116,8 +116,11 @@ def _groups(
 
 def stream(
     model: LoadedModel, prompt: Encoded, sampling: Sampling = GREEDY, *, max_tokens: int = 50
-) -> Iterator[str]:
-    """Yield the answer to one prompt piece by piece, as it is written; raises as ``generate`` does."""
+) -> Iterator[Generated]:
+    """Yield the answer to one prompt piece by piece, as it is written; raises as ``generate`` does.
+
+    A piece has the text that is complete by now, and its token but for the one that ends the answer.
+    """
     from mlx_lm.generate import stream_generate
 
     check_room(model, [prompt], max_tokens)
@@ -135,7 +138,7 @@ def stream(
             prefill_step_size=length,
         ):
             _check_numbers(model, flags)
-            yield piece.text
+            yield Generated(piece.text, [] if piece.finish_reason == "stop" else [piece.token])
 
 
 def may_be_ragged(model: LoadedModel) -> bool:

@@ -22,6 +22,7 @@ from circuit.artifacts.documents import plain
 from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import UsageError
+from circuit.methods.coherence import collapsed
 from circuit.stages.conditions import Condition
 from circuit.stages.intervention import Intervention
 from circuit.stages.prompting import Format, choose_format, encode
@@ -167,15 +168,21 @@ def _answers(
         job.condition.check(model)
         fires = (job.condition.logits(model, encoded) > job.condition.threshold).tolist()
     if show is not None:
-        return [
-            Answers(0, job.coefficients[0], [_shown(model, job, encoded[0], fires[0], show)])
-        ], fires
+        texts = [_shown(model, job, encoded[0], fires[0], show)]
+        return [_answered(0, job.coefficients[0], texts)], fires
     places = [job.intervention, *_controls(job, model.d_model)]
     runs = [(i, c) for i in range(len(places)) for c in job.coefficients if i == 0 or c != 0]
     return [
-        Answers(i, c, _generate(model, job, places[i].steerings(c), encoded, fires, ragged=ragged))
+        _answered(
+            i, c, _generate(model, job, places[i].steerings(c), encoded, fires, ragged=ragged)
+        )
         for i, c in track(runs, "Steering", len(runs))
     ], fires
+
+
+def _answered(control: int, coefficient: float, written: list[Any]) -> Answers:
+    loops = [collapsed(one.ids) for one in written]
+    return Answers(control, coefficient, [one.text for one in written], loops)
 
 
 def _results(job: Job, answers: list[Answers], fires: list[bool]) -> dict[str, Any]:
@@ -196,10 +203,13 @@ def _results(job: Job, answers: list[Answers], fires: list[bool]) -> dict[str, A
                 "layer": parts[0].direction.layer,
                 "coefficient": c.coefficient,
                 "steered": fired and c.coefficient != 0,
+                "collapsed": loop,
             }
             for c in answers
             if c.control == 0
-            for prompt, output, fired in zip(job.texts, c.outputs, fires, strict=True)
+            for prompt, output, fired, loop in zip(
+                job.texts, c.outputs, fires, c.loops, strict=True
+            )
         ],
         "trial": None if trial is None else asdict(trial),
     }
@@ -213,12 +223,12 @@ def _generate(
     fires: list[bool],
     *,
     ragged: bool,
-) -> list[str]:
+) -> list[Any]:
     """Answer the prompts that the condition lets pass with steering, the others without."""
     from circuit.model.generate import generate
     from circuit.model.intervene import steered
 
-    outputs: dict[int, str] = {}
+    answers: dict[int, Any] = {}
     for fired in (True, False):
         rows = [row for row, each in enumerate(fires) if each is fired]
         if not rows:
@@ -232,23 +242,23 @@ def _generate(
                 ragged=ragged,
                 in_step=fired and job.intervention.is_scoped,
             )
-        outputs.update(zip(rows, (one.text for one in written), strict=True))
-    return [outputs[row] for row in range(len(encoded))]
+        answers.update(zip(rows, written, strict=True))
+    return [answers[row] for row in range(len(encoded))]
 
 
-def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> str:
-    from circuit.model.generate import stream
+def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> Any:
+    """Answer one prompt, and show the answer while it is written."""
+    from circuit.model.generate import Generated, stream
     from circuit.model.intervene import steered
 
     pieces = []
-    steerings = job.intervention.steerings(job.coefficients[0]) if fired else []
-    with steered(model, steerings):
-        for piece in stream(
-            model, prompt, job.decoding.sampling(), max_tokens=job.decoding.max_tokens
-        ):
+    sampling, most = job.decoding.sampling(), job.decoding.max_tokens
+    with steered(model, job.intervention.steerings(job.coefficients[0]) if fired else []):
+        for piece in stream(model, prompt, sampling, max_tokens=most):
+            show(piece.text)
             pieces.append(piece)
-            show(piece)
-    return "".join(pieces)
+    text = "".join(piece.text for piece in pieces)
+    return Generated(text, [token for piece in pieces for token in piece.ids])
 
 
 def _controls(job: Job, d_model: int) -> list[Intervention]:

@@ -7,7 +7,7 @@ far, in the same sense, from the unsteered one) / (1 + number of random directio
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,11 +18,15 @@ from circuit.methods.scores import wilson
 
 @dataclass(frozen=True)
 class Answers:
-    """The texts generated with one vector: 0 is the direction, others are random controls."""
+    """The texts generated with one vector: 0 is the direction, others are random controls.
+
+    ``loops`` says which of them fell into repetition.
+    """
 
     control: int
     coefficient: float
     outputs: list[str]
+    loops: list[bool] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

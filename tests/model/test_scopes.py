@@ -51,10 +51,13 @@ def test_generation_equals_whole_passes(llama, scope, site):
     with steered(llama, steerings):
         together = generate(llama, prompts, max_tokens=5, in_step=is_scoped(steerings))
         alone = [generate(llama, [p], max_tokens=5, in_step=True)[0] for p in prompts]
-        streamed = ["".join(stream(llama, p, max_tokens=5)) for p in prompts]
+        streamed = [list(stream(llama, p, max_tokens=5)) for p in prompts]
         by_hand = [whole_passes(llama, prompt.ids.tolist(), 5) for prompt in prompts]
     assert [one.ids for one in together] == [one.ids for one in alone] == by_hand
-    assert streamed == [one.text for one in together]
+    assert [[i for piece in pieces for i in piece.ids] for pieces in streamed] == by_hand
+    assert ["".join(piece.text for piece in pieces) for pieces in streamed] == [
+        one.text for one in together
+    ]
 
 
 def whole_passes(model, ids, n):
