@@ -42,16 +42,22 @@ def answers_text(results: dict[str, Any], compared: bool) -> str:
         for one in generations:
             if one["prompt"] == prompt:
                 sense = _sense(one["coefficient"])
-                silent = one["coefficient"] and not one["steered"]
-                beside = ", the probe is silent" if silent else ""
-                beside += ", falls into repetition" if one["collapsed"] else ""
                 lines += [
                     "",
-                    f"  Coef {one['coefficient']:+.1f} ({sense}{beside}):",
+                    f"  Coef {one['coefficient']:+.1f} ({sense}):{_beside(one)}",
                     f"    {one['output']!r}",
                 ]
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def _beside(answer: dict[str, Any]) -> str:
+    """Say what is odd about an answer."""
+    notes = {
+        "the probe is silent: not steered": answer["coefficient"] and not answer["steered"],
+        "falls into repetition": answer["collapsed"],
+    }
+    return "".join(f" [{note}]" for note, is_so in notes.items() if is_so)
 
 
 def _sense(coefficient: float) -> str:

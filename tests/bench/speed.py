@@ -12,8 +12,11 @@ from common import checkpoint, make_prompts, quietly, report
 
 from circuit.model import runtime
 from circuit.model.generate import generate
-from circuit.model.intervene import Steering, steered
+from circuit.model.intervene import Steering, is_scoped, steered
 from circuit.model.loading import LoadedModel, load_model
+from circuit.model.scopes import parse_scope
+
+TOKENS = 32
 
 SHAPE = {
     "hidden_size": 256,
@@ -38,16 +41,38 @@ def main() -> None:
 
 
 def steering(model: LoadedModel) -> None:
-    """Generate with a direction added, and with coefficient 0."""
+    """Steered decoding beside mlx-lm's own call, unsteered; and a batch of 32 beside one prompt at a time."""
+    from mlx_lm.generate import batch_generate
+
     prompts = make_prompts(32)
+    ids = [prompt.ids.tolist() for prompt in prompts]
     vector = np.zeros(model.d_model, np.float32)
     vector[0] = 1
 
-    def run(coefficient: float) -> None:
-        with steered(model, [Steering(3, vector, coefficient)]):
-            generate(model, prompts, max_tokens=32)
+    def run(coefficient: float, batch: int, scope: str = "all") -> int:
+        steerings = [Steering(3, vector, coefficient, scope=parse_scope(scope))]
+        with steered(model, steerings):
+            written = generate(
+                model, prompts[:batch], max_tokens=TOKENS, ragged=True, in_step=is_scoped(steerings)
+            )
+        return sum(len(one.ids) for one in written)
 
-    report("steered / unsteered generation", lambda: run(0.1), lambda: run(0.0))
+    def stock() -> None:
+        batch_generate(
+            model.network,
+            model.tokenizer,
+            ids,
+            max_tokens=TOKENS,
+            completion_batch_size=32,
+            prefill_batch_size=32,
+        )
+
+    report("steered decoding, batch of 32 / mlx-lm's batch_generate", lambda: run(0.1, 32), stock)
+    report("the same, generated tokens alone", lambda: run(0.1, 32, "generated"), stock)
+    tokens = run(0.1, 1) / run(0.1, 32)
+    report(
+        "a token in a batch of 32 / alone", lambda: run(0.1, 32), lambda: run(0.1, 1), scale=tokens
+    )
 
 
 if __name__ == "__main__":
