@@ -13,7 +13,8 @@ BOTTOM = {"model", "methods", "artifacts", "plots"}
 MAY_IMPORT = {
     "cli": ({"stages", "introspect"}, {"typer", "rich"}),
     "stages": (BOTTOM, {"numpy"}),
-    "introspect": (BOTTOM, {"numpy"}),
+    # A question about a model is asked of the prompts, formats and archives that the stages know.
+    "introspect": (BOTTOM | {"stages"}, {"numpy"}),
     "model": (set(), {"mlx", "mlx_lm", "numpy", "huggingface_hub", "scipy_openblas32"}),
     "methods": (set(), {"numpy", "scipy", "sklearn", "umap"}),
     "artifacts": (set(), {"numpy", "safetensors", "pydantic", "yaml", "gguf"}),

@@ -14,6 +14,7 @@ from circuit.cli import (
     dataset,
     directions,
     doctor,
+    introspect,
     probes,
     report,
     sites,
@@ -31,6 +32,7 @@ PIPELINE = (
     "visualize",
     "probes",
     "steer",
+    "introspect",
     "report",
     "verify",
     "sites",
@@ -76,6 +78,7 @@ app.add_typer(directions.app, name="directions")
 app.command()(visualize.visualize)
 app.add_typer(probes.app, name="probes")
 app.add_typer(steer.app, name="steer")
+app.add_typer(introspect.app, name="introspect")
 app.command()(report.report)
 app.command()(verify.verify)
 app.command()(sites.sites)

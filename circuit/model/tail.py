@@ -6,6 +6,8 @@ then apply, whatever the family, and no block is evaluated because nothing depen
 """
 
 import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
 
 from circuit.model.loading import LoadedModel
 from circuit.model.taps import Tap, tapped
@@ -17,3 +19,8 @@ def tail_logits(model: LoadedModel, residuals: mx.array) -> mx.array:
     with tapped([Tap(model.blocks[-1], after=lambda _: stacked, name="tail")]):
         logits: mx.array = model.network(mx.zeros(stacked.shape[:2], dtype=mx.int32))
     return logits[:, -1]
+
+
+def read_logits(model: LoadedModel, residuals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return logits (n, vocabulary) float32 of residuals (n, d_model), both as numpy arrays."""
+    return np.array(tail_logits(model, mx.array(residuals)).astype(mx.float32))

@@ -1,0 +1,105 @@
+"""``circuit introspect analyze``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from circuit.cli import console
+from circuit.cli.options import (
+    Adapter,
+    Dtype,
+    Force,
+    Json,
+    Model,
+    RemoteCode,
+    Revision,
+)
+
+
+def command(
+    model: Model,
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
+    ],
+    all_layers: Annotated[bool, typer.Option("--all-layers", help="Look at every layer.")] = False,
+    layer_step: Annotated[
+        int, typer.Option("--layer-step", "-s", min=1, help="Look at every Nth layer.")
+    ] = 4,
+    layer_strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--layer-strategy", help="all, evenly_spaced, first_last or custom (--layers)."
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option("--layers", help="Look at these: all | 0,4,8 | 8-13 | -1 | 50%.")
+    ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", "-t", help="Follow this token through the layers; repeatable."),
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Tokens to show of each.")] = 5,
+    embedding_scale: Annotated[
+        float | None,
+        typer.Option(
+            "--embedding-scale", help="Scale embeddings so, instead of as the model does."
+        ),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw/--chat", help="The text as it stands, or as a user's turn.")
+    ] = True,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw probabilities and entropy by layer (PNG).")
+    ] = None,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+    adapter: Adapter = None,
+    trust_remote_code: RemoteCode = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Logit lens: what the model would say if it stopped after each block.
+
+    An early layer writes in another basis than the last one reads, so an early reading is not
+    what the block "thinks".
+
+    \b
+    Examples:
+      circuit introspect analyze -m tiny -p "The capital of France is" --all-layers
+      circuit introspect analyze -m tiny -p "2 + 2 =" -t " 4" -t "4" --layers 0,3,-1 -o lens.json
+    """
+    from circuit.cli.lens_text import analysis_text
+    from circuit.introspect.analyze import AnalysisConfig, analyze, describe
+    from circuit.introspect.choices import strategy_of
+    from circuit.introspect.saved import save
+    from circuit.stages.prompting import Format, parse_prompts
+    from circuit.stages.running import ModelOptions
+
+    strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers)
+    prompts = parse_prompts(prompt)
+    texts = prompts if isinstance(prompts, list) else prompts.texts
+    console.note(f"Loading model: {model}")
+    loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
+    config = AnalysisConfig(strategy, layer_step, layers, top_k, track or [])
+    found = analyze(
+        loaded, texts, config, form=Format(chat=not raw), embedding_scale=embedding_scale
+    )
+    results: dict[str, Any] = {
+        "model": describe(loaded),
+        "analyses": [each.as_dict() for each in found],
+    }
+    if output is not None:
+        parameters = {
+            **config.as_dict(),
+            "prompts": texts,
+            "format": "raw" if raw else "chat",
+            "embedding_scale": embedding_scale,
+        }
+        save(output, "lens", results, parameters=parameters, model=loaded, force=force)
+    if plot is not None:
+        from circuit.introspect.pictures import draw_analyses
+
+        draw_analyses(found, plot, force=force)
+    console.result(results, analysis_text(results), as_json=as_json)

@@ -1,0 +1,70 @@
+"""What introspection commands are told in the same words: which layers, which tokens, which prompts."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from circuit.errors import UsageError
+from circuit.methods.layers import parse_layers
+
+STEP = 4
+
+
+class LayerStrategy(StrEnum):
+    """How layers are chosen: all, every Nth and the last, the first and the last, or those that are listed."""
+
+    ALL = "all"
+    EVENLY_SPACED = "evenly_spaced"
+    FIRST_LAST = "first_last"
+    CUSTOM = "custom"
+
+
+def strategy_of(name: str | None, *, all_layers: bool, layers: str | None) -> LayerStrategy:
+    """Return the strategy that options name; ``--all-layers`` and ``--layers`` are strategies, too."""
+    asked = {name, "all" if all_layers else None, "custom" if layers is not None else None} - {None}
+    if len(asked) > 1:
+        message = "layers are chosen twice"
+        hint = "use one of --all-layers, --layers and --layer-strategy"
+        raise UsageError(message, hint=hint)
+    chosen = next(iter(asked), LayerStrategy.EVENLY_SPACED)
+    if chosen not in list(LayerStrategy):
+        message = f"there is no layer strategy `{chosen}`"
+        raise UsageError(message, hint=f"use one of: {', '.join(LayerStrategy)}")
+    return LayerStrategy(str(chosen))
+
+
+def choose_layers(
+    n_layers: int,
+    strategy: LayerStrategy,
+    *,
+    step: int = STEP,
+    custom: Sequence[int] | str | None = None,
+) -> list[int]:
+    """Return block indices, ascending; the last block is always among them, but for ``CUSTOM``."""
+    if strategy is LayerStrategy.CUSTOM:
+        if not custom:
+            message = "the layer strategy `custom` needs layers"
+            raise UsageError(message, hint="name them with --layers 0,4,8")
+        named = custom if isinstance(custom, str) else ",".join(map(str, custom))
+        return sorted(set(parse_layers(named, range(n_layers), n_layers)))
+    if step < 1:
+        raise UsageError(f"a layer step is 1 or more, not {step}", hint="use --layer-step 4")
+    every = {LayerStrategy.ALL: 1, LayerStrategy.EVENLY_SPACED: step}.get(strategy, n_layers)
+    return sorted({*range(0, n_layers, every), n_layers - 1})
+
+
+def one_token(model: Any, text: str) -> int:
+    """Return the id of the token that ``text`` is; raise ``UsageError`` that names its pieces when it is several."""
+    ids = model.tokenizer.encode(text, add_special_tokens=False)
+    if len(ids) == 1:
+        return int(ids[0])
+    if not ids:
+        raise UsageError(f"`{text}` has no token", hint="name another with --track")
+    pieces = ", ".join(repr(model.tokenizer.decode([i])) for i in ids)
+    message = f"`{text}` is not one token but {len(ids)}: {pieces}"
+    raise UsageError(message, hint="track one of its pieces; a blank before a word counts")
+
+
+def token_text(model: Any, token: int) -> str:
+    """Return the text of one token by itself."""
+    return str(model.tokenizer.decode([int(token)]))
