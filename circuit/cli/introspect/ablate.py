@@ -1,0 +1,103 @@
+"""``circuit introspect ablate``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from circuit.cli import console
+from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+
+
+def command(
+    model: Model,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
+    ] = None,
+    criterion: Annotated[
+        str | None,
+        typer.Option(
+            "--criterion",
+            "-c",
+            help="What an answer has to meet: function_call, sorry, positive, negative, refusal, number, "
+            "expected, regex:PATTERN, or a text.",
+        ),
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option("--prompts", help='Prompts with expected texts: "10*10=:100|45*45=:2025".'),
+    ] = None,
+    component: Annotated[str, typer.Option("--component", help="mlp, attention or both.")] = "both",
+    layers: Annotated[
+        str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
+    ] = "all",
+    heads: Annotated[
+        str | None, typer.Option("--heads", help="Heads instead, as layer.head: 3.0,3.2.")
+    ] = None,
+    neurons: Annotated[
+        str | None, typer.Option("--neurons", help="Neurons instead, as layer.neuron: 3.17.")
+    ] = None,
+    multi: Annotated[
+        bool, typer.Option("--multi", help="Take all of them out together, not one by one.")
+    ] = False,
+    method: Annotated[
+        str, typer.Option("--method", help="What stands in their place: mean, resample, zero.")
+    ] = "mean",
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", "-n", min=1, help="Tokens to generate at most.")
+    ] = 60,
+    raw: Annotated[
+        bool | None,
+        typer.Option(
+            "--raw/--chat",
+            help="The text as it stands, or a user's turn [default: the set's, or chat if there is a template].",
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print every answer.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    seed: Seed = 0,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+    adapter: Adapter = None,
+    trust_remote_code: RemoteCode = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Take components out, one by one or together, and see what the model can no longer do.
+
+    Prompts that the model fails as it is are left out and counted.
+
+    \b
+    Examples:
+      circuit introspect ablate -m tiny -p "50 + 25 = |31 + 4 = " -c number --raw --layers 0-2 -n 4
+      circuit introspect ablate -m tiny -p x -c x --prompts "10 + 10 = :20|45 + 45 = :90" --raw --layers 2,3 --multi -n 4
+    """
+    from circuit.cli.ablation_text import study_text
+    from circuit.introspect.ablate import ablate, named_ablations
+    from circuit.introspect.cases import choose_case_format, read_cases
+    from circuit.introspect.saved import save
+    from circuit.stages.running import ModelOptions
+
+    cases, given = read_cases(prompt, criterion, prompts)
+    console.note(f"Loading model: {model}")
+    loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
+    form = choose_case_format(loaded, given, raw)
+    ablations = named_ablations(loaded, component, layers, heads, neurons, multi=multi)
+    study = ablate(
+        loaded,
+        cases,
+        ablations,
+        form=form,
+        method=method,
+        max_tokens=max_tokens,
+        seed=seed,
+        track=console.track,
+    )
+    results: dict[str, Any] = {"model": loaded.id, "format": form.name, **study.as_dict()}
+    if output is not None:
+        asked = {"component": component, "layers": layers, "heads": heads, "neurons": neurons}
+        how = {"multi": multi, "method": method, "max_tokens": max_tokens, "seed": seed}
+        texts = {"prompts": study.prompts, "criteria": study.criteria, "format": form.name}
+        parameters = {**asked, **how, **texts}
+        save(output, "ablation", results, parameters=parameters, model=loaded, force=force)
+    console.result(results, study_text(results, verbose=verbose), as_json=as_json)

@@ -1,0 +1,235 @@
+"""Ablation: which components a behaviour needs.
+
+Every prompt is answered by the model as it is (the baseline) and with components taken out (``circuit.model.ablation``). Two
+measures stand side by side:
+
+    pass rate    share of prompts whose answer meets the criterion, with Wilson's interval. Prompts that fail already in the baseline
+                 say nothing about a component: they are left out, and counted
+    Δ log p      log p(baseline's answer | prompt) with the ablation − without, a token's mean, in nats: the mean over prompts with a bootstrap
+                 interval over their groups. It sees a component that matters a little, which a pass rate does not
+
+A component without which the behaviour fails is needed *by the model as it computes now*: others may have taken over its part
+(self-repair), and a mean that is off the distribution may break what the component never did. Random components of the same kind
+stand for that where a set is found (``circuit introspect circuit``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from circuit.errors import DataError, UsageError
+from circuit.methods.criteria import satisfies
+from circuit.methods.layers import parse_layers
+from circuit.methods.means import mean_estimate
+from circuit.methods.scores import wilson
+from circuit.stages.neutral import neutral_prompts
+from circuit.stages.prompting import Format, encode
+from circuit.stages.running import Track, untracked
+
+KINDS = ("mlp", "attention", "both")
+ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones are
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt, the criterion that its answer has to meet, and the group that it belongs to."""
+
+    prompt: str
+    criterion: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one ablation does: the answers, which of them pass, and what it costs.
+
+    ``passes`` holds None where the baseline failed, and ``rate`` is None where it failed everywhere. ``delta`` is Δ log p of each prompt, and
+    ``effect`` their mean with its interval: None where an answer had no token or there is one group only.
+    """
+
+    name: str
+    components: list[str]
+    outputs: list[str]
+    passes: list[bool | None]
+    rate: float | None
+    interval: tuple[float, float] | None
+    delta: list[float]
+    effect: list[float] | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """The baseline and every ablation, strongest first where layers are swept."""
+
+    prompts: list[str]
+    criteria: list[str]
+    baseline: list[str]
+    baseline_passes: list[bool]
+    n_excluded: int
+    trials: list[Trial]
+    method: str
+    reference: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, as JSON holds it."""
+        return asdict(self)
+
+
+def components_of(kind: str, layers: Sequence[int]) -> list[Any]:
+    """Return the attention, the MLP, or both, of each layer."""
+    from circuit.model.ablation import Component
+
+    if kind not in KINDS:
+        raise UsageError(f"there is no component `{kind}`", hint=f"use {', '.join(KINDS)}")
+    kinds = ("attention", "mlp") if kind == "both" else (kind,)
+    return [Component(each, layer) for layer in layers for each in kinds]
+
+
+def ablate(
+    model: Any,
+    cases: Sequence[Case],
+    ablations: Sequence[tuple[str, Sequence[Any]]],
+    *,
+    form: Format,
+    method: str = "mean",
+    max_tokens: int = 60,
+    seed: int = 0,
+    track: Track = untracked,
+) -> Study:
+    """Run every ablation, a name and components, on every case; all prompts of one run as a batch.
+
+    Raises ``UsageError`` for components that there are not and ``DataError`` without a prompt.
+    """
+    from circuit.model.ablation import ablated, check_components
+    from circuit.model.generate import may_be_ragged
+
+    if not cases:
+        raise DataError("there are no prompts to ablate on", hint="give them with -p or --prompts")
+    every = list(dict.fromkeys(c for _, components in ablations for c in components))
+    check_components(model, every)
+    encoded = encode(model, [case.prompt for case in cases], form)
+    run = _Run(model, encoded, max_tokens, may_be_ragged(model))
+    references, reference = _references(model, encoded, every, form, method)
+    baseline = run.answers()
+    passed = [_meets(c, a.text) for c, a in zip(cases, baseline, strict=True)]
+    plain = run.log_probs(baseline)
+    trials = []
+    for name, components in track(ablations, "Ablating", len(ablations)):
+        with ablated(model, components, method, references, seed=seed):
+            answers, log_probs = run.answers(), run.log_probs(baseline)
+        deltas = [float(np.mean(a - b)) for a, b in zip(log_probs, plain, strict=True) if len(b)]
+        trials.append(_trial(name, components, cases, answers, passed, deltas, seed))
+    return Study(
+        [case.prompt for case in cases],
+        [case.criterion for case in cases],
+        [answer.text for answer in baseline],
+        passed,
+        passed.count(False),
+        trials,
+        method,
+        reference,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A model, encoded prompts, and how they are answered."""
+
+    model: Any
+    encoded: Sequence[Any]
+    max_tokens: int
+    ragged: bool
+
+    def answers(self) -> list[Any]:
+        from circuit.model.generate import generate
+
+        return generate(self.model, self.encoded, max_tokens=self.max_tokens, ragged=self.ragged)
+
+    def log_probs(self, answers: Sequence[Any]) -> list[Any]:
+        """Return log p of every token of given answers."""
+        from circuit.model.forced import Text, token_log_probs
+
+        texts = [
+            Text(np.concatenate([p.ids, np.array(a.ids, np.int32)]), len(p.ids))
+            for p, a in zip(self.encoded, answers, strict=True)
+        ]
+        return token_log_probs(self.model, texts)
+
+
+def _references(
+    model: Any, encoded: Sequence[Any], components: Sequence[Any], form: Format, method: str
+) -> tuple[Any, str]:
+    """Return what replaces a component, and in words where that comes from."""
+    from circuit.model.ablation import reference_values
+
+    if method == "zero":
+        return None, "nothing"
+    own = len(encoded) >= ENOUGH
+    prompts = encoded if own else neutral_prompts(model, form)
+    return reference_values(model, prompts, components), (
+        "the prompts" if own else f"the neutral prompts, since under {ENOUGH} prompts are given"
+    )
+
+
+def _meets(case: Case, text: str) -> bool:
+    return satisfies(case.criterion, text)
+
+
+def _trial(
+    name: str,
+    components: Sequence[Any],
+    cases: Sequence[Case],
+    answers: Sequence[Any],
+    passed: Sequence[bool],
+    deltas: list[float],
+    seed: int,
+) -> Trial:
+    passes = [
+        _meets(case, answer.text) if before else None
+        for case, answer, before in zip(cases, answers, passed, strict=True)
+    ]
+    counted = [each for each in passes if each is not None]
+    groups = [case.group or case.prompt for case in cases]
+    whole = len(deltas) == len(cases)
+    effect = mean_estimate(np.array(deltas), groups, seed=seed) if whole else None
+    return Trial(
+        name,
+        [str(component) for component in components],
+        [answer.text for answer in answers],
+        passes,
+        float(np.mean(counted)) if counted else None,
+        wilson(sum(counted), len(counted)) if counted else None,
+        deltas,
+        None if effect is None else effect.as_list(),
+    )
+
+
+def named_ablations(
+    model: Any, component: str, layers: str, heads: str | None, neurons: str | None, *, multi: bool
+) -> list[tuple[str, list[Any]]]:
+    """Return what options name as ablations: one a layer, head or neuron, or all of them as one."""
+    if heads is not None or neurons is not None:
+        single = _numbered("head", heads) + _numbered("neuron", neurons)
+        each = [(str(one), [one]) for one in single]
+    else:
+        at = parse_layers(layers, range(model.n_layers), model.n_layers)
+        each = [(f"L{layer}", components_of(component, [layer])) for layer in at]
+    if not multi:
+        return each
+    together = [one for _, components in each for one in components]
+    return [("+".join(name for name, _ in each), together)]
+
+
+def _numbered(kind: str, text: str | None) -> list[Any]:
+    from circuit.model.ablation import Component
+
+    found = []
+    for part in [] if text is None else text.split(","):
+        layer, dot, index = part.strip().partition(".")
+        if not (dot and layer.isdecimal() and index.isdecimal()):
+            message = f"`{part}` is not a {kind}"
+            raise UsageError(message, hint=f"write layer.{kind}, as 3.0")
+        found.append(Component(kind, int(layer), int(index)))
+    return found

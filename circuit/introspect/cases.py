@@ -1,0 +1,70 @@
+r"""Prompts with what their answers have to contain, as commands are given them.
+
+``10*10=:100|45*45=:2025`` are two prompts, each with its expected text after the last colon; a colon that belongs to the expected text
+is written ``\:``. With one criterion for all, prompts are ``a|b``, ``@lines.txt`` or ``@prompts.json``, whose groups are kept;
+the criterion ``expected`` is then each prompt's own expected text.
+"""
+
+import re
+
+from circuit.artifacts.prompts import PromptSet, group_of
+from circuit.errors import UsageError
+from circuit.introspect.ablate import Case
+from circuit.methods.criteria import satisfies
+from circuit.stages.prompting import Format, choose_format, parse_prompts
+
+
+def expected_cases(text: str) -> list[Case]:
+    """Read ``prompt:expected|prompt:expected``; blanks of a prompt are kept."""
+    return [_case(part) for part in text.split("|")]
+
+
+def _case(part: str) -> Case:
+    pieces = re.split(r"(?<!\\):", part)
+    if len(pieces) < 2 or not pieces[-1].strip() or not "".join(pieces[:-1]):
+        message = f"`{part}` is not a prompt with an expected text"
+        raise UsageError(message, hint='write --prompts "10*10=:100|45*45=:2025"')
+    prompt = ":".join(pieces[:-1]).replace("\\:", ":")
+    return Case(prompt, pieces[-1].replace("\\:", ":"))
+
+
+def criterion_cases(prompts: PromptSet | list[str], criterion: str) -> list[Case]:
+    """Give every prompt the same criterion; of a set of prompts keep the groups.
+
+    Raises ``UsageError`` for a criterion that there is not.
+    """
+    satisfies("x" if criterion == "expected" else criterion, "")
+    if isinstance(prompts, list):
+        if criterion == "expected":
+            satisfies(criterion, "", expected=None)
+        return [Case(text, criterion) for text in prompts]
+    cases = []
+    for prompt in prompts.prompts:
+        own = prompt.expected if criterion == "expected" else criterion
+        if own is None:
+            satisfies(criterion, "", expected=None)
+        else:
+            cases.append(Case(prompt.text, own, str(group_of(prompt))))
+    return cases
+
+
+def read_cases(
+    prompt: str | None, criterion: str | None, prompts: str | None
+) -> tuple[list[Case], PromptSet | None]:
+    """Read the cases that options name, and the set of prompts that they come from, if they do."""
+    if prompts is not None:  # -p and -c are then place holders
+        return expected_cases(prompts), None
+    if prompt is None or criterion is None:
+        message = "there is no prompt with a criterion"
+        raise UsageError(message, hint='give -p and -c, or --prompts "10*10=:100|45*45=:2025"')
+    given = parse_prompts(prompt)
+    return criterion_cases(given, criterion), given if isinstance(given, PromptSet) else None
+
+
+def choose_case_format(model: object, given: PromptSet | None, raw: bool | None) -> Format:
+    """Choose the format: as asked, else the set's own, else the model's chat template where it has one."""
+    if given is not None:
+        chat = None if raw is None else not raw
+        return choose_format(given, chat=chat, system=None, tools=None)
+    has_template = bool(model.tokenizer.has_chat_template)  # type: ignore[attr-defined]
+    return Format(chat=has_template if raw is None else not raw)

@@ -1,0 +1,168 @@
+"""The part that writes a behaviour is the part without which it is gone, exactly; and what is given is read as it is written."""
+
+import json
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from checkpoints import VOCABULARY, write_checkpoint
+
+from circuit.errors import DataError, UsageError
+from circuit.introspect.ablate import ablate, named_ablations
+from circuit.introspect.cases import criterion_cases, expected_cases, read_cases
+from circuit.model.ablation import Component, References, ablated, reference_values
+from circuit.model.loading import load_model
+from circuit.model.sites import Site, hidden_states
+from circuit.stages.prompting import Format, encode
+
+RAW = Format(chat=False)
+LAYER, ANSWER = 1, "Q"
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A model whose blocks do nothing but that the MLP of one block says ``Q`` after any token, by its neuron 5."""
+    folder = write_checkpoint(tmp_path_factory.mktemp("planted"), identity_blocks=True)
+    weights = mx.load(str(folder / "model.safetensors"))
+    prefix = f"model.layers.{LAYER}"
+    rng = np.random.default_rng(0)
+    token = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"][ANSWER]
+    embedding = rng.standard_normal((VOCABULARY, 32)).astype(np.float32)
+    embedding[:, 0], embedding[:, 1] = 3.0, -1.0  # what the neuron reads, and where it writes
+    head = 0.1 * rng.standard_normal((VOCABULARY, 32)).astype(np.float32)
+    head[:, :2] = 0
+    head[token, 1] = 10.0
+    gate, up, down = (np.zeros(s, np.float32) for s in ((64, 32), (64, 32), (32, 64)))
+    gate[5, 0] = up[5, 0] = 2.0
+    down[1, 5] = 20.0
+    weights |= {
+        "model.embed_tokens.weight": mx.array(embedding),
+        "lm_head.weight": mx.array(head),
+        f"{prefix}.mlp.gate_proj.weight": mx.array(gate),
+        f"{prefix}.mlp.up_proj.weight": mx.array(up),
+        f"{prefix}.mlp.down_proj.weight": mx.array(down),
+    }
+    mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
+    return load_model(str(folder))
+
+
+@pytest.mark.parametrize("component", ["mlp", "attention", "both"])
+def test_only_the_block_that_writes_it_takes_the_behaviour_away(planted, component):
+    cases = criterion_cases(["Hello", "1 + 1 =", "abc"], f"regex:^{ANSWER}")
+    ablations = named_ablations(planted, component, "all", None, None, multi=False)
+    study = ablate(planted, cases, ablations, form=RAW, method="zero", max_tokens=1)
+    assert study.baseline == [ANSWER] * 3
+    rates = {trial.name: trial.rate for trial in study.trials}
+    lost = component != "attention"
+    assert rates == {f"L{k}": 0.0 if lost and k == LAYER else 1.0 for k in range(3)}
+    for trial in study.trials:
+        assert (trial.effect[2] < -1) if trial.rate == 0 else trial.effect == [0.0, 0.0, 0.0]
+
+
+def test_only_the_neuron_that_writes_it_does(planted):
+    cases = criterion_cases(["Hello", "abc"], f"regex:^{ANSWER}")
+    names = ",".join(f"{LAYER}.{i}" for i in (4, 5, 6))
+    ablations = named_ablations(planted, "both", "all", None, names, multi=False)
+    study = ablate(planted, cases, ablations, form=RAW, method="zero", max_tokens=1)
+    assert [trial.rate for trial in study.trials] == [1.0, 0.0, 1.0]
+
+
+def test_prompts_that_fail_anyway_are_left_out(planted):
+    cases = [*criterion_cases(["a", "b"], f"regex:^{ANSWER}"), *criterion_cases(["c"], "regex:^Z")]
+    ablations = named_ablations(planted, "mlp", "all", None, None, multi=True)
+    (trial,) = (
+        study := ablate(planted, cases, ablations, form=RAW, method="zero", max_tokens=1)
+    ).trials
+    assert (study.n_excluded, trial.passes) == (1, [False, False, None])
+    assert trial.name == "L0+L1+L2"
+    none = ablate(planted, cases[2:], ablations, form=RAW, method="zero", max_tokens=1).trials[0]
+    assert (none.rate, none.interval, none.effect) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", ["attention", "mlp", "head", "neuron"])
+def test_what_stands_in_its_place(llama, kind):
+    component = Component(kind, 1, 2 if kind in ("head", "neuron") else None)
+    prompts = encode(llama, ["Hello there", "A b c"], RAW)
+    references = reference_values(llama, prompts, [component])
+    rows = references.values[component.site]
+    assert len(rows) == sum(len(p.ids) - 1 for p in prompts)
+    width = {"head": 8, "neuron": 1}.get(kind)
+    part = slice(2 * width, 3 * width) if width else slice(None)
+    ids = mx.array([[3, 1, 4, 1, 5]])
+    site = (
+        component.site
+        if kind in ("attention", "mlp")
+        else Site("attn_out" if kind == "head" else "mlp_out", 1)
+    )
+
+    def state(method):
+        with ablated(llama, [component], method, references):
+            return np.array(hidden_states(llama, ids, [site])[site])[0]
+
+    plain = np.array(hidden_states(llama, ids, [site])[site])[0]
+    if kind in ("attention", "mlp"):
+        assert not state("zero").any()
+        np.testing.assert_allclose(state("mean"), np.tile(rows.mean(axis=0), (5, 1)), atol=1e-6)
+        assert all((np.abs(rows - each).max(axis=1) < 1e-6).any() for each in state("resample"))
+    else:  # a mean equal to the value changes nothing; another one does
+        own = np.array(hidden_states(llama, ids, [component.site])[component.site])[0]
+        fixed = References({component.site: np.tile(own[:1], (4, 1))})
+        with ablated(llama, [component], "mean", fixed):
+            found = np.array(hidden_states(llama, ids, [site])[site])[0]
+        np.testing.assert_allclose(found[0], plain[0], atol=1e-5)
+        assert np.abs(found[1:] - plain[1:]).max() > 1e-4
+        assert own[:, part].shape[1] == width
+
+
+def test_batched_answers_are_those_of_single_prompts(llama):
+    cases = criterion_cases(["Hello", "A longer one", "x"], "regex:.")
+    ablations = named_ablations(llama, "mlp", "0,2", None, None, multi=False)
+    whole = ablate(llama, cases, ablations, form=RAW, method="zero", max_tokens=5)
+    for i, case in enumerate(cases):
+        alone = ablate(llama, [case], ablations, form=RAW, method="zero", max_tokens=5)
+        assert [t.outputs[0] for t in alone.trials] == [t.outputs[i] for t in whole.trials]
+
+
+def test_cases_as_they_are_written():
+    cases = expected_cases("10*10=:100|at 10:30 = :ten|a = :1\\:2")
+    assert [(c.prompt, c.criterion) for c in cases] == [
+        ("10*10=", "100"),
+        ("at 10:30 = ", "ten"),
+        ("a = ", "1:2"),
+    ]
+    for bad in ("10*10=", "10*10=:", ":100", ""):
+        with pytest.raises(UsageError, match="is not a prompt with an expected text"):
+            expected_cases(bad)
+    assert read_cases("x", "x", "a:b")[0][0].prompt == "a"
+    with pytest.raises(UsageError, match="no prompt with a criterion"):
+        read_cases("a", None, None)
+    with pytest.raises(UsageError, match="needs prompts with an expected text"):
+        criterion_cases(["a"], "expected")
+    with pytest.raises(UsageError, match="not a regular expression"):
+        criterion_cases(["a"], "regex:[")
+
+
+def test_parts_that_there_are_not(llama):
+    for kinds, words in {
+        ("both", "9", None, None): "out of range",
+        ("all", "0", None, None): "no component `all`",
+        ("both", "0", "0", None): "is not a head",
+        ("both", "0", None, "0.x"): "is not a neuron",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            named_ablations(llama, *kinds, multi=False)
+    cases = criterion_cases(["a"], "b")
+    for heads, neurons, words in (("0.4", None, "no head 4"), (None, "2.64", "no neuron 64")):
+        ablations = named_ablations(llama, "both", "0", heads, neurons, multi=False)
+        with pytest.raises(UsageError, match=words):
+            ablate(llama, cases, ablations, form=RAW)
+    with pytest.raises(DataError, match="no prompts"):
+        ablate(llama, [], [], form=RAW)
+    with pytest.raises(UsageError, match="no ablation `noise`"):
+        ablate(
+            llama,
+            cases,
+            named_ablations(llama, "mlp", "0", None, None, multi=False),
+            form=RAW,
+            method="noise",
+        )
