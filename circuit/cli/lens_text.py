@@ -65,7 +65,9 @@ def _transitions(steps: list[dict[str, Any]]) -> list[str]:
 
 
 def _evolution(token: dict[str, Any]) -> list[str]:
-    lines = [f"Token {token['token']!r}:"]
+    pieces = token["pieces"]
+    several = f" ({len(pieces)} tokens: {pieces}; the first is followed)" if len(pieces) > 1 else ""
+    lines = [f"Token {token['token']!r}{several}:"]
     for layer, p in token["layer_probabilities"].items():
         bar = "#" * round(BAR * p)
         rank = token["layer_ranks"][layer]

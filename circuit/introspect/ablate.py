@@ -13,7 +13,7 @@ A component without which the behaviour fails is needed *by the model as it comp
 stand for that where a set is found (``circuit introspect circuit``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,11 +34,27 @@ ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones 
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt, the criterion that its answer has to meet, and the group that it belongs to."""
+    """A prompt, the criterion that its answer has to meet, and the group that it belongs to.
+
+    A criterion is written as in ``circuit.methods.criteria``, or is a function of the answer.
+    """
 
     prompt: str
-    criterion: str
+    criterion: str | Callable[[str], bool]
     group: str = ""
+
+    def is_met(self, text: str) -> bool:
+        """Say whether an answer meets the criterion."""
+        if isinstance(self.criterion, str):
+            return satisfies(self.criterion, text)
+        return bool(self.criterion(text))
+
+    @property
+    def criterion_name(self) -> str:
+        """The criterion as it is written, or the function's name."""
+        if isinstance(self.criterion, str):
+            return self.criterion
+        return str(getattr(self.criterion, "__name__", "a function"))
 
 
 @dataclass(frozen=True)
@@ -113,7 +129,7 @@ def ablate(
     run = _Run(model, encoded, max_tokens, may_be_ragged(model))
     references, reference = _references(model, encoded, every, form, method)
     baseline = run.answers()
-    passed = [_meets(c, a.text) for c, a in zip(cases, baseline, strict=True)]
+    passed = [c.is_met(a.text) for c, a in zip(cases, baseline, strict=True)]
     plain = run.log_probs(baseline)
     trials = []
     for name, components in track(ablations, "Ablating", len(ablations)):
@@ -123,7 +139,7 @@ def ablate(
         trials.append(_trial(name, components, cases, answers, passed, deltas, seed))
     return Study(
         [case.prompt for case in cases],
-        [case.criterion for case in cases],
+        [case.criterion_name for case in cases],
         [answer.text for answer in baseline],
         passed,
         passed.count(False),
@@ -173,10 +189,6 @@ def _references(
     )
 
 
-def _meets(case: Case, text: str) -> bool:
-    return satisfies(case.criterion, text)
-
-
 def _trial(
     name: str,
     components: Sequence[Any],
@@ -187,7 +199,7 @@ def _trial(
     seed: int,
 ) -> Trial:
     passes = [
-        _meets(case, answer.text) if before else None
+        case.is_met(answer.text) if before else None
         for case, answer, before in zip(cases, answers, passed, strict=True)
     ]
     counted = [each for each in passes if each is not None]

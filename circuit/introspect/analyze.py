@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.introspect.choices import STEP, LayerStrategy, choose_layers, one_token, token_text
+from circuit.introspect.choices import STEP, LayerStrategy, choose_layers, pieces_of, token_text
 from circuit.methods import divergences
 from circuit.methods.arrays import Array
 from circuit.stages.prompting import Format, encode
@@ -91,10 +91,14 @@ class LayerTransition:
 
 @dataclass(frozen=True)
 class TokenEvolutionResult:
-    """A token's probability and rank (from 1) after each block, and the first at which it leads."""
+    """A token's probability and rank (from 1) after each block, and the first at which it leads.
+
+    A text of several tokens is followed by its first; ``pieces`` says which tokens it is.
+    """
 
     token: str
     token_id: int
+    pieces: list[str]
     layer_probabilities: dict[int, float]
     layer_ranks: dict[int, int]
     emergence_layer: int | None
@@ -146,12 +150,12 @@ def analyze(
 ) -> list[AnalysisResult]:
     """Read the lens at the last token of every prompt; all prompts run in one collection.
 
-    Raises ``UsageError`` for layers that there are not and for a tracked text that is not one token.
+    Raises ``UsageError`` for layers that there are not and for a tracked text without a token.
     """
     layers = choose_layers(
         model.n_layers, config.layer_strategy, step=config.layer_step, custom=config.custom_layers
     )
-    tracked = {text: one_token(model, text) for text in config.track_tokens}
+    tracked = {text: pieces_of(model, text) for text in config.track_tokens}
     encoded = encode(model, prompts, form)
     last = model.n_layers - 1
     with _embedded(model, embedding_scale):
@@ -202,7 +206,7 @@ def _result(
     prompt: Any,
     log_p: Mapping[int, Array],
     layers: Sequence[int],
-    tracked: Mapping[str, int],
+    tracked: Mapping[str, list[int]],
     config: AnalysisConfig,
 ) -> AnalysisResult:
     last = model.n_layers - 1
@@ -221,7 +225,10 @@ def _result(
             )
             for k in layers
         ],
-        token_evolutions=[_evolution(name, i, log_p, layers) for name, i in tracked.items()],
+        token_evolutions=[
+            _evolution(name, [token_text(model, i) for i in ids], ids[0], log_p, layers)
+            for name, ids in tracked.items()
+        ],
         layer_transitions=_transitions(log_p, layers) if config.compute_transitions else [],
         decision_layer=_decision_layer(log_p, layers, last),
         answer_probabilities={
@@ -236,12 +243,13 @@ def _likeliest(model: Any, log_p: Array, n: int) -> list[TokenPrediction]:
 
 
 def _evolution(
-    name: str, token: int, log_p: Mapping[int, Array], layers: Sequence[int]
+    name: str, pieces: list[str], token: int, log_p: Mapping[int, Array], layers: Sequence[int]
 ) -> TokenEvolutionResult:
     ranks = {k: int(divergences.rank(log_p[k], token)) for k in layers}
     return TokenEvolutionResult(
         name,
         token,
+        pieces,
         {k: float(np.exp(log_p[k][token])) for k in layers},
         ranks,
         next((k for k in layers if ranks[k] == 1), None),

@@ -53,16 +53,12 @@ def choose_layers(
     return sorted({*range(0, n_layers, every), n_layers - 1})
 
 
-def one_token(model: Any, text: str) -> int:
-    """Return the id of the token that ``text`` is; raise ``UsageError`` that names its pieces when it is several."""
-    ids = model.tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) == 1:
-        return int(ids[0])
+def pieces_of(model: Any, text: str) -> list[int]:
+    """Return the tokens that ``text`` is; raise ``UsageError`` when there is none."""
+    ids = [int(i) for i in model.tokenizer.encode(text, add_special_tokens=False)]
     if not ids:
-        raise UsageError(f"`{text}` has no token", hint="name another with --track")
-    pieces = ", ".join(repr(model.tokenizer.decode([i])) for i in ids)
-    message = f"`{text}` is not one token but {len(ids)}: {pieces}"
-    raise UsageError(message, hint="track one of its pieces; a blank before a word counts")
+        raise UsageError(f"`{text}` has no token", hint="name another text; a blank counts")
+    return ids
 
 
 def token_text(model: Any, token: int) -> str:

@@ -10,7 +10,6 @@ in the cache folder.
 
 import contextlib
 import ctypes
-import functools
 import os
 import platform
 import re
@@ -19,6 +18,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -148,12 +148,17 @@ def circumstances(streams: int) -> dict[str, Any]:
     }
 
 
-@functools.cache
+_made = threading.local()
+
+
 def _cpu_streams(n: int) -> list[Any]:
-    """Make ``n`` streams, once: each is a thread."""
+    """Return ``n`` streams of this thread, made once: each is a thread, and MLX ties it to the one that made it."""
     import mlx.core as mx
 
-    return [mx.new_stream(mx.Device(mx.cpu)) for _ in range(n)]
+    streams: list[Any] = getattr(_made, "streams", [])
+    streams += [mx.new_stream(mx.Device(mx.cpu)) for _ in range(n - len(streams))]
+    _made.streams = streams
+    return streams[:n]
 
 
 def _set_threads(n: int) -> None:

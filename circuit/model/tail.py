@@ -21,6 +21,8 @@ def tail_logits(model: LoadedModel, residuals: mx.array) -> mx.array:
     return logits[:, -1]
 
 
-def read_logits(model: LoadedModel, residuals: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return logits (n, vocabulary) float32 of residuals (n, d_model), both as numpy arrays."""
+def read_logits(
+    model: LoadedModel, residuals: npt.NDArray[np.float32] | mx.array
+) -> npt.NDArray[np.float32]:
+    """Return logits (n, vocabulary) of residuals (n, d_model) as a numpy array, float32."""
     return np.array(tail_logits(model, mx.array(residuals)).astype(mx.float32))

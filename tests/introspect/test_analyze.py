@@ -80,9 +80,15 @@ def test_layers_are_chosen_as_they_are_named():
         choose_layers(6, LayerStrategy.CUSTOM, custom="7")
 
 
-def test_a_tracked_text_is_one_token(llama):
-    with pytest.raises(UsageError, match="is not one token but 2: 'a', 'b'"):
-        analyze(llama, ["x"], AnalysisConfig(track_tokens=["ab"]))
+def test_a_tracked_text_of_several_tokens_is_followed_by_its_first(llama):
+    (whole, first), *_ = [
+        each.token_evolutions
+        for each in analyze(llama, ["x"], AnalysisConfig(track_tokens=["ab", "a"]))
+    ]
+    assert whole.pieces == ["a", "b"]
+    assert whole.layer_probabilities == first.layer_probabilities
+    with pytest.raises(UsageError, match="has no token"):
+        analyze(llama, ["x"], AnalysisConfig(track_tokens=[""]))
 
 
 def test_the_embedding_scale_is_the_models_own_unless_it_is_given(llama, tmp_path):

@@ -1,0 +1,108 @@
+"""Ablation from Python: ``AblationStudy`` over ``ablate``.
+
+study = AblationStudy.from_pretrained("tiny")
+result = study.run_layer_sweep(prompt="…", criterion=lambda text: "…" in text, component=ComponentType.MLP, layers=range(3))
+study.print_sweep_summary(result)
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
+from circuit.introspect.ablate import Case, Study, ablate, components_of
+from circuit.introspect.cases import choose_case_format
+from circuit.stages.running import ModelOptions
+
+Criterion = str | Callable[[str], bool]
+
+
+class ComponentType(StrEnum):
+    """What is taken out of a block."""
+
+    MLP = "mlp"
+    ATTENTION = "attention"
+    BOTH = "both"
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """How answers are made and what stands in a component's place: its mean, a resample, or zero.
+
+    ``raw`` None takes the model's chat template where it has one.
+    """
+
+    max_new_tokens: int = 60
+    component: ComponentType = ComponentType.BOTH
+    method: str = "mean"
+    raw: bool | None = None
+    seed: int = 0
+
+
+class AblationStudy:
+    """Takes components out of a loaded model and looks at its answers."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @classmethod
+    def from_pretrained(
+        cls, model_id: str, *, revision: str | None = None, dtype: str = "auto"
+    ) -> Self:
+        """Load a model: a hub id, a folder, or ``tiny``."""
+        return cls(ModelOptions(model_id, revision, dtype=dtype).load())
+
+    def run_layer_sweep(
+        self,
+        prompt: str | Sequence[str],
+        criterion: Criterion,
+        *,
+        component: ComponentType = ComponentType.BOTH,
+        layers: Iterable[int] | None = None,
+        config: AblationConfig | None = None,
+    ) -> Study:
+        """Take the component out of one layer after the other."""
+        at = range(self.model.n_layers) if layers is None else layers
+        ablations = [(f"L{layer}", components_of(component.value, [layer])) for layer in at]
+        return self._study(prompt, criterion, ablations, config or AblationConfig())
+
+    def ablate_and_generate(
+        self,
+        prompt: str,
+        *,
+        layers: Sequence[int],
+        component: ComponentType | None = None,
+        config: AblationConfig | None = None,
+    ) -> str:
+        """Return the answer without the component in all of ``layers``; with no layer, the model's own."""
+        chosen = config or AblationConfig()
+        kind = chosen.component if component is None else component
+        ablations = [("all", components_of(kind.value, layers))] if layers else []
+        study = self._study(prompt, "regex:", ablations, chosen)
+        return study.trials[0].outputs[0] if study.trials else study.baseline[0]
+
+    def print_sweep_summary(self, study: Study) -> None:
+        """Print the share of prompts that still pass, and what each ablation costs."""
+        for trial in study.trials:
+            passed = "no prompt passed" if trial.rate is None else f"{trial.rate:.2f} still pass"
+            mean = sum(trial.delta) / len(trial.delta) if trial.delta else float("nan")
+            print(f"{trial.name:>8}: {passed}, {mean:+.3f} nats a token")  # noqa: T201
+
+    def _study(
+        self,
+        prompt: str | Sequence[str],
+        criterion: Criterion,
+        ablations: Any,
+        config: AblationConfig,
+    ) -> Study:
+        texts = [prompt] if isinstance(prompt, str) else list(prompt)
+        return ablate(
+            self.model,
+            [Case(text, criterion) for text in texts],
+            ablations,
+            form=choose_case_format(self.model, None, config.raw),
+            method=config.method,
+            max_tokens=config.max_new_tokens,
+            seed=config.seed,
+        )
