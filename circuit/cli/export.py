@@ -1,7 +1,7 @@
 """``circuit export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,14 +56,21 @@ def export(
 
     request = Request(name, layers, format_, scale)
     results = export_directions(file, output, request, force=force, note=console.note)
-    lengths = results["lengths"]
+    blocks = ", ".join(map(str, results["blocks"]))
     lines = [
-        f"Exported: {results['name']} (d = {results['d']}), blocks {', '.join(map(str, results['blocks']))}",
+        f"Exported: {results['name']} (d = {results['d']}), after block {blocks}",
         f"  Format: {results['format']}; {results['convention']}",
-        f"  Length of the vectors: {lengths if isinstance(lengths, str) else f'{lengths:g}'}",
+        f"  Length: {_length(results)}",
         f"  Saved to: {output}",
     ]
     if results["commands"]:
         now, before = results["commands"]
-        lines += ["", "llama.cpp:", f"  {now}", "llama.cpp of 2025 and before:", f"  {before}"]
+        lines += ["", "llama.cpp:", f"  {now}", "its older builds:", f"  {before}"]
     console.result(results, "\n".join(lines), as_json=as_json)
+
+
+def _length(results: dict[str, Any]) -> str:
+    if results["length"] != "natural":
+        return f"{results['length']:g}"
+    low, high = results["norms"]
+    return f"natural, {low:.4g}" if low == high else f"natural, {low:.4g} to {high:.4g}"

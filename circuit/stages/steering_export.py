@@ -54,7 +54,8 @@ def export_directions(
         "name": chosen[0].name,
         "blocks": list(written.blocks),
         "d": chosen[0].vector.size,
-        "lengths": "natural" if length is None else length,
+        "length": "natural" if length is None else length,
+        "norms": [min(each.norm for each in chosen), max(each.norm for each in chosen)],
         "commands": list(written.commands),
     }
 

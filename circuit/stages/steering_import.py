@@ -105,9 +105,11 @@ def _model(
         )
     wanted = _identity(request.model, request.revision)
     _check(file, held, wanted)
-    if own is not None and own.id != wanted.id:
+    if own is None or (own.id == wanted.id and own.weights_sha256 is None):
+        return wanted
+    if own.id != wanted.id:
         note(f"`{file}` says that it was made with `{own.id}`: that is kept")
-    return own or wanted
+    return own
 
 
 def _identity(model: str, revision: str | None) -> ModelIdentity:

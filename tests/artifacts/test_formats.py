@@ -416,6 +416,20 @@ def test_a_model_in_gguf_is_no_control_vector(tmp_path: Path):
         read_steering_file(tmp_path / "x.gguf")
 
 
+def test_an_array_without_end_is_not_read_for_ever(tmp_path: Path):
+    import struct
+
+    def text(word: str) -> bytes:
+        return struct.pack("<Q", len(word)) + word.encode()
+
+    architecture = text("general.architecture") + struct.pack("<I", 8) + text("controlvector")
+    endless = text("x") + struct.pack("<IIQ", 9, 4, 2**60)
+    header = b"GGUF" + struct.pack("<IQQ", 3, 0, 2)
+    (tmp_path / "x.gguf").write_bytes(header + architecture + endless)
+    with pytest.raises(ArtifactError, match="not a whole GGUF file"):
+        read_steering_file(tmp_path / "x.gguf")
+
+
 # safetensors of steering-lite and saklas
 
 CFG = {"method": "pca", "layers": [3], "target": "residual", "coeff": 2.25, "dtype": "bfloat16"}

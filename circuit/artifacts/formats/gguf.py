@@ -50,10 +50,7 @@ _FROM_ONE = (
 def read(path: Path) -> list[Direction]:
     """Read the vector of each block."""
     fields, arrays = _contents(path)
-    architecture = str(fields.get("general.architecture", ("?", ""))[0])
-    if architecture not in _READ:
-        message = f"`{path}` is a GGUF file of `{architecture}`, not a control vector"
-        raise ArtifactError(message, hint=f"general.architecture must be {' or '.join(_READ)}")
+    architecture = fields["general.architecture"][0]
     vectors: dict[int, NDArray[Any]] = {}
     for name, array in arrays.items():
         block = _block(name, path)
@@ -120,7 +117,7 @@ def write(
 def _commands(
     path: Path, scale: float, at: int | None, vectors: Mapping[int, Any]
 ) -> tuple[str, ...]:
-    """Return the command line of llama.cpp as it is now, and as it was up to 2025."""
+    """Return the command line of llama.cpp, and that of its older builds."""
     first, last = (at, at) if at is not None else (min(vectors), max(vectors))
     layers = f"--control-vector-layer-range {first} {last}"
     name, number = shlex.quote(str(path)), f"{scale:.6g}"
@@ -151,30 +148,55 @@ def _file(
 
 
 def _contents(path: Path) -> tuple[dict[str, tuple[Any, str]], dict[str, NDArray[Any]]]:
-    """Return each field with the name of its type, and each array."""
-    from gguf import GGUFReader
-
+    """Return the fields of a control vector, each with the name of its type, and the arrays."""
     try:
         with readable(path), np.errstate(all="ignore"):
-            reader = GGUFReader(path)
+            reader = _reader(path)
             fields = {
                 name: (field.contents(), field.types[0].name)
                 for name, field in reader.fields.items()
-                if field.types
+                if name.startswith(("general.architecture", *_READ))
             }
-            kinds = {each.name: each.tensor_type.name for each in reader.tensors}
-            arrays = {each.name: np.array(each.data) for each in reader.tensors}
+            _check_architecture(path, fields)
+            arrays = {each.name: _array(path, each) for each in reader.tensors}
     except CircuitError:
         raise
     except Exception as error:
         # The file is foreign input, so whatever its reading raises is about the file.
         message = f"`{path}` is not a whole GGUF file"
         raise ArtifactError(message, hint="it is damaged, cut off or of another kind") from error
-    for name, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.floating):
-            message = f"`{name}` in `{path}` is stored as {kinds[name]}"
-            raise ArtifactError(message, hint="a control vector is stored as float32")
     return fields, arrays
+
+
+def _reader(path: Path) -> Any:
+    from gguf import GGUFReader
+
+    class Reader(GGUFReader):
+        """Notices the end of the file: the package reads on, for ever where an array says so."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, *order: Any, **named: Any) -> Any:
+            found = super()._get(offset, dtype, count, *order, **named)
+            if len(found) < count:
+                message = "the file ends too early"
+                raise EOFError(message)
+            return found
+
+    return Reader(path)
+
+
+def _check_architecture(path: Path, fields: Mapping[str, tuple[Any, str]]) -> None:
+    # Before the arrays are read: those of a model can be larger than the memory.
+    found, _ = fields.get("general.architecture", ("unknown", ""))
+    if found not in _READ:
+        message = f"`{path}` is a GGUF file of `{found}`, not a control vector"
+        raise ArtifactError(message, hint=f"general.architecture must be {' or '.join(_READ)}")
+
+
+def _array(path: Path, tensor: Any) -> NDArray[Any]:
+    if not np.issubdtype(tensor.data.dtype, np.floating):
+        message = f"`{tensor.name}` in `{path}` is stored as {tensor.tensor_type.name}"
+        raise ArtifactError(message, hint="a control vector is stored as float32")
+    return np.array(tensor.data)
 
 
 def _block(name: str, path: Path) -> int:
