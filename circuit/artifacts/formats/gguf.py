@@ -90,36 +90,42 @@ def write(
             message, hint="llama.cpp steers from block 1 on: choose another layer or format"
         )
     vectors, record = packed(steered, length)
-    best = next((each for each in steered.values() if each.extra.get("recommended")), None)
-    first = best or next(iter(steered.values()))
+    marked = [block for block, each in steered.items() if each.extra.get("recommended")]
+    first = steered[marked[0] if marked else min(steered)]
     scale = 1.0 if length is None else first.norm / length
-    about = {
-        "method": first.method or "unknown",
-        "site": first.site,
-        "dose_unit": "natural" if length is None else f"length {length:g}",
-        "model_id": first.model.id if first.model else "unknown",
-        "model_sha": (first.model and first.model.weights_sha256) or "unknown",
-        "created_by": f"circuit {__version__}",
-        "record": canonical_json(record),
-    }
+    about = {**_about(first, length), "record": canonical_json(record)}
     write_file(path, _file(vectors, family_of(steered), about, scale), force=force)
-    notes = [] if 0 not in placed else ["block 0 is left out: llama.cpp cannot steer after it"]
-    if len(vectors) > 1:
-        notes.append(
-            f"llama.cpp adds the vectors of all {len(vectors)} blocks at once: the layer range says which"
-        )
-    if set(str(path)) & {":", ","}:
-        notes.append(f"llama.cpp splits `{path}` at `:` and `,`: rename it")
-    at = next((block for block, each in steered.items() if each is best), None)
-    return Written(tuple(vectors), tuple(notes), _commands(path, scale, at, vectors))
+    commands = _commands(path, scale, marked[:1] or list(steered))
+    return Written(tuple(vectors), _notes(path, placed), commands)
 
 
-def _commands(
-    path: Path, scale: float, at: int | None, vectors: Mapping[int, Any]
-) -> tuple[str, ...]:
+def _about(direction: Direction, length: float | None) -> dict[str, str]:
+    """Return what is said for people and for other programs."""
+    model = direction.model
+    return {
+        "method": direction.method or "unknown",
+        "site": direction.site,
+        "dose_unit": "natural" if length is None else f"length {length:g}",
+        "model_id": model.id if model else "unknown",
+        "model_sha": (model and model.weights_sha256) or "unknown",
+        "created_by": f"circuit {__version__}",
+    }
+
+
+def _notes(path: Path, placed: Mapping[int, Direction]) -> tuple[str, ...]:
+    steered = len(placed) - (0 in placed)
+    said = {
+        "block 0 is left out: llama.cpp cannot steer after it": 0 in placed,
+        f"llama.cpp adds the vectors of all {steered} blocks at once: the layer range says which": steered
+        > 1,
+        f"llama.cpp splits `{path}` at `:` and `,`: rename it": set(str(path)) & {":", ","},
+    }
+    return tuple(text for text, holds in said.items() if holds)
+
+
+def _commands(path: Path, scale: float, blocks: Sequence[int]) -> tuple[str, ...]:
     """Return the command line of llama.cpp, and that of its older builds."""
-    first, last = (at, at) if at is not None else (min(vectors), max(vectors))
-    layers = f"--control-vector-layer-range {first} {last}"
+    layers = f"--control-vector-layer-range {blocks[0]} {blocks[-1]}"
     name, number = shlex.quote(str(path)), f"{scale:.6g}"
     start = "llama-cli -m MODEL.gguf --control-vector-scaled"
     return (f"{start} {name}:{number} {layers}", f"{start} {name} {number} {layers}")
