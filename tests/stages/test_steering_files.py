@@ -18,11 +18,11 @@ from circuit.artifacts.formats import formats
 from circuit.artifacts.manifest import ModelIdentity, Run, digest
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.stages.directions_show import show_directions
-from circuit.stages.steer import check_model, choose_direction
 from circuit.stages.steering_export import Request as Export
 from circuit.stages.steering_export import export_directions, length_of
 from circuit.stages.steering_import import Request as Import
 from circuit.stages.steering_import import import_directions
+from circuit.stages.steering_source import Source, check_model
 
 D = 32
 
@@ -228,9 +228,9 @@ def test_what_is_no_other_programs_file_is_not_imported(tmp_path, several):
 def test_steer_takes_every_format(tmp_path, llama, name):
     file = tmp_path / ("x" + formats()[name].SUFFIX)
     formats()[name].write(file, [direction(layer=1)])
-    found = choose_direction(file, name=None, layer=None, n_layers=3)
-    assert (found.layer, found.norm) == (1, direction(layer=1).norm)
-    check_model(found, llama, allow_other=False)
+    (part,) = Source(file).parts(n_layers=3)
+    assert (part.direction.layer, part.direction.norm) == (1, direction(layer=1).norm)
+    check_model(part.direction, llama, allow_other=False)
 
 
 def test_the_shape_of_a_model_is_found_without_its_weights(tmp_path):
