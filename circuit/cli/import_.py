@@ -38,8 +38,8 @@ def import_(
 
     \b
     Examples:
-      circuit import computation.gguf -o imported -m tiny
-      circuit import computation.npz -o imported-pair --model-id tiny
+      circuit import computation.gguf -o control -m tiny
+      circuit import computation.npz -o pair --model-id tiny
     """
     from circuit.stages.steering_import import Request, import_directions
 

@@ -57,8 +57,9 @@ def read(path: Path) -> list[Direction]:
         if block in vectors:
             message = f"`{path}` has two vectors for block {block}"
             raise ArtifactError(message, hint="one vector is added after a block")
-        if array.any():
-            vectors[block] = array
+        with np.errstate(invalid="ignore"):  # a NaN is refused below
+            if array.any():
+                vectors[block] = array
     said = {key: value for key, (value, _) in fields.items()}
     _, counted_as = fields.get(f"{architecture}.layer_count", (0, ""))
     extra = {"model_hint": str(said.get(f"{architecture}.model_hint") or "unknown")}
