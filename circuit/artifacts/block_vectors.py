@@ -83,19 +83,24 @@ def packed(
     placed: Mapping[int, Direction], length: float | None
 ) -> tuple[dict[int, Floats], dict[str, Any]]:
     """Return the vector of each block, and the record."""
-    lengths = {block: each.norm if length is None else length for block, each in placed.items()}
-    vectors = {block: _scaled(each, lengths[block]) for block, each in placed.items()}
+    wanted = {block: each.norm if length is None else length for block, each in placed.items()}
+    vectors = {block: _scaled(each, wanted[block]) for block, each in placed.items()}
     kept = [
         {
             **described(each),
             "block": block,
-            "length": lengths[block],
-            "rounding": _rounding(each, vectors[block], lengths[block]),
+            "length": wanted[block],
+            "rounding": _rounding(each, vectors[block], wanted[block]),
             "sha256": _sha256(vectors[block]),
         }
         for block, each in placed.items()
     ]
     return vectors, {"model": plain(next(iter(placed.values())).model), "directions": kept}
+
+
+def lengths(record: Mapping[str, Any]) -> dict[int, float]:
+    """Return the length of each block's vector."""
+    return {each["block"]: each["length"] for each in record["directions"]}
 
 
 def unpacked(

@@ -56,9 +56,11 @@ def export(
 
     request = Request(name, layers, format_, scale)
     results = export_directions(file, output, request, force=force, note=console.note)
-    blocks = ", ".join(map(str, results["blocks"]))
+    blocks = ("blocks " if results["blocks"][1:] else "block ") + ", ".join(
+        map(str, results["blocks"])
+    )
     lines = [
-        f"Exported: {results['name']} (d = {results['d']}), after block {blocks}",
+        f"Exported: {results['name']} (d = {results['d']}), after {blocks}",
         f"  Format: {results['format']}; {results['convention']}",
         f"  Length: {_length(results)}",
         f"  Saved to: {output}",
@@ -72,5 +74,5 @@ def export(
 def _length(results: dict[str, Any]) -> str:
     if results["length"] != "natural":
         return f"{results['length']:g}"
-    low, high = results["norms"]
+    low, high = min(results["lengths"]), max(results["lengths"])
     return f"natural, {low:.4g}" if low == high else f"natural, {low:.4g} to {high:.4g}"

@@ -55,7 +55,10 @@ def import_(
 def _lines(results: dict[str, Any]) -> list[str]:
     found, model = results["directions"], results["model"] or {}
     names = ", ".join(dict.fromkeys(each["name"] for each in found))
-    layers = ", ".join(f"{each['site']} {each['layer']}" for each in found)
+    layers = "; ".join(
+        f"{site} {', '.join(str(each['layer']) for each in found if each['site'] == site)}"
+        for site in dict.fromkeys(each["site"] for each in found)
+    )
     about = [
         f"{model[key]} {word}"
         for key, word in (("n_layers", "layers"), ("d_model", "wide"))

@@ -55,7 +55,7 @@ def export_directions(
         "blocks": list(written.blocks),
         "d": chosen[0].vector.size,
         "length": "natural" if length is None else length,
-        "norms": [min(each.norm for each in chosen), max(each.norm for each in chosen)],
+        "lengths": list(written.blocks.values()),
         "commands": list(written.commands),
     }
 

@@ -13,15 +13,16 @@ and, where formats share a suffix, ``recognises(path)``. A file that lies beside
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
 
 @dataclass(frozen=True)
 class Written:
-    """The blocks whose vectors a file now holds, what there is to say about that, and command lines that use it."""
+    """The length of each block's vector in a file, what there is to say about it, and command lines that use it."""
 
-    blocks: tuple[int, ...]
+    blocks: Mapping[int, float]
     notes: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
 

@@ -29,7 +29,14 @@ from numpy.typing import NDArray
 
 from circuit import __version__
 from circuit.artifacts.atomic import write_file
-from circuit.artifacts.block_vectors import by_block, family_of, packed, parsed_record, unpacked
+from circuit.artifacts.block_vectors import (
+    by_block,
+    family_of,
+    lengths,
+    packed,
+    parsed_record,
+    unpacked,
+)
 from circuit.artifacts.direction import Direction
 from circuit.artifacts.documents import canonical_json, readable
 from circuit.artifacts.formats import Written
@@ -97,7 +104,7 @@ def write(
     about = {**_about(first, length), "record": canonical_json(record)}
     write_file(path, _file(vectors, family_of(steered), about, scale), force=force)
     commands = _commands(path, scale, marked[:1] or list(steered))
-    return Written(tuple(vectors), _notes(path, placed), commands)
+    return Written(lengths(record), _notes(path, placed), commands)
 
 
 def _about(direction: Direction, length: float | None) -> dict[str, str]:

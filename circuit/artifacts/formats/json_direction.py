@@ -37,4 +37,4 @@ def write(
     """Write one direction."""
     direction = the_one(directions, length, path)
     write_file(path, written_json(fields_of(direction)), force=force)
-    return Written((direction.layer,))
+    return Written({direction.layer: direction.norm})

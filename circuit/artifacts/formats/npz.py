@@ -41,7 +41,7 @@ def write(
     buffer = io.BytesIO()
     np.savez(buffer, **fields_of(direction))
     write_file(path, buffer.getvalue(), force=force)
-    return Written((direction.layer,))
+    return Written({direction.layer: direction.norm})
 
 
 def _fields(path: Path) -> dict[str, Any]:

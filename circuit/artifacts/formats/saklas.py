@@ -23,6 +23,7 @@ from circuit.artifacts.block_vectors import (
     RECORD,
     by_block,
     header_record,
+    lengths,
     packed,
     unpacked,
 )
@@ -87,7 +88,7 @@ def write(
     is_written(manifest_path(path), written_json(sidecar), force=force)
     write_file(path, content, force=force)
     write_file(manifest_path(path), written_json(sidecar), force=force)
-    return Written(tuple(vectors), notes=(f"`{manifest_path(path)}` belongs to it",))
+    return Written(lengths(record), notes=(f"`{manifest_path(path)}` belongs to it",))
 
 
 def _sidecar(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from circuit.artifacts.block_vectors import (
     RECORD,
     by_block,
     header_record,
+    lengths,
     packed,
     unpacked,
 )
@@ -84,7 +85,7 @@ def write(
     arrays = {f"layer{block}.v": vector for block, vector in vectors.items()}
     strings = {"cfg": json.dumps(cfg), RECORD: canonical_json(record)}
     write_file(path, archive_bytes(arrays, strings), force=force)
-    return Written(tuple(vectors))
+    return Written(lengths(record))
 
 
 def _configuration(archive: Archive) -> dict[str, Any]:

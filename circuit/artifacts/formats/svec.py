@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuit.artifacts.atomic import write_file
-from circuit.artifacts.block_vectors import by_block, family_of, packed, unpacked
+from circuit.artifacts.block_vectors import by_block, family_of, lengths, packed, unpacked
 from circuit.artifacts.direction import Direction
 from circuit.artifacts.documents import read_json, written_json
 from circuit.artifacts.formats import Written
@@ -59,7 +59,7 @@ def write(
         "circuit": record,
     }
     write_file(path, written_json(document), force=force)
-    return Written(tuple(vectors))
+    return Written(lengths(record))
 
 
 def _block(key: str, path: Path) -> int:
