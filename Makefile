@@ -38,6 +38,8 @@ test: setup  ## every test but the comparison with PyTorch
 
 test-parity: setup  ## hidden states and logits against transformers (installs PyTorch)
 	$(BIN)/python -m pip install --quiet --group parity
+	# Its metadata ask for NumPy 1; its reader of control vectors runs on 2.
+	$(BIN)/python -m pip install --quiet --no-deps repeng==0.4.0
 	$(BIN)/python -m pytest -m parity
 
 check: setup  ## ruff, mypy --strict and the tests

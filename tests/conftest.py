@@ -48,6 +48,7 @@ WORKSPACE = (
     "directions -a activations.safetensors -o directions",
     "probes run -m tiny --category syntactic --layers -1 --no-random-weights -o report.json",
     'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" -o computation.npz',
+    "export computation.npz -o computation.gguf",
 )
 
 

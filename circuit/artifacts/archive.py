@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from circuit.artifacts.archive_writer import ArchiveWriter
 from circuit.artifacts.documents import readable
-from circuit.artifacts.dtypes import FLOATS, STORED, float_spelling, from_stored
+from circuit.artifacts.dtypes import FLOATS, STORED, float_spelling, from_stored, to_stored
 from circuit.artifacts.layout import Layout, Tensor
 from circuit.errors import ArtifactError
 
@@ -39,7 +39,8 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         with _opened(path) as file:
-            self.metadata: dict[str, Any] = _metadata(file.metadata())
+            self.strings: dict[str, str] = dict(file.metadata() or {})
+        self.metadata: dict[str, Any] = _metadata(self.strings)
         with readable(path), path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             entries = json.loads(file.read(size))
@@ -97,7 +98,7 @@ class Archive:
             part[:] = from_stored(chunk, tensor.dtype)
             if not np.isfinite(part).all():
                 message = f"`{name}` in `{self.path}` has values that are NaN or infinite"
-                raise ArtifactError(message, hint="collect it again, in float32 or bfloat16")
+                raise ArtifactError(message, hint="make it again, in float32 or bfloat16")
             done += len(chunk)
 
     def _stored(self, name: str, first: int, count: int, size: int | None) -> Iterator[Any]:
@@ -133,6 +134,17 @@ def write_archive(
         writer.finish(force=force)
 
 
+def archive_bytes(tensors: Mapping[str, ArrayLike], strings: Mapping[str, str]) -> bytes:
+    """Return a safetensors file of float32 for another program, with ``strings`` in its header."""
+    shapes = {name: Tensor("F32", np.shape(values)) for name, values in tensors.items()}
+    layout = Layout.of(shapes, {}, strings=strings)
+    content = bytearray(layout.header.ljust(layout.size, b"\0"))
+    for name, values in tensors.items():
+        start = layout.starts[name]
+        content[start : start + shapes[name].size] = to_stored(name, values, "F32").tobytes()
+    return bytes(content)
+
+
 def read_archive(path: Path) -> dict[str, Floats]:
     """Read every array of an archive as float32."""
     archive = Archive(path)
@@ -157,9 +169,9 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ArtifactError(message, hint="it is damaged or of another kind") from error
 
 
-def _metadata(entries: dict[str, str] | None) -> dict[str, Any]:
+def _metadata(entries: dict[str, str]) -> dict[str, Any]:
     try:
-        return dict(json.loads((entries or {}).get("circuit", "{}")))
+        return dict(json.loads(entries.get("circuit", "{}")))
     except (ValueError, TypeError):
         return {}
 

@@ -47,9 +47,16 @@ class Layout:
     size: int
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Self:
-        """Lay out ``tensors`` after a header that holds ``metadata``."""
-        entries: dict[str, Any] = {"__metadata__": {"circuit": canonical_json(metadata)}}
+    def of(
+        cls,
+        tensors: Mapping[str, Tensor],
+        metadata: Mapping[str, Any],
+        *,
+        strings: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Lay out ``tensors`` after a header that holds ``metadata``, or ``strings`` for another program."""
+        own = {"circuit": canonical_json(metadata)}
+        entries: dict[str, Any] = {"__metadata__": own if strings is None else dict(strings)}
         end, begins = 0, {}
         for name in sorted(tensors, key=lambda name: (-STORED[tensors[name].dtype].itemsize, name)):
             dtype, shape = tensors[name]

@@ -11,18 +11,32 @@ These are the keys that the steering files of other programs have. Circuit adds 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.directions import Direction, unit
+from circuit.artifacts.direction import Direction, unit
 from circuit.artifacts.manifest import ModelIdentity
-from circuit.errors import ArtifactError
+from circuit.errors import ArtifactError, UsageError
 
 _IN_EXTRA = ("positive_prompt", "negative_prompt", "cosine_similarity")
 _OWN = ("name", "site", "method", "positive_label", "negative_label", "format")
+
+
+LAYER = "`layer` counts blocks from 0, and the vector is added after that block"
+
+
+def the_one(directions: Sequence[Direction], length: float | None, path: Path) -> Direction:
+    """Return the only direction; such a file keeps its unit vector and its own length beside it."""
+    if len(directions) != 1:
+        message = f"`{path}` takes one direction, not {len(directions)}"
+        raise UsageError(message, hint="choose it with --name and --layers")
+    if length is not None:
+        message = f"--scale has no use for `{path}`, which keeps the unit vector and its own length"
+        raise UsageError(message, hint="leave out --scale")
+    return directions[0]
 
 
 def fields_of(direction: Direction) -> dict[str, Any]:
@@ -61,8 +75,9 @@ def direction_of(fields: Mapping[str, Any], path: Path) -> Direction:
 
 def _numbers(values: Any, path: Path) -> Any:
     try:
-        return np.asarray(values, np.float32)
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):
+            return np.asarray(values, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
         message = f"`direction` in `{path}` does not consist of numbers"
         raise ArtifactError(message, hint="it must be a list of numbers") from error
 

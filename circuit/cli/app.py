@@ -14,6 +14,8 @@ from circuit.cli import (
     dataset,
     directions,
     doctor,
+    export,
+    import_,
     introspect,
     probes,
     report,
@@ -32,6 +34,8 @@ PIPELINE = (
     "visualize",
     "probes",
     "steer",
+    "export",
+    "import",
     "introspect",
     "report",
     "verify",
@@ -78,6 +82,8 @@ app.add_typer(directions.app, name="directions")
 app.command()(visualize.visualize)
 app.add_typer(probes.app, name="probes")
 app.add_typer(steer.app, name="steer")
+app.command()(export.export)
+app.command("import")(import_.import_)
 app.add_typer(introspect.app, name="introspect")
 app.command()(report.report)
 app.command()(verify.verify)

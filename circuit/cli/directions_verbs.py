@@ -16,7 +16,7 @@ Name = Annotated[str | None, typer.Option("--name", help="One direction of the f
 
 def compare(
     files: Annotated[
-        list[Path], typer.Argument(help="Steering files: .safetensors, .npz or .json.")
+        list[Path], typer.Argument(help="Steering files, of circuit or another program.")
     ],
     as_json: Json = False,
 ) -> None:

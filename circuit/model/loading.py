@@ -113,6 +113,26 @@ class LoadedModel:
         )
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a vector must fit: the ``model_type``, the number of blocks and the residual stream's width."""
+
+    family: str
+    n_layers: int
+    d_model: int
+
+
+def shape_of(model_id: str, *, revision: str | None = None) -> Shape:
+    """Return the shape of a checkpoint; no weight is read."""
+    from mlx_lm.utils import load_model as build
+
+    folder = find_folder(model_id, revision)
+    config = read_config(folder)
+    with _explained(model_id):
+        network, _ = build(folder, lazy=True, model_config=normalised(config))
+        return Shape(str(config["model_type"]), len(blocks_of(network)), residual_width(network))
+
+
 def load_model(
     model_id: str,
     *,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.directions import SCHEMA, Direction, formats, read_steering_file
-from circuit.artifacts.documents import plain, read_json, schema_of
+from circuit.artifacts.directions import SCHEMA, Direction, format_of, read_steering_file
+from circuit.artifacts.documents import plain
 from circuit.artifacts.manifest import Manifest, manifest_path, read_manifest
 from circuit.errors import UsageError
 from circuit.methods.layers import parse_layers
@@ -43,7 +43,7 @@ def chosen_directions(
 
 def manifest_of(path: Path) -> Manifest | None:
     """Return the manifest of an archive of directions; files of other formats have none."""
-    if path.suffix in formats() and (path.suffix != ".json" or schema_of(read_json(path)) is None):
+    if format_of(path) is not None:
         return None
     return read_manifest(manifest_path(path), SCHEMA)
 

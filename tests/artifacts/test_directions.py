@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from circuit.artifacts.directions import (
     Direction,
-    formats,
     read_directions,
     read_steering_file,
     unit,
@@ -81,37 +78,6 @@ def test_archives_are_reproducible_and_not_overwritten(tmp_path: Path):
 def test_two_directions_of_one_name_are_refused(tmp_path: Path):
     with pytest.raises(DataError, match="same name"):
         write(tmp_path / "d", direction(), direction(seed=1))
-
-
-@pytest.mark.parametrize("suffix", sorted(formats()))
-def test_every_format_round_trips(tmp_path: Path, suffix: str):
-    path = tmp_path / f"one{suffix}"
-    write_steering_file(path, direction())
-    (read,) = read_steering_file(path)
-    np.testing.assert_array_equal(read.vector, direction().vector)
-    assert (read.name, read.site, read.layer, read.norm) == (
-        "tool",
-        "resid_post",
-        2,
-        pytest.approx(direction().norm),
-    )
-    assert (read.positive_label, read.format, read.extra) == ("yes", "raw", direction().extra)
-    assert read.model == ModelIdentity(id="org/m", d_model=5)
-    before = path.read_bytes()
-    write_steering_file(path, direction())
-    with pytest.raises(ArtifactError, match="already there"):
-        write_steering_file(path, direction(seed=1))
-    assert path.read_bytes() == before
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 300))
-def test_float32_comes_back_to_the_bit(tmp_path_factory, seed: int, width: int):
-    folder = tmp_path_factory.mktemp("d")
-    vector, _ = unit(np.random.default_rng(seed).normal(size=width), "v")
-    for name in ("a.npz", "a.json"):
-        write_steering_file(folder / name, Direction("a", "resid_post", 0, vector, 1.0))
-        np.testing.assert_array_equal(read_steering_file(folder / name)[0].vector, vector)
 
 
 def test_the_documented_files_are_read(tmp_path: Path):

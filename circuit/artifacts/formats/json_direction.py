@@ -4,15 +4,18 @@ Keys: ``direction`` (a list of d numbers), ``layer``, ``positive_prompt``, ``neg
 ``pair_fields`` for the others that circuit adds. Numbers are written so that float32 comes back to the bit.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from circuit.artifacts.atomic import write_file
-from circuit.artifacts.directions import Direction
+from circuit.artifacts.direction import Direction
 from circuit.artifacts.documents import read_json, written_json
-from circuit.artifacts.pair_fields import direction_of, fields_of
+from circuit.artifacts.formats import Written
+from circuit.artifacts.pair_fields import LAYER, direction_of, fields_of, the_one
 from circuit.errors import ArtifactError
 
-SUFFIX = ".json"
+NAME, SUFFIX, SEVERAL = "json", ".json", False
+CONVENTION = LAYER
 
 
 def read(path: Path) -> list[Direction]:
@@ -24,6 +27,14 @@ def read(path: Path) -> list[Direction]:
     return [direction_of(fields, path)]
 
 
-def write(path: Path, direction: Direction, *, force: bool = False) -> None:
+def write(
+    path: Path,
+    directions: Sequence[Direction],
+    *,
+    length: float | None = None,
+    force: bool = False,
+) -> Written:
     """Write one direction."""
+    direction = the_one(directions, length, path)
     write_file(path, written_json(fields_of(direction)), force=force)
+    return Written({direction.layer: direction.norm})

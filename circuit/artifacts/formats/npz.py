@@ -7,18 +7,21 @@ file cannot run code. Entries carry no time, so equal directions give equal byte
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from circuit.artifacts.atomic import write_file
-from circuit.artifacts.directions import Direction
+from circuit.artifacts.direction import Direction
 from circuit.artifacts.documents import read_bytes
-from circuit.artifacts.pair_fields import direction_of, fields_of
+from circuit.artifacts.formats import Written
+from circuit.artifacts.pair_fields import LAYER, direction_of, fields_of, the_one
 from circuit.errors import ArtifactError
 
-SUFFIX = ".npz"
+NAME, SUFFIX, SEVERAL = "npz", ".npz", False
+CONVENTION = LAYER
 
 
 def read(path: Path) -> list[Direction]:
@@ -26,11 +29,19 @@ def read(path: Path) -> list[Direction]:
     return [direction_of(_fields(path), path)]
 
 
-def write(path: Path, direction: Direction, *, force: bool = False) -> None:
+def write(
+    path: Path,
+    directions: Sequence[Direction],
+    *,
+    length: float | None = None,
+    force: bool = False,
+) -> Written:
     """Write one direction."""
+    direction = the_one(directions, length, path)
     buffer = io.BytesIO()
     np.savez(buffer, **fields_of(direction))
     write_file(path, buffer.getvalue(), force=force)
+    return Written({direction.layer: direction.norm})
 
 
 def _fields(path: Path) -> dict[str, Any]:
@@ -43,7 +54,8 @@ def _fields(path: Path) -> dict[str, Any]:
     try:
         with np.load(content, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # The file is foreign input, so whatever its reading raises is about the file.
         if "allow_pickle" not in str(error):
             raise damaged from error
         message = f"`{path}` holds pickled Python objects"
