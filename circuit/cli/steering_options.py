@@ -9,7 +9,7 @@ Directions = Annotated[
     typer.Option(
         "--direction",
         "-d",
-        help="Steering file, or FILE,name=NAME,layer=LAYERS,weight=W,plane=NAME; several act together.",
+        help="Steering file of circuit or another program, or FILE,name=NAME,layer=LAYERS,weight=W,plane=NAME; several act together.",
     ),
 ]
 SteeringLayers = Annotated[
