@@ -34,7 +34,7 @@ demo: setup  ## from prompts to steered text on the model that ships with circui
 	  CIRCUIT=$(BIN)/circuit SUM_LAYER=1 SUM_STRENGTHS=0,0.9
 
 test: setup  ## every test but the comparison with PyTorch
-	$(BIN)/python -m pytest -m "not parity" --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m "not parity" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-parity: setup  ## hidden states and logits against transformers (installs PyTorch)
 	$(BIN)/python -m pip install --quiet --group parity

@@ -1,9 +1,9 @@
 """Fixtures for every test."""
 
+import fcntl
 import os
 import shlex
-import subprocess
-import sys
+import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("NO_COLOR", "1")
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import write_checkpoint
+from processes import run_circuit
 
 import circuit.model  # noqa: F401  # a fast BLAS before any test file imports MLX
 
@@ -54,10 +55,30 @@ WORKSPACE = (
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Path:
-    """A folder with what the examples of ``--help`` read, made by the stages before them."""
-    folder = tmp_path_factory.mktemp("workspace")
+    """A folder with what the examples of ``--help`` read, made by the stages before them.
+
+    It is made once for all processes that run tests, and each works on a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first-workspace"
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            fill(folder := tmp_path_factory.mktemp("filled"))
+            folder.rename(made)
+    return shutil.copytree(made, base / "workspace")
+
+
+def fill(folder: Path) -> None:
+    """Run ``WORKSPACE`` in ``folder``."""
     for line in WORKSPACE:
-        command = [sys.executable, "-m", "circuit", *shlex.split(line)]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = run_circuit(*shlex.split(line), cwd=folder)
         assert done.returncode == 0, f"circuit {line}\n{done.stdout}{done.stderr}"
-    return folder
+
+
+LONGEST = ("test_cli.py", "test_pipelines.py", "test_readme.py", "test_resume.py")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Begin with the files that take longest, or one process works on them while the others are done."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)

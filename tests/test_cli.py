@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from processes import run_circuit, start_circuit
 
 from circuit.cli.app import PIPELINE, app
 
@@ -20,13 +21,7 @@ def run(
     *arguments: str, cwd: Path | None = None, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """Run ``circuit`` as a process of its own and check its exit code."""
-    done = subprocess.run(
-        [sys.executable, "-m", "circuit", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_circuit(*arguments, cwd=cwd)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -73,7 +68,7 @@ def test_every_example_runs(name, line, workspace, monkeypatch):
 def test_help_is_quick():
     def seconds() -> float:
         start = time.perf_counter()
-        run("--help")
+        start_circuit("--help").check_returncode()
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(5)) < 0.3

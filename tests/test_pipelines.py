@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import run_circuit
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -41,8 +42,7 @@ def test_tool_calling_runs_and_repeats_only_what_changed(tmp_path):
     assert "circuit visualize" in planned
     for untouched in ("collect", "directions", "probes", "steer"):
         assert f"circuit {untouched}" not in planned
-    chain = [sys.executable, "-m", "circuit", "verify", str(out / "steering.json")]
-    subprocess.run(chain, check=True, capture_output=True)
+    run_circuit("verify", str(out / "steering.json")).check_returncode()
 
 
 @pytest.mark.slow
@@ -54,8 +54,7 @@ def test_the_chain_notices_an_edited_prompt_set(workspace, tmp_path):
     document = json.loads((copy / "prompts.json").read_text())
     document["prompts"][0]["text"] += " please"
     (copy / "prompts.json").write_text(json.dumps(document))
-    command = [sys.executable, "-m", "circuit", "verify", str(copy / "directions.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_circuit("verify", str(copy / "directions.json"))
     assert done.returncode == 1
     assert "stale" in done.stdout
 

@@ -2,11 +2,10 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import start_circuit
 
 from circuit.cli.app import PIPELINE
 
@@ -26,14 +25,8 @@ def commands() -> list[str]:
 def test_the_session_runs_from_the_first_line_to_the_last(tmp_path):
     assert len(commands()) >= 7
     for line in commands():
-        words = shlex.split(line)[1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "circuit", *words],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # Started, not forked: what a reader types imports for itself what it needs.
+        done = start_circuit(*shlex.split(line)[1:], cwd=tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 

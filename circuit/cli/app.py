@@ -91,11 +91,15 @@ app.command()(sites.sites)
 app.command()(doctor.doctor)
 
 
-def main() -> None:
-    """Run the command line: a user's error becomes one sentence, a hint and an exit code."""
-    # What transformers says about missing packages and odd configurations, nobody here can mend.
+def quieten() -> None:
+    """Keep transformers from saying about missing packages what nobody here can mend."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+
+def main() -> None:
+    """Run the command line: a user's error becomes one sentence, a hint and an exit code."""
+    quieten()
     console.write_any_character()
     try:
         app()

@@ -89,12 +89,14 @@ def held_out_aurocs(prepared: Sequence[Fold], labellings: Array) -> Array:
     one_of = classes if len(classes) > 2 else classes[1:]
     won = np.zeros((len(RIDGES), len(labellings), len(one_of)))
     pairs = np.zeros(won.shape)
+    indicator = np.ascontiguousarray((labellings[:, :, None] == one_of).transpose(1, 0, 2))
     for fold in prepared:
-        indicator = (labellings[:, :, None] == one_of).transpose(1, 0, 2)  # (n, P, K)
+        targets = indicator[fold.train].astype(np.float64)  # (n, P, K)
+        targets -= targets.mean(axis=0)
+        held_out = indicator[fold.held_out]
         for k, weights in enumerate(_ridge_maps(fold)):
-            targets = indicator[fold.train].astype(np.float64)
-            scores = np.tensordot(weights, targets - targets.mean(axis=0), axes=1)
-            in_order, compared = pairs_in_order(scores, indicator[fold.held_out])
+            scores = np.tensordot(weights, targets, axes=1)
+            in_order, compared = pairs_in_order(scores, held_out)
             won[k] += in_order
             pairs[k] += compared
     share = np.divide(won, pairs, out=np.full(won.shape, 0.5), where=pairs > 0)

@@ -53,8 +53,12 @@ def _umap() -> Any:
     with warnings.catch_warnings():
         # umap says at import that it has no Tensorflow, which nothing here needs.
         warnings.simplefilter("ignore", ImportWarning)
-        from umap import UMAP
-    return UMAP
+        import umap.umap_
+    for name in ("fast_knn_indices", "smooth_knn_dist", "compute_membership_strengths"):
+        # umap keeps the machine code of its other functions; these cost 10 s in every process.
+        if (function := getattr(umap.umap_, name, None)) is not None:
+            function.enable_caching()
+    return umap.umap_.UMAP
 
 
 def umap(X: Array, *, seed: int = 42, n_neighbors: int = NEIGHBOURS) -> Projection:

@@ -41,15 +41,39 @@ def pairs_in_order(scores: Array, positive: Array) -> tuple[Array, Array]:
 
     Many columns at once, ``positive`` (n, ...) of the same shape; a tie counts half.
     """
-    from scipy.stats import rankdata
-
     n_positive = positive.sum(axis=0)
     size = np.abs(scores).max(axis=0, keepdims=True)
     # Equal rows may score apart by rounding; that is a tie.
-    level = np.round(np.divide(scores, size, out=np.zeros_like(scores), where=size > 0), 10)
-    ranks: Array = rankdata(level, axis=0)
-    won = (ranks * positive).sum(axis=0) - n_positive * (n_positive + 1) / 2
+    level = np.rint(np.divide(scores, size, out=np.zeros_like(scores), where=size > 0) * 1e10)
+    won = _rank_sums(level, positive) - n_positive * (n_positive + 1) / 2
     return won, n_positive * (len(scores) - n_positive)
+
+
+def _rank_sums(level: Array, positive: Array) -> Array:
+    """Sum the mid-ranks 1 … n of the ``positive`` rows in each column of ``level`` (n, ...).
+
+    Columns are laid out as rows first: sorting is what this costs, and it wants its numbers side by side.
+    """
+    n = len(level)
+    columns = np.ascontiguousarray(level.reshape(n, -1).T)
+    order = np.argsort(columns, axis=1)
+    columns = np.take_along_axis(columns, order, axis=1)
+    marked = np.take_along_axis(np.ascontiguousarray(positive.reshape(n, -1).T), order, axis=1)
+    sums: Array = marked @ np.arange(1.0, n + 1)
+    if len(tied := np.flatnonzero((columns[:, 1:] == columns[:, :-1]).any(axis=1))):
+        sums[tied] = (marked[tied] * _mid_ranks(columns[tied])).sum(axis=1)
+    return sums.reshape(level.shape[1:])
+
+
+def _mid_ranks(rising: Array) -> Array:
+    """Ranks 1 … n along the rows of ``rising`` (m, n), equal neighbours sharing the mean of theirs."""
+    n = rising.shape[1]
+    new = np.ones((len(rising), n + 1), dtype=bool)  # where a run of equals begins, and the end
+    new[:, 1:n] = rising[:, 1:] != rising[:, :-1]
+    at = np.arange(n)
+    first = np.maximum.accumulate(np.where(new[:, :n], at, 0), axis=1)
+    last = np.minimum.accumulate(np.where(new[:, :0:-1], at[::-1], n), axis=1)[:, ::-1]
+    return np.asarray((first + last) / 2 + 1)
 
 
 def d_prime(positive: Array, negative: Array) -> float:

@@ -9,6 +9,7 @@ group, labels move between groups; where a group (or a pair) holds several label
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,21 +28,36 @@ def grouped_folds(
     ``y`` (n,) class numbers, ``groups`` (n,) anything hashable. Fewer than ``folds`` splits are returned when a
     class is present in fewer groups. Raises ``DataError`` for one class only, or a class within one group.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     y, codes = np.asarray(y), group_codes(groups)
     counts = groups_per_class(y, codes)
     if len(y) < folds:
         message = f"{len(y)} rows cannot be split into {folds} folds"
         raise DataError(message, hint="collect more prompts, or ask for fewer folds")
-    k = min(folds, *counts.values())
+    classes = np.unique(y, return_inverse=True)[1].astype(np.intp)
+    held_out = _fold_of_each(classes.tobytes(), codes.tobytes(), min(folds, *counts.values()), seed)
+    if held_out is None:
+        message = "no split of the groups has every class to train on and two classes to compare"
+        raise DataError(message, hint="add groups (templates) to the smaller classes")
+    fold = np.frombuffer(held_out, dtype=np.intp)
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(fold.max() + 1)]
+
+
+# Every layer, baseline and control of a question splits the same rows in the same way again.
+@lru_cache(maxsize=1024)
+def _fold_of_each(classes: bytes, codes: bytes, k: int, seed: int) -> bytes | None:
+    """Number the fold in which each row is held out, for arrays given as their bytes; None where there is no way."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    y, groups = (np.frombuffer(each, dtype=np.intp) for each in (classes, codes))
+    fold = np.empty(len(y), dtype=np.intp)
     for attempt in range(20):
         splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed + 1000 * attempt)
-        splits = list(splitter.split(np.zeros((len(y), 1)), y, codes))
+        splits = list(splitter.split(np.zeros((len(y), 1)), y, groups))
         if all(_usable(y, train, held_out) for train, held_out in splits):
-            return splits
-    message = "no split of the groups has every class to train on and two classes to compare"
-    raise DataError(message, hint="add groups (templates) to the smaller classes")
+            for number, (_, held_out) in enumerate(splits):
+                fold[held_out] = number
+            return fold.tobytes()
+    return None
 
 
 def _usable(y: Array, train: Array, held_out: Array) -> bool:

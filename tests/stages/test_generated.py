@@ -1,10 +1,9 @@
 """What the model answers is kept with a verdict, and a direction is fitted to what it did."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from processes import run_circuit
 
 from circuit.artifacts.activations import Activations
 from circuit.artifacts.answers import AnswersWriter, answers_path, read_answers
@@ -150,13 +149,8 @@ def test_the_commands_print_the_agreement(collected):
     folder, _ = collected
     for command in ("directions -a acts -o printed --folds 3", "analyze -a acts --folds 3"):
         line = [*command.split(), "--labels", "model:function_call"]
-        done = subprocess.run(
-            [sys.executable, "-m", "circuit", *line],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = run_circuit(*line, cwd=folder)
+        done.check_returncode()
         assert "prompts differ from their label (`tool` taken to mean" in done.stdout
         assert "not_function_call" in done.stdout
 
