@@ -5,11 +5,10 @@ They run as commands, in order, in one folder; each prints the sections that the
 
 import json
 import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import run_circuit
 
 PAIR = '--positive "100 - 37 = " --negative "100 - 37 ="'
 EXTRACTED = [
@@ -64,8 +63,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("line", SESSION)
 def test_the_line_runs_and_prints_what_the_document_shows(line, folder):
-    command = [sys.executable, "-m", "circuit", *shlex.split(line)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = run_circuit(*shlex.split(line), cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     for part in SESSION[line]:
         assert part in done.stdout

@@ -59,3 +59,15 @@ def test_wilson_is_the_published_interval():
     assert scores.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert scores.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
     assert scores.wilson(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_pairs_in_order_are_counted_with_ties_as_halves(n, seed):
+    rng = np.random.default_rng(seed)
+    s = rng.integers(-3, 4, (n, 5, 2)) / 3 * (1 + 1e-14 * rng.random((n, 5, 2)))
+    positive = rng.random(s.shape) < 0.5
+    won, pairs = scores.pairs_in_order(s, positive)
+    gap = (s[:, None] - s[None]) * (abs(s[:, None] - s[None]) > 1e-9)
+    both = positive[:, None] & ~positive[None]
+    np.testing.assert_array_equal(won, (both * (np.sign(gap) + 1) / 2).sum(axis=(0, 1)))
+    np.testing.assert_array_equal(pairs, both.sum(axis=(0, 1)))
