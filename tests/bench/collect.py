@@ -46,8 +46,6 @@ def main() -> None:
         LLAMA_8B if big else LLAMA_110M,
         "bfloat16" if big else "float32",
     )
-    if chosen.only == "stock":  # the child process of `stock`
-        import mlx.core  # noqa: F401  before circuit looks for a BLAS
     model = load_model(str(folder))
     prompts = make_prompts(chosen.prompts)
     if chosen.only == "stock":
@@ -123,8 +121,14 @@ def against_stock(model: LoadedModel, prompts: list[Encoded]) -> None:
         print("the stock wheel's BLAS: no question on this machine")
         return
     n = min(16, len(prompts))
-    command = [sys.executable, __file__, "--only", "stock", "--prompts", str(n)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    # MLX is imported before circuit, which then comes too late to give it a faster BLAS.
+    first = (
+        "import mlx.core, runpy, sys; sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", first, __file__, "--only", "stock", "--prompts", str(n)]
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=here)
     theirs = json.loads(done.stdout.splitlines()[-1])
     few = collection(model, make_prompts(n))
     few()
