@@ -179,6 +179,9 @@ def read_manifest(path: Path, schema: str) -> Manifest:
 def check_outputs(path: Path, manifest: Manifest) -> None:
     """Raise unless every file that ``manifest`` says it wrote is there, unchanged."""
     for output in manifest.outputs:
+        if not (path.parent / output.path).exists():
+            message = f"`{path}` describes `{path.parent / output.path}`, which is not there"
+            raise ArtifactError(message, hint="put it back, or write it again with --force")
         if digest(path.parent / output.path) != output.sha256:
             message = f"`{path.parent / output.path}` is not the file that `{path}` describes"
             raise ArtifactError(message, hint="it has changed since: write it again with --force")

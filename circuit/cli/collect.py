@@ -125,8 +125,8 @@ def collect(
       circuit collect -m tiny -d prompts.json -o answered --limit 40 --generate 16
     """
     from circuit.stages import collect as stage
-    from circuit.stages.collection import Wanted
     from circuit.stages.running import ModelOptions
+    from circuit.stages.wanted import Wanted
 
     part = None if tensor_parallel and shard is None else stage.part(shard)
     job = stage.prepared(
@@ -240,7 +240,8 @@ def _print_estimate(job: Any, part: tuple[int, int] | None, *, as_json: bool) ->
             f"  FLOPs: {e['flops']:.3g}",
             f"  Archive: {_size(e['archive'])}",
             f"  Memory: {_size(e['weights'])} of weights, {_size(e['working'])} to work in",
-            f"  Time: {e['seconds']:.1f} s, as fast as a batch ran now",
+            f"  Time: {e['seconds']:.1f} s, as fast as a batch ran now"
+            + (f"; up to {e['answering']:.1f} s for the answers" if e["answering"] else ""),
         ]
     )
     console.result(e, text, as_json=as_json)

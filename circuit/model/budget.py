@@ -3,7 +3,7 @@
 Beyond some hundred tokens a larger batch is not faster: products are large enough, and on a CPU the
 arrays leave the cache. So there is a most (``BATCH_TOKENS`` on a CPU, 16 times that on a GPU), and it is
 lowered when a short forward pass over the longest prompts shows that it would take more than half
-of the memory that is free.
+of the memory that is free, together with what is kept of each token.
 """
 
 from collections.abc import Sequence
@@ -18,27 +18,52 @@ from circuit.model import runtime
 from circuit.model.batches import BATCH_TOKENS
 from circuit.model.lists import Ids, stacked
 from circuit.model.loading import LoadedModel
+from circuit.model.positions import Position
 from circuit.model.sites import Site, recording, site_shape, why_not
 
 PROBE_TOKENS = 256
 SHARE = 0.5  # of the free memory
 
 
-def measured_batch_tokens(model: LoadedModel, ids: Sequence[Ids], sites: Sequence[Site]) -> int:
+def measured_batch_tokens(
+    model: LoadedModel, ids: Sequence[Ids], sites: Sequence[Site], positions: Sequence[Position]
+) -> int:
     """Return the largest budget, a power of two times ``PROBE_TOKENS``, that fits into the memory."""
     most = BATCH_TOKENS * (1 if runtime.device() == "cpu" else 16)
     if sum(map(len, ids)) <= PROBE_TOKENS:
         return most
-    per_token = bytes_per_token(model, ids, sites)
+    per_token = bytes_per_token(model, ids, sites, positions)
     fitting = free_memory() * SHARE / (per_token * model.in_flight)
     while most > PROBE_TOKENS and most > fitting:
         most //= 2
     return most
 
 
-def bytes_per_token(model: LoadedModel, ids: Sequence[Ids], sites: Sequence[Site]) -> float:
-    """Return the memory above the weights' that a forward pass takes for a token of the longest prompts."""
+def bytes_per_token(
+    model: LoadedModel, ids: Sequence[Ids], sites: Sequence[Site], positions: Sequence[Position]
+) -> float:
+    """Return the memory above the weights' that a token of the longest prompts takes in a batch.
+
+    That is what a forward pass over some of them took, and what is kept of each token.
+    """
     longest = sorted(ids, key=len, reverse=True)
+    kept = kept_per_token(model, len(longest[0]), sites, positions)
+    return kept + _measured_per_token(model, longest, sites)
+
+
+def kept_per_token(
+    model: LoadedModel, longest: int, sites: Sequence[Site], positions: Sequence[Position]
+) -> int:
+    """Return the most bytes that are kept of one token: float32, on the device and off it.
+
+    A position that may have any number of tokens counts as having all. Of others there is one a prompt.
+    """
+    every = sum(position.is_ragged for position in positions)
+    shapes = [site_shape(model, site) for site in sites] if every else []
+    return 2 * 4 * every * sum(prod(n or longest for n in shape) for shape in shapes)
+
+
+def _measured_per_token(model: LoadedModel, longest: Sequence[Ids], sites: Sequence[Site]) -> float:
     batch = longest[: max(1, PROBE_TOKENS // len(longest[0]))]
     seen: list[mx.array] = []
     last = max(sites, key=lambda site: site.layer or 0)

@@ -40,7 +40,8 @@ class Plan:
     """What a collection will run: everything is known before the first forward pass.
 
     ``indices`` holds, for each position, the tokens that it names in each prompt; ``batches`` the
-    prompts that run together, and ``shared`` the tokens with which all begin, which have run.
+    prompts that run together, and ``shared`` the tokens with which all begin, which have run. ``first`` is the
+    number of the first prompt, by which errors name them.
     """
 
     ids: Lists
@@ -49,6 +50,7 @@ class Plan:
     indices: Mapping[str, Lists]
     batches: Sequence[Rows]
     shared: Prefix | None
+    first: int = 0
 
     @property
     def prefix(self) -> int:
@@ -90,8 +92,11 @@ def plan(
     positions: Sequence[Position] = LAST,
     batch_tokens: int = BATCH_TOKENS,
     share_prefix: bool = True,
+    first: int = 0,
 ) -> Plan:
     """Choose tokens, shared prefix and batches for a collection.
+
+    ``first`` is the number of the first of these prompts in the set that they come from.
 
     Raises ``DataError`` when a prompt lacks a position, and ``UsageError`` for a mean of patterns.
     """
@@ -100,7 +105,7 @@ def plan(
             message = f"`{site.name}` has no mean over queries, since its rows grow with them"
             raise UsageError(message, hint="collect it at `all` or at a named position")
     check_row(model, list(dict.fromkeys(site.name for site in sites)))
-    indices = _indices(prompts, positions)  # before anything runs: a prompt may lack one
+    indices = _indices(prompts, positions, first)  # before anything runs: a prompt may lack one
     ids = Lists.of(prompt.ids for prompt in prompts)
     shared = _shared(model, ids, _last_layer(sites)) if share_prefix else None
     prefix = 0 if shared is None else len(shared)
@@ -112,7 +117,7 @@ def plan(
         prefix=prefix,
         parallel=model.n_streams,
     )
-    return Plan(ids, sites, positions, indices, batches, shared)
+    return Plan(ids, sites, positions, indices, batches, shared, first)
 
 
 def _shared(model: LoadedModel, ids: Lists, up_to: int) -> Prefix | None:
@@ -127,9 +132,12 @@ def _last_layer(sites: Sequence[Site]) -> int:
     return max(site.layer or 0 for site in sites)
 
 
-def _indices(prompts: Sequence[Encoded], positions: Sequence[Position]) -> dict[str, Lists]:
+def _indices(
+    prompts: Sequence[Encoded], positions: Sequence[Position], first: int
+) -> dict[str, Lists]:
     # Prompt by prompt: what several positions of one need in common is found once.
-    rows = ([p.indices(prompt, number) for p in positions] for number, prompt in enumerate(prompts))
+    numbered = enumerate(prompts, first)
+    rows = ([p.indices(prompt, number) for p in positions] for number, prompt in numbered)
     names = [position.name for position in positions]
     return dict(zip(names, Lists.columns(rows, len(names)), strict=True))
 
@@ -219,7 +227,7 @@ class _Run:
             for name, reading in started.readings.items()
         }
         for (site, name), found in values.items():
-            _check_finite(found, site, started.readings[name], rows)
+            _check_finite(found, site, started.readings[name], rows + self.plan.first)
         return Captured(started.unit, rows, values)
 
 

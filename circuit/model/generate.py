@@ -217,13 +217,15 @@ def _watched(sampler: Sampler, flags: list[mx.array]) -> Sampler:
     return sample
 
 
-def check_room(model: LoadedModel, prompts: Sequence[Encoded], max_tokens: int) -> None:
+def check_room(
+    model: LoadedModel, prompts: Sequence[Encoded], max_tokens: int, *, first: int = 0
+) -> None:
     """Raise ``DataError`` when a prompt and its answer would leave the model's context, naming it."""
     lengths = [len(prompt.ids) for prompt in prompts]
     longest, limit = max(lengths), model.context_length
     if limit is not None and longest + max_tokens > limit:
         message = (
-            f"prompt {lengths.index(longest)} has {longest} tokens, which with an answer of "
+            f"prompt {first + lengths.index(longest)} has {longest} tokens, which with an answer of "
             f"{max_tokens} exceed the {limit} tokens that `{model.id}` reads"
         )
         raise DataError(message, hint="ask for a shorter answer, or shorten the prompt")

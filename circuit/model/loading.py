@@ -24,6 +24,7 @@ from circuit.model.blocks import blocks_of, residual_width
 from circuit.model.checkpoint import find_folder, normalised, read_config
 from circuit.model.families import IGNORE_WINDOW
 from circuit.model.silu import use_fast_silu
+from circuit.model.softmax import use_fast_softmax
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +156,7 @@ def load_model(
         message = f"`{adapter}` holds no LoRA adapter (`adapter_config.json`)"
         raise ModelError(message, hint="--adapter names a folder that mlx_lm.lora wrote")
     use_fast_silu()
+    use_fast_softmax()
     with _explained(model_id):
         network, tokenizer, config = mlx_lm.load(
             str(folder),

@@ -6,6 +6,8 @@ nothing would look wrong. So it is measured, on two short made-up prompts, befor
 trusted: max |h_padded - h_alone| / max |h_alone| after the last block, over all real tokens.
 """
 
+from weakref import WeakKeyDictionary
+
 import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +16,14 @@ from circuit.model.loading import LoadedModel
 from circuit.model.sites import Site, hidden_states
 
 IDS = [list(range(1, 13)), list(range(5, 10))]
+_measured: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
 
 
 def pads_are_harmless(model: LoadedModel) -> bool:
-    """Say whether prompts may be padded on the right to run in one batch."""
-    return padding_error(model) < padding_bound(model)
+    """Say whether prompts may be padded on the right to run in one batch; measured once a model."""
+    if model not in _measured:
+        _measured[model] = padding_error(model) < padding_bound(model)
+    return _measured[model]
 
 
 def padding_error(model: LoadedModel) -> float:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from circuit.errors import ModelError, UsageError
+from circuit.model.allocator import keep_freed_memory
 
 DTYPES = ("auto", "checkpoint", "float32", "bfloat16", "float16")
 
@@ -54,6 +55,7 @@ def prepare() -> Blas:
         # OpenBLAS threads spin for 2^26 cycles after a product before they sleep. Decoding is many
         # small products: on a busy machine it ran 5 times as fast with 2^12, large ones as before.
         os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "12")
+        keep_freed_memory()
         _blas = _load_blas()
     return _blas
 

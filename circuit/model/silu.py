@@ -10,13 +10,12 @@ the value itself vanishes or is x. Other dtypes, and other machines, compute wha
 """
 
 import math
-import sys
 
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.nn.layers.activations as layers
 
-from circuit.model import runtime
+from circuit.model.faster import is_slow_here, put_in_place
 
 LARGEST = 126.0  # an exponent whose power is finite, so that a gradient is, too
 MLX_SILU = nn.silu
@@ -24,17 +23,13 @@ MLX_SILU = nn.silu
 
 def use_fast_silu() -> None:
     """Make models that are loaded from now on compute silu and swiglu so, where it is faster."""
-    if nn.silu is silu or sys.platform != "linux" or runtime.device() != "cpu":
+    if nn.silu is silu or not is_slow_here():
         return
     import mlx_lm.models.activations as activations
 
-    stock = activations.swiglu
     for module in (nn, layers):
         module.silu = silu
-    # Model files take the name when they are imported, and some are already.
-    for name, module in list(sys.modules.items()):
-        if name.startswith("mlx_lm.models.") and vars(module).get("swiglu") is stock:
-            module.swiglu = swiglu  # type: ignore[attr-defined]
+    put_in_place("swiglu", activations.swiglu, swiglu)
 
 
 def silu(x: mx.array) -> mx.array:

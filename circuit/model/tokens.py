@@ -88,9 +88,7 @@ def encode_prompts(
     prompt or one longer than the model's context, naming it.
     """
     check_format(model, prompt_format)
-    if truncate not in SIDES:
-        message = f"`{truncate}` is not a side of a prompt"
-        raise UsageError(message, hint=f"--truncate takes {' or '.join(SIDES)}")
+    check_side(truncate)
     for number, text in enumerate(texts):
         _check_text(text, number)
     source = Source(model, prompt_format)
@@ -104,6 +102,13 @@ def encode_prompts(
             _check_length(model, prompt, number)
             encoded.append(prompt)
     return encoded
+
+
+def check_side(truncate: str) -> None:
+    """Raise ``UsageError`` when it is not a side on which a prompt can be cut."""
+    if truncate not in SIDES:
+        message = f"`{truncate}` is not a side of a prompt"
+        raise UsageError(message, hint=f"--truncate takes {' or '.join(SIDES)}")
 
 
 def _check_text(text: str, number: int) -> None:

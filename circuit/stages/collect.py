@@ -21,10 +21,11 @@ from circuit.artifacts.places import refuse_input, shard_path
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.shards import Joined, join_shards
 from circuit.errors import ArtifactError, UsageError
-from circuit.stages.collection import Collection, Wanted
+from circuit.stages.collection import Collection
 from circuit.stages.prompting import Format, choose_format
 from circuit.stages.running import ModelOptions, Track, untracked
 from circuit.stages.sharding import combined
+from circuit.stages.wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,14 @@ def prepared(
         message = "answers (--generate) are not written by a model that is split over processes"
         raise UsageError(message, hint="leave out --generate, or --tensor-parallel")
     prompts = limited(PromptSet.load(dataset), limit)
+    wanted.check(prompts)
+    form = choose_format(prompts, chat=chat, system=system, tools=tools)
     return Collection(
         options.load(),
         prompts,
         out,
         wanted,
-        choose_format(prompts, chat=chat, system=system, tools=tools),
+        form,
         [dataset] if tools is None else [dataset, tools],
         {"limit": limit},
     )

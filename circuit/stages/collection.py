@@ -9,9 +9,10 @@ side) decides the last bits of the numbers, too. It is kept in the journal: a ru
 budget from there, and is refused where the rest differs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,24 +31,8 @@ from circuit.stages.generated import Asked, answer_all, check_asked
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track
 from circuit.stages.sharding import shard_rows
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to record, in the words of the command line.
-
-    ``batch_tokens`` None is measured; ``asked`` is for the model's own answers.
-    """
-
-    layers: str = "all"
-    sites: str = "resid_post"
-    positions: str | Sequence[str] = "last"
-    max_length: int | None = None
-    truncate: str = "left"
-    batch_tokens: int | None = None
-    share_prefix: bool = True
-    dtype: str = "float32"
-    asked: Asked | None = None
+from circuit.stages.wanted import Wanted
+from circuit.stages.writing import write_behind
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +151,9 @@ class Collection:
         shard = Shard(number, count, rows) if count > 1 else None
         batch_tokens = self.wanted.batch_tokens or self._begun_with(shard, force)
         if batch_tokens is None:
-            batch_tokens = measured_batch_tokens(self.model, [e.ids for e in own], self.sites)
+            batch_tokens = measured_batch_tokens(
+                self.model, [e.ids for e in own], self.sites, self.positions
+            )
         if self.model.group is not None:
             batch_tokens = least(self.model.group, batch_tokens)
         planned = plan(
@@ -176,6 +163,7 @@ class Collection:
             positions=self.positions,
             batch_tokens=batch_tokens,
             share_prefix=self.wanted.share_prefix,
+            first=rows.start,
         )
         return Layout(
             own if self.wanted.asked else [],
@@ -222,13 +210,22 @@ class Collection:
 
         Raises ``StoppedError`` on Ctrl-C; what is done stays.
         """
+        first = layout.plan.first
         if (asked := self.wanted.asked) is not None:
-            check_asked(self.model, layout.encoded, self.prompts, asked)
+            check_asked(self.model, layout.encoded, self.prompts, asked, first=first)
         try:
-            self._capture(layout, writer, track)
-            if asked is None:
-                return Ran(layout.results(), [])
-            return self._answer(layout, asked, writer.manifest_path, force=force, track=track)
+            with ExitStack() as open_files:
+                # Opened before the hours of work: it refuses what lies there of another run.
+                if asked is not None:
+                    answers = self._answers(layout, asked, writer, force)
+                    open_files.enter_context(answers)
+                self._capture(layout, writer, track)
+                if asked is None:
+                    return Ran(layout.results(), [])
+                counts = answer_all(
+                    self.model, layout.encoded, self.prompts, asked, answers, track=track
+                )
+                return Ran({**layout.results(), "answers": counts}, [answers.path])
         except KeyboardInterrupt as stop:
             kept, total = len(writer.finished), len(layout.plan.batches)
             hint = f"the same command goes on: {kept} of {total} batches are kept"
@@ -242,7 +239,7 @@ class Collection:
         self.told_by_first(finished, total)
         batches = capture(self.model, layout.plan, without=finished)
         with ThreadPoolExecutor(max_workers=1) as pool:
-            _write_behind(pool, writer, track(batches, "Collecting", total - len(finished)))
+            write_behind(pool, writer, track(batches, "Collecting", total - len(finished)))
 
     def told_by_first(self, units: AbstractSet[int] | tuple[()] | None, n: int) -> set[int] | None:
         """Agree with the other processes of a split model on what the first one says."""
@@ -259,17 +256,13 @@ class Collection:
         for _ in capture(self.model, layout.plan, without=finished or ()):
             pass
 
-    def _answer(
-        self, layout: Layout, asked: Asked, stem: Path, *, force: bool, track: Track
-    ) -> Ran:
-        """Let the model answer each prompt, into a file beside the archive."""
+    def _answers(
+        self, layout: Layout, asked: Asked, writer: ActivationsWriter, force: bool
+    ) -> AnswersWriter:
+        """Open the file of answers beside the archive."""
         rows = layout.shard.rows if layout.shard else range(len(self.prompts.prompts))
         header = asked.header(fingerprint(self.origin.covers()))
-        with AnswersWriter(stem, header, rows, force=force) as answers:
-            counts = answer_all(
-                self.model, layout.encoded, self.prompts, asked, answers, track=track
-            )
-        return Ran({**layout.results(), "answers": counts}, [answers.path])
+        return AnswersWriter(writer.manifest_path, header, rows, force=force)
 
     def _begun_with(self, shard: Shard | None, force: bool) -> int | None:
         """Return the budget of the run that is to be gone on with, if there is one."""
@@ -290,22 +283,3 @@ class Collection:
                 message = f"`{site.name}` has another shape in layer {site.layer} than before it"
                 raise ModelError(message, hint="collect such layers into archives of their own")
         return shapes
-
-
-def _write_behind(
-    pool: ThreadPoolExecutor, writer: ActivationsWriter, batches: Iterable[Any]
-) -> None:
-    """Write each batch in the pool's thread; at most one waits for it."""
-    writing: Future[None] | None = None
-    for batch in batches:
-        if writing is not None:
-            writing.result()
-        writing = pool.submit(_write, writer, batch)
-    if writing is not None:
-        writing.result()
-
-
-def _write(writer: ActivationsWriter, batch: Any) -> None:
-    for (site, position), values in batch.values.items():
-        writer.put(site.name, site.layer or 0, position, batch.rows, values)
-    writer.done(batch.unit)

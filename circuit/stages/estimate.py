@@ -6,8 +6,10 @@
     archive       the bytes of the file, exactly
     memory        the weights, and what the batches that run at once take, from one measured pass
     seconds       the time that one batch of middle length took here, per FLOP, times all FLOPs
+    answering     with --generate: the time that one unit of prompts took for some tokens here, extrapolated to answers
+                  of full length, which is the most that it can be
 
-Everything but ``seconds`` and ``memory`` follows from the prompts and the model.
+Everything but the times and ``memory`` follows from the prompts and the model.
 """
 
 import time
@@ -15,6 +17,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from circuit.stages.collection import Collection, Layout
+from circuit.stages.generated import units_of
+
+SAMPLED_TOKENS = 9
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Estimate:
     weights: int
     working: int
     seconds: float
+    answering: float
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -51,7 +57,8 @@ def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
     lengths = plan.ids.lengths
     to_run = lengths - plan.prefix
     flops = _flops(job, plan, range(len(plan.batches)))
-    working = bytes_per_token(job.model, plan.ids, job.sites) * layout.circumstances["batch_tokens"]
+    per_token = bytes_per_token(job.model, plan.ids, job.sites, job.positions)
+    working = per_token * layout.circumstances["batch_tokens"]
     return Estimate(
         prompts=len(lengths),
         tokens=int(lengths.sum()),
@@ -67,6 +74,7 @@ def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
         weights=weight_bytes(job.model),
         working=int(working * min(job.model.in_flight, len(plan.batches))),
         seconds=_seconds(job, layout, flops),
+        answering=_answering_seconds(job, layout),
     )
 
 
@@ -83,6 +91,26 @@ def _seconds(job: Collection, layout: Layout, flops: float) -> float:
         list(capture(job.model, layout.plan, without=others))
         seconds = time.perf_counter() - started
     return seconds * flops / _flops(job, layout.plan, sample)
+
+
+def _answering_seconds(job: Collection, layout: Layout) -> float:
+    """Answer one unit of middle length, shortly, and extrapolate; 0 where nothing is answered."""
+    from circuit.model.generate import generate, may_be_ragged
+
+    if (asked := job.wanted.asked) is None:
+        return 0.0
+    units = units_of([len(each.ids) for each in layout.encoded])
+    unit = [layout.encoded[i] for i in units[len(units) // 2]]
+    ragged, taken = may_be_ragged(job.model), {}
+    for n in (1, 1, min(asked.max_tokens, SAMPLED_TOKENS)):  # the first time warms up
+        started = time.perf_counter()
+        made = generate(job.model, unit, max_tokens=n, ragged=ragged)
+        steps = max(1, *(len(each.ids) for each in made))
+        taken[steps] = time.perf_counter() - started
+    longest = max(taken)
+    each = (taken[longest] - taken[1]) / (longest - 1) if longest > 1 else 0.0
+    whole = taken[1] + max(0.0, each) * (asked.max_tokens - 1)
+    return whole * len(layout.encoded) / len(unit)
 
 
 def _flops(job: Collection, plan: Any, units: range) -> float:

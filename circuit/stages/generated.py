@@ -41,11 +41,21 @@ class Asked:
         return Header(key=key, max_tokens=self.max_tokens, criteria=self.criteria)
 
 
-def check_asked(model: Any, encoded: Sequence[Any], prompts: PromptSet, asked: Asked) -> None:
-    """Raise, before anything is computed, what answering and judging these prompts would raise."""
+def check_asked(
+    model: Any, encoded: Sequence[Any], prompts: PromptSet, asked: Asked, *, first: int = 0
+) -> None:
+    """Raise, before anything is computed, what answering and judging these prompts would raise.
+
+    ``first`` is the number of the first prompt of ``encoded``.
+    """
     from circuit.model.generate import check_room
 
-    check_room(model, encoded, asked.max_tokens)
+    check_room(model, encoded, asked.max_tokens, first=first)
+    check_criteria(prompts, asked)
+
+
+def check_criteria(prompts: PromptSet, asked: Asked) -> None:
+    """Raise, before there is a model, what judging these prompts would raise."""
     for prompt in prompts.prompts:
         _verdicts(asked, "", prompt.expected)
 

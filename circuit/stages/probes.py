@@ -42,11 +42,11 @@ from circuit.methods.threads import one_blas_thread
 from circuit.stages.battery import Pool, Probe, load_battery, pools, summary
 from circuit.stages.checklist import checklist
 from circuit.stages.collect import Collected, collect_prompts
-from circuit.stages.collection import Wanted
 from circuit.stages.fitted_probes import save_probes
 from circuit.stages.questions import Array, distinct_rows
 from circuit.stages.running import ModelOptions, Track, untracked
 from circuit.stages.scoring import Sources, score
+from circuit.stages.wanted import Wanted
 
 SCHEMA = "circuit.probes/1"
 

@@ -4,11 +4,13 @@
 
 A 110M-parameter Llama with random weights, prompts of 12 to 48 random tokens, ``resid_post`` at the last
 token of every layer. All are given token ids and leave the head out. What the others lack is left out, and says so.
+TransformerLens may be in an environment of its own: ``LENS_PYTHON`` names its interpreter.
 """
 
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,8 +46,6 @@ def main() -> None:
         LLAMA_8B if big else LLAMA_110M,
         "bfloat16" if big else "float32",
     )
-    if chosen.only == "stock":  # the child process of `stock`
-        import mlx.core  # noqa: F401  before circuit looks for a BLAS
     model = load_model(str(folder))
     prompts = make_prompts(chosen.prompts)
     if chosen.only == "stock":
@@ -72,10 +72,15 @@ def against_transformers(model: LoadedModel, prompts: list[Encoded]) -> None:
 
 def against_transformer_lens(model: LoadedModel, prompts: list[Encoded]) -> None:
     """The target is 1.0 times as fast or more."""
-    if importlib.util.find_spec("transformer_lens") is None:
+    python = os.environ.get("LENS_PYTHON", sys.executable)
+    looking = (
+        "import importlib.util, sys; sys.exit(not importlib.util.find_spec('transformer_lens'))"
+    )
+    if subprocess.run([python, "-c", looking], check=False).returncode:
         print("TransformerLens: not installed (pip install transformer-lens)")
         return
-    report("collect / TransformerLens", collection(model, prompts), other("lens", model, prompts))
+    theirs = other("lens", model, prompts, python)
+    report("collect / TransformerLens", collection(model, prompts), theirs)
 
 
 def against_bare(model: LoadedModel, prompts: list[Encoded]) -> None:
@@ -116,8 +121,14 @@ def against_stock(model: LoadedModel, prompts: list[Encoded]) -> None:
         print("the stock wheel's BLAS: no question on this machine")
         return
     n = min(16, len(prompts))
-    command = [sys.executable, __file__, "--only", "stock", "--prompts", str(n)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    # MLX is imported before circuit, which then comes too late to give it a faster BLAS.
+    first = (
+        "import mlx.core, runpy, sys; sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", first, __file__, "--only", "stock", "--prompts", str(n)]
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=here)
     theirs = json.loads(done.stdout.splitlines()[-1])
     few = collection(model, make_prompts(n))
     few()
@@ -187,12 +198,14 @@ def bare_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
     return run
 
 
-def other(program: str, model: LoadedModel, prompts: list[Encoded]) -> Work:
+def other(
+    program: str, model: LoadedModel, prompts: list[Encoded], python: str = sys.executable
+) -> Work:
     """Return the run of another program, in a process of its own: ``others.py``.
 
     In one process the OpenBLAS that circuit loads takes the place of PyTorch's own, which is faster.
     """
-    command = [sys.executable, Path(__file__).with_name("others.py"), program, model.folder]
+    command = [python, Path(__file__).with_name("others.py"), program, model.folder]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None

@@ -44,28 +44,14 @@ def transformers_run(folder: Path, prompts: list[list[int]]) -> Callable[[], Non
 
 
 def lens_run(folder: Path, prompts: list[list[int]]) -> Callable[[], None]:
-    """A HookedTransformer of the same shape, ``resid_post`` cached, stopped before the head."""
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
+    """TransformerLens 4 on the same checkpoint: ``resid_post`` cached, stopped before the head.
 
-    c = json.loads((folder / "config.json").read_text())
-    n_layers = c["num_hidden_layers"]
-    model = HookedTransformer(
-        HookedTransformerConfig(
-            n_layers=n_layers,
-            d_model=c["hidden_size"],
-            n_ctx=c["max_position_embeddings"],
-            d_head=c["head_dim"],
-            n_heads=c["num_attention_heads"],
-            d_mlp=c["intermediate_size"],
-            d_vocab=c["vocab_size"],
-            act_fn="silu",
-            gated_mlp=True,
-            normalization_type="RMS",
-            positional_embedding_type="rotary",
-            rotary_dim=c["head_dim"],
-            device=DEVICE,
-        )
-    ).eval()
+    Pads come after each prompt, so no mask is needed, and it is faster without one.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    model = TransformerBridge.boot_transformers(str(folder), device=DEVICE)
+    n_layers = model.cfg.n_layers
     batches = padded(prompts)
 
     @torch.no_grad()

@@ -10,8 +10,9 @@ from checkpoints import write_checkpoint
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, UsageError
 from circuit.stages.collect import collect, limited, prepared
-from circuit.stages.collection import Wanted
+from circuit.stages.generated import Asked
 from circuit.stages.running import ModelOptions
+from circuit.stages.wanted import Wanted
 
 
 def write_prompts(path, texts, **fields):
@@ -198,3 +199,89 @@ def test_a_dry_run_knows_the_size_of_the_file(llama_folder, dataset, tmp_path):
     assert found.seconds > 0
     collect(job)
     assert (tmp_path / "a.safetensors").stat().st_size == found.archive
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"dtype": "float8"}, "cannot be stored as `float8`"),
+        ({"positions": "re:("}, "not a regular expression"),
+        ({"truncate": "top"}, "not a side"),
+        ({"asked": Asked(3, ("regex:(",))}, "not a regular expression"),
+        ({"asked": Asked(3, ("expected",))}, "needs prompts with an expected text"),
+    ],
+)
+def test_what_needs_no_model_is_refused_before_there_is_one(dataset, tmp_path, wanted, words):
+    with pytest.raises(UsageError, match=words):
+        run(tmp_path / "no-model", dataset, tmp_path / "out", wanted=wanted)
+
+
+def test_bad_tools_are_refused_before_there_is_a_model(tmp_path):
+    chat = write_prompts(tmp_path / "chat.json", ["Hi"], format="chat")
+    with pytest.raises(ArtifactError, match="nowhere.json"):
+        run(tmp_path / "no-model", chat, tmp_path / "out", tools=tmp_path / "nowhere.json")
+
+
+def test_answers_of_another_run_are_refused_before_anything_runs(llama_folder, dataset, tmp_path):
+    (tmp_path / "a.answers.jsonl").write_text("mine\n")
+    before = sorted(tmp_path.iterdir())
+    begun = []
+
+    def track(batches, what, total):
+        begun.append(what)
+        return batches
+
+    job = prepared(
+        ModelOptions(str(llama_folder)), dataset, tmp_path / "a", wanted=Wanted(asked=Asked(3))
+    )
+    with pytest.raises(ArtifactError, match=r"answers\.jsonl` is already there"):
+        collect(job, track=track)
+    assert not begun
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_manifest_without_its_archive_is_named(llama_folder, dataset, tmp_path):
+    run(llama_folder, dataset, tmp_path / "a")
+    whole = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").unlink()
+    with pytest.raises(ArtifactError, match="which is not there") as caught:
+        run(llama_folder, dataset, tmp_path / "a")
+    assert "write it again with --force" in caught.value.hint
+    run(llama_folder, dataset, tmp_path / "a", force=True)
+    assert (tmp_path / "a.safetensors").read_bytes() == whole
+
+
+def test_a_shards_errors_count_prompts_in_the_whole_set(llama_folder, tmp_path):
+    texts = ["long enough"] * 5 + ["x"]
+    dataset = write_prompts(tmp_path / "prompts.json", texts)
+    job = prepared(
+        ModelOptions(str(llama_folder)), dataset, tmp_path / "a", wanted=Wanted(positions="4")
+    )
+    with pytest.raises(DataError, match=r"prompt 5 has \d tokens, so it has no position 4"):
+        job.layout(2, 2)
+    assert job.layout(1, 2).plan.first == 0
+
+
+def test_a_dry_run_counts_the_answers(llama_folder, dataset, tmp_path):
+    from circuit.stages.estimate import estimate
+
+    def answering(asked):
+        model = ModelOptions(str(llama_folder))
+        return estimate(
+            prepared(model, dataset, tmp_path / "a", wanted=Wanted(asked=asked))
+        ).answering
+
+    assert answering(None) == 0
+    assert answering(Asked(20)) > 0
+
+
+def test_what_is_kept_of_every_token_counts_as_memory(llama):
+    from circuit.model.budget import kept_per_token
+    from circuit.model.positions import parse_positions
+    from circuit.model.sites import Site
+
+    sites = [Site("resid_post", 0), Site("attn_pattern", 1)]
+    heads = llama.config["num_attention_heads"]
+    kept = kept_per_token(llama, 50, sites, parse_positions("all,last"))
+    assert kept == 2 * 4 * (llama.d_model + heads * 50)
+    assert kept_per_token(llama, 50, sites, parse_positions("last,mean")) == 0

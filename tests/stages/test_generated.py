@@ -13,12 +13,12 @@ from circuit.artifacts.templates import TemplateSet
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze import analyze
 from circuit.stages.collect import collect, prepared
-from circuit.stages.collection import Wanted
 from circuit.stages.directions import Choices, directions
 from circuit.stages.generated import Asked, answer_all, answers, check_asked, summary, units_of
 from circuit.stages.labels import labelled, relabelled
 from circuit.stages.prompting import choose_format, encode
 from circuit.stages.running import ModelOptions
+from circuit.stages.wanted import Wanted
 
 ASKED = Asked(12, ("function_call", "refusal", "regex:zzz"))
 TINY = ModelOptions("tiny")

@@ -16,9 +16,9 @@ from killing import command, kill_and_go_on, write_killable
 from circuit.artifacts.activations import Activations
 from circuit.errors import ArtifactError, StoppedError, UsageError
 from circuit.stages.collect import Collected, Waiting, collect, collect_shard, part, prepared
-from circuit.stages.collection import Wanted
 from circuit.stages.running import ModelOptions
 from circuit.stages.sharding import shard_rows
+from circuit.stages.wanted import Wanted
 
 KILLS = 5
 SHORT = Wanted(batch_tokens=64, positions="last,-3:")
