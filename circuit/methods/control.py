@@ -24,8 +24,9 @@ from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import Draws, Estimate, difference, macro_statistic
 from circuit.methods.perfect import perfect_auroc
 from circuit.methods.probing import ProbeResult
+from circuit.methods.products import Fold, decompose
 from circuit.methods.regularisation import out_of_fold
-from circuit.methods.rowspace import Fold, decompose, fold_numbers, row_coordinates
+from circuit.methods.rowspace import fold_numbers, row_coordinates
 from circuit.methods.scores import pairs_in_order
 from circuit.methods.splits import Split
 from circuit.methods.task import Task

@@ -24,7 +24,7 @@ from circuit.methods.description_length import MIN_ROWS, description_length
 from circuit.methods.emergence import Scored, emergence, saturation_layer, steps, threshold_crossing
 from circuit.methods.permutation import family_wise
 from circuit.methods.probing import ProbeResult, probe
-from circuit.methods.rowspace import decompose
+from circuit.methods.products import decompose
 from circuit.methods.surface import bag_of_words, surface_features
 from circuit.methods.task import Task
 from circuit.methods.verdict import decodable, verdict

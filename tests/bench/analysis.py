@@ -23,8 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from circuit.methods.newton import fit_logistic, log_probabilities, predict
+from circuit.methods.products import decompose
 from circuit.methods.regularisation import GRID
-from circuit.methods.rowspace import decompose
 from circuit.methods.splits import grouped_folds
 from circuit.methods.threads import one_blas_thread
 
@@ -65,7 +65,7 @@ def by_row_space(H, y, splits) -> np.ndarray:
     penalty, scores = np.array([1 / c for c in GRID]), []
     for fold in decompose(H, splits):
         Y = np.repeat((y[fold.train] == 1)[:, None, None], len(GRID), axis=1)
-        log_p = log_probabilities(predict(fold.outside, fit_logistic(fold.coordinates, Y, penalty)))
+        log_p = log_probabilities(predict(fold.outside, fit_logistic(fold.inside, Y, penalty)))
         scores.append(log_p[np.arange(len(log_p)), :, y[fold.held_out]].mean(axis=0))
     return np.array(scores).T
 
