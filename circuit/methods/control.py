@@ -44,6 +44,7 @@ class Control:
     selectivity: Estimate
     memory: Estimate | None
     n_labellings: int
+    draws: Draws  # the AUROC on the task's resamples
 
     def as_dict(self) -> dict[str, Any]:
         """Return what goes into a file."""
@@ -87,6 +88,7 @@ def control_task(
         selectivity=difference(result.draws, held_out, n_groups=task.n_groups),
         memory=memory,
         n_labellings=n_controls,
+        draws=held_out,
     )
 
 

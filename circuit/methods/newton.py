@@ -147,7 +147,7 @@ def _newton_step(batch: _Batch, at: _State) -> tuple[_State, Array]:
 
 
 def _conjugate_gradients(batch: _Batch, p: Array, residual: Array, residual_bias: Array) -> _State:
-    """Solve Hessian · step = residual for all problems, to a tenth: Newton corrects the rest.
+    """Solve Hessian · step = residual for all problems, to a sixth: Newton corrects the rest.
 
     Intercepts are scaled by their curvature; ⟨r, r⟩ = rᵀX Xᵀr is the squared length of the gradient in w.
     """
@@ -159,7 +159,7 @@ def _conjugate_gradients(batch: _Batch, p: Array, residual: Array, residual_bias
     image, z_bias = batch.product(r), r_bias / curvature
     v, v_bias, v_image = r, z_bias, image
     rho = _inner(r, image, r_bias, z_bias)
-    enough = 1e-2 * rho
+    enough = 3e-2 * rho
     for _ in range(MAX_CG):
         bent = p * (v_image + v_bias)
         bent = a * (bent - p * (bent if p.shape[1] == 1 else bent.sum(axis=1, keepdims=True)))

@@ -31,6 +31,7 @@ import numpy as np
 from circuit.artifacts.activations import Activations
 from circuit.artifacts.manifest import Run, reusable, write_manifest
 from circuit.errors import UsageError
+from circuit.methods.above import Certainty
 from circuit.methods.emergence import (
     check_threshold,
     emergence,
@@ -200,10 +201,12 @@ def _curve(
     name, task = asked.question.name, asked.task
     probes = {layer: m.probes[name] for layer, m in at.items()}
     others = {key: r for key, r in beside.items() if not (key == "embed" and place[0] == "embed")}
+    sure = Certainty.of(task.y, task.groups)
     located = emergence(
         {layer: r.scored for layer, r in probes.items()},
-        [r.scored for r in others.values()],
+        [r.draws for r in others.values()],
         decodable(probes),
+        sure,
     ).as_dict()
     draws = {layer: r.draws for layer, r in probes.items()}
     return {
@@ -220,9 +223,10 @@ def _curve(
         ),
         "verdict": verdict(
             probes,
-            surface=[others[key].auroc for key in ("words", "surface")],
-            tokens=[others[key].auroc for key in ("embed",) if key in others],
+            surface=[others[key] for key in ("words", "surface")],
+            tokens=[others[key] for key in ("embed",) if key in others],
             control=None,
+            sure=sure,
         ),
     }
 

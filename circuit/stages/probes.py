@@ -5,12 +5,12 @@ All prompts of the battery go through the model once, into one archive per promp
 (``<report>.random.raw.safetensors``). Each question is then put to ``embed``, to every wanted ``resid_post``, and to everything that it has to
 beat (``stages.scoring``). What may be said is in ``emergence``:
 
-    layer            the first decodable layer whose lower bound is above the upper bounds of all baselines (words, surface, ``embed``,
-                     random weights at the same layer) and stays above in the next two; median and 90 % interval over resamples
+    layer            the first decodable layer that is above all baselines (words, surface, ``embed``, random weights at the same
+                     layer) by a paired difference, and stays above in the next two; median and 90 % interval over resamples
     saturation_layer the first that is not shown to be worse than the best
     threshold_layer  the first layer whose AUROC reaches the threshold, whatever its uncertainty
     in_tokens, on_surface  the question is decodable at ``embed``, or from the words or the surface of the text
-    verdict          few groups, not decodable, surface, tokens, decodable or selective: ``methods.verdict``
+    verdict          few groups, not decodable, surface, tokens, unresolved, decodable or selective: ``methods.verdict``
 
 ``significant`` (a star) means: the interval lies above ½, the family-wise permutation p is at most 0.05, there are at least 10 groups; never
 anything else. ``p_battery`` is the smallest p of a probe, corrected for the number of probes (Holm).

@@ -23,6 +23,8 @@ MEANING = {
     "decodable": "Readable from the layers and above the baselines that were measured; selectivity was not tested here (`probes run` does).",
     "tokens": "Readable, but not shown to be above the token's own embedding.",
     "surface": "Readable, but no layer is shown to be above the words or the surface of the text itself.",
+    "unresolved": "Readable, but not shown to be above a baseline that is not above chance itself: it explains nothing, and more groups "
+    "would tell.",
     "not decodable": "Not shown to be readable. That is not evidence of absence.",
     "few groups": "Too few groups: nothing is claimed.",
 }

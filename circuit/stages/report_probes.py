@@ -27,6 +27,8 @@ MEANING = {
     "tokens": "Readable, but not shown to be above the token's own embedding or a model with random weights: nothing shows that "
     "training put it there.",
     "surface": "Readable, but no layer is shown to be above the words or the surface of the text itself.",
+    "unresolved": "Readable, but not shown to be above a baseline (text, embedding or random weights) that is not above chance itself: it "
+    "explains nothing, and more groups would tell.",
     "not decodable": "Not shown to be readable at any layer. That is not evidence of absence.",
     "few groups": f"Under {MIN_GROUPS} groups nothing is claimed.",
 }
