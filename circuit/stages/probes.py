@@ -15,6 +15,7 @@ beat (``stages.scoring``). What may be said is in ``emergence``:
 ``significant`` (a star) means: the interval lies above ½, the family-wise permutation p is at most 0.05, there are at least 10 groups; never
 anything else. ``p_battery`` is the smallest p of a probe, corrected for the number of probes (Holm).
 
+``flags`` of a probe say in words what is wrong with its rows (``stages.flags``); the results stand, and are worth what the flags leave of them.
 The report is a manifest, schema ``circuit.probes/1``, with the held-out scores of every prompt and a checklist. The probes, fitted to all
 prompts, are in ``<report>.fitted.safetensors`` for ``probes apply``. A star says that an answer can be read off a layer,
 not that the model uses it; only an intervention can show that.
@@ -44,7 +45,8 @@ from circuit.stages.checklist import checklist
 from circuit.stages.collect import Collected, collect_prompts
 from circuit.stages.collection import Wanted
 from circuit.stages.fitted_probes import save_probes
-from circuit.stages.questions import Array, distinct_rows
+from circuit.stages.flags import blind, blindness, flags
+from circuit.stages.questions import Array, Question, distinct_rows, repetition
 from circuit.stages.running import ModelOptions, Track, untracked
 from circuit.stages.scoring import Sources, score
 
@@ -268,7 +270,8 @@ def _scored(probe: Probe, each: Collection, settings: Settings) -> dict[str, Any
     labelled, _ = probe.prompts.y()
     rows, layers = each.pool.rows(probe)[labelled], each.trained.layers("resid_post")
     deepest = each.trained.read("resid_post", layers[-1])[rows]
-    task = _task(probe, settings, deepest)
+    task, repeated = _task(probe, settings, deepest), _groups(probe, deepest)[1]
+    asked = Question(probe.name, labelled, task.y, probe.classes(), task.groups)
     random = each.random
     sources = Sources(
         texts=[probe.prompts.texts[row] for row in labelled],
@@ -282,6 +285,11 @@ def _scored(probe: Probe, each: Collection, settings: Settings) -> dict[str, Any
     return {
         **summary(probe),
         "format": each.pool.form.name,
-        "repeated_prompts": _groups(probe, deepest)[1],
+        "repeated_prompts": repeated,
+        "flags": [
+            *flags(asked, settings.folds),
+            *([repetition(repeated, len(labelled))] if repeated else []),
+            *(blindness(f"L{k}", len(labelled)) for k in layers if blind(sources.read(k))),
+        ],
         **score(task, sources, threshold=settings.threshold),
     }

@@ -61,6 +61,7 @@ def _finding(results: Record, curve: Record) -> Finding:
     )
     if STRENGTH.get(word):
         text += f" {emergence_text(at, curve['emergence'])}"
+    text += "".join(f" {flag[0].upper()}{flag[1:]}." for flag in question["flags"])
     subject = f"{name} at {curve['site']}, {curve['position']}"
     return Finding(subject, word, STRENGTH.get(word, 0), text)
 

@@ -85,6 +85,7 @@ def _finding(probe: Record, n_probes: int) -> Finding:
     if STRENGTH.get(word) and not _holds(probe):
         p = p_text(probe["p_battery"])
         sentences.append(f"It does not survive the correction for {n_probes} probes (p {p}).")
+    sentences += [f"{flag[0].upper()}{flag[1:]}." for flag in probe["flags"]]
     strength = STRENGTH.get(word, 0)
     return Finding(
         probe["name"], word, strength if _holds(probe) else min(strength, 1), " ".join(sentences)
