@@ -50,6 +50,7 @@ WORKSPACE = (
     "probes run -m tiny --category syntactic --layers -1 --no-random-weights -o report.json",
     'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" -o computation.npz',
     "export computation.npz -o computation.gguf",
+    'steer -m tiny -d computation.npz -p "7 + 5 =" --compare "0,1" --criterion "regex:[0-9]" --controls 2 -n 4 -o trial.json',
 )
 
 

@@ -22,7 +22,8 @@ def _probe(name: str, probe: Record) -> str:
     size = f"  {probe['n']} prompts in {probe['n_groups']} groups, {probe['n_folds']} folds"
     beside = [f"  {key:>7}: {_score(found)}" for key, found in probe["baselines"].items()]
     layers = [f"  L{layer:>2}: {_layer(found)}" for layer, found in probe["layers"].items()]
-    return "\n".join([head, size, *beside, *layers])
+    wrong = [f"  ! {flag}" for flag in probe["flags"]]
+    return "\n".join([head, size, *wrong, *beside, *layers])
 
 
 def _score(found: Record) -> str:

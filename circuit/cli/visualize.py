@@ -51,7 +51,8 @@ def visualize(
         typer.Option("--activations", "-a", help="Archive of activations, from collect."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Report of probes run, instead of an archive.")
+        Path | None,
+        typer.Option("--report", help="What probes run or steer wrote, instead of an archive."),
     ] = None,
     layers: OneLayer = None,
     pca: Pca = False,
@@ -71,13 +72,15 @@ def visualize(
 ) -> None:
     """Draw what analyze and directions found, each picture with its numbers in JSON beside it.
 
-    With --report, draw a battery of probes: the stratigraphy, and a panel for each probe.
+    With --report, draw a battery of probes: the stratigraphy, and a panel for each probe; or what steering did: the share of answers that
+    meet the criterion at each strength, beside random directions.
 
     \b
     Examples:
       circuit visualize -a activations.safetensors -o pictures
       circuit visualize -a activations.safetensors -o layers --pca --layer 0,-1
       circuit visualize --report report.json -o battery_pictures
+      circuit visualize --report trial.json -o steering_pictures
     """
     from circuit.stages.visualize import KINDS, Choices
     from circuit.stages.visualize import visualize as run

@@ -30,8 +30,9 @@ from circuit.methods.calibration import mean_statistic
 from circuit.methods.newton import fit_logistic, log_probabilities, predict
 from circuit.methods.perfect import perfect_auroc
 from circuit.methods.probing import check_rows
+from circuit.methods.products import standardised
 from circuit.methods.regularisation import choose_c, inner_splits, targets
-from circuit.methods.rowspace import fold_numbers, row_space
+from circuit.methods.rowspace import fold_numbers
 from circuit.methods.similarity import centred_gram, cka
 from circuit.methods.task import Task
 from circuit.methods.threads import calm
@@ -133,15 +134,13 @@ def _held_out(source: Array, targets_: list[Array], task: Task) -> dict[int, Arr
     """Held-out log-probabilities (n, n_classes) of each of ``targets_`` by probes fitted on ``source``."""
     found = {k: np.zeros((len(task.y), task.n_classes)) for k in range(len(targets_))}
     for train, held_out in task.splits:
-        space, Y = (
-            row_space(source[train], standardise=True),
-            targets(task.y[None, train], task.n_classes),
-        )
+        space, Y = standardised(source[train]), targets(task.y[None, train], task.n_classes)
+        inside = space.inside
         inner = inner_splits(task.y[train], task.groups[train], seed=task.seed)
-        c = choose_c(space.coordinates, Y, inner)
-        W = fit_logistic(space.coordinates, Y, np.array([1 / c]))
+        c = choose_c(inside, Y, inner)
+        W = fit_logistic(inside, Y, np.array([1 / c]))
         for k, H in enumerate(targets_):
-            logits = predict(space.project(H[held_out]), W)
+            logits = predict(space.outside(H[held_out]), W)
             found[k][held_out] = log_probabilities(logits)[:, 0]
     return found
 

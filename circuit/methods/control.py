@@ -24,8 +24,9 @@ from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import Draws, Estimate, difference, macro_statistic
 from circuit.methods.perfect import perfect_auroc
 from circuit.methods.probing import ProbeResult
+from circuit.methods.products import Fold, decompose
 from circuit.methods.regularisation import out_of_fold
-from circuit.methods.rowspace import Fold, decompose, fold_numbers, row_coordinates
+from circuit.methods.rowspace import fold_numbers, row_coordinates
 from circuit.methods.scores import pairs_in_order
 from circuit.methods.splits import Split
 from circuit.methods.task import Task
@@ -43,6 +44,7 @@ class Control:
     selectivity: Estimate
     memory: Estimate | None
     n_labellings: int
+    draws: Draws  # the AUROC on the task's resamples
 
     def as_dict(self) -> dict[str, Any]:
         """Return what goes into a file."""
@@ -86,6 +88,7 @@ def control_task(
         selectivity=difference(result.draws, held_out, n_groups=task.n_groups),
         memory=memory,
         n_labellings=n_controls,
+        draws=held_out,
     )
 
 

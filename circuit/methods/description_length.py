@@ -23,8 +23,8 @@ from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import Estimate, resample
 from circuit.methods.newton import fit_logistic, log_probabilities, predict
 from circuit.methods.probing import check_rows
+from circuit.methods.products import standardised
 from circuit.methods.regularisation import choose_c, inner_splits, targets
-from circuit.methods.rowspace import row_space
 from circuit.methods.splits import group_codes, groups_per_class
 from circuit.methods.threads import calm
 
@@ -112,8 +112,8 @@ def block_ends(codes: Array) -> list[int]:
 
 def _coded(H: Array, y: Array, codes: Array, new: Array, n_classes: int, seed: int) -> Array:
     """Log-probabilities (m, n_classes) of ``new`` rows by a probe fitted to ``H``."""
-    space = row_space(H, standardise=True)
-    Y = targets(y[None], n_classes)
-    c = choose_c(space.coordinates, Y, inner_splits(y, codes, seed=seed))
-    W = fit_logistic(space.coordinates, Y, np.array([1 / c]))
-    return np.asarray(log_probabilities(predict(space.project(new), W))[:, 0])
+    space, Y = standardised(H), targets(y[None], n_classes)
+    inside = space.inside
+    c = choose_c(inside, Y, inner_splits(y, codes, seed=seed))
+    W = fit_logistic(inside, Y, np.array([1 / c]))
+    return np.asarray(log_probabilities(predict(space.outside(new), W))[:, 0])

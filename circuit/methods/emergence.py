@@ -1,8 +1,8 @@
 """Where along the layers a label becomes readable, and how sure that is.
 
-*Emergence layer*: the first decodable layer whose lower bound is above the best baseline's upper bound, and stays above it in the next
-two. Its distribution repeats the rule on resamples of the groups (``bootstrap``), the same for all layers and baselines, with the distances
-from the estimates to their bounds held: median, 90 % interval, and the share of resamples in which nothing emerges.
+*Emergence layer*: the first decodable layer that is above every baseline (``above``: paired, for all layers at once), and stays above in
+the next two. Its distribution repeats the rule on resamples of the groups (``bootstrap``), the same for all layers and baselines, with
+the distances from the estimates to their bounds held: median, 90 % interval, and the share of resamples in which nothing emerges.
 
 *Saturation layer*: the first layer that is not shown to be worse than the best one by more than ``MARGIN``, by the paired
 difference. With few groups little is shown, so it is early.
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from circuit.errors import UsageError
+from circuit.methods.above import Certainty, bounds
 from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import Draws, Estimate, difference
 
@@ -75,8 +76,9 @@ def _first(above: Array, stay: int) -> Array:
 
 def emergence(
     layers: Mapping[int, Scored],
-    baselines: Sequence[Scored | Mapping[int, Scored]],
+    baselines: Sequence[Draws | Mapping[int, Draws]],
     decodable: Mapping[int, bool],
+    sure: Certainty,
 ) -> Emergence:
     """Locate the emergence above all ``baselines`` among the layers that are ``decodable`` (``verdict``).
 
@@ -87,11 +89,10 @@ def emergence(
     """
     order = sorted(layers)
     floor = np.array([0.5 if decodable[layer] else np.inf for layer in order])
-    low = _shifted([layers[layer] for layer in order], bound="low")
-    above = low > floor
+    above = _lows([layers[layer] for layer in order]) > floor
+    draws = {layer: each.draws for layer, each in layers.items()}
     for baseline in baselines:
-        beside = [baseline if isinstance(baseline, Scored) else baseline[at] for at in order]
-        above &= low > _shifted(beside, bound="high")
+        above &= bounds(draws, baseline, sure) > 0
     first = _first(above, STAY)
     # The first row is the estimate itself, the others are resamples.
     found, drawn = int(first[0]), first[1:]
@@ -105,11 +106,11 @@ def emergence(
     return Emergence(named[found], named[middle], (named[early], named[late]), never)
 
 
-def _shifted(scored: Sequence[Scored], *, bound: str) -> Array:
-    """The bounds on every resample (1 + n_boot, k): the draws moved by the distance from value to bound."""
+def _lows(scored: Sequence[Scored]) -> Array:
+    """Lower bounds on every resample (1 + n_boot, k): the draws moved by the distance from value to bound."""
     columns = []
     for each in scored:
-        away = getattr(each.estimate, bound) - each.estimate.value
+        away = each.estimate.low - each.estimate.value
         draws = np.where(np.isfinite(each.draws.draws), each.draws.draws, each.draws.value)
         columns.append(np.append(each.draws.value, draws) + away)
     return np.array(columns).T

@@ -14,8 +14,8 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.newton import fit_logistic, log_probabilities
 from circuit.methods.probing import check_rows
+from circuit.methods.products import standardised
 from circuit.methods.regularisation import choose_c, inner_splits, targets
-from circuit.methods.rowspace import row_space
 from circuit.methods.splits import group_codes
 from circuit.methods.threads import calm
 
@@ -49,8 +49,9 @@ def fit_probe(
     """Fit the class numbers ``y`` (n,) to all rows ``H`` (n, d)."""
     check_rows(H, y)
     n_classes, codes = int(y.max()) + 1, group_codes(groups)
-    space, Y = row_space(H, standardise=True), targets(y[None], n_classes)
-    c = choose_c(space.coordinates, Y, inner_splits(y, codes, seed=seed))
-    W = fit_logistic(space.coordinates, Y, np.array([1 / c]))[:, 0]
+    space, Y = standardised(H), targets(y[None], n_classes)
+    inside = space.inside
+    c = choose_c(inside, Y, inner_splits(y, codes, seed=seed))
+    W = fit_logistic(inside, Y, np.array([1 / c]))[:, 0]
     weights = space.lift(W[:-1])
     return FittedProbe(weights, W[-1] - space.mean @ weights, c)

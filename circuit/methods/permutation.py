@@ -3,10 +3,10 @@
 Labels are permuted where they are exchangeable (``splits.permuted_labels``): between groups where a group has one label, within
 pairs where there are pairs. The statistic is the held-out AUROC, compared within folds, of a least-squares probe on the same folds
 and the same standardised features as the logistic probe, with ridge ρ · ‖X‖²/n, averaged over the ρ of ``RIDGES``. It is
-not the published score but a function of the same rows that costs a matrix product: with the training rows X = U S (``rowspace``,
-decomposed once, because it does not depend on labels) the held-out scores of P labellings at once are
+not the published score but a function of the same rows that costs a matrix product: with the products of the training rows X (``products``,
+once, because they do not depend on labels) the held-out scores of P labellings at once are
 
-    X' (S² + λ)⁻¹ Xᵀ Y ,   Y (n, P) centred.
+    X' Xᵀ (X Xᵀ + λ)⁻¹ Y = X' (XᵀX + λ)⁻¹ Xᵀ Y ,   Y (n, P) centred, whichever is smaller.
 
     p       (1 + #{permuted ≥ observed}) / (1 + N), at one layer (Phipson & Smyth 2010: never 0)
     p_any   the same with the largest statistic of all layers in each permutation (Westfall & Young 1993): the
@@ -21,7 +21,7 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import Estimate
-from circuit.methods.rowspace import Fold
+from circuit.methods.products import Fold
 from circuit.methods.scores import pairs_in_order
 
 RIDGES = (1.0, 0.01, 0.0001)
@@ -105,7 +105,24 @@ def held_out_aurocs(prepared: Sequence[Fold], labellings: Array) -> Array:
 
 def _ridge_maps(fold: Fold) -> list[Array]:
     """For each ridge the map (m, n) from centred targets of the training rows to held-out scores."""
-    X = fold.coordinates
-    power = (X**2).sum(axis=0)  # S²
-    mean = power.sum() / max(len(X), 1)
-    return [fold.outside / (power + ridge * mean) @ X.T for ridge in RIDGES]
+    inside, outside = fold.inside, fold.outside
+    if inside.right is None:
+        mean = np.trace(inside.left) / len(inside.left)
+        return [_solved(inside.left, outside.left, ridge * mean).T for ridge in RIDGES]
+    assert outside.right is not None
+    X, others = inside.left, outside.right
+    mean = float(np.einsum("ij,ij->", X, X)) / len(X)
+    return [(X @ _solved(X.T @ X, others, ridge * mean)).T for ridge in RIDGES]
+
+
+def _solved(A: Array, B: Array, ridge: float) -> Array:
+    """Return (A + ridge)⁻¹ B; zeros where all rows are equal."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    if ridge <= 0:
+        return np.zeros(B.shape)
+    A = A.astype(np.float64)
+    A[np.diag_indices_from(A)] += ridge
+    return np.asarray(
+        cho_solve(cho_factor(A, overwrite_a=True, check_finite=False), B, check_finite=False)
+    )

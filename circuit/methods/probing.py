@@ -1,7 +1,7 @@
 """Cross-validated linear probes: is a label decodable from the rows, and how sure is that?
 
 L2 logistic regression (softmax for three classes and more), features standardised in the training part, C by inner grouped
-folds (``regularisation``), groups kept together throughout, solved in the row space (``rowspace``, ``newton``). Every number is
+folds (``regularisation``), groups kept together throughout, solved on the products of the rows (``products``, ``newton``). Every number is
 computed from held-out scores, and every interval is the cluster bootstrap's (``bootstrap``) and never surer than the number of
 groups allows (``perfect``):
 
@@ -28,8 +28,9 @@ from circuit.methods.calibration import Calibration, calibration
 from circuit.methods.emergence import Scored
 from circuit.methods.perfect import perfect_auroc, perfect_recall
 from circuit.methods.permutation import Null, permutation_null
+from circuit.methods.products import Fold, decompose
 from circuit.methods.regularisation import out_of_fold
-from circuit.methods.rowspace import Fold, decompose, fold_numbers
+from circuit.methods.rowspace import fold_numbers
 from circuit.methods.splits import Split
 from circuit.methods.task import Task, prepare
 from circuit.methods.threads import calm

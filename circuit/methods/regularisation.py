@@ -12,9 +12,8 @@ import numpy as np
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.newton import ROUGH, fit_logistic, log_probabilities, predict
-from circuit.methods.rowspace import Fold
+from circuit.methods.products import Fold, Products
 from circuit.methods.splits import Split, grouped_folds
-from circuit.methods.threads import LARGE
 
 GRID = tuple(10.0**k for k in range(-4, 3))
 FIXED = 0.01
@@ -30,10 +29,10 @@ def out_of_fold(
     n_classes = int(labellings.max()) + 1
     scores, chosen = np.zeros((labellings.shape[1], len(labellings), n_classes)), []
     for fold in prepared:
-        X, Y = fold.coordinates, targets(labellings[:, fold.train], n_classes)
+        Y = targets(labellings[:, fold.train], n_classes)
         inner = inner_splits(labellings[0, fold.train], groups[fold.train], seed=seed)
-        c = choose_c(X, Y[:, :JUDGES], inner)
-        W = fit_logistic(X, Y, np.full(len(labellings), 1 / c))
+        c = choose_c(fold.inside, Y[:, :JUDGES], inner)
+        W = fit_logistic(fold.inside, Y, np.full(len(labellings), 1 / c))
         scores[fold.held_out] = log_probabilities(predict(fold.outside, W))
         chosen.append(c)
     return scores, chosen
@@ -53,13 +52,11 @@ def inner_splits(y: Array, groups: Array, *, seed: int) -> list[Split]:
         return []
 
 
-def choose_c(X: Array, Y: Array, splits: Sequence[Split]) -> float:
+def choose_c(inside: Products, Y: Array, splits: Sequence[Split]) -> float:
     """Choose C for the labellings ``Y`` (n, P, K) by the log-loss on inner held-out rows."""
     if not splits or not Y.shape[1]:
         return FIXED
     n, P, _ = Y.shape
-    if X.size > LARGE:  # memory is what it waits for, and the comparison is rough anyway
-        X = X.astype(np.float32)
     held_out = np.zeros((n, len(splits)))
     for k, (_, rows) in enumerate(splits):
         held_out[rows, k] = 1
@@ -67,8 +64,8 @@ def choose_c(X: Array, Y: Array, splits: Sequence[Split]) -> float:
     best, best_loss, wasted, W = GRID[0], np.inf, 0, None
     for c in GRID:
         penalty = np.full(Y.shape[1], 1 / c)
-        W = fit_logistic(X, Y, penalty, weights=1 - held_out, start=W, tolerance=ROUGH)
-        loss = _log_loss(X, Y, W, held_out)
+        W = fit_logistic(inside, Y, penalty, weights=1 - held_out, start=W, tolerance=ROUGH)
+        loss = _log_loss(inside, Y, W, held_out)
         if loss < best_loss - WORTH:
             best, best_loss, wasted = c, loss, 0
         else:
@@ -78,8 +75,8 @@ def choose_c(X: Array, Y: Array, splits: Sequence[Split]) -> float:
     return best
 
 
-def _log_loss(X: Array, Y: Array, W: Array, weights: Array) -> float:
+def _log_loss(inside: Products, Y: Array, W: Array, weights: Array) -> float:
     """Mean log-loss in nats over rows, weighted by ``weights`` (n, P)."""
-    log_p = log_probabilities(predict(X, W))
+    log_p = log_probabilities(predict(inside, W))
     true = np.concatenate([1 - Y, Y], axis=2) if Y.shape[2] == 1 else Y
     return float(-(weights[:, :, None] * true * log_p).sum() / weights.sum())

@@ -3,8 +3,8 @@
     X = (H − m) / σ,   X = U S Vᵀ (thin SVD),   coordinates = U S,   held-out rows → (H' − m) / σ · V.
 
 V is never kept for long: with n < d the Gram matrix X Xᵀ = U S² Uᵀ is decomposed, otherwise Xᵀ X, both in float64. The
-map is an isometry on the row space, and L2-penalised logistic regression, ridge, LDA, PCA and differences of means have
-their solution in the row space (representer theorem), so fitting in coordinates is exact, and costs n instead of d.
+map is an isometry on the row space, and LDA, PCA and differences of means have their solution in the row space
+(representer theorem), so fitting in coordinates is exact, and costs n instead of d. Regressions need products only: ``products``.
 σ = 1 unless ``standardise``; a constant feature has σ = 1 and drops out. Directions with S below 1e-7 of the largest
 are rounding noise and are dropped.
 """
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuit.methods.arrays import Array
-from circuit.methods.splits import Split
 from circuit.methods.threads import calm
 
 
@@ -76,34 +75,6 @@ def thin_svd(X: Array) -> tuple[Array, Array, Array]:
     singular, keep = _kept(values)
     right = vectors[:, ::-1][:, keep]
     return singular, X @ right / singular, right
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One split of the rows in the row space of its training part."""
-
-    train: Array  # row numbers
-    held_out: Array
-    coordinates: Array  # of the training rows (n, r): U S
-    outside: Array  # of the held-out rows (m, r)
-
-
-def decompose(H: Array, splits: Sequence[Split], *, standardise: bool = True) -> list[Fold]:
-    """Decompose the training part of each split, once for all labels on the same rows."""
-    return [_fold(H, train, held_out, standardise=standardise) for train, held_out in splits]
-
-
-def _fold(H: Array, train: Array, held_out: Array, *, standardise: bool) -> Fold:
-    if len(train) > H.shape[1]:
-        space = row_space(H[train], standardise=standardise)
-        return Fold(train, held_out, space.coordinates, space.project(H[held_out]))
-    # V = Xᵀ U / S is not needed: X' V = (X' Xᵀ) U / S.
-    X = H[train].astype(np.float64)
-    mean, scale = X.mean(axis=0), _scale(X) if standardise else np.ones(X.shape[1])
-    X = (X - mean) / scale
-    singular, left = _left(X)
-    outside = ((H[held_out] - mean) / scale) @ X.T @ (left / singular)
-    return Fold(train, held_out, left * singular, outside)
 
 
 def _left(X: Array) -> tuple[Array, Array]:

@@ -78,7 +78,15 @@ def panels(n: int = 1, *, width: float = COLUMN, height: float = HEIGHT) -> Iter
 
 
 @contextmanager
-def grid(n: int, *, columns: int, width: float, height: float) -> Iterator[list[Axes]]:
+def grid(
+    n: int,
+    *,
+    columns: int,
+    width: float,
+    height: float,
+    xlabel: str = "Layer",
+    ylabel: str = "Held-out AUROC",
+) -> Iterator[list[Axes]]:
     """Give ``n`` axes in rows of ``columns``, each ``width`` × ``height`` inches, with shared labels of the axes."""
     rows = -(-n // columns)
     with rc_context(_TYPE):
@@ -89,8 +97,8 @@ def grid(n: int, *, columns: int, width: float, height: float) -> Iterator[list[
             ax.spines[["top", "right"]].set_visible(False)
         for ax in axes[n:]:
             ax.set_axis_off()
-        figure.supxlabel("Layer", fontsize=7)
-        figure.supylabel("Held-out AUROC", fontsize=7)
+        figure.supxlabel(xlabel, fontsize=7)
+        figure.supylabel(ylabel, fontsize=7)
         yield axes[:n]
 
 

@@ -2,7 +2,9 @@
 
 Reads an archive of activations, writes ``analysis.json`` (``circuit.analysis/1``). Results:
 
-    questions   {label, category}: classes, n, n_groups, and its baselines: words and surface of the text, ``embed`` where collected
+    questions   {label, category}: classes, n, n_groups, what is wrong with its rows (``flags``), and its baselines: words and surface of
+                the text, ``embed`` where collected
+    blind       the places at which all prompts have the same activations
     layers      one entry per site, position and layer:
                   geometry      spectrum, dimensions, norms (``methods.geometry.Shape``), over all rows
                   pca, umap     coordinates of all rows, with what the axes hold or how they were made
@@ -31,6 +33,7 @@ import numpy as np
 from circuit.artifacts.activations import Activations
 from circuit.artifacts.manifest import Run, reusable, write_manifest
 from circuit.errors import UsageError
+from circuit.methods.above import Certainty
 from circuit.methods.emergence import (
     check_threshold,
     emergence,
@@ -42,6 +45,7 @@ from circuit.methods.probing import ProbeResult
 from circuit.methods.similarity import cka
 from circuit.methods.verdict import decodable, verdict
 from circuit.stages.comparison import check_same_prompts, compare
+from circuit.stages.flags import blindness, flags
 from circuit.stages.labels import OF_PROMPTS, labelled
 from circuit.stages.measuring import (
     Asked,
@@ -169,6 +173,7 @@ def _results(
             q.name: {
                 **q.describe(),
                 "classes_order": q.names,
+                "flags": flags(q, settings.folds),
                 "baselines": {name: described(r) for name, r in beside[q.name].items()},
             }
             for q in (each.question for each in asked)
@@ -181,6 +186,7 @@ def _results(
         ],
         "similarity": [_similarity(place, at) for place, at in by_place.items()],
         "places": _across_sites(measured),
+        "blind": _blind(measured, note),
         "comparison": None,
     }
     if other is not None:
@@ -200,10 +206,12 @@ def _curve(
     name, task = asked.question.name, asked.task
     probes = {layer: m.probes[name] for layer, m in at.items()}
     others = {key: r for key, r in beside.items() if not (key == "embed" and place[0] == "embed")}
+    sure = Certainty.of(task.y, task.groups)
     located = emergence(
         {layer: r.scored for layer, r in probes.items()},
-        [r.scored for r in others.values()],
+        [r.draws for r in others.values()],
         decodable(probes),
+        sure,
     ).as_dict()
     draws = {layer: r.draws for layer, r in probes.items()}
     return {
@@ -220,11 +228,23 @@ def _curve(
         ),
         "verdict": verdict(
             probes,
-            surface=[others[key].auroc for key in ("words", "surface")],
-            tokens=[others[key].auroc for key in ("embed",) if key in others],
+            surface=[others[key] for key in ("words", "surface")],
+            tokens=[others[key] for key in ("embed",) if key in others],
             control=None,
+            sure=sure,
         ),
     }
+
+
+def _blind(measured: list[Measured], note: Note) -> list[str]:
+    """Name the places at which all prompts look alike; an embedding may well be one."""
+    found = []
+    for site, position, layer in (m.where for m in measured if not m.entry["geometry"]["spectrum"]):
+        name = f"{site}.{layer}" if site != "embed" else site
+        found.append(f"{name} at the {position} position")
+        if site != "embed":
+            note(blindness(found[-1], len(measured[0].entry["pca"]["coordinates"])))
+    return found
 
 
 def _similarity(place: Place, at: Mapping[int, Measured]) -> dict[str, Any]:

@@ -38,6 +38,10 @@ class Probe:
         """The name of its prompt set."""
         return self.prompts.name
 
+    def classes(self) -> list[str]:
+        """The labels that its prompts have, in the order of their numbers."""
+        return [self.prompts.labels[k] for k in np.unique(self.prompts.y()[1])]
+
     def place(self) -> tuple[int, str, str]:
         """Where it stands in a table: strata in the order of depth that is expected, then by name."""
         return (*_depth(self.stratum), self.name)

@@ -12,13 +12,13 @@ import numpy as np
 from circuit.artifacts.activations import Activations
 from circuit.errors import DataError, UsageError
 from circuit.methods.transfer import transfer_matrix
+from circuit.stages.flags import few_groups, tell
 from circuit.stages.questions import (
     Array,
     Note,
     category_question,
     label_question,
     pair_ids,
-    warn_if_few,
 )
 
 
@@ -83,7 +83,7 @@ def one_against_rest(
         message = f"`{activations.path}` has prompts of fewer than two {kind} classes"
         hint = f"leave --per-{kind} out; each needs prompts from at least 2 groups (templates)"
         raise DataError(message, hint=hint)
-    warn_if_few(question, folds, note)
+    tell(question.name, few_groups(question, folds), note)
     rest = "other tools" if kind == "tool" else "other categories"
     return [
         Contrast(

@@ -41,11 +41,11 @@ from circuit.stages.contrasts import (
     one_against_rest,
     transfer,
 )
-from circuit.stages.directions_balance import warn_if_lopsided
 from circuit.stages.directions_corpus import Corpus, check_corpus, corpus_of
 from circuit.stages.directions_fit import Choices, Fitted, fit_contrasts
+from circuit.stages.flags import flags, tell
 from circuit.stages.labels import labelled
-from circuit.stages.questions import Array, Note, Question, joined_groups, silent, warn_if_few
+from circuit.stages.questions import Array, Note, Question, joined_groups, silent
 from circuit.stages.running import Track, untracked
 
 __all__ = ["Choices", "directions"]
@@ -105,8 +105,7 @@ def _contrasts(
     main = contrasts[0]
     names = [main.negative_label, main.positive_label]
     question = Question(main.name, main.rows, main.y, names, main.groups)
-    warn_if_few(question, choices.folds, note)
-    warn_if_lopsided(main.name, names, main.y, note)
+    tell(main.name, flags(question, choices.folds), note)
     wanted = {"category": choices.per_category, "expected_tool": choices.per_tool}
     for field in (field for field, asked in wanted.items() if asked):
         contrasts += one_against_rest(activations, groups, field, choices.folds, note)

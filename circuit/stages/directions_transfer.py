@@ -30,9 +30,9 @@ from circuit.methods.permutation import Null, family_wise
 from circuit.methods.scores import d_prime
 from circuit.methods.splits import MIN_GROUPS, permuted_labels
 from circuit.stages.contrasts import Contrast, chosen_place, label_contrast
-from circuit.stages.directions_balance import warn_if_lopsided
 from circuit.stages.directions_models import other_weights
 from circuit.stages.directions_show import chosen_directions, manifest_of
+from circuit.stages.flags import lopsided, tell
 from circuit.stages.questions import Array, Note, joined_groups, silent
 
 N_SHUFFLES = 1000
@@ -263,4 +263,4 @@ def _warn(contrast: Contrast, rows: Array, n_groups: int, note: Note) -> None:
             "whatever the intervals say"
         )
     names = [contrast.negative_label, contrast.positive_label]
-    warn_if_lopsided("transfer", names, contrast.y[rows], note)
+    tell("transfer", lopsided(names, contrast.y[rows]), note)

@@ -20,6 +20,7 @@ from circuit.methods.surface import bag_of_words, surface_features
 from circuit.methods.task import Task, prepare
 from circuit.methods.threads import side_by_side, workers_for
 from circuit.methods.verdict import decodable
+from circuit.stages.flags import flags, tell
 from circuit.stages.questions import (
     Array,
     Note,
@@ -29,7 +30,6 @@ from circuit.stages.questions import (
     label_question,
     permutation_units,
     same_partition,
-    warn_if_few,
 )
 from circuit.stages.running import Track
 
@@ -79,7 +79,7 @@ def ask(
     if category is not None and not same_partition(label, category):
         questions.append(category)
     for question in questions:
-        warn_if_few(question, settings.folds, note)
+        tell(question.name, flags(question, settings.folds), note)
     return [Asked(q, _task(activations, q, settings)) for q in questions]
 
 

@@ -5,16 +5,17 @@ All prompts of the battery go through the model once, into one archive per promp
 (``<report>.random.raw.safetensors``). Each question is then put to ``embed``, to every wanted ``resid_post``, and to everything that it has to
 beat (``stages.scoring``). What may be said is in ``emergence``:
 
-    layer            the first decodable layer whose lower bound is above the upper bounds of all baselines (words, surface, ``embed``,
-                     random weights at the same layer) and stays above in the next two; median and 90 % interval over resamples
+    layer            the first decodable layer that is above all baselines (words, surface, ``embed``, random weights at the same
+                     layer) by a paired difference, and stays above in the next two; median and 90 % interval over resamples
     saturation_layer the first that is not shown to be worse than the best
     threshold_layer  the first layer whose AUROC reaches the threshold, whatever its uncertainty
     in_tokens, on_surface  the question is decodable at ``embed``, or from the words or the surface of the text
-    verdict          few groups, not decodable, surface, tokens, decodable or selective: ``methods.verdict``
+    verdict          few groups, not decodable, surface, tokens, unresolved, decodable or selective: ``methods.verdict``
 
 ``significant`` (a star) means: the interval lies above ½, the family-wise permutation p is at most 0.05, there are at least 10 groups; never
 anything else. ``p_battery`` is the smallest p of a probe, corrected for the number of probes (Holm).
 
+``flags`` of a probe say in words what is wrong with its rows (``stages.flags``); the results stand, and are worth what the flags leave of them.
 The report is a manifest, schema ``circuit.probes/1``, with the held-out scores of every prompt and a checklist. The probes, fitted to all
 prompts, are in ``<report>.fitted.safetensors`` for ``probes apply``. A star says that an answer can be read off a layer,
 not that the model uses it; only an intervention can show that.
@@ -43,7 +44,8 @@ from circuit.stages.battery import Pool, Probe, load_battery, pools, summary
 from circuit.stages.checklist import checklist
 from circuit.stages.collect import Collected, collect_prompts
 from circuit.stages.fitted_probes import save_probes
-from circuit.stages.questions import Array, distinct_rows
+from circuit.stages.flags import blind, blindness, flags
+from circuit.stages.questions import Array, Question, distinct_rows, repetition
 from circuit.stages.running import ModelOptions, Track, untracked
 from circuit.stages.scoring import Sources, score
 from circuit.stages.wanted import Wanted
@@ -268,7 +270,8 @@ def _scored(probe: Probe, each: Collection, settings: Settings) -> dict[str, Any
     labelled, _ = probe.prompts.y()
     rows, layers = each.pool.rows(probe)[labelled], each.trained.layers("resid_post")
     deepest = each.trained.read("resid_post", layers[-1])[rows]
-    task = _task(probe, settings, deepest)
+    task, repeated = _task(probe, settings, deepest), _groups(probe, deepest)[1]
+    asked = Question(probe.name, labelled, task.y, probe.classes(), task.groups)
     random = each.random
     sources = Sources(
         texts=[probe.prompts.texts[row] for row in labelled],
@@ -282,6 +285,11 @@ def _scored(probe: Probe, each: Collection, settings: Settings) -> dict[str, Any
     return {
         **summary(probe),
         "format": each.pool.form.name,
-        "repeated_prompts": _groups(probe, deepest)[1],
+        "repeated_prompts": repeated,
+        "flags": [
+            *flags(asked, settings.folds),
+            *([repetition(repeated, len(labelled))] if repeated else []),
+            *(blindness(f"L{k}", len(labelled)) for k in layers if blind(sources.read(k))),
+        ],
         **score(task, sources, threshold=settings.threshold),
     }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from circuit.artifacts.activations import Activations
 from circuit.errors import DataError, UsageError
-from circuit.methods.splits import MIN_GROUPS, groups_per_class, merge_identical
+from circuit.methods.splits import groups_per_class, merge_identical
 
 Note = Callable[[str], None]
 Array = NDArray[Any]
@@ -55,8 +55,13 @@ def joined_groups(activations: Activations, site: str, position: str, note: Note
         keys.append(deepest)
     groups, repeats = merge_identical(activations.groups(), *keys)
     if repeats:
-        note(f"{repeats} of {len(groups)} prompts repeat another one; they share its group")
+        note(repetition(repeats, len(groups)))
     return groups
+
+
+def repetition(repeats: int, n: int) -> str:
+    """Say how many of ``n`` prompts repeat another."""
+    return f"{repeats} of {n} prompts repeat another one; they share its group"
 
 
 def distinct_rows(rows: Array) -> bool:
@@ -165,23 +170,6 @@ def same_partition(a: Question, b: Question) -> bool:
     if len(a.rows) != len(b.rows) or (a.rows != b.rows).any():
         return False
     return len({*zip(a.y.tolist(), b.y.tolist(), strict=True)}) == len(a.names) == len(b.names)
-
-
-def warn_if_few(question: Question, folds: int, note: Note) -> None:
-    """Say in words when there are too few groups to claim anything, or fewer than folds."""
-    counts = groups_per_class(question.y, question.groups)
-    n_groups = len(np.unique(question.groups))
-    if n_groups < MIN_GROUPS:
-        note(
-            f"{question.name}: only {n_groups} groups of prompts; under {MIN_GROUPS} groups nothing here supports "
-            "a claim, whatever the intervals say"
-        )
-    fewest = min(counts, key=lambda i: counts[i])
-    if counts[fewest] < folds:
-        note(
-            f"{question.name}: `{question.names[fewest]}` comes from {counts[fewest]} groups of prompts, so there are "
-            f"{counts[fewest]} folds instead of {folds}"
-        )
 
 
 def pair_ids(activations: Activations, rows: Array) -> list[int | None]:

@@ -23,6 +23,8 @@ MEANING = {
     "decodable": "Readable from the layers and above the baselines that were measured; selectivity was not tested here (`probes run` does).",
     "tokens": "Readable, but not shown to be above the token's own embedding.",
     "surface": "Readable, but no layer is shown to be above the words or the surface of the text itself.",
+    "unresolved": "Readable, but not shown to be above a baseline that is not above chance itself: it explains nothing, and more groups "
+    "would tell.",
     "not decodable": "Not shown to be readable. That is not evidence of absence.",
     "few groups": "Too few groups: nothing is claimed.",
 }
@@ -59,6 +61,7 @@ def _finding(results: Record, curve: Record) -> Finding:
     )
     if STRENGTH.get(word):
         text += f" {emergence_text(at, curve['emergence'])}"
+    text += "".join(f" {flag[0].upper()}{flag[1:]}." for flag in question["flags"])
     subject = f"{name} at {curve['site']}, {curve['position']}"
     return Finding(subject, word, STRENGTH.get(word, 0), text)
 

@@ -1,19 +1,25 @@
-"""``visualize --report``: a battery's report as pictures, each with its numbers.
+"""``visualize --report``: the report of a battery or of steering as pictures, each with its numbers.
 
 stratigraphy.png   probes against layers and baselines, with where each emerges
 probes.png         a panel for each probe: its curve with the interval, over everything that it has to beat
+dose_response.png  share of steered answers that meet the criterion against strength, beside random directions
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from circuit.artifacts.documents import read_json, schema_of
 from circuit.artifacts.manifest import Run, check_outputs, read_manifest, reusable, write_manifest
+from circuit.errors import ArtifactError
 from circuit.plots.multiples import Curve, multiples
 from circuit.plots.stratigraphy import Row, stratigraphy
 from circuit.plots.style import png
 from circuit.stages.figures import Picture
 from circuit.stages.probes import SCHEMA as REPORT
+from circuit.stages.steer import SCHEMA as STEERING
+from circuit.stages.steering_picture import rates_picture
 from circuit.stages.visualize import SCHEMA, described_picture, write_picture
 
 Record = dict[str, Any]
@@ -22,14 +28,18 @@ Record = dict[str, Any]
 def visualize_report(report: Path, out: Path, *, force: bool = False) -> tuple[Record, bool]:
     """Draw a report into the folder ``out``; return the results and whether they were there already."""
     started = time.perf_counter()
-    manifest = read_manifest(report, REPORT)
+    schema = schema_of(read_json(report))
+    if schema not in DRAWN:
+        message = f"`{report}` holds {f'`{schema}`' if schema else 'no circuit document'}, which is not drawn"
+        raise ArtifactError(message, hint=f"give a document of {' or '.join(DRAWN)}")
+    manifest = read_manifest(report, schema)
     check_outputs(report, manifest)
     about: dict[str, Any] = {"schema": SCHEMA, "parameters": {"report": True}, "inputs": [report]}
     target = out / "plots.json"
     found = reusable(target, **about, force=force)
     if found is not None:
         return found.results, True
-    pictures = [stratigraphy_picture(manifest.results), probes_picture(manifest.results)]
+    pictures = DRAWN[schema](manifest.results)
     results = {"figures": [described_picture(picture) for picture in pictures]}
     written = [path for picture in pictures for path in write_picture(picture, out, force)]
     write_manifest(
@@ -132,3 +142,10 @@ def _values(probe: Record) -> Record:
             for layer, entry in probe["layers"].items()
         },
     }
+
+
+# What a document's schema is drawn as.
+DRAWN: dict[str, Callable[[Record], list[Picture]]] = {
+    REPORT: lambda results: [stratigraphy_picture(results), probes_picture(results)],
+    STEERING: lambda results: [rates_picture(results)],
+}

@@ -27,6 +27,8 @@ MEANING = {
     "tokens": "Readable, but not shown to be above the token's own embedding or a model with random weights: nothing shows that "
     "training put it there.",
     "surface": "Readable, but no layer is shown to be above the words or the surface of the text itself.",
+    "unresolved": "Readable, but not shown to be above a baseline (text, embedding or random weights) that is not above chance itself: it "
+    "explains nothing, and more groups would tell.",
     "not decodable": "Not shown to be readable at any layer. That is not evidence of absence.",
     "few groups": f"Under {MIN_GROUPS} groups nothing is claimed.",
 }
@@ -83,6 +85,7 @@ def _finding(probe: Record, n_probes: int) -> Finding:
     if STRENGTH.get(word) and not _holds(probe):
         p = p_text(probe["p_battery"])
         sentences.append(f"It does not survive the correction for {n_probes} probes (p {p}).")
+    sentences += [f"{flag[0].upper()}{flag[1:]}." for flag in probe["flags"]]
     strength = STRENGTH.get(word, 0)
     return Finding(
         probe["name"], word, strength if _holds(probe) else min(strength, 1), " ".join(sentences)

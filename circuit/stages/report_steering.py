@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from circuit.artifacts.manifest import Manifest
-from circuit.methods.permutation import LEVEL, holm
+from circuit.methods.permutation import LEVEL
 from circuit.methods.splits import MIN_GROUPS
 from circuit.stages.report_page import Finding, Section, Table
 from circuit.stages.report_words import Record, counted, p_text, size
+from circuit.stages.steering_picture import Key, corrected_p, key, rates_picture
 
 SHOWN = 20  # answers in the table; the rest is in the artifact
-Key = tuple[str, float]
 
 
 def section(manifest: Manifest) -> Section:
@@ -31,7 +31,7 @@ def section(manifest: Manifest) -> Section:
         return Section(
             lead, [Finding(direction["name"], "not measured", 0, text)], tables=[_answers(results)]
         )
-    corrected = holm({_key(rate): rate["p"] for rate in trial["rates"] if rate["controls"]})
+    corrected = corrected_p(trial)
     rates = [rate for rate in trial["rates"] if rate["coefficient"] != 0]
     return Section(
         lead,
@@ -39,13 +39,10 @@ def section(manifest: Manifest) -> Section:
             _finding(trial, direction["name"], [r for r in rates if r["label"] == label], corrected)
             for label in dict.fromkeys(rate["label"] for rate in rates)
         ],
+        pictures=[rates_picture(results)],
         tables=[_rates(trial, corrected), _answers(results)],
         checklist=_checklist(trial, len(corrected)),
     )
-
-
-def _key(rate: Record) -> Key:
-    return (rate["label"], rate["coefficient"])
 
 
 def _finding(
@@ -58,7 +55,7 @@ def _finding(
     )
     start = 0.0 if unsteered is None else unsteered["rate"]
     rate = min(rates, key=lambda r: (r["p"] if r["p"] is not None else 1, -abs(r["rate"] - start)))
-    p = corrected.get(_key(rate))
+    p = corrected.get(key(rate))
     word, meaning = _verdict(rate, p, trial["n_controls"])
     before = "" if unsteered is None else f", against {_share(unsteered)} without steering"
     beside = "" if not rate["controls"] else f"; random directions of the same norm {_random(rate)}"
@@ -116,7 +113,7 @@ def _rates(trial: Record, corrected: Mapping[Key, float | None]) -> Table:
             _share(rate),
             _random(rate) if rate["controls"] else "–",
             p_text(rate["p"] if rate["controls"] else None),
-            p_text(corrected.get(_key(rate))),
+            p_text(corrected.get(key(rate))),
             str(rate["n"]),
             str(rate["n_groups"]),
         ]

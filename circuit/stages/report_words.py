@@ -5,7 +5,7 @@ from typing import Any
 
 Record = dict[str, Any]
 # What each verdict of ``methods.verdict`` is worth: 0 nothing shown, 1 readable, 2 readable beyond every baseline.
-STRENGTH = {"selective": 2, "decodable": 1, "tokens": 1, "surface": 1}
+STRENGTH = {"selective": 2, "decodable": 1, "tokens": 1, "surface": 1, "unresolved": 1}
 
 
 def interval(estimate: Sequence[float]) -> str:

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from circuit.methods.above import Baseline, Certainty
 from circuit.methods.bootstrap import Estimate
 from circuit.methods.control import Control, control_task, random_directions
 from circuit.methods.description_length import MIN_ROWS, description_length
-from circuit.methods.emergence import Scored, emergence, saturation_layer, steps, threshold_crossing
+from circuit.methods.emergence import emergence, saturation_layer, steps, threshold_crossing
 from circuit.methods.permutation import family_wise
 from circuit.methods.probing import ProbeResult, probe
-from circuit.methods.rowspace import decompose
+from circuit.methods.products import decompose
 from circuit.methods.surface import bag_of_words, surface_features
 from circuit.methods.task import Task
 from circuit.methods.verdict import decodable, verdict
@@ -126,11 +127,12 @@ def _emergence(
     """Say where a question becomes readable, how sure that is, and what answers it already."""
     probes = {layer: each.probe for layer, each in found.items()}
     random = {k: r.random_weights for k, r in found.items() if r.random_weights is not None}
-    beside: list[Scored | Mapping[int, Scored]] = [result.scored for result in baselines.values()]
-    beside += [{layer: result.scored for layer, result in random.items()}] if random else []
+    beside: list[Baseline] = [result.draws for result in baselines.values()]
+    beside += [{layer: result.draws for layer, result in random.items()}] if random else []
+    sure = Certainty.of(task.y, task.groups)
     scored = {layer: result.scored for layer, result in probes.items()}
     values = [result.estimate for result in probes.values()]
-    located = emergence(scored, beside, decodable(probes))
+    located = emergence(scored, beside, decodable(probes), sure)
     draws = {layer: result.draws for layer, result in probes.items()}
     return {
         **located.as_dict(),
@@ -141,9 +143,10 @@ def _emergence(
         "on_surface": any(decodable({0: baselines[name]})[0] for name in SURFACE),
         "verdict": verdict(
             probes,
-            surface=[baselines[name].auroc for name in SURFACE],
-            tokens=[baselines["embed"].auroc, *(result.auroc for result in random.values())],
-            control=[each.control.auroc for each in found.values()],
+            surface=[baselines[name] for name in SURFACE],
+            tokens=[baselines["embed"], *([random] if random else [])],
+            control={layer: each.control.draws for layer, each in found.items()},
+            sure=sure,
         ),
     }
 

@@ -9,7 +9,7 @@ from circuit.methods.control import (
     random_directions,
 )
 from circuit.methods.probing import probe
-from circuit.methods.rowspace import decompose
+from circuit.methods.products import decompose
 from circuit.methods.task import prepare
 
 

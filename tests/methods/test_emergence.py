@@ -3,7 +3,8 @@ import pytest
 from planted import planted
 
 from circuit.errors import UsageError
-from circuit.methods.bootstrap import Draws, Estimate
+from circuit.methods.above import Certainty, bounds
+from circuit.methods.bootstrap import Draws
 from circuit.methods.emergence import (
     Scored,
     check_threshold,
@@ -16,6 +17,8 @@ from circuit.methods.emergence import (
 from circuit.methods.probing import probe
 from circuit.methods.task import prepare
 from circuit.methods.verdict import NOT, SELECTIVE, SURFACE, TOKENS, decodable, verdict
+
+MANY = Certainty(1000, 1.0)
 
 
 def scored(value, spread=0.02, seed=0, n=500):
@@ -49,25 +52,27 @@ def test_threshold_crossing_is_the_first():
 
 def test_a_clear_step_is_certain_and_a_slope_is_not():
     values = [0.5, 0.5, 0.5, 0.9, 0.9, 0.9]
-    step = emergence(at(values), [scored(0.5)], starred(values))
+    step = emergence(at(values), [scored(0.5).draws], starred(values), MANY)
     assert (step.layer, step.median, step.interval, step.never) == (3, 3, (3, 3), 0)
     values = [0.5, 0.55, 0.58, 0.61, 0.64, 0.67, 0.7, 0.75]
-    slope = emergence(at(values), [scored(0.5)], starred(values))
+    slope = emergence(at(values), [scored(0.5).draws], starred(values), MANY)
     assert slope.interval[0] <= slope.layer <= slope.interval[1]
     assert slope.interval[0] < slope.interval[1]
 
 
 def test_the_best_baseline_and_the_star_both_count():
     values = [0.6, 0.7, 0.8, 0.9, 0.9]
-    lax = emergence(at(values), [scored(0.5)], starred(values))
-    strict = emergence(at(values), [scored(0.5), scored(0.75, seed=9)], starred(values))
-    unstarred = emergence(at(values), [scored(0.5)], {k: k > 2 for k in range(5)})
+    lax = emergence(at(values), [scored(0.5).draws], starred(values), MANY)
+    strict = emergence(
+        at(values), [scored(0.5).draws, scored(0.75, seed=9).draws], starred(values), MANY
+    )
+    unstarred = emergence(at(values), [scored(0.5).draws], {k: k > 2 for k in range(5)}, MANY)
     assert (lax.layer, strict.layer, unstarred.layer) == (0, 3, 3)
 
 
 def test_nothing_emerges_from_flat_curves():
     values = [0.5] * 6
-    found = emergence(at(values), [scored(0.5, seed=50)], starred(values))
+    found = emergence(at(values), [scored(0.5, seed=50).draws], starred(values), MANY)
     assert (found.layer, found.median, found.interval) == (None, None, (None, None))
     assert found.never > 0.99
 
@@ -111,8 +116,9 @@ def located(layers, y, groups, seed, surface=None):
     return (
         emergence(
             {layer: Scored(r.auroc, r.draws) for layer, r in results.items()},
-            [Scored(beside.auroc, beside.draws)],
+            [beside.draws],
             decodable(results),
+            Certainty.of(y, groups),
         ),
         results,
         beside,
@@ -138,10 +144,11 @@ def test_a_planted_concept_is_selective_and_noise_is_not_decodable():
     found, results, beside = located(*planted_at(2, 0), 0)
     assert found.layer == 2
     assert [k for k, star in decodable(results).items() if star] == [2, 3, 4, 5]
-    sides = {"surface": [beside.auroc], "tokens": [beside.auroc], "control": [beside.auroc]}
-    assert verdict(results, **sides) == SELECTIVE
+    control = dict.fromkeys(results, beside.draws)
+    sides = {"surface": [beside], "tokens": [beside], "control": control}
+    assert verdict(results, **sides, sure=MANY) == SELECTIVE
     nothing = {k: r for k, r in results.items() if k < 2}
-    assert verdict(nothing, **sides) == NOT
+    assert verdict(nothing, **sides, sure=MANY) == NOT
 
 
 def test_what_the_surface_carries_is_called_surface():
@@ -149,9 +156,12 @@ def test_what_the_surface_carries_is_called_surface():
     found, results, beside = located(layers, y, groups, 3, surface=y[:, None] * 1.0)
     assert beside.auroc.value == 1
     assert found.layer is None
-    chance = [Estimate(0.5, 0.4, 0.6)]
-    assert verdict(results, surface=[beside.auroc], tokens=chance, control=chance) == SURFACE
-    assert verdict(results, surface=chance, tokens=[beside.auroc], control=chance) == TOKENS
+    chance = probe(np.zeros((len(y), 1)), prepare(y, groups, seed=3, n_boot=200, n_shuffles=199))
+    rest = {"control": dict.fromkeys(results, chance.draws), "sure": MANY}
+    assert verdict(results, surface=[beside], tokens=[chance], **rest) == SURFACE
+    assert verdict(results, surface=[chance], tokens=[beside], **rest) == TOKENS
+    by_layer = dict.fromkeys(results, beside)
+    assert verdict(results, surface=[chance], tokens=[chance, by_layer], **rest) == TOKENS
 
 
 def test_under_ten_groups_nothing_is_claimed():
@@ -160,4 +170,58 @@ def test_under_ten_groups_nothing_is_claimed():
     results = {0: probe(H, task)}
     assert results[0].auroc.value == 1
     assert not any(decodable(results).values())
-    assert verdict(results, surface=[], tokens=[], control=[]) == "few groups"
+    assert verdict(results, surface=[], tokens=[], control=None, sure=MANY) == "few groups"
+
+
+def concept(seed, *, n_groups=24, n=144, d=48, gap=0.0, share=0.0):
+    """Labels by group, rows of three layers, and a baseline that carries ``share`` of what the layers carry."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n_groups), n // n_groups)
+    y = (rng.permutation(n_groups) % 2)[groups]
+    common = rng.normal(size=n) + gap * y
+    text = np.column_stack([share * common + rng.normal(size=n) * (1 - share), np.ones(n)])
+    v = rng.normal(size=d)
+    v /= np.linalg.norm(v)
+    layers = {k: np.outer(common, v) + 0.1 * rng.normal(size=(n, d)) for k in range(3)}
+    return layers, text, y, groups
+
+
+def said(layers, text, y, groups, seed, *, n_shuffles=199):
+    task = prepare(y, groups, seed=seed, n_boot=300, n_shuffles=n_shuffles)
+    results = {layer: probe(H, task) for layer, H in layers.items()}
+    beside = probe(text, task)
+    word = verdict(results, surface=[beside], tokens=[], control=None, sure=Certainty.of(y, groups))
+    return word, results, beside
+
+
+def test_a_baseline_at_chance_with_a_wide_interval_explains_nothing():
+    word, results, beside = said(*concept(4, gap=1.1), 4)
+    best = max(result.auroc.low for result in results.values())
+    assert beside.auroc.low < 0.5 < best < beside.auroc.high  # intervals overlap
+    assert word == "decodable"
+
+
+def test_a_baseline_that_is_neither_beaten_nor_readable_leaves_it_unresolved():
+    layers, text, y, groups = concept(9, gap=1.0, share=0.35)
+    word, _, beside = said(layers, text, y, groups, 9)
+    assert beside.auroc.value > 0.6
+    assert not decodable({0: beside})[0]
+    assert word == "unresolved"
+
+
+def test_bounds_hold_for_all_layers_at_once():
+    # Layers that hold what the text holds, and noise beside it, are not above the text.
+    wrong = 0
+    for seed in range(16):
+        layers, text, y, groups = concept(100 + seed, gap=1.5, share=1.0)
+        _, results, beside = said(layers, text, y, groups, seed, n_shuffles=0)
+        draws = {k: result.draws for k, result in results.items()}
+        wrong += bool((bounds(draws, beside.draws, Certainty.of(y, groups))[0] > 0).any())
+    assert wrong <= 1
+
+
+def test_no_score_counts_for_more_than_a_perfect_one_of_as_many_groups():
+    perfect = Draws(1.0, np.ones(100), 1.5)
+    below = Draws(0.9, np.full(100, 0.9), 1.5)
+    assert bounds({0: perfect}, below, Certainty(24, 0.83))[0, 0] < 0
+    assert bounds({0: perfect}, below, Certainty(2400, 0.99))[0, 0] > 0

@@ -13,7 +13,7 @@ from circuit.methods.permutation import (
     permutation_null,
 )
 from circuit.methods.probing import cross_validated_probe
-from circuit.methods.rowspace import decompose
+from circuit.methods.products import decompose
 from circuit.methods.scores import auroc
 from circuit.methods.splits import grouped_folds, permuted_labels
 

@@ -6,7 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from circuit.errors import DataError
 from circuit.methods.newton import fit_logistic, log_probabilities, predict
 from circuit.methods.probing import cross_validated_probe, probe
-from circuit.methods.rowspace import decompose, row_space, thin_svd
+from circuit.methods.products import Products, decompose, standardised
+from circuit.methods.rowspace import row_space, thin_svd
 from circuit.methods.task import prepare
 
 FAST = {"n_boot": 200, "n_shuffles": 10}
@@ -21,11 +22,11 @@ def test_row_space_regression_is_that_of_scikit_learn_on_the_features(n, d, n_cl
     y = rng.integers(0, n_classes, n)
     H[:, 0] += y
     new = rng.normal(size=(25, d)) * 2 + 3
-    space = row_space(H, standardise=True)
+    space = standardised(H)
     classes = np.arange(n_classes) if n_classes > 2 else np.array([1])
     Y = (y[:, None] == classes)[:, None, :]
-    W = fit_logistic(space.coordinates, Y, np.array([1 / c]))
-    ours = np.exp(log_probabilities(predict(space.project(new), W)))[:, 0]
+    W = fit_logistic(space.inside, Y, np.array([1 / c]))
+    ours = np.exp(log_probabilities(predict(space.outside(new), W)))[:, 0]
     mean, scale = H.mean(axis=0), H.std(axis=0)
     reference = LogisticRegression(C=c, tol=1e-8, max_iter=10_000).fit((H - mean) / scale, y)
     np.testing.assert_allclose(ours, reference.predict_proba((new - mean) / scale), atol=1e-3)
@@ -35,11 +36,13 @@ def test_problems_in_one_batch_do_not_see_each_other():
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(30, 8)), rng.integers(0, 2, (30, 3, 1))
     weights = rng.integers(0, 2, (30, 3))
-    together = fit_logistic(X, Y, np.array([1.0, 0.1, 10.0]), weights=weights)
+    together = fit_logistic(Products(X @ X.T), Y, np.array([1.0, 0.1, 10.0]), weights=weights)
     for p, penalty in enumerate((1.0, 0.1, 10.0)):
         rows = weights[:, p] == 1
-        alone = fit_logistic(X[rows], Y[rows, p : p + 1], np.array([penalty]))
-        np.testing.assert_allclose(together[:, p], alone[:, 0], atol=2e-3)
+        own = Products(X[rows] @ X[rows].T)
+        alone = fit_logistic(own, Y[rows, p : p + 1], np.array([penalty]))
+        np.testing.assert_allclose(X.T @ together[:-1, p], X[rows].T @ alone[:-1, 0], atol=2e-3)
+        np.testing.assert_allclose(together[-1, p], alone[-1, 0], atol=2e-3)
 
 
 @pytest.mark.parametrize(("n", "d"), [(6, 20), (20, 6)])

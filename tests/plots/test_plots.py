@@ -13,6 +13,7 @@ from circuit.plots.heatmap import heatmap
 from circuit.plots.histogram import histogram
 from circuit.plots.multiples import Curve, multiples
 from circuit.plots.pca import pca
+from circuit.plots.rates import Response, rates
 from circuit.plots.scatter import Classes, scatter
 from circuit.plots.stratigraphy import Row, stratigraphy
 
@@ -99,7 +100,24 @@ def some_multiples(n=5):
     return multiples(found, threshold=0.75)
 
 
-FIGURES = [a_transfer, a_stratigraphy, a_curve, a_scatter, a_histogram, a_pca, a_heatmap]
+def some_rates(n_labels=2, coefficients=(-1, -0.5, 0, 0.5, 1), *, random=True):
+    shares = [[v, max(v - 0.1, 0), min(v + 0.1, 1)] for v in np.linspace(0, 1, len(coefficients))]
+    beside = [[0.4, 0.5, 0.6] if random and c else [] for c in coefficients]
+    shown = [c > 0 for c in coefficients]
+    found = [Response(f"label {k}", coefficients, shares, beside, shown) for k in range(n_labels)]
+    return rates(found, ylabel="Answers that meet function_call")
+
+
+FIGURES = [
+    some_rates,
+    a_transfer,
+    a_stratigraphy,
+    a_curve,
+    a_scatter,
+    a_histogram,
+    a_pca,
+    a_heatmap,
+]
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -180,3 +198,20 @@ def test_a_stratigraphy_of_any_depth(n_layers):
     cells = [p for p in ax.patches if p.get_width() < 1]
     assert len(cells) == 5 * (3 + n_layers)
     assert drawn.get_size_inches()[0] <= 12
+
+
+@pytest.mark.parametrize("n_labels", [1, 2, 5])
+def test_a_response_for_each_label(n_labels):
+    drawn = some_rates(n_labels)
+    panels = [ax for ax in drawn.axes if ax.axison]
+    assert [ax.get_title(loc="left") for ax in panels] == [f"label {k}" for k in range(n_labels)]
+    assert drawn.get_size_inches()[0] <= 7.2
+    for ax in panels:
+        assert {text.get_text() for text in ax.texts} == {"direction", "random"}
+
+
+def test_a_response_without_random_directions_and_at_one_strength():
+    for drawn in (some_rates(1, random=False), some_rates(1, (1.0,)), some_rates(1, (0.0,))):
+        assert style.png(drawn)
+    texts = [text.get_text() for text in some_rates(1, random=False).axes[0].texts]
+    assert texts == ["direction"]

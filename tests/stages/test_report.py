@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import prompt_set, write_planted
 
 from circuit.artifacts.directions import Direction
+from circuit.artifacts.documents import read_json
 from circuit.artifacts.manifest import read_manifest
 from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.errors import ArtifactError, DataError, UsageError
@@ -28,6 +29,7 @@ from circuit.stages.intervention import Intervention
 from circuit.stages.prompting import Format
 from circuit.stages.report import report
 from circuit.stages.report_page import escaped
+from circuit.stages.report_pictures import visualize_report
 from circuit.stages.steer import SCHEMA as STEERING
 from circuit.stages.steer import Decoding, Job, steer
 from circuit.stages.visualize import visualize
@@ -289,6 +291,8 @@ def test_steering_is_called_use_only_where_random_directions_do_not_do_the_same(
         )
     results["trial"]["n_controls"] = 99
     strong = report_steering.section(manifest.model_copy(update={"results": results}))
+    assert [picture.name for picture in strong.pictures] == ["dose_response"]
+    assert strong.pictures[0].numbers["rates"][1]["p_holm"] == 0.02
     assert [found.word for found in strong.findings] == ["used", "used"]
     assert "0.020 after correction for 2 comparisons" in strong.findings[0].text
     for rate in results["trial"]["rates"]:
@@ -300,6 +304,23 @@ def test_steering_is_called_use_only_where_random_directions_do_not_do_the_same(
 def test_answers_that_nobody_judged_show_nothing(llama, tmp_path):
     section = report_steering.section(steered(llama, tmp_path, criterion=None))
     assert [found.word for found in section.findings] == ["not measured"]
+    assert not section.pictures
+    with pytest.raises(DataError, match="not judged by a criterion"):
+        visualize_report(tmp_path / "steering.json", tmp_path / "pictures")
+
+
+def test_what_steering_did_is_drawn_with_its_numbers(llama, tmp_path):
+    manifest = steered(llama, tmp_path, criterion="regex:[aeiou]")
+    results, reused = visualize_report(tmp_path / "steering.json", tmp_path / "pictures")
+    assert ([each["file"] for each in results["figures"]], reused) == (["dose_response.png"], False)
+    drawn = read_json(tmp_path / "pictures" / "dose_response.json")["rates"]
+    told = manifest.results["trial"]["rates"]
+    assert [(one["label"], one["rate"], one["controls"]) for one in drawn] == [
+        (one["label"], one["rate"], one["controls"]) for one in told
+    ]
+    assert visualize_report(tmp_path / "steering.json", tmp_path / "pictures")[1]
+    with pytest.raises(ArtifactError, match=r"circuit\.plots/1.* is not drawn"):
+        visualize_report(tmp_path / "pictures" / "plots.json", tmp_path / "more")
 
 
 @pytest.mark.slow
@@ -319,7 +340,7 @@ def test_each_verdict_of_a_battery_has_its_own_words(workspace):
     assert said("selective", 0.2).strength == 1
     assert "does not survive" in said("selective", 0.2).text
     assert "not evidence of absence" in said("not decodable").text
-    assert len({said(verdict).text for verdict in report_probes.MEANING}) == 6
+    assert len({said(verdict).text for verdict in report_probes.MEANING}) == 7
     for verdict in report_probes.MEANING:
         assert f"{probe['n']} in {probe['n_groups']} groups" in said(verdict).text
         assert "words" in said(verdict).text

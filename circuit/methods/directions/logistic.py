@@ -2,7 +2,7 @@
 
 A detector, like ``lda``. C is fixed at 0.01, where shrinkage dominates as it should with n < d; the probes of ``probing`` choose
 their C, a direction needs none to be scored. Classes weigh the same
-however many rows they have. Solved in the row space of the standardised features.
+however many rows they have. Solved on the products of the rows (``newton``).
 """
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.directions import Rows
 from circuit.methods.newton import fit_logistic
+from circuit.methods.products import Products
 
 SPACE = "standardised"
 ROLE = "method"
@@ -23,5 +24,6 @@ def fit(rows: Rows) -> Array:
     y = np.arange(len(X)) < n
     # Both classes weigh the same, n/2, as with scikit-learn's class_weight="balanced".
     weights = np.where(y, len(X) / (2 * n), len(X) / (2 * (len(X) - n)))
-    W = fit_logistic(X, y[:, None, None], np.array([1 / C]), weights=weights[:, None])
-    return np.asarray(W[:-1, 0, 0])
+    products = Products(X @ X.T)
+    W = fit_logistic(products, y[:, None, None], np.array([1 / C]), weights=weights[:, None])
+    return np.asarray(X.T @ W[:-1, 0, 0])
