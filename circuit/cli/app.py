@@ -14,6 +14,7 @@ from circuit.cli import (
     dataset,
     directions,
     doctor,
+    evaluate,
     export,
     import_,
     introspect,
@@ -34,6 +35,7 @@ PIPELINE = (
     "visualize",
     "probes",
     "steer",
+    "evaluate",
     "export",
     "import",
     "introspect",
@@ -82,6 +84,7 @@ app.add_typer(directions.app, name="directions")
 app.command()(visualize.visualize)
 app.add_typer(probes.app, name="probes")
 app.add_typer(steer.app, name="steer")
+app.command()(evaluate.evaluate)
 app.command()(export.export)
 app.command("import")(import_.import_)
 app.add_typer(introspect.app, name="introspect")
