@@ -15,7 +15,7 @@ from circuit.errors import CircuitError
 from circuit.stages.extract import Pair, extract_direction
 from circuit.stages.intervention import Intervention, Manner, Part, resolve
 from circuit.stages.prompting import Format
-from circuit.stages.steer import check_model, choose_direction
+from circuit.stages.steering_source import Source, check_model, one_direction
 
 RULE = "raw"
 
@@ -86,7 +86,7 @@ def ready_vector(
 
     check_fits(model, direction.layer, direction.vector)
     manner.check([coefficient])
-    intervention = resolve(model, [Part(direction)], manner, [])
+    intervention = resolve(model, [Part(direction)], manner, form)
     return ReadyVector(direction.name, intervention, coefficient)
 
 
@@ -123,7 +123,7 @@ def _manner(spec: VectorSpec) -> Manner:
 def _direction(model: Any, spec: VectorSpec, file: Path | None, form: Format) -> Direction:
     layer = None if spec.layer is None else str(spec.layer)
     if file is not None:
-        found = choose_direction(file, name=spec.direction, layer=layer, n_layers=model.n_layers)
-        return replace(found, name=spec.name)
+        source = Source(file, spec.direction, layer)
+        return replace(one_direction(source, model.n_layers), name=spec.name)
     pair = Pair(str(spec.positive_prompt), spec.negative_prompt, spec.name)
     return extract_direction(model, pair, layer=layer, form=form)
