@@ -10,6 +10,7 @@ from circuit import __version__
 from circuit.cli import (
     analyze,
     collect,
+    concepts,
     console,
     dataset,
     directions,
@@ -36,6 +37,7 @@ PIPELINE = (
     "probes",
     "steer",
     "evaluate",
+    "concepts",
     "export",
     "import",
     "introspect",
@@ -85,6 +87,7 @@ app.command()(visualize.visualize)
 app.add_typer(probes.app, name="probes")
 app.add_typer(steer.app, name="steer")
 app.command()(evaluate.evaluate)
+app.add_typer(concepts.app, name="concepts")
 app.command()(export.export)
 app.command("import")(import_.import_)
 app.add_typer(introspect.app, name="introspect")

@@ -87,7 +87,7 @@ def coherence(
     model: Any, encoded: Sequence[Any], answers: Sequence[Any], acting: Acting
 ) -> list[Coherence]:
     """Measure every answer to the prompts ``encoded``."""
-    texts = _texts(encoded, answers)
+    texts = texts_of(encoded, answers)
     nll, kl = _likelihood(model, texts, acting)
     return [
         Coherence(
@@ -103,7 +103,7 @@ def coherence(
     ]
 
 
-def _texts(encoded: Sequence[Any], answers: Sequence[Any]) -> dict[int, Any]:
+def texts_of(encoded: Sequence[Any], answers: Sequence[Any]) -> dict[int, Any]:
     """Return each prompt with its answer, by row, where there is an answer."""
     from circuit.model.forced import Text
 

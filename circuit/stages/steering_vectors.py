@@ -103,7 +103,8 @@ def shares(
     from circuit.model.norms import median_norms
     from circuit.model.sites import Site
 
-    sites = [Site(v.direction.site, v.direction.layer) for v in vectors]
+    placed = [(v.direction.site, v.direction.layer) for v in vectors]
+    sites = [Site(site, None if site == "embed" else layer) for site, layer in placed]
     norms = median_norms(model, encoded, list(dict.fromkeys(sites))) if vectors else {}
     return [_share(v, norms[site]) for v, site in zip(vectors, sites, strict=True)]
 
