@@ -35,7 +35,7 @@ MaxTokens = Annotated[
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Save the results as JSON.")]
 Plot = Annotated[
-    Path | None, typer.Option("--plot", help="Draw a picture (PNG), its numbers beside it.")
+    Path | None, typer.Option("--plot", help="Draw a picture (PNG) of what was measured.")
 ]
 Rule = Annotated[
     str, typer.Option("--rule", help="What strength 1 is: raw, the natural length, or as in steer.")
@@ -151,7 +151,7 @@ def try_(
     if plot is not None:
         from circuit.stages.concept_pictures import draw_trial
 
-        draw_trial(results, plot, force=force)
+        console.note(f"{plot}: {draw_trial(results, plot, force=force)}")
     console.result(results, trial_text(results), as_json=as_json)
 
 
@@ -220,7 +220,7 @@ def scan(
     if plot is not None:
         from circuit.stages.concept_pictures import draw_scan
 
-        draw_scan(results, plot, force=force)
+        console.note(f"{plot}: {draw_scan(results, plot, force=force)}")
     console.result(results, scan_text(results), as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of concepts at work, each with its numbers beside it: a scan, and the tokens of a steered answer."""
+"""Pictures of concepts at work: a scan, and the tokens of a steered answer. Their numbers are the results (``--output``)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from circuit.artifacts.atomic import write_file
 from circuit.plots.curve import Panel, Series, curves
 from circuit.plots.style import png
-from circuit.stages.figures import Picture
-from circuit.stages.visualize import write_picture
 
 Record = dict[str, Any]
 
 
-def draw_scan(results: Record, path: Path, *, force: bool) -> list[Path]:
-    """Draw effect, damage and coherence over layers or strengths to ``path``, its numbers beside it."""
+def draw_scan(results: Record, path: Path, *, force: bool) -> str:
+    """Draw effect, damage and coherence over layers or strengths to ``path``; return the caption."""
     key = "layer" if results["over"] == "layers" else "strength"
     points = results["points"]
     at = [point[key] for point in points]
@@ -36,12 +35,12 @@ def draw_scan(results: Record, path: Path, *, force: bool) -> list[Path]:
         f"prompts. Repetition: 4-grams of the greedy answers that occurred before. Bands: 95 % bootstrap; grey: mean and range of "
         f"{results['controls']} random directions of the same length."
     )
-    picture = Picture(path.stem, png(curves(panels, xlabel=label)), caption, {"points": points})
-    return write_picture(picture, path.parent, force)
+    write_file(path, png(curves(panels, xlabel=label)), force=force)
+    return caption
 
 
-def draw_trial(results: Record, path: Path, *, force: bool) -> list[Path]:
-    """Draw the log-probabilities of the tokens of the first steered answer, as written and under the model as it is."""
+def draw_trial(results: Record, path: Path, *, force: bool) -> str:
+    """Draw the log-probabilities of the tokens of the first steered answer, steered and as it is; return the caption."""
     answer = results["answers"][0]["steered"]
     steps = list(range(1, len(answer["log_p"]) + 1))
     lines = {"as written": answer["log_p_steered"], "as it is": answer["log_p"]}
@@ -56,9 +55,8 @@ def draw_trial(results: Record, path: Path, *, force: bool) -> list[Path]:
         f"The answer to {results['answers'][0]['prompt']!r} under {mixed}, token by token: its log-probability under the steered model "
         "that wrote it, and under the model as it is. Where they part, steering chose the token."
     )
-    numbers = {"tokens": answer["tokens"], **lines}
-    picture = Picture(path.stem, png(curves([panel], xlabel="Token")), caption, numbers)
-    return write_picture(picture, path.parent, force)
+    write_file(path, png(curves([panel], xlabel="Token")), force=force)
+    return caption
 
 
 def _effect(results: Record, points: Sequence[Record], at: Sequence[float]) -> list[Panel]:

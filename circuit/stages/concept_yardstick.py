@@ -48,6 +48,8 @@ class Yardstick:
 
     def effect(self, model: Any, acting: Acting) -> Array:
         """Return Δ log p per token of every held-out text, (n,)."""
+        if not self.texts:
+            return self.base
         with acting.on(model):
             return _per_token(model, self.texts) - self.base
 

@@ -26,8 +26,16 @@ from circuit.artifacts.concept_files import (
 )
 from circuit.artifacts.differences import fingerprint
 from circuit.artifacts.directions import SCHEMA, Direction, read_directions, write_directions
-from circuit.artifacts.documents import read_json, schema_of
-from circuit.artifacts.manifest import Manifest, Run, digest, manifest_path, read_manifest, reusable
+from circuit.artifacts.documents import plain, read_json, schema_of
+from circuit.artifacts.manifest import (
+    Manifest,
+    ModelIdentity,
+    Run,
+    digest,
+    manifest_path,
+    read_manifest,
+    reusable,
+)
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import UsageError
 from circuit.methods.layers import parse_layers
@@ -102,25 +110,33 @@ def concept_directions(
     model: Any, name: str, layers: Sequence[int], *, track: Track = untracked
 ) -> list[Direction]:
     """Return the directions of one concept at ``layers``: from the library, or fitted now and kept."""
-    file = find_concept(name)
-    for files in (builtin_concepts(), {name: file}):
-        wanted = Wanted(files, layers_of(None, model.n_layers))
-        place = _place(model, wanted)
-        if manifest_path(place).is_file():
-            held = {d.layer: d for d in read_directions(place) if d.name == name}
-            if held.keys() >= set(layers):
-                return [held[layer] for layer in layers]
-    wanted = Wanted({name: file}, tuple(sorted(layers)))
-    archive, _ = _made(model, wanted, _place(model, wanted), force=False, track=track)
-    held = {direction.layer: direction for direction in read_directions(archive)}
+    wanted = Wanted({name: find_concept(name)}, tuple(sorted(layers)))
+    held = _held(model, name, wanted)
+    if not held.keys() >= set(layers):
+        archive, _ = _made(model, wanted, _place(model, wanted), force=False, track=track)
+        held = {direction.layer: direction for direction in read_directions(archive)}
     return [held[layer] for layer in layers]
+
+
+def _held(model: Any, name: str, wanted: Wanted) -> dict[int, Direction]:
+    """Return the directions of a concept, by layer, that lie in any archive of this very model and these texts."""
+    asked = plain(wanted.parameters(model))
+    identity = ModelIdentity.model_validate(model.identity)
+    held: dict[int, Direction] = {}
+    for path, manifest in _archives(_folder_of(model)):
+        theirs = {**manifest.parameters, "layers": asked["layers"], "concepts": asked["concepts"]}
+        known = manifest.parameters["concepts"].get(name)
+        same = theirs == asked and known == asked["concepts"][name] and manifest.model == identity
+        if same and manifest.run.version == __version__:
+            held |= {each.layer: each for each in read_directions(path) if each.name == name}
+    return held
 
 
 def listed(model_id: str | None = None) -> list[dict[str, Any]]:
     """Describe every concept, with its layers and held-out scores in the cache of ``model_id``; no model is loaded."""
     own = own_concepts()
     built: dict[str, dict[int, Any]] = {}
-    for manifest in _archives() if model_id is not None else ():
+    for _, manifest in _archives(_folder()) if model_id is not None else ():
         if manifest.model is not None and manifest.model.id == model_id:
             for entry in manifest.results["directions"]:
                 known = manifest.parameters["concepts"].get(entry["name"])
@@ -178,11 +194,13 @@ def _folder() -> Path:
 
 def _place(model: Any, wanted: Wanted) -> Path:
     """Return the stem of an archive; its name says which concepts, for people, and has a digest of all choices."""
-    identity = model.identity
     label = next(iter(wanted.files)) if len(wanted.files) == 1 else f"{len(wanted.files)}-concepts"
-    covers = {**wanted.parameters(model), "model": identity, "version": __version__}
-    key = fingerprint(covers)[:12]
-    return _folder() / str(identity.weights_sha256)[:16] / f"{label}-{key}"
+    covers = {**wanted.parameters(model), "model": model.identity, "version": __version__}
+    return _folder_of(model) / f"{label}-{fingerprint(covers)[:12]}"
+
+
+def _folder_of(model: Any) -> Path:
+    return _folder() / str(model.identity.weights_sha256)[:16]
 
 
 def _made(
@@ -242,10 +260,10 @@ def _described(directions: Sequence[Direction], n_layers: int) -> dict[str, Any]
     }
 
 
-def _archives() -> Iterator[Manifest]:
-    for path in sorted(_folder().glob("*/*.json")):
+def _archives(folder: Path) -> Iterator[tuple[Path, Manifest]]:
+    for path in sorted(folder.rglob("*.json")):
         if schema_of(read_json(path)) == SCHEMA:
-            yield read_manifest(path, SCHEMA)
+            yield path, read_manifest(path, SCHEMA)
 
 
 def _stratum(path: Path) -> str:
