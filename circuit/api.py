@@ -116,7 +116,7 @@ def generate_with_steering(
 @overload
 def generate_with_steering(
     model: Model,
-    prompt: Sequence[str],
+    prompt: list[str] | tuple[str, ...],
     steering_vectors: Sequence[Mapping[str, Any]] = ...,
     *,
     max_new_tokens: int = ...,
@@ -132,7 +132,7 @@ def generate_with_steering(
 ) -> list[SteeredText]: ...
 def generate_with_steering(
     model: Model,
-    prompt: str | Sequence[str],
+    prompt: str | list[str] | tuple[str, ...],
     steering_vectors: Sequence[Mapping[str, Any]] = (),
     *,
     max_new_tokens: int = 50,
