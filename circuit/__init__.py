@@ -2,7 +2,38 @@
 
 ``circuit.stages`` holds one file per pipeline command, ``circuit.model`` is the only code that
 touches MLX, ``circuit.methods`` is array mathematics, ``circuit.artifacts`` every file format,
-``circuit.plots`` every figure and ``circuit.cli`` what a person types.
+``circuit.plots`` every figure and ``circuit.cli`` what a person types. ``circuit.api`` is steering from Python; its names are
+also here, and are imported when they are first used: ``import circuit`` costs nothing.
 """
 
+TYPE_CHECKING = False  # so type checkers read it; ``typing`` would take longer than all the rest
+if TYPE_CHECKING:
+    from circuit.api import (
+        Coherence,
+        Direction,
+        Model,
+        SteeredText,
+        create_contrast_vector,
+        generate_with_steering,
+        load,
+    )
+
 __version__ = "0.1.0"
+__all__ = [
+    "Coherence",
+    "Direction",
+    "Model",
+    "SteeredText",
+    "create_contrast_vector",
+    "generate_with_steering",
+    "load",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from circuit import api
+
+        return getattr(api, name)
+    message = f"module `circuit` has no attribute `{name}`"
+    raise AttributeError(message)

@@ -1,4 +1,8 @@
-"""The dependency rule of the package, checked on every import, function-local ones included."""
+"""The dependency rule of the package, checked on every import, function-local ones included.
+
+``api`` stands beside ``cli``: both are thin shells over the stages, one for programs and one for people. The package itself
+gives out the names of ``api``, when they are asked for.
+"""
 
 import ast
 import subprocess
@@ -11,7 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "circuit"
 BOTTOM = {"model", "methods", "artifacts", "plots"}
 # layer -> (layers of circuit, third-party packages) that it may import
 MAY_IMPORT = {
-    "cli": ({"stages", "introspect"}, {"typer", "rich"}),
+    "cli": ({"api", "stages", "introspect"}, {"typer", "rich"}),
+    "api": ({"stages", "introspect", *BOTTOM}, {"numpy"}),
     "stages": (BOTTOM, {"numpy"}),
     # A question about a model is asked of the prompts, formats and archives that the stages know.
     "introspect": (BOTTOM | {"stages"}, {"numpy"}),
@@ -20,7 +25,7 @@ MAY_IMPORT = {
     "artifacts": (set(), {"numpy", "safetensors", "pydantic", "yaml", "gguf"}),
     "plots": (set(), {"matplotlib", "numpy"}),
     "errors": (set(), set()),
-    "__init__": (set(), set()),
+    "__init__": ({"api"}, set()),
     "__main__": ({"cli"}, set()),
 }
 

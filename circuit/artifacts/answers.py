@@ -6,7 +6,7 @@
     {"finished": true, "n_tokens": 17, "row": 0, "text": "<tool_call>…", "verdicts": {"function_call": "get_weather"}}
 
 ``finished`` says that the model ended the answer itself. A verdict is whether the text meets the criterion, and of
-a tool call the name of the tool where it can be read.
+a tool call the name of the tool where it can be read. ``measures``, where there are any, are numbers about the text.
 
 Answers are appended to ``x.answers.jsonl.partial`` in whatever order they come, each unit of rows in one write.
 After ``kill -9`` the writer goes on from the lines that are whole. ``finish`` puts them in the order of
@@ -49,6 +49,9 @@ class Answer(Record):
     n_tokens: int
     finished: bool
     verdicts: dict[str, bool | str]
+    measures: dict[str, bool | float | None] = Field(
+        default_factory=dict, exclude_if=lambda measures: not measures
+    )
 
 
 class Header(Record):

@@ -2,7 +2,7 @@
 
 ``.json`` is a list of objects or texts, or an object with such a list under ``prompts``; the object's other keys are kept.
 ``.jsonl`` has one object or text per line. ``.csv`` and ``.tsv`` have a header line. Values keep their blanks; an empty
-cell of a CSV file is no value. A line that cannot be parsed is named by its number.
+cell of a CSV file is no value. A line that cannot be parsed is named by its number. ``write_csv`` writes what ``read_table`` reads.
 """
 
 import csv
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from circuit.artifacts.atomic import write_file
 from circuit.artifacts.documents import read_bytes, read_json
 from circuit.errors import ArtifactError
 
@@ -39,6 +40,15 @@ def read_table(path: Path) -> Table:
         message = f"`{path}` is not a table of prompts"
         raise ArtifactError(message, hint=f"its name must end in {', '.join(readers)}")
     return readers[path.suffix.lower()](path)
+
+
+def write_csv(path: Path, rows: Sequence[Row], *, force: bool = False) -> None:
+    """Write rows of the same names under a header line; None is an empty cell."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(path, text.getvalue().encode(), force=force)
 
 
 def _from_json(path: Path) -> Table:

@@ -10,10 +10,12 @@ from circuit import __version__
 from circuit.cli import (
     analyze,
     collect,
+    concepts,
     console,
     dataset,
     directions,
     doctor,
+    evaluate,
     export,
     import_,
     introspect,
@@ -34,6 +36,8 @@ PIPELINE = (
     "visualize",
     "probes",
     "steer",
+    "evaluate",
+    "concepts",
     "export",
     "import",
     "introspect",
@@ -82,6 +86,8 @@ app.add_typer(directions.app, name="directions")
 app.command()(visualize.visualize)
 app.add_typer(probes.app, name="probes")
 app.add_typer(steer.app, name="steer")
+app.command()(evaluate.evaluate)
+app.add_typer(concepts.app, name="concepts")
 app.command()(export.export)
 app.command("import")(import_.import_)
 app.add_typer(introspect.app, name="introspect")

@@ -1,4 +1,4 @@
-"""Scores along the layers: each series with its interval as a band, over its baseline, chance and a threshold.
+"""Scores along the layers, or along another number: each series with its interval as a band, over its baseline, chance and a threshold.
 
 The baseline is drawn as a grey band (its range) under the curves; a curve is above it where its own band is.
 """
@@ -19,7 +19,7 @@ class Series:
     """One curve: values over the layers, with bounds, and the bounds of its baseline."""
 
     name: str
-    layers: Sequence[int]
+    layers: Sequence[float]
     value: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]

@@ -1,4 +1,4 @@
-"""A direction from one pair of prompts: d = h_positive - h_negative at the last token.
+"""A direction from one pair of prompts, d = h_positive - h_negative at the last token, or from one prompt, d = h_positive.
 
 ``separation`` is 1 - cos(h_positive, h_negative). One pair is no sample:
 nothing is said about how well the direction separates anything; ``circuit directions`` does that.
@@ -21,17 +21,17 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two prompts and what to call their difference."""
+    """Two prompts, or only the positive one, and what to call their difference."""
 
     positive: str
-    negative: str
+    negative: str | None
     name: str = "direction"
     positive_label: str = "positive"
     negative_label: str = "negative"
 
 
 def extract_direction(model: Any, pair: Pair, *, layer: str | None, form: Format) -> Direction:
-    """Take the difference of the two prompts' last-token residuals after block ``layer``.
+    """Take the difference of the two prompts' last-token residuals after block ``layer``, or the residual of the only one.
 
     The default layer is the middle of the model.
     """
@@ -39,8 +39,9 @@ def extract_direction(model: Any, pair: Pair, *, layer: str | None, form: Format
     if len(at) != 1:
         message = f"`{layer}` names {len(at)} layers, a direction has one"
         raise DataError(message, hint="name one layer with --layer")
-    positive, negative = _last_residuals(model, [pair.positive, pair.negative], at[0], form)
-    difference = positive.astype(np.float64) - negative
+    prompts = [text for text in (pair.positive, pair.negative) if text is not None]
+    rows = _last_residuals(model, prompts, at[0], form)
+    difference = rows[0].astype(np.float64) - (rows[1] if len(rows) > 1 else 0)
     norm = float(np.linalg.norm(difference))
     if norm == 0:
         message = f"both prompts give the same residual at layer {at[0]}"
@@ -51,17 +52,23 @@ def extract_direction(model: Any, pair: Pair, *, layer: str | None, form: Format
         layer=at[0],
         vector=(difference / norm).astype(np.float32),
         norm=norm,
-        method="pair",
+        method="pair" if len(rows) > 1 else "single",
         positive_label=pair.positive_label,
-        negative_label=pair.negative_label,
+        negative_label=pair.negative_label if len(rows) > 1 else None,
         model=ModelIdentity.model_validate(model.identity),
         format=form.name,
-        extra={
-            "positive_prompt": pair.positive,
-            "negative_prompt": pair.negative,
-            "cosine_similarity": _cosine(positive, negative),
-        },
+        extra=_origin(pair, rows),
     )
+
+
+def _origin(pair: Pair, rows: Array) -> dict[str, Any]:
+    if pair.negative is None:
+        return {"positive_prompt": pair.positive}
+    return {
+        "positive_prompt": pair.positive,
+        "negative_prompt": pair.negative,
+        "cosine_similarity": _cosine(rows[0], rows[1]),
+    }
 
 
 def _last_residuals(model: Any, texts: list[str], layer: int, form: Format) -> Array:

@@ -1,0 +1,222 @@
+"""Answers under steering vectors: what is added, what it is compared with, and what a kill leaves."""
+
+import json
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from circuit.artifacts.answers import answers_path
+from circuit.artifacts.directions import Direction, write_npz
+from circuit.artifacts.manifest import digest
+from circuit.artifacts.tables import read_table
+from circuit.errors import CircuitError, ModelError, UsageError
+from circuit.model.sites import Site, hidden_states
+from circuit.stages.evaluate import TOGETHER, UNSTEERED, Choices, evaluate
+from circuit.stages.evaluation_files import Files
+from circuit.stages.extract import Pair, extract_direction
+from circuit.stages.prompting import Format, encode
+from circuit.stages.steer import Decoding
+from circuit.stages.steered_text import AS_IT_IS, coherence, write
+
+CONFIG = """
+vectors:
+  - {name: pair, positive_prompt: "red ", negative_prompt: blue, layer: 1, coefficient: 2}
+  - {name: unit, positive_prompt: red, layer: 0, coefficient: 0.5, normalize: true}
+  - {name: share, positive_prompt: red, layer: 2, coefficient: 0.25, rule: norm}
+  - {name: nothing, file: given.npz, coefficient: 0}
+"""
+QUESTIONS = """
+- {id: two, paraphrases: [red green, blue], samples_per_paraphrase: 2}
+- white
+"""
+CHOICES = Choices(decoding=Decoding(6, 1.0), criteria=("red",), together=True, controls=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, llama):
+    """A configuration, questions, and a steering file of the model's width."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    (folder / "steering.yaml").write_text(CONFIG)
+    (folder / "questions.yaml").write_text(QUESTIONS)
+    vector = np.eye(1, llama.d_model, dtype=np.float32)[0]
+    write_npz(folder / "given.npz", Direction("given", "resid_post", 1, vector, 3.0))
+    return folder
+
+
+def job(llama, folder: Path, choices=CHOICES, config="steering.yaml"):
+    files = Files.read(folder / "questions.yaml", None if config is None else folder / config)
+    files.check(choices)
+    return files.on(llama, choices, chat=False, system=None)
+
+
+@pytest.fixture(scope="module")
+def results(llama, folder):
+    return evaluate(job(llama, folder), folder / "evaluation")[0]
+
+
+def test_every_vector_answers_every_question(results):
+    names = [UNSTEERED, "pair", "unit", "share", "nothing", TOGETHER]
+    assert [each["vector"] for each in results["overall"]] == names
+    assert [(each["vector"], each["question"], each["n"]) for each in results["table"]] == [
+        (name, question, n) for name in names for question, n in (("two", 4), ("2", 5))
+    ]
+    two = [a for a in results["answers"] if (a["vector"], a["question"]) == ("pair", "two")]
+    assert [a["prompt"] for a in two] == ["red green", "blue", "red green", "blue"]
+    assert len({a["answer"] for a in two}) > 1  # drawn, not repeated
+
+
+def test_a_vector_adds_what_its_entry_says(llama, folder):
+    steerings = {
+        v.name: v.intervention.steerings(v.coefficient)[0] for v in job(llama, folder).vectors
+    }
+    form = Format(chat=False)
+    pair = extract_direction(llama, Pair("red ", "blue"), layer="1", form=form)
+    added = steerings["pair"]
+    assert (added.layer, added.coefficient, added.unit) == (1, 2, pair.norm)
+    assert np.array_equal(added.vector, pair.vector)
+    assert (steerings["unit"].unit, steerings["share"].unit) == (1.0, None)
+    single = extract_direction(llama, Pair("red", None), layer="0", form=form)
+    (rows,) = encode(llama, ["red"], form)
+    held = np.array(
+        hidden_states(llama, mx.array(rows.ids[None]), [Site("resid_post", 0)]).popitem()[1]
+    )
+    assert np.allclose(single.vector * single.norm, held[0, -1], atol=1e-5)
+
+
+def test_coefficient_0_answers_as_the_model_does(results):
+    of = {
+        name: [a["answer"] for a in results["answers"] if a["vector"] == name]
+        for name in (UNSTEERED, "nothing", "pair")
+    }
+    assert of[UNSTEERED] == of["nothing"]
+    assert of[UNSTEERED] != of["pair"]
+    overall = {each["vector"]: each for each in results["overall"]}
+    assert overall["nothing"]["kl"] == 0
+    assert overall["nothing"]["differences"]["nll"] == [0, 0, 0]
+    assert overall["pair"]["kl"] > 0
+
+
+def test_shares_are_of_the_residuals_that_are_there(results):
+    share = {each["name"]: each["share"] for each in results["vectors"]}
+    assert share["share"] == 0.25
+    assert share["nothing"] == 0
+    assert share["unit"] > 0
+
+
+def test_a_question_is_answered_alike_whatever_stands_beside_it(llama, folder, results, tmp_path):
+    (tmp_path / "questions.yaml").write_text("- {id: two, paraphrases: [red green, blue]}\n")
+    choices = Choices(4, CHOICES.decoding, CHOICES.criteria)
+    alone, _ = evaluate(job(llama, tmp_path, choices, None))
+    assert [a["answer"] for a in alone["answers"]] == [
+        a["answer"]
+        for a in results["answers"]
+        if (a["vector"], a["question"]) == (UNSTEERED, "two")
+    ]
+    assert alone["overall"][0]["rates"]["red"]["difference"] is None  # of one question
+
+
+def test_a_run_that_was_killed_goes_on(llama, folder, results, tmp_path):
+    def dies(units, *_):
+        for number, unit in enumerate(units):
+            if number == 5:
+                raise KeyboardInterrupt
+            yield unit
+
+    for name in ("steering.yaml", "questions.yaml", "given.npz"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(job(llama, tmp_path), tmp_path / "evaluation", track=dies)
+    partial = tmp_path / "evaluation.answers.jsonl.partial"
+    kept = partial.read_text()
+    assert len(kept.splitlines()) == 1 + 4 + 5 + 4 + 5 + 4
+    # What is kept is not answered again: the run goes on from whatever is there.
+    first = json.loads(kept.splitlines()[1])
+    partial.write_text(kept.replace(json.dumps(first["text"], ensure_ascii=False), '"kept"', 1))
+    resumed, reused = evaluate(job(llama, tmp_path), tmp_path / "evaluation")
+    assert not reused
+    assert resumed["answers"][0]["answer"] == "kept"
+    assert resumed["answers"][1:] == results["answers"][1:]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "evaluation.json",
+        "given.npz",
+        "questions.yaml",
+        "steering.yaml",
+    ]
+
+
+def test_a_finished_run_is_reused_and_another_refused(llama, folder, results, tmp_path):
+    table = tmp_path / "e.csv"
+    again, reused = evaluate(job(llama, folder), folder / "evaluation", csv=table)
+    assert reused
+    assert again == results
+    rows = read_table(table).rows
+    assert [row["answer"] or None for row in rows] == [
+        a["answer"] or None for a in again["answers"]
+    ]
+    before = digest(folder / "evaluation.json")
+    with pytest.raises(CircuitError, match="holds something else"):
+        evaluate(job(llama, folder, Choices(1)), folder / "evaluation")
+    assert digest(folder / "evaluation.json") == before
+    assert not answers_path(folder / "evaluation").exists()
+
+
+def test_differences_are_paired_and_controls_are_counted(results):
+    for each in results["overall"][1:]:
+        rate = each["rates"]["red"]
+        base = results["overall"][0]["rates"]["red"]["rate"]
+        middle, low, high = rate["difference"]
+        assert low <= middle == pytest.approx(rate["rate"] - base, abs=1e-6)
+        assert high >= middle
+        assert rate["p"] in (0.5, 1.0)  # of one control
+        assert len(rate["controls"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "error", "words"),
+    [
+        ("{name: v, positive_prompt: a, layer: 99, coefficient: 1}", UsageError, "out of range"),
+        ("{name: v, file: wide.npz, coefficient: 1}", ModelError, "width"),
+        (
+            "{name: v, positive_prompt: a, negative_prompt: a, layer: 1, coefficient: 1}",
+            None,
+            "same",
+        ),
+    ],
+)
+def test_a_vector_that_does_not_fit_is_named(llama, folder, tmp_path, entry, error, words):
+    wide = np.eye(1, llama.d_model + 1, dtype=np.float32)[0]
+    write_npz(tmp_path / "wide.npz", Direction("wide", "resid_post", 1, wide, 1.0))
+    (tmp_path / "steering.yaml").write_text(f"vectors:\n  - {entry}\n")
+    (tmp_path / "questions.yaml").write_text(QUESTIONS)
+    with pytest.raises(error or CircuitError, match=words) as found:
+        job(llama, tmp_path)
+    assert "vector `v`" in found.value.message
+
+
+def test_what_is_wrong_is_said_before_a_model_is_loaded(folder, tmp_path):
+    files = Files.read(folder / "questions.yaml", folder / "steering.yaml")
+    with pytest.raises(UsageError, match="would be alike"):
+        files.check(Choices(5, Decoding(temperature=0)))
+    files.check(Choices(1, Decoding(temperature=0)))
+    with pytest.raises(UsageError, match="not a regular expression"):
+        files.check(Choices(criteria=("regex:(",)))
+    for entry, words in (("rule: volume", "no strength rule"), ("operator: x", "no operator")):
+        text = f"vectors: [{{name: v, positive_prompt: a, layer: 0, coefficient: 1, {entry}}}]"
+        (tmp_path / "steering.yaml").write_text(text)
+        with pytest.raises(UsageError, match=words):
+            Files.read(folder / "questions.yaml", tmp_path / "steering.yaml").check(Choices())
+
+
+def test_coherence_is_the_likelihood_under_the_model_as_it_is(llama):
+    encoded = encode(llama, ["red green", "blue"], Format(chat=False))
+    answers = write(llama, encoded, AS_IT_IS, Decoding(5))
+    found = coherence(llama, encoded, answers, AS_IT_IS)
+    ids = np.concatenate([encoded[0].ids, answers[0].ids])
+    logits = llama.network(mx.array(ids[None])).astype(mx.float32)[0]
+    log_probs = np.array(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
+    start = len(encoded[0].ids)
+    own = [log_probs[t - 1, ids[t]] for t in range(start, len(ids))]
+    assert found[0].nll == pytest.approx(-np.mean(own), abs=1e-4)
+    assert found[0].kl == 0
