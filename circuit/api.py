@@ -33,11 +33,11 @@ from circuit.artifacts.directions import Direction
 from circuit.artifacts.written_by_hand import nearest
 from circuit.errors import UsageError
 from circuit.model.loading import LoadedModel as Model
+from circuit.stages.decoding import Decoding
 from circuit.stages.extract import Pair, extract_direction
 from circuit.stages.intervention import Manner
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import ModelOptions
-from circuit.stages.steer import Decoding
 from circuit.stages.steered_text import AS_IT_IS, Acting, Coherence, coherence, write
 from circuit.stages.steering_source import parse_number
 from circuit.stages.steering_vectors import RULE, direction_of_array, ready_vector

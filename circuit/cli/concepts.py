@@ -303,7 +303,7 @@ def _prompts(spec: str, chat: bool | None, system: str | None) -> tuple[tuple[st
 
 
 def _decoding(max_tokens: int) -> Any:
-    from circuit.stages.steer import Decoding
+    from circuit.stages.decoding import Decoding
 
     return Decoding(max_tokens)
 

@@ -88,9 +88,9 @@ def evaluate(
       circuit evaluate -m tiny --questions questions.yaml --n-per-question 1 --max-tokens 4
       circuit evaluate -m tiny --questions questions.yaml --steering-config steering.yaml --n-per-question 2 --max-tokens 4 --criterion positive -o evaluation.csv
     """
+    from circuit.stages.decoding import Decoding
     from circuit.stages.evaluate import Choices
     from circuit.stages.running import ModelOptions
-    from circuit.stages.steer import Decoding
 
     choices = Choices(
         n_per_question,

@@ -143,8 +143,8 @@ def steer(
             message = f"the options of steering stand before `{ctx.invoked_subcommand}`"
             raise UsageError(message, hint=f"circuit steer {ctx.invoked_subcommand} --help")
         return
+    from circuit.stages.decoding import Decoding
     from circuit.stages.running import ModelOptions
-    from circuit.stages.steer import Decoding
     from circuit.stages.steering_setup import Setup
 
     options = ModelOptions(model, revision, adapter, dtype, trust_remote_code)

@@ -27,12 +27,12 @@ from circuit.stages.concept_fit import RAW
 from circuit.stages.concept_trial import LAYER, NATURAL, STRENGTH
 from circuit.stages.concept_yardstick import NEUTRAL, Yardstick
 from circuit.stages.concepts import concept_directions, layers_of
+from circuit.stages.decoding import Decoding
 from circuit.stages.intervention import Manner
 from circuit.stages.keeping import kept
 from circuit.stages.neutral import neutral_prompts
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track, untracked
-from circuit.stages.steer import Decoding
 from circuit.stages.steered_text import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering_source import parse_number
 from circuit.stages.steering_vectors import ready_vector, shares

@@ -14,11 +14,11 @@ from circuit.artifacts.concept_files import find_concept
 from circuit.errors import UsageError
 from circuit.stages.concept_fit import RAW
 from circuit.stages.concepts import DEPTHS, concept_directions, depths, one_layer
+from circuit.stages.decoding import Decoding
 from circuit.stages.intervention import Manner
 from circuit.stages.keeping import kept
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track, untracked
-from circuit.stages.steer import Decoding
 from circuit.stages.steered_text import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering_vectors import ReadyVector, ready_vector, shares
 

@@ -29,10 +29,10 @@ from circuit.artifacts.question_file import AskedQuestion, Questions
 from circuit.artifacts.tables import write_csv
 from circuit.errors import UsageError
 from circuit.methods.criteria import verdict
+from circuit.stages.decoding import Decoding
 from circuit.stages.evaluation_summary import summarised
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track, untracked
-from circuit.stages.steer import Decoding
 from circuit.stages.steered_text import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering_vectors import ReadyVector, shares
 

@@ -24,32 +24,15 @@ from circuit.artifacts.prompts import PromptSet
 from circuit.errors import UsageError
 from circuit.methods.coherence import collapsed
 from circuit.stages.conditions import Condition
+from circuit.stages.decoding import Decoding
 from circuit.stages.intervention import Intervention
 from circuit.stages.prompting import Format, choose_format, encode
 from circuit.stages.running import Track, untracked
+from circuit.stages.steered_text import Acting, write
 from circuit.stages.steering_trial import Answers, check_criterion, judge
 
 SCHEMA = "circuit.steering/1"
 Show = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How text is generated: at temperature 0 greedily; see ``circuit.model.generate.Sampling``."""
-
-    max_tokens: int = 50
-    temperature: float = 0.0
-    top_p: float = 0.0
-    top_k: int = 0
-    min_p: float = 0.0
-    repetition_penalty: float | None = None
-    seed: int = 0
-
-    def sampling(self) -> Any:
-        """Return the options of sampling, as the model layer takes them."""
-        from circuit.model.generate import Sampling
-
-        return Sampling(**{k: v for k, v in asdict(self).items() if k != "max_tokens"})
 
 
 @dataclass(frozen=True)
@@ -173,9 +156,7 @@ def _answers(
     places = [job.intervention, *_controls(job, model.d_model)]
     runs = [(i, c) for i in range(len(places)) for c in job.coefficients if i == 0 or c != 0]
     return [
-        _answered(
-            i, c, _generate(model, job, places[i].steerings(c), encoded, fires, ragged=ragged)
-        )
+        _answered(i, c, _generate(model, job, Acting(((places[i], c),)), encoded, fires, ragged))
         for i, c in track(runs, "Steering", len(runs))
     ], fires
 
@@ -216,33 +197,16 @@ def _results(job: Job, answers: list[Answers], fires: list[bool]) -> dict[str, A
 
 
 def _generate(
-    model: Any,
-    job: Job,
-    steerings: list[Any],
-    encoded: list[Any],
-    fires: list[bool],
-    *,
-    ragged: bool,
+    model: Any, job: Job, acting: Acting, encoded: list[Any], fires: list[bool], ragged: bool
 ) -> list[Any]:
     """Answer the prompts that the condition lets pass with steering, the others without."""
-    from circuit.model.generate import generate
-    from circuit.model.intervene import steered
-
     answers: dict[int, Any] = {}
     for fired in (True, False):
         rows = [row for row, each in enumerate(fires) if each is fired]
-        if not rows:
-            continue
-        with steered(model, steerings if fired else []):
-            written = generate(
-                model,
-                [encoded[row] for row in rows],
-                job.decoding.sampling(),
-                max_tokens=job.decoding.max_tokens,
-                ragged=ragged,
-                in_step=fired and job.intervention.is_scoped,
-            )
-        answers.update(zip(rows, written, strict=True))
+        if rows:
+            some = [encoded[row] for row in rows]
+            done = write(model, some, acting if fired else Acting(), job.decoding, ragged=ragged)
+            answers.update(zip(rows, done, strict=True))
     return [answers[row] for row in range(len(encoded))]
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from circuit.methods.coherence import collapsed, distinct_n, entropy, mean_nll, repeated_n
+from circuit.stages.decoding import Decoding
 from circuit.stages.intervention import Intervention
-from circuit.stages.steer import Decoding
 
 
 @dataclass(frozen=True)
