@@ -10,7 +10,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Job:
     prompts: PromptSet | Sequence[str]
     coefficients: Sequence[float]
     form: Format
-    decoding: Decoding = Decoding()
+    decoding: Decoding = field(default_factory=Decoding)
     criterion: str | None = None
     controls: int = 0
     condition: Condition | None = None
