@@ -219,7 +219,7 @@ def _generate(
     model: Any,
     job: Job,
     steerings: list[Any],
-    encoded: list[Any],
+    encoded: Sequence[Any],
     fires: list[bool],
     *,
     ragged: bool,
