@@ -12,11 +12,12 @@ from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 from mlx.utils import tree_flatten
 
 from circuit.model import runtime
 from circuit.model.batches import BATCH_TOKENS
-from circuit.model.lists import Ids, stacked
+from circuit.model.lists import Ids, Lists, stacked
 from circuit.model.loading import LoadedModel
 from circuit.model.positions import Position
 from circuit.model.sites import Site, recording, site_shape, why_not
@@ -26,11 +27,11 @@ SHARE = 0.5  # of the free memory
 
 
 def measured_batch_tokens(
-    model: LoadedModel, ids: Sequence[Ids], sites: Sequence[Site], positions: Sequence[Position]
+    model: LoadedModel, ids: Lists, sites: Sequence[Site], positions: Sequence[Position]
 ) -> int:
     """Return the largest budget, a power of two times ``PROBE_TOKENS``, that fits into the memory."""
     most = BATCH_TOKENS * (1 if runtime.device() == "cpu" else 16)
-    if sum(map(len, ids)) <= PROBE_TOKENS:
+    if ids.lengths.sum() <= PROBE_TOKENS:
         return most
     per_token = bytes_per_token(model, ids, sites, positions)
     fitting = free_memory() * SHARE / (per_token * model.in_flight)
@@ -40,15 +41,16 @@ def measured_batch_tokens(
 
 
 def bytes_per_token(
-    model: LoadedModel, ids: Sequence[Ids], sites: Sequence[Site], positions: Sequence[Position]
+    model: LoadedModel, ids: Lists, sites: Sequence[Site], positions: Sequence[Position]
 ) -> float:
     """Return the memory above the weights' that a token of the longest prompts takes in a batch.
 
     That is what a forward pass over some of them took, and what is kept of each token.
     """
-    longest = sorted(ids, key=len, reverse=True)
-    kept = kept_per_token(model, len(longest[0]), sites, positions)
-    return kept + _measured_per_token(model, longest, sites)
+    most = int(ids.lengths.max())
+    rows = np.argsort(-ids.lengths, kind="stable")[: max(1, PROBE_TOKENS // most)]
+    kept = kept_per_token(model, most, sites, positions)
+    return kept + _measured_per_token(model, [ids[row] for row in rows.tolist()], sites)
 
 
 def kept_per_token(
@@ -63,8 +65,7 @@ def kept_per_token(
     return 2 * 4 * every * sum(prod(n or longest for n in shape) for shape in shapes)
 
 
-def _measured_per_token(model: LoadedModel, longest: Sequence[Ids], sites: Sequence[Site]) -> float:
-    batch = longest[: max(1, PROBE_TOKENS // len(longest[0]))]
+def _measured_per_token(model: LoadedModel, batch: Sequence[Ids], sites: Sequence[Site]) -> float:
     seen: list[mx.array] = []
     last = max(sites, key=lambda site: site.layer or 0)
     with recording(model, [last], lambda _, read: seen.append(read(lambda hidden: hidden[:, -1:]))):

@@ -28,7 +28,7 @@ from circuit.model.prefix import Prefix
 from circuit.model.reading import PrefixRows, Reading
 from circuit.model.runtime import streams
 from circuit.model.sites import Read, Site, check_row, is_linear, recording
-from circuit.model.tokens import Encoded
+from circuit.model.tokens import Encoded, token_ids
 
 Array = npt.NDArray[np.float32]
 Key = tuple[Site, str]
@@ -106,7 +106,7 @@ def plan(
             raise UsageError(message, hint="collect it at `all` or at a named position")
     check_row(model, list(dict.fromkeys(site.name for site in sites)))
     indices = _indices(prompts, positions, first)  # before anything runs: a prompt may lack one
-    ids = Lists.of(prompt.ids for prompt in prompts)
+    ids = token_ids(prompts)
     shared = _shared(model, ids, _last_layer(sites)) if share_prefix else None
     prefix = 0 if shared is None else len(shared)
     lengths = ids.lengths - prefix

@@ -29,14 +29,15 @@ class Lists(Sequence[Ids]):
 
     @classmethod
     def columns(cls, rows: Iterable[Sequence[Ids]], n: int) -> list["Lists"]:
-        """Copy rows of ``n`` lists each into ``n`` sequences, holding one row at a time."""
+        """Put rows of ``n`` lists each into ``n`` sequences, holding one row at a time."""
         values, lengths = [array("i") for _ in range(n)], [array("q") for _ in range(n)]
         for row in rows:
             for at, each in enumerate(row):
                 values[at].frombytes(each.astype(np.int32).tobytes())
                 lengths[at].append(len(each))
+        # Views: a copy would for a moment be as much again.
         return [
-            cls(np.array(v, np.int32), np.cumsum([0, *k], dtype=np.int64))
+            cls(np.frombuffer(v, np.int32), np.append(0, np.cumsum(k, dtype=np.int64)))
             for v, k in zip(values, lengths, strict=True)
         ]
 

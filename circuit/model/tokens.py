@@ -12,13 +12,14 @@ and asks for the answer. BOS stays and counts as one: without its attention sink
 another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
 from circuit.errors import DataError, UsageError
-from circuit.model.lists import Ids
+from circuit.model.lists import Ids, Lists
 from circuit.model.loading import LoadedModel
 from circuit.model.rendering import RAW, PromptFormat, check_format
 from circuit.model.spans import Source, Spans
@@ -74,6 +75,42 @@ class Encoded:
         return np.where(left >= stop, left - (stop - start), left).astype(np.int32)
 
 
+@dataclass(frozen=True, eq=False)
+class EncodedPrompts(Sequence[Encoded]):
+    """Prompts of one format; each is put together when it is asked for.
+
+    With 50,000 prompts as many objects and arrays would be most of what a collection keeps in memory.
+    """
+
+    ids: Lists
+    texts: Sequence[str]
+    source: Source
+    removed: dict[int, tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Encoded: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Encoded]: ...
+    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        ids, number = self.ids[index], index % len(self)
+        return Encoded(ids, self.texts[number], self.source, self.removed.get(number, (0, 0)))
+
+    def __iter__(self) -> Iterator[Encoded]:
+        return (self[i] for i in range(len(self)))
+
+
+def token_ids(prompts: Sequence[Encoded]) -> Lists:
+    """Return the token ids of all prompts."""
+    if isinstance(prompts, EncodedPrompts):
+        return prompts.ids
+    return Lists.of(prompt.ids for prompt in prompts)
+
+
 def encode_prompts(
     model: LoadedModel,
     texts: Sequence[str],
@@ -81,7 +118,7 @@ def encode_prompts(
     *,
     max_length: int | None = None,
     truncate: str = "left",
-) -> list[Encoded]:
+) -> EncodedPrompts:
     """Encode every text; a prompt of more than ``max_length`` tokens is cut on the side ``truncate``.
 
     Blanks are text; a prompt without any token is not one. Raises ``DataError`` for an empty
@@ -92,16 +129,24 @@ def encode_prompts(
     for number, text in enumerate(texts):
         _check_text(text, number)
     source = Source(model, prompt_format)
-    encoded: list[Encoded] = []
+    removed: dict[int, tuple[int, int]] = {}
+
+    def shortened() -> Iterator[Ids]:
+        for number, whole in enumerate(_whole(source, texts)):
+            prompt = _shortened(whole, max_length, truncate, number)
+            _check_length(model, prompt, number)
+            if prompt is not whole:
+                removed[number] = prompt.removed
+            yield prompt.ids
+
+    return EncodedPrompts(Lists.of(shortened()), texts, source, removed)
+
+
+def _whole(source: Source, texts: Sequence[str]) -> Iterator[Encoded]:
     for start in range(0, len(texts), CHUNK):
         chunk = texts[start : start + CHUNK]
         for text, ids in zip(chunk, _token_ids(source, chunk, start), strict=True):
-            number = len(encoded)
-            whole = Encoded(np.array(ids, dtype=np.int32), text, source)
-            prompt = _shortened(whole, max_length, truncate, number)
-            _check_length(model, prompt, number)
-            encoded.append(prompt)
-    return encoded
+            yield Encoded(np.array(ids, dtype=np.int32), text, source)
 
 
 def check_side(truncate: str) -> None:

@@ -138,6 +138,7 @@ class Collection:
         from circuit.model.capture import plan
         from circuit.model.launch import least
         from circuit.model.runtime import circumstances
+        from circuit.model.tokens import token_ids
 
         encoded = encode(
             self.model,
@@ -146,13 +147,13 @@ class Collection:
             max_length=self.wanted.max_length,
             truncate=self.wanted.truncate,
         )
-        rows = shard_rows([len(each.ids) for each in encoded], number, count)
-        own = encoded[rows.start : rows.stop]
+        rows = shard_rows(token_ids(encoded).lengths, number, count)
+        own = encoded if count == 1 else encoded[rows.start : rows.stop]
         shard = Shard(number, count, rows) if count > 1 else None
         batch_tokens = self.wanted.batch_tokens or self._begun_with(shard, force)
         if batch_tokens is None:
             batch_tokens = measured_batch_tokens(
-                self.model, [e.ids for e in own], self.sites, self.positions
+                self.model, token_ids(own), self.sites, self.positions
             )
         if self.model.group is not None:
             batch_tokens = least(self.model.group, batch_tokens)

@@ -19,6 +19,6 @@ def neutral_set() -> PromptSet:
     return PromptSet.load(find_set(NAME))
 
 
-def neutral_prompts(model: Any, form: Format, texts: Sequence[str] | None = None) -> list[Any]:
+def neutral_prompts(model: Any, form: Format, texts: Sequence[str] | None = None) -> Sequence[Any]:
     """Encode neutral prompts, or ``texts`` in their place, as ``model`` reads them in this format."""
     return encode(model, neutral_set().texts if texts is None else texts, form)

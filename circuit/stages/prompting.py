@@ -65,7 +65,7 @@ def encode(
     *,
     max_length: int | None = None,
     truncate: str = "left",
-) -> list[Any]:
+) -> Sequence[Any]:
     """Turn texts into token ids in this format: see ``circuit.model.tokens``."""
     from circuit.model.rendering import PromptFormat
     from circuit.model.tokens import encode_prompts

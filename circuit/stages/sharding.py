@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuit.errors import UsageError
 from circuit.stages.generated import added
 
 
-def shard_rows(lengths: Sequence[int], number: int, count: int) -> range:
+def shard_rows(lengths: Sequence[int] | NDArray[np.int64], number: int, count: int) -> range:
     """Return the prompts of shard ``number`` of ``count``: a range, with about equal tokens in each."""
     if not 1 <= number <= count:
         message = f"there is no shard {number} of {count}"

@@ -197,7 +197,7 @@ def _results(job: Job, answers: list[Answers], fires: list[bool]) -> dict[str, A
 
 
 def _generate(
-    model: Any, job: Job, acting: Acting, encoded: list[Any], fires: list[bool], ragged: bool
+    model: Any, job: Job, acting: Acting, encoded: Sequence[Any], fires: list[bool], ragged: bool
 ) -> list[Any]:
     """Answer the prompts that the condition lets pass with steering, the others without."""
     answers: dict[int, Any] = {}
