@@ -76,7 +76,9 @@ def _mean_over(S: Array, chosen: Array) -> Callable[[Array], Array]:
     def statistic(weights: Array) -> Array:
         total = np.einsum("bi,ij,bj->b", weights, values, weights, optimize=True)
         pairs = np.einsum("bi,ij,bj->b", weights, mask.astype(float), weights, optimize=True)
-        return np.divide(total, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+        mean: Array = np.full(len(weights), np.nan)
+        np.divide(total, pairs, out=mean, where=pairs > 0)
+        return mean
 
     return statistic
 

@@ -39,7 +39,7 @@ def classes(n):
 @pytest.mark.parametrize("method", ["logistic", "difference"])
 def test_last_tokens_are_told_apart(llama, method):
     found, fitted = probe(
-        llama, classes(6), form=RAW, layers="0,1", method=method, tests=["moon?", "sea?", "sea!"]
+        llama, classes(12), form=RAW, layers="0,1", method=method, tests=["moon?", "sea?", "sea!"]
     )
     assert [each.layer for each in found.scores] == [0, 1]
     assert all(each.auroc[0] == 1 for each in found.scores)

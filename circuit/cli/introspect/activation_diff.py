@@ -66,6 +66,6 @@ def command(
             "layers": layers,
             "format": found.format,
         }
-        files = {"inputs": given.inputs, "force": force}
+        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "activation-diff", results, parameters=parameters, **files)
     console.result(results, activation_diff_text(results), as_json=as_json)

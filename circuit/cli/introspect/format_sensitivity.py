@@ -54,7 +54,7 @@ def command(
     results: dict[str, Any] = {"model": loaded.id, **found.as_dict()}
     if output is not None:
         parameters = {"prompts": given.texts, "layers": layers, "max_tokens": max_tokens}
-        files = {"inputs": given.inputs, "force": force}
+        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "format-sensitivity", results, parameters=parameters, model=loaded, **files)
     text = sensitivity_text(results, summary_only=summary_only)
     console.result(results, text, as_json=as_json)

@@ -92,7 +92,7 @@ def command(
         how = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "raw": raw}
         asked = {"compare_format": compare_format, "expected": expected, "criterion": criterion}
         parameters = {"prompts": given.texts, **how, **asked}
-        files = {"inputs": given.inputs, "force": force}
+        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "answers", results, parameters=parameters, model=loaded, **files)
     text = generation_text(results, show_tokens=show_tokens)
     console.result(results, text, as_json=as_json)

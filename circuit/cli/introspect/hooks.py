@@ -74,6 +74,6 @@ def command(
     results: dict[str, Any] = {"model": loaded.id, "prompts": [each.as_dict() for each in found]}
     if output is not None:
         parameters = {"prompts": given.texts, **asked}
-        files = {"inputs": given.inputs, "force": force}
+        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "hooks", results, parameters=parameters, model=loaded, **files)
     console.result(results, hooks_text(results), as_json=as_json)

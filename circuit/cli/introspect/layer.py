@@ -65,6 +65,6 @@ def command(
     if output is not None:
         asked = {"prompts": given.texts, "labels": named, "layers": layers, "seed": seed}
         parameters = {**asked, "attention": attention, "format": found.format}
-        files = {"inputs": given.inputs, "force": force}
+        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "layer-similarity", results, parameters=parameters, model=loaded, **files)
     console.result(results, similarity_text(results), as_json=as_json)

@@ -106,7 +106,7 @@ def command(
         "saved": [str(path) for path in paths],
     }
     if output is not None:
-        files = {"inputs": inputs, "force": force}
+        files: dict[str, Any] = {"inputs": inputs, "force": force}
         asked = {**parameters, "tests": tests}
         save(output, "probe", results, parameters=asked, model=loaded, **files)
     console.result(results, probe_text(results), as_json=as_json)
