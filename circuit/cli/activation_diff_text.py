@@ -24,7 +24,12 @@ def activation_diff_text(results: Record) -> str:
     moved = [each for each in results["layers"] if each["moved"] is not None]
     if moved:
         most = max(moved, key=lambda each: each["moved"][0])
-        lines.append(f"Moved most: layer {most['layer']} ({estimate(most['moved'])} of the norm)")
+        nothing = most["moved"][0] == 0
+        lines.append(
+            "Nothing moved."
+            if nothing
+            else f"Moved most: layer {most['layer']} ({estimate(most['moved'])} of the norm)"
+        )
     else:
         lines.append("The widths differ: only CKA compares them.")
     if n < 4:

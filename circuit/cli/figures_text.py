@@ -19,5 +19,5 @@ def claim(n_groups: int) -> list[str]:
     """Return the line that says that few groups are an example; nothing where there are enough."""
     if n_groups >= ENOUGH:
         return []
-    noun = "prompt" if n_groups == 1 else "independent prompts"
+    noun = "independent prompt" if n_groups == 1 else "independent prompts"
     return [f"{n_groups} {noun}: an example, not a finding (under {ENOUGH} nothing is claimed)."]

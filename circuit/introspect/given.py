@@ -1,7 +1,7 @@
 """The prompts that an introspection command is given: ``a|b``, ``@lines.txt`` or ``@prompts.json``, with their groups.
 
-Prompts of a file keep their labels, groups and format; of others every text is a group of its own. Few groups support no claim: commands
-say so (``ENOUGH``).
+Prompts of a set keep their labels, groups and format; of others every text is a group of its own, but those that differ in the blanks at
+their ends only, which are one prompt in two forms. Few groups support no claim: commands say so (``ENOUGH``).
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ class Given:
 
     @cached_property
     def groups(self) -> list[str]:
-        """What a resample keeps together: the set's groups, else equal texts."""
+        """What a resample keeps together: the set's groups, else texts that are equal but for blanks at their ends."""
         if self.prompt_set is None:
-            return self.texts
+            return [text.strip() for text in self.texts]
         return [str(group) for group in self.prompt_set.groups()]
 
     @property

@@ -4,10 +4,10 @@ h = ``resid_post`` at the last token of each prompt; class a is the positive one
 
     logistic     L2 logistic regression (``methods.probing``)        difference   mean of a − mean of b
 
-Scores are cross-validated with groups kept together: the set's groups, or, of plain lists, prompts that differ in the blanks at their ends
-only. Stratified folds, a bootstrap interval over groups, permuted labels (p), and over several layers p_any, the family-wise one. The
-layer is the one that scores best, which makes its own score optimistic: the score of *choosing* the layer is nested
-(``methods.nested``). Under 10 groups nothing is claimed; where a class has one group nothing can be held out, and there is no score.
+Scores are cross-validated with groups kept together (``introspect.given``): stratified folds, a bootstrap interval over groups, permuted
+labels (p), and over several layers p_any, the family-wise one. The layer is the one that scores best, which makes its own score
+optimistic: the score of *choosing* the layer is nested (``methods.nested``). Under 10 groups nothing is claimed; where a class has one
+group nothing can be held out, and there is no score.
 
 What is kept is fitted to all prompts at that layer: logit(a) = slope · (v · h) + bias. Of ``difference`` the bias lies half-way between the
 class means along v, and the slope is gap / variance, which is exact for two normal distributions of one variance.
@@ -125,13 +125,9 @@ def two_classes(a: Given, b: Given, labels: tuple[str, str]) -> Classes:
     if both:
         message = f"`{both[0]}` is in both classes"
         raise DataError(message, hint="a prompt belongs to one class")
-    groups = [group for given in (a, b) for group in _groups(given)]
+    groups = [group for given in (a, b) for group in given.groups]
     y = np.array([1] * len(a.texts) + [0] * len(b.texts))
     return Classes([*a.texts, *b.texts], y, groups, labels)
-
-
-def _groups(given: Given) -> list[str]:
-    return given.groups if given.prompt_set is not None else [text.strip() for text in given.texts]
 
 
 def probe(

@@ -6,10 +6,10 @@ from typing import Any
 
 from circuit.artifacts.directions import (
     Direction,
-    formats,
     write_directions,
     write_steering_file,
 )
+from circuit.artifacts.formats import formats
 from circuit.artifacts.manifest import ModelIdentity, Run
 from circuit.errors import UsageError
 from circuit.introspect.probe import Fitted, Probed
@@ -19,7 +19,7 @@ ARCHIVE = ".safetensors"
 
 def check_names(direction: Path | None, probe: Path | None) -> None:
     """Raise ``UsageError`` for names whose suffix is of no format, before anything is computed."""
-    known = [ARCHIVE, *formats()]
+    known = list(dict.fromkeys([ARCHIVE, *(each.SUFFIX for each in formats().values())]))
     if direction is not None and direction.suffix not in known:
         message = f"a direction cannot be saved as `{direction}`"
         raise UsageError(message, hint=f"use a name that ends in {', '.join(known)}")

@@ -13,6 +13,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import auroc_statistic, resample
 from circuit.methods.crossfit import aurocs_within
+from circuit.methods.perfect import perfect_auroc
 from circuit.methods.permutation import p_value
 from circuit.methods.rowspace import fold_numbers
 from circuit.methods.splits import group_codes, grouped_folds, permuted_labels
@@ -63,7 +64,7 @@ def choose_feature(
         [int(i) for i in order],
         [round(float(whole[i]), 6) for i in order],
         by_fold,
-        draws.estimate().as_list(),
+        draws.estimate().no_surer_than(perfect_auroc(y, codes)).as_list(),
         p_value(float(statistics[0]), statistics[1:]) or 1.0,
         int(codes.max()) + 1,
     )

@@ -1,5 +1,7 @@
 """What moved between two models: nothing, a planted step, a rotation; and what cannot be compared."""
 
+import json
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from other_tokenizer import rewrite_tokenizer
 from circuit.errors import UsageError
 from circuit.introspect.activation_diff import activation_diff, counterpart
 from circuit.introspect.given import Given
+from circuit.introspect.in_turn import two_models
 from circuit.methods.cka_interval import cka_estimate
 from circuit.stages.running import ModelOptions
 
@@ -100,3 +103,33 @@ def test_cka_interval_holds_the_truth():
 def test_layers_that_there_are_not(llama_folder):
     with pytest.raises(UsageError, match="out of range"):
         activation_diff(options(llama_folder, llama_folder), GIVEN, layers="3")
+
+
+def test_an_adapter_moves_the_block_that_it_is_on(llama_folder, tmp_path):
+    """A LoRA of rank 1 on the last block's q_proj; with its second factor at zero nothing moves."""
+    rng = np.random.default_rng(0)
+    names = {"lora_a": (32, 1), "lora_b": (1, 32)}
+    config = {"num_layers": 1, "fine_tune_type": "lora"}
+    config["lora_parameters"] = {
+        "rank": 1,
+        "scale": 4.0,
+        "dropout": 0.0,
+        "keys": ["self_attn.q_proj"],
+    }
+    for name, size in (("off", 0.0), ("on", 1.0)):
+        adapter = tmp_path / name
+        adapter.mkdir()
+        weights = {
+            f"model.layers.2.self_attn.q_proj.{part}": mx.array(
+                rng.standard_normal(shape).astype(np.float32) * (size if part == "lora_b" else 1)
+            )
+            for part, shape in names.items()
+        }
+        mx.save_safetensors(str(adapter / "adapters.safetensors"), weights)
+        (adapter / "adapter_config.json").write_text(json.dumps(config))
+        pair = two_models(ModelOptions(str(llama_folder)), None, adapter, option="-f")
+        found = activation_diff(pair, GIVEN)
+        assert found.models[1]["name"].endswith(f" + {name}")
+        moved = [each.moved[0] for each in found.layers]
+        assert moved[:2] == [0, 0]
+        assert (moved[2] > 0) == bool(size)

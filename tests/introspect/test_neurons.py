@@ -18,9 +18,21 @@ from circuit.model.sites import Site, hidden_states
 from circuit.stages.prompting import Format, encode
 
 GIVEN = Given(["Hello", "ab c"])
-MARKS = Given(
-    [f"{w}{mark}" for mark in "?!" for w in ["sun", "moon", "tree", "stone", "river", "hill"]]
-)
+WORDS = [
+    "sun",
+    "moon",
+    "tree",
+    "stone",
+    "river",
+    "cloud",
+    "bird",
+    "fish",
+    "hill",
+    "lake",
+    "rain",
+    "snow",
+]
+MARKS = Given([f"{word}{mark}" for mark in "?!" for word in WORDS])
 
 
 def weights(folder, layer):
@@ -78,9 +90,11 @@ def test_neurons_along_a_direction(llama, llama_folder, tmp_path):
 
 
 def test_discovery_finds_what_tells_labels_apart(llama):
-    labels = ["asks"] * 6 + ["shouts"] * 6
+    labels = ["asks"] * 12 + ["shouts"] * 12
     found = look_at_neurons(llama, MARKS, Wanted(discover=True, top_k=3), layer="0", labels=labels)
-    assert found.discovery.auroc[0] == 1
+    value, low, high = found.discovery.auroc
+    assert value > 0.9
+    assert low < value < high
     assert found.claimed
     assert found.neurons[0].index == found.discovery.features[0]
     with pytest.raises(UsageError, match="two labels apart, not 0"):

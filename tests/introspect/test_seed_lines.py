@@ -22,7 +22,13 @@ LENS = [
     "=== Final Prediction ===",
     "=== Logit Lens (top prediction at each layer) ===",
 ]
-EVOLUTION = ["=== Token Evolution ===", "Token ' 4':", "Token '4':", "(rank ", "  --> "]
+EVOLUTION = [
+    "=== Token Evolution ===",
+    "Token ' 4' (2 tokens: [' ', '4']",
+    "Token '4':",
+    "(rank ",
+    "  --> ",
+]
 SWEEP = ["Baseline: ", "still pass", "Breaks every prompt: "]
 LINES = {
     # Quick start.
@@ -30,7 +36,7 @@ LINES = {
     'analyze -m tiny -p "Hello world" --all-layers': [*LENS, "[0, 1, 2, 3, 4, 5]"],
     'analyze -m tiny -p "2 + 2 =" -t " 4" -t "4"': [*LENS, *EVOLUTION],
     'compare -m1 tiny -m2 tiny -p "prompt"': ["Final Predictions", "Emergence", "other's answer"],
-    'ablate -m tiny -p "What\'s the weather?" -c function_call --layers 2-3': SWEEP,
+    'ablate -m tiny -p "What\'s the weather?" -c function_call --layers 2-3': SWEEP[:2],
     'ablate -m tiny -p "45 * 45 = " -c "2025" --layers 2,3 --multi': [*SWEEP[:1], "L2+L3"],
     'ablate -m tiny -p x -c x --prompts "10*10=:100|45*45=:2025|47*47=:2209" --layers 2-3': [
         "Baseline: ",
@@ -67,7 +73,7 @@ LINES = {
     ],
     "weight-diff -b tiny -f tiny": ["=== Components ===", "attention", "mlp", "by layer"],
     "weight-diff -b tiny -f tiny -o weights.json": ["=== Components ==="],
-    'activation-diff -b tiny -f tiny -p "prompt"': ["cosine", "Moved most: layer "],
+    'activation-diff -b tiny -f tiny -p "prompt"': ["cosine", "Nothing moved."],
     'activation-diff -b tiny -f tiny -p "a|b|c|d" -o moved.json': ["CKA"],
     'probe -m tiny --class-a "10 + 10 = |45 + 45 = " --class-b "What is it?|Who is it?" --label-a sum --label-b question -l 3 --method difference --save-direction probe.npz -t "5 + 5 = " -o probe.json': [
         "Held-out AUROC by layer",
@@ -89,7 +95,7 @@ LINES = {
     'ablate -m tiny -p "a" -c b --component attention --layers 0 --max-tokens 2': SWEEP[:2],
     'ablate -m tiny -p "a" -c sorry --component both --layers 0 --max-tokens 2': SWEEP[:2],
     # Steering is a question about a model, too.
-    'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" -o direction.npz': [
+    'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" --layer 3 -o direction.npz': [
         "Direction saved to: direction.npz"
     ],
     'steer -m tiny -d direction.npz -p "50 + 25 =" --compare "-2,-1,0,1,2"': [
@@ -103,7 +109,7 @@ LINES = {
     'hooks -m tiny -p "a" --layers 0,1 --capture-attention --last-only --no-logit-lens': [
         "Attention of the last token"
     ],
-    'compare -m1 tiny -m2 tiny -p "prompt" --top-k 2 --track "-1"': ["Tracked tokens"],
+    'compare -m1 tiny -m2 tiny -p "prompt" --top-k 2 --track "-"': ["Tracked tokens"],
     'generate -m tiny -p "-2 + 2 =|1 + 1 =" -n 3 -t 0.5 --raw -o answers.json': ["'-2 + 2 ='"],
 }
 SAVED = {

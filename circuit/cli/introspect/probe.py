@@ -103,7 +103,7 @@ def command(
         "model": loaded.id,
         "format": form.name,
         **found.as_dict(),
-        "saved": [str(path) for path in paths],
+        "saved": [str(path if path.suffix else f"{path}.safetensors") for path in paths],
     }
     if output is not None:
         files: dict[str, Any] = {"inputs": inputs, "force": force}
