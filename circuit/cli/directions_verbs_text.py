@@ -36,16 +36,26 @@ def _place(found: Record) -> str:
 def _verdict(found: Record) -> str:
     largest, names = found["largest"], found["names"]
     pair = f"{names[largest['a']]} and {names[largest['b']]}, {largest['cosine']:+.2f}"
-    bound = found["chance"]["bound_95_of_largest"]
+    threshold = found["threshold"]
+    bound, what = found["chance"]["bound_95_of_largest"], "what chance gives"
+    if threshold is not None:
+        bound, what = threshold, "--threshold"
     counts = found["counts"]
     n_pairs = len(found["pairs"])
     of = "the pair" if n_pairs == 1 else f"the largest of {n_pairs} pairs"
     if found["orthogonal"]:
-        return f"Orthogonal: {of} ({pair}) is within what chance gives ({bound:.2f})."
+        return f"Orthogonal: {of} ({pair}) is within {what} ({bound:.2f})."
     tally = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-    return (
-        f"Not orthogonal: {of} ({pair}) is above what chance gives ({bound:.2f}). Pairs: {tally}."
-    )
+    return f"Not orthogonal: {of} ({pair}) is above {what} ({bound:.2f}). Pairs: {tally}."
+
+
+def tally_text(results: Record) -> str:
+    """Count the pairs of all places by their verdict."""
+    places = results["places"]
+    kinds = list(places[0]["counts"])
+    counts = {kind: sum(place["counts"][kind] for place in places) for kind in kinds}
+    lines = ["=== Pairs ===", *(f"  {kind.capitalize()}: {n}" for kind, n in counts.items())]
+    return "\n".join(lines)
 
 
 def shown_text(results: Record) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from circuit.introspect.choices import STEP, LayerStrategy, choose_layers, pieces_of, token_text
+from circuit.introspect.states import last_states
 from circuit.methods import divergences
 from circuit.methods.arrays import Array
 from circuit.stages.prompting import Format, encode
@@ -159,7 +160,7 @@ def analyze(
     encoded = encode(model, prompts, form)
     last = model.n_layers - 1
     with _embedded(model, embedding_scale):
-        states = _states(model, encoded, sorted({*layers, last}))
+        states = last_states(model, encoded, sorted({*layers, last}))
     results = []
     for row, (text, prompt) in enumerate(zip(prompts, encoded, strict=True)):
         log_p = _lens_log_probs(model, {k: rows[row] for k, rows in states.items()}, last, lens)
@@ -172,18 +173,6 @@ def _embedded(model: Any, scale: float | None) -> AbstractContextManager[None]:
     from circuit.model.embedding import scaled_embedding
 
     return nullcontext() if scale is None else scaled_embedding(model, scale)
-
-
-def _states(model: Any, encoded: Sequence[Any], layers: Sequence[int]) -> dict[int, Array]:
-    from circuit.model.capture import capture, plan
-    from circuit.model.sites import Site
-
-    rows = {k: np.empty((len(encoded), model.d_model), np.float32) for k in layers}
-    sites = [Site("resid_post", k) for k in layers]
-    for batch in capture(model, plan(model, encoded, sites=sites)):
-        for site in sites:
-            rows[site.layer or 0][batch.rows] = batch.values[site, "last"]
-    return rows
 
 
 def _lens_log_probs(

@@ -28,6 +28,21 @@ def cosine_matrix(vectors: Array) -> Array:
     return np.asarray(np.clip(unit @ unit.T, -1, 1))
 
 
+def paired_cosines(A: Array, B: Array) -> Array:
+    """Cosine of row i of ``A`` (n, d) with row i of ``B``, (n,); 0 where one of them is zero."""
+    wide = np.asarray(A, dtype=np.float64), np.asarray(B, dtype=np.float64)
+    size = np.linalg.norm(wide[0], axis=1) * np.linalg.norm(wide[1], axis=1)
+    return np.asarray(np.clip((wide[0] * wide[1]).sum(axis=1) / np.where(size > 0, size, 1), -1, 1))
+
+
+def relative_distances(A: Array, B: Array) -> Array:
+    """‖b_i − a_i‖ / ‖a_i‖ of rows ``A`` and ``B`` (n, d), (n,)."""
+    wide = np.asarray(A, dtype=np.float64), np.asarray(B, dtype=np.float64)
+    lengths = np.linalg.norm(wide[0], axis=1)
+    moved = np.linalg.norm(wide[1] - wide[0], axis=1)
+    return np.asarray(moved / np.where(lengths > 0, lengths, 1))
+
+
 def expected_cosine(d: int) -> float:
     """Mean |cos| of two random directions in ``d`` dimensions."""
     return math.sqrt(2 / (math.pi * d))

@@ -8,9 +8,10 @@ the matrix (``methods.chance``). A pair is
     correlated   above it
     aligned      |cos| ≥ √½: each lies closer to the other than to being orthogonal, or is its opposite
 
-and the matrix is orthogonal when its largest |cos| is within the bound of the largest. One class against the K − 1 others gives
-cosines of about −1 / (K − 1) by construction (the K differences nearly cancel). Directions made with other weights
-share axes only where one model was trained from the other: that is said in words.
+with a ``threshold`` in the place of both bounds where one is given, and the matrix is orthogonal when its largest |cos| is
+within the bound of the largest. One class against the K − 1 others gives cosines of about −1 / (K − 1) by construction (the K
+differences nearly cancel). Directions made with other weights share axes only where one model was trained from the other: that is
+said in words.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.directions import Direction, read_steering_file
-from circuit.errors import DataError
+from circuit.errors import DataError, UsageError
 from circuit.methods.chance import cosine_bound
 from circuit.methods.similarity import cosine_matrix, expected_cosine
 from circuit.stages.directions_models import other_weights
@@ -44,8 +45,14 @@ class Held:
         return self.direction.site, self.direction.layer
 
 
-def compare_directions(files: Sequence[Path]) -> dict[str, Any]:
-    """Return one matrix for each site and layer at which ``files`` hold two directions or more."""
+def compare_directions(files: Sequence[Path], threshold: float | None = None) -> dict[str, Any]:
+    """Return one matrix for each site and layer at which ``files`` hold two directions or more.
+
+    Pairs under ``threshold`` are called orthogonal; by default that is what chance gives.
+    """
+    if threshold is not None and not 0 < threshold < ALIGNED:
+        message = f"{threshold:g} is no |cosine| under which directions are orthogonal"
+        raise UsageError(message, hint=f"--threshold lies between 0 and {ALIGNED:.2f}")
     held = [Held(str(path), each) for path in files for each in read_steering_file(path)]
     places: dict[Place, list[Held]] = {}
     for each in held:
@@ -57,7 +64,7 @@ def compare_directions(files: Sequence[Path]) -> dict[str, Any]:
         raise DataError(message, hint=f"they lie at {where}; fit them at one layer with --layer")
     return {
         "files": [str(path) for path in files],
-        "places": [_compared(place, found) for place, found in shared.items()],
+        "places": [_compared(place, found, threshold) for place, found in shared.items()],
         "alone": [
             {"file": found[0].file, "name": found[0].direction.name, "site": site, "layer": layer}
             for (site, layer), found in sorted(places.items())
@@ -66,13 +73,14 @@ def compare_directions(files: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _compared(place: Place, held: Sequence[Held]) -> dict[str, Any]:
+def _compared(place: Place, held: Sequence[Held], threshold: float | None) -> dict[str, Any]:
     site, layer = place
     d = _width(place, held)
     matrix = cosine_matrix(np.stack([each.direction.vector for each in held]))
     n_pairs = len(held) * (len(held) - 1) // 2
     bound, largest_bound = cosine_bound(d), cosine_bound(d, pairs=n_pairs)
-    pairs = [_pair(i, j, float(matrix[i, j]), bound) for i, j in combinations(range(len(held)), 2)]
+    within = bound if threshold is None else threshold
+    pairs = [_pair(i, j, float(matrix[i, j]), within) for i, j in combinations(range(len(held)), 2)]
     largest = max(pairs, key=lambda pair: abs(pair["cosine"]))
     return {
         "site": site,
@@ -86,13 +94,14 @@ def _compared(place: Place, held: Sequence[Held]) -> dict[str, Any]:
             "bound_95": round(bound, 5),
             "bound_95_of_largest": round(largest_bound, 5),
         },
+        "threshold": threshold,
         "pairs": pairs,
         "counts": {
             verdict: sum(pair["verdict"] == verdict for pair in pairs)
             for verdict in ("orthogonal", "correlated", "aligned")
         },
         "largest": largest,
-        "orthogonal": abs(largest["cosine"]) <= largest_bound,
+        "orthogonal": abs(largest["cosine"]) <= (threshold or largest_bound),
         "models": _models(held),
         "same_weights": not any(
             other_weights(a.direction.model, b.direction.model) for a, b in combinations(held, 2)

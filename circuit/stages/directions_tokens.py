@@ -72,10 +72,8 @@ def promoted_tokens(
 
     check_model(direction, model, allow_other=allow_other_model)
     check_fits(model, direction.layer, direction.vector)
-    residuals = _residuals(model, prompts, Format(chat=direction.format == "chat"))
-    moved = _differences(model, residuals, direction.vector)
-    mean = moved.mean(axis=0)
-    order = np.argsort(-mean, kind="stable")
+    form = Format(chat=direction.format == "chat")
+    (found,), random = promoted_by(model, [direction.vector], prompts, form, top=top, seed=seed)
     return {
         "name": direction.name,
         "site": direction.site,
@@ -83,12 +81,36 @@ def promoted_tokens(
         "coefficient": COEFFICIENT,
         "prompts": list(prompts),
         "n_prompts": len(prompts),
-        "promoted": _listed(model, moved, mean, order[:top]),
-        "suppressed": _listed(model, moved, mean, order[::-1][:top]),
-        "random": _chance(model, residuals, seed),
+        **found,
+        "random": random,
         "n_random": N_RANDOM,
         "seed": seed,
     }
+
+
+def promoted_by(
+    model: Any,
+    vectors: Sequence[Array],
+    prompts: Sequence[str] = PROMPTS,
+    form: Format = Format(chat=False),
+    *,
+    top: int = 10,
+    seed: int = 0,
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Return what each unit vector promotes and suppresses most, and what the strongest token of random ones has."""
+    residuals, found = _residuals(model, prompts, form), []
+    for vector in vectors:
+        moved = _differences(model, residuals, vector)
+        mean = moved.mean(axis=0)
+        order = np.argsort(-mean, kind="stable")
+        promoted, suppressed = order[:top], order[::-1][:top]
+        found.append(
+            {
+                "promoted": _listed(model, moved, mean, promoted),
+                "suppressed": _listed(model, moved, mean, suppressed),
+            }
+        )
+    return found, _chance(model, residuals, seed)
 
 
 def _residuals(model: Any, prompts: Sequence[str], form: Format) -> Array:

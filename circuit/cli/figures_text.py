@@ -1,0 +1,23 @@
+"""How introspection commands write a number with its interval, and what few prompts allow to be said."""
+
+from collections.abc import Sequence
+
+ENOUGH = 10  # groups
+
+
+def estimate(found: Sequence[float | None], form: str = ".3f") -> str:
+    """Write a value and the interval that it has, if it has one."""
+    value, low, high = found
+    if value is None:
+        return "-"
+    if low is None or high is None:
+        return format(value, form)
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def claim(n_groups: int) -> list[str]:
+    """Return the line that says that few groups are an example; nothing where there are enough."""
+    if n_groups >= ENOUGH:
+        return []
+    noun = "independent prompt" if n_groups == 1 else "independent prompts"
+    return [f"{n_groups} {noun}: an example, not a finding (under {ENOUGH} nothing is claimed)."]

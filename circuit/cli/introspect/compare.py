@@ -1,0 +1,74 @@
+"""``circuit introspect compare``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from circuit.cli import console
+from circuit.cli.options import Adapter, Dtype, Force, Json, RemoteCode, Revision
+
+
+def command(
+    model1: Annotated[
+        str, typer.Option("--model1", "-m1", help="Hub id, checkpoint folder, or tiny.")
+    ],
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
+    ],
+    model2: Annotated[
+        str | None,
+        typer.Option("--model2", "-m2", help="The other [default: the first, with --adapter]."),
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Tokens to show of each.")] = 5,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", "-t", help="Say what both make of this token; repeatable."),
+    ] = None,
+    raw: Annotated[
+        bool | None,
+        typer.Option(
+            "--raw/--chat",
+            help="The text as it stands, or a user's turn [default: the set's, or raw].",
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+    adapter: Adapter = None,
+    trust_remote_code: RemoteCode = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Compare what two models would say, where in depth they come to it, and the rank of each other's answer.
+
+    --adapter belongs to the second model. They are loaded one after the other.
+
+    \b
+    Examples:
+      circuit introspect compare -m1 tiny -m2 tiny -p "The capital of France is" --top-k 3
+      circuit introspect compare -m1 tiny -m2 tiny -p "50 + 25 = |50 + 25 =" -t 7 --json
+    """
+    from circuit.cli.comparison_text import comparison_text
+    from circuit.introspect.compare import compare
+    from circuit.introspect.given import read_given
+    from circuit.introspect.in_turn import two_models
+    from circuit.introspect.saved import save
+    from circuit.stages.running import ModelOptions
+
+    given = read_given(prompt)
+    first = ModelOptions(model1, revision, None, dtype, trust_remote_code)
+    options = two_models(first, model2, adapter, option="-m2")
+    console.note(f"Loading models: {options[0].id}, {options[1].id}")
+    found = compare(options, given, top_k=top_k, track=track or [], raw=raw)
+    results: dict[str, Any] = found.as_dict()
+    if output is not None:
+        parameters = {
+            "models": [each["name"] for each in results["models"]],
+            "prompts": given.texts,
+            "format": found.format,
+            "top_k": top_k,
+            "track": track or [],
+        }
+        save(output, "comparison", results, parameters=parameters, inputs=given.inputs, force=force)
+    console.result(results, comparison_text(results), as_json=as_json)

@@ -1,0 +1,60 @@
+"""``circuit introspect format-sensitivity``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from circuit.cli import console
+from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision
+
+
+def command(
+    model: Model,
+    prompt: Annotated[
+        str,
+        typer.Option("--prompts", "--prompt", "-p", help="a|b, @lines.txt or @prompts.json."),
+    ],
+    layers: Annotated[
+        str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
+    ] = "all",
+    summary_only: Annotated[
+        bool, typer.Option("--summary-only", "-s", help="Leave out the prompts one by one.")
+    ] = False,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", "-n", min=1, help="Tokens to generate at most.")
+    ] = 12,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+    adapter: Adapter = None,
+    trust_remote_code: RemoteCode = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """See what a blank at the end of a prompt, and the chat template, change in the layers and in the output.
+
+    Blanks at the end of the prompts are taken off first.
+
+    \b
+    Examples:
+      circuit introspect format-sensitivity -m tiny -p "58 + 31 =|50 + 25 ="
+      circuit introspect format-sensitivity -m tiny -p "58 + 31 =|50 + 25 =" --layers 0,3 -s -n 4
+    """
+    from circuit.cli.sensitivity_text import sensitivity_text
+    from circuit.introspect.format_sensitivity import format_sensitivity
+    from circuit.introspect.given import read_given
+    from circuit.introspect.saved import save
+    from circuit.stages.running import ModelOptions
+
+    given = read_given(prompt)
+    console.note(f"Loading model: {model}")
+    loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
+    found = format_sensitivity(loaded, given, layers=layers, max_tokens=max_tokens)
+    results: dict[str, Any] = {"model": loaded.id, **found.as_dict()}
+    if output is not None:
+        parameters = {"prompts": given.texts, "layers": layers, "max_tokens": max_tokens}
+        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+        save(output, "format-sensitivity", results, parameters=parameters, model=loaded, **files)
+    text = sensitivity_text(results, summary_only=summary_only)
+    console.result(results, text, as_json=as_json)

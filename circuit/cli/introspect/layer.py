@@ -1,0 +1,70 @@
+"""``circuit introspect layer``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from circuit.cli import console
+from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+
+
+def command(
+    model: Model,
+    prompt: Annotated[
+        str,
+        typer.Option("--prompts", "--prompt", "-p", help="a|b, @lines.txt or @prompts.json."),
+    ],
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", "-l", help="A label for each prompt: working,broken."),
+    ] = None,
+    layers: Annotated[
+        str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
+    ] = "all",
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Say where the last token attends.")
+    ] = False,
+    raw: Annotated[
+        bool | None,
+        typer.Option(
+            "--raw/--chat",
+            help="The text as it stands, or a user's turn [default: the set's, or raw].",
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    seed: Seed = 0,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+    adapter: Adapter = None,
+    trust_remote_code: RemoteCode = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Compare what the model holds for several prompts, within labels and between them, layer by layer.
+
+    \b
+    Examples:
+      circuit introspect layer -m tiny -p "100 - 37 = |100 - 37 =" -l working,broken --layers 2,4
+      circuit introspect layer -m tiny -p "58 + 31 = |50 + 25 = |58 + 31 =|50 + 25 =" -l works,works,fails,fails --layers 3 --attention
+    """
+    from circuit.cli.similarity_text import similarity_text
+    from circuit.introspect.given import read_given
+    from circuit.introspect.layer import labels_of, layer_similarity
+    from circuit.introspect.saved import save
+    from circuit.stages.running import ModelOptions
+
+    given = read_given(prompt)
+    named = labels_of(given, labels)
+    console.note(f"Loading model: {model}")
+    loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
+    found = layer_similarity(
+        loaded, given, named, layers=layers, attention=attention, raw=raw, seed=seed
+    )
+    results: dict[str, Any] = {"model": loaded.id, **found.as_dict()}
+    if output is not None:
+        asked = {"prompts": given.texts, "labels": named, "layers": layers, "seed": seed}
+        parameters = {**asked, "attention": attention, "format": found.format}
+        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+        save(output, "layer-similarity", results, parameters=parameters, model=loaded, **files)
+    console.result(results, similarity_text(results), as_json=as_json)

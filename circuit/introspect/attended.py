@@ -1,0 +1,40 @@
+"""Which tokens a prompt's last token attends to, in words and numbers: means over the heads of a layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+
+
+@dataclass(frozen=True)
+class Attended:
+    """Weights of the last token in one layer, averaged over heads; ``top`` are (index, token, weight), the largest first.
+
+    ``entropy`` is the mean over heads of a head's entropy in nats. A head with a sink of its own gives its keys less than 1 altogether.
+    """
+
+    layer: int
+    n_heads: int
+    first: float
+    previous: float
+    itself: float
+    entropy: float
+    top: list[tuple[int, str, float]]
+
+
+def attended(layer: int, weights: Array, tokens: Sequence[str], *, top: int = 5) -> Attended:
+    """Describe the weights (n_heads, n_tokens) of the last token."""
+    mean = weights.mean(axis=0, dtype=np.float64)
+    order = np.argsort(-mean, kind="stable")[:top]
+    logs = np.log(np.where(weights > 0, weights, 1))
+    return Attended(
+        layer,
+        len(weights),
+        float(mean[0]),
+        float(mean[-2]) if len(mean) > 1 else 0.0,
+        float(mean[-1]),
+        float(-(weights * logs).sum(axis=1).mean()),
+        [(int(i), tokens[i], round(float(mean[i]), 6)) for i in order],
+    )

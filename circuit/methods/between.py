@@ -1,0 +1,95 @@
+"""Similarity within labels and between them, from a matrix of similarities of all pairs of rows.
+
+    within = mean of S_ij over pairs i < j of one label, between = over pairs of two labels, separation = within − between
+
+A resample draws groups within labels; rows that are drawn w times weigh w_i w_j S_ij, pairs of a row with itself are left out. Under
+the null labels are exchangeable between groups (``splits.permuted_labels``), p = (1 + #{permuted ≥ observed}) / (1 + N).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+from circuit.methods.bootstrap import resample
+from circuit.methods.splits import group_codes, permuted_labels
+
+Mean = list[float | None]
+
+
+@dataclass(frozen=True)
+class Separation:
+    """Means with their intervals, whose ends are None where a label has one group; a mean of no pair is None, too."""
+
+    within: Mean | None
+    between: Mean | None
+    separation: Mean | None
+    p: float | None
+
+
+def separation(
+    S: Array,
+    labels: Sequence[str],
+    groups: Sequence[str],
+    *,
+    n_boot: int = 1000,
+    n_shuffles: int = 999,
+    seed: int = 0,
+) -> Separation:
+    """Compare similarities ``S`` (n, n) within and between ``labels``."""
+    y, rng = group_codes(labels), np.random.default_rng(seed)
+    per_label = [
+        len({g for g, label in zip(groups, labels, strict=True) if label == each})
+        for each in set(labels)
+    ]
+    sampled = min(per_label) > 1
+    weights = resample(y, groups, n_boot=n_boot, rng=rng, cross_fitted=False) if sampled else None
+
+    def estimate(statistic: Callable[[Array], Array], low: float, high: float) -> Mean | None:
+        value = float(statistic(np.ones((1, len(y))))[0])
+        if not np.isfinite(value):
+            return None
+        if weights is None:
+            return [round(value, 6), None, None]
+        return [*weights.draws(statistic).estimate(bounds=(low, high)).as_list()]
+
+    same = y[:, None] == y[None, :]
+    inside, outside = _mean_over(S, same), _mean_over(S, ~same)
+
+    def gap(w: Array) -> Array:
+        return inside(w) - outside(w)
+
+    return Separation(
+        estimate(inside, -1, 1),
+        estimate(outside, -1, 1),
+        estimate(gap, -2, 2),
+        _p(S, y, groups, n_shuffles, rng) if sampled and len(per_label) > 1 else None,
+    )
+
+
+def _mean_over(S: Array, chosen: Array) -> Callable[[Array], Array]:
+    """Return the mean of ``S`` over the chosen pairs as a function of row weights (B, n); NaN without a pair."""
+    mask = chosen & ~np.eye(len(S), dtype=bool)
+    values = np.where(mask, S, 0)
+
+    def statistic(weights: Array) -> Array:
+        total = np.einsum("bi,ij,bj->b", weights, values, weights, optimize=True)
+        pairs = np.einsum("bi,ij,bj->b", weights, mask.astype(float), weights, optimize=True)
+        mean: Array = np.full(len(weights), np.nan)
+        np.divide(total, pairs, out=mean, where=pairs > 0)
+        return mean
+
+    return statistic
+
+
+def _p(S: Array, y: Array, groups: Sequence[str], n: int, rng: np.random.Generator) -> float:
+    one = np.ones((1, len(y)))
+
+    def gap(labels: Array) -> float:
+        same = labels[:, None] == labels[None, :]
+        return float((_mean_over(S, same)(one) - _mean_over(S, ~same)(one))[0])
+
+    observed = gap(y)
+    drawn = [gap(each) for each in permuted_labels(y, groups, rng, size=n)]
+    return (1 + sum(each >= observed - 1e-12 for each in drawn)) / (1 + n)

@@ -1,0 +1,49 @@
+"""Command lines that ask for what there is not: one sentence, a hint and a code, before a model is loaded where that is possible."""
+
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from circuit.cli.app import app
+from circuit.errors import CircuitError
+
+NOWHERE = "./nowhere"  # an error that does not name it was found before the model was looked for
+LINES = {
+    f'compare -m1 {NOWHERE} -p "a"': "nothing to compare",
+    f'compare -m1 {NOWHERE} -m2 {NOWHERE} -p "a|"': "prompt 1 is empty",
+    f'generate -m {NOWHERE} -p ""': "prompt 0 is empty",
+    f'generate -m {NOWHERE} -p "a|b" --expected "x|y|z"': "names 3 texts for 2 prompts",
+    f'generate -m {NOWHERE} -p "a" -c "regex:["': "not a regular expression",
+    f'format-sensitivity -m {NOWHERE} -p "a||b"': "prompt 1 is empty",
+    f'layer -m {NOWHERE} -p "a|b" -l one': "1 labels are given for 2 prompts",
+    f'activation-diff -b {NOWHERE} -p "a"': "nothing to compare",
+    f'activation-diff -b {NOWHERE} -f {NOWHERE} -p "@missing.txt"': "missing.txt",
+    f"weight-diff -b {NOWHERE} -f tiny": "not a folder with a checkpoint",
+    f'hooks -m {NOWHERE} -p "a"': "not a folder with a checkpoint",
+    "directions missing.npz other.npz": "missing.npz",
+    "directions missing.npz other.npz --threshold 2": "is no |cosine|",
+    f'probe -m {NOWHERE} --class-a "a" --class-b "a"': "is in both classes",
+    f'probe -m {NOWHERE} --class-a "a" --class-b "b" --method svm': "no probe method `svm`",
+    f'probe -m {NOWHERE} --class-a "a" --class-b "b" --save-direction a.pt': "cannot be saved",
+    f'neurons -m {NOWHERE} -p "a" -l 0': "which neurons is not said",
+    f'neurons -m {NOWHERE} -p "a" -l 0 -n 1 --auto-discover': "chosen twice",
+    f'neurons -m {NOWHERE} -p "a" -l 0 -n x': "not the number of a neuron",
+    f'neurons -m {NOWHERE} -p "a" --from-direction missing.npz': "missing.npz",
+    'layer -m tiny -p "a|b" --layers 6': "out of range",
+    'hooks -m tiny -p "a" --sites nothing': "unknown site",
+    'neurons -m tiny -p "a" -l 0 -n 448': "no neuron 448",
+    'compare -m1 tiny -m2 tiny -p "a" -t "no such token"': "one token in neither model",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_bad_lines(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["introspect", *shlex.split(line)])
+    problem = done.exception
+    assert isinstance(problem, CircuitError), done.output
+    assert LINES[line] in problem.message
+    assert problem.hint
+    assert problem.exit_code in (1, 2)
+    assert not list(tmp_path.iterdir())

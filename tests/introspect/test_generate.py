@@ -1,0 +1,75 @@
+"""When an answer begins, on answers whose tokens are known."""
+
+import numpy as np
+import pytest
+
+from circuit.errors import UsageError
+from circuit.introspect.generate import (
+    Decoding,
+    expected_texts,
+    generate_answers,
+    onset,
+    value_of,
+    ways,
+)
+from circuit.introspect.given import Given
+from circuit.methods.criteria import where
+from circuit.stages.prompting import Format, encode
+
+
+def test_the_first_token_that_carries_the_answer(llama):
+    """A token is a byte here, so that its number is that of the character."""
+    for text, expected, at in (("so 75.", "75", 3), ("75", "75", 0), (" 175, 75", "75", 6)):
+        ids = llama.tokenizer.encode(text, add_special_tokens=False)
+        start, _ = where("expected", text, expected=expected)
+        assert onset(llama, ids, start) == at
+    assert where("expected", "750", expected="75") is None
+
+
+def test_answers_are_those_of_greedy_decoding(llama):
+    from circuit.model.generate import generate
+
+    given = Given(["Hello", "1 + 1 = "])
+    found = generate_answers(llama, given, Decoding(5), raw=True, criterion="regex:.")
+    plain = generate(llama, encode(llama, given.texts, Format(chat=False)), max_tokens=5)
+    assert [each.text for each in found.answers] == [each.text for each in plain]
+    assert [each.onset for each in found.answers] == [0, 0]
+    assert (found.ways[0].n, found.ways[0].found) == (2, 2)
+
+
+def test_four_ways_of_asking(llama):
+    found = generate_answers(llama, Given(["1 + 1 = "]), Decoding(2), compare_format=True)
+    assert [each.way for each in found.answers] == [
+        "raw, no blank",
+        "raw, blank",
+        "chat, no blank",
+        "chat, blank",
+    ]
+    assert [each.prompt for each in found.answers] == ["1 + 1 =", "1 + 1 = "] * 2
+    assert {each.expected for each in found.answers} == {"2"}
+    assert found.answers[1].n_prompt_tokens == found.answers[0].n_prompt_tokens + 1
+    only_raw = ways(["a"], Format(chat=False), False, compare_format=True)
+    assert [name for name, _, _ in only_raw] == ["raw, no blank", "raw, blank"]
+
+
+def test_what_is_expected():
+    sums = {"50 + 25 =": "75", "say 7*6= ": "42", "8 - 9 =": "-1", "9 / 3 =": "3"}
+    assert {text: value_of(text) for text in sums} == sums
+    assert [value_of(text) for text in ("9 / 2 =", "1 / 0 =", "Hello", "1 + 1 = 2")] == [None] * 4
+    two = Given(["a", "1 + 1 ="])
+    assert expected_texts(two, None, None) == [None, "2"]
+    assert expected_texts(two, "x", None) == ["x", "x"]
+    assert expected_texts(two, "x|y", "expected") == ["x", "y"]
+    assert expected_texts(two, None, "number") == [None, None]
+    for expected, criterion in (("x|y|z", None), ("x|", None), ("x", "number"), (None, "regex:[")):
+        with pytest.raises(UsageError):
+            expected_texts(two, expected, criterion)
+    with pytest.raises(UsageError, match="needs prompts with an expected text"):
+        expected_texts(two, None, "expected")
+
+
+def test_without_an_answer_to_look_for_nothing_is_judged(llama):
+    found = generate_answers(llama, Given(["Hello"]), Decoding(3), raw=True)
+    assert (found.ways, found.criterion) == ([], None)
+    assert found.answers[0].at_once is None
+    assert np.isfinite(found.answers[0].n_prompt_tokens)

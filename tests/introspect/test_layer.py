@@ -1,0 +1,90 @@
+"""Similarity of prompts: cosines of the states, planted labels are found, labels that say nothing are not."""
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from circuit.errors import UsageError
+from circuit.introspect.attended import attended
+from circuit.introspect.given import Given
+from circuit.introspect.layer import labels_of, layer_similarity
+from circuit.methods.between import separation
+from circuit.methods.similarity import cosine_matrix
+from circuit.model.last_attention import last_attention
+from circuit.model.sites import Site, hidden_states
+from circuit.stages.prompting import Format, encode
+
+TEXTS = ["1 + 1 = ", "1 + 1 =", "Hello"]
+
+
+def test_cosines_are_those_of_the_states(llama):
+    found = layer_similarity(llama, Given(TEXTS), ["a", "b", "b"], layers="0,2")
+    for layer in found.layers:
+        site = Site("resid_post", layer.layer)
+        states = np.stack(
+            [
+                np.array(hidden_states(llama, mx.array(p.ids[None]), [site])[site])[0, -1]
+                for p in encode(llama, TEXTS, Format(chat=False))
+            ]
+        )
+        np.testing.assert_allclose(layer.matrix, cosine_matrix(states), atol=1e-4)
+        centred = cosine_matrix(states - states.mean(axis=0))
+        np.testing.assert_allclose(layer.centred_matrix, centred, atol=1e-3)
+        assert layer.raw.within[0] == pytest.approx(layer.matrix[1][2], abs=1e-6)
+        between = np.mean([layer.matrix[0][1], layer.matrix[0][2]])
+        assert layer.raw.between == [pytest.approx(between, abs=1e-6), None, None]
+        assert layer.raw.p is None
+
+
+def test_two_prompts_have_no_centred_cosine(llama):
+    (layer, *_) = layer_similarity(llama, Given(TEXTS[:2]), ["a", "b"]).layers
+    assert (layer.centred, layer.raw.within) == (None, None)
+
+
+def planted(rng, gap, n=20, d=30):
+    y = np.arange(n) % 2
+    rows = rng.standard_normal((n, d)) + gap * y[:, None] * np.eye(d)[0]
+    return cosine_matrix(rows - rows.mean(axis=0)), ["ab"[k] for k in y], [str(i) for i in range(n)]
+
+
+def test_planted_labels_separate_and_none_do_not():
+    found = separation(*planted(np.random.default_rng(0), 8.0))
+    assert found.p < 0.01
+    assert found.separation[1] > 0
+    null = [separation(*planted(np.random.default_rng(s), 0.0), n_boot=200) for s in range(40)]
+    assert np.mean([each.p < 0.05 for each in null]) < 0.2
+    assert np.mean([each.separation[1] > 0 for each in null]) < 0.2
+
+
+def test_a_row_drawn_twice_is_no_pair_with_itself():
+    """With all similarities of different rows equal every resample gives that number."""
+    S = np.full((6, 6), 0.25)
+    np.fill_diagonal(S, 1)
+    found = separation(S, list("aaabbb"), list("abcdef"))
+    assert found.within == [0.25, 0.25, 0.25]
+    assert found.separation == [0, 0, 0]
+
+
+def test_attention_of_the_last_token(llama):
+    (prompt,) = encode(llama, ["Hello"], Format(chat=False))
+    site = Site("attn_pattern", 1)
+    whole = np.array(hidden_states(llama, mx.array(prompt.ids[None]), [site])[site])[0, -1]
+    found = last_attention(llama, prompt.ids.tolist(), [1])[1]
+    np.testing.assert_allclose(found, whole, atol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    said = attended(1, found, list("sHello"), top=6)
+    assert said.first == pytest.approx(whole[:, 0].mean(), abs=1e-5)
+    assert (said.previous, said.itself) == pytest.approx(whole[:, -2:].mean(axis=0), abs=1e-5)
+    assert sum(weight for _, _, weight in said.top) == pytest.approx(1, abs=1e-4)
+    uniform = attended(0, np.full((2, 4), 0.25), list("abcd"))
+    assert uniform.entropy == pytest.approx(np.log(4))
+
+
+def test_labels_as_they_are_given(llama):
+    assert labels_of(Given(["a", "b"]), "x, y") == ["x", "y"]
+    assert labels_of(Given(["a", "b"]), None) == ["0", "1"]
+    for labels in ("x", "x,y,z", "x,"):
+        with pytest.raises(UsageError, match="labels are given for 2 prompts"):
+            labels_of(Given(["a", "b"]), labels)
+    with pytest.raises(UsageError, match="similar to nothing"):
+        layer_similarity(llama, Given(["a"]), ["x"])
