@@ -9,6 +9,7 @@ import numpy as np
 from circuit.artifacts.atomic import write_file
 from circuit.plots.curve import Panel, Series, curves
 from circuit.plots.style import png
+from circuit.plots.tokens import token_lines
 
 Record = dict[str, Any]
 
@@ -32,7 +33,7 @@ def draw_scan(results: Record, path: Path, *, force: bool) -> str:
     caption = (
         f"`{results['name']}` added {_held_fixed(results)}. Effect: log-probability per token of {results['n_held_out']} texts that had "
         f"no part in the direction, those with the concept beyond neutral ones. KL: of the steered model, on {results['n_neutral']} neutral "
-        f"prompts. Repetition: 4-grams of the greedy answers that occurred before. Bands: 95 % bootstrap; grey: mean and range of "
+        f"prompts. NLL: of the greedy answers, per token, under the model as it is. Bands: 95 % bootstrap; grey: mean and range of "
         f"{results['controls']} random directions of the same length."
     )
     write_file(path, png(curves(panels, xlabel=label)), force=force)
@@ -42,20 +43,14 @@ def draw_scan(results: Record, path: Path, *, force: bool) -> str:
 def draw_trial(results: Record, path: Path, *, force: bool) -> str:
     """Draw the log-probabilities of the tokens of the first steered answer, steered and as it is; return the caption."""
     answer = results["answers"][0]["steered"]
-    steps = list(range(1, len(answer["log_p"]) + 1))
-    lines = {"as written": answer["log_p_steered"], "as it is": answer["log_p"]}
-    lowest = min((min(line) for line in lines.values() if line), default=-1.0)
-    panel = Panel(
-        "log p of the token (nats)",
-        [Series(name, steps, line, line, line) for name, line in lines.items()],
-        (lowest, 0.0),
-    )
+    lines = {"steered": answer["log_p_steered"], "as it is": answer["log_p"]}
+    figure = token_lines(answer["tokens"], lines, "log p of the token (nats)")
     mixed = " + ".join(f"{each['strength']:g} {each['name']}" for each in results["concepts"])
     caption = (
         f"The answer to {results['answers'][0]['prompt']!r} under {mixed}, token by token: its log-probability under the steered model "
         "that wrote it, and under the model as it is. Where they part, steering chose the token."
     )
-    write_file(path, png(curves([panel], xlabel="Token")), force=force)
+    write_file(path, png(figure), force=force)
     return caption
 
 
@@ -64,7 +59,7 @@ def _effect(results: Record, points: Sequence[Record], at: Sequence[float]) -> l
         return []
     series = _with_random(results["name"], at, points, "effect", "random_effects")
     panel = Panel(
-        "Effect on held-out texts (nats per token)",
+        "Effect (nats per token)",
         [series],
         _limits(points, "effect", "random_effects"),
         threshold=None,
@@ -76,10 +71,16 @@ def _effect(results: Record, points: Sequence[Record], at: Sequence[float]) -> l
 def _coherence(results: Record, points: Sequence[Record], at: Sequence[float]) -> list[Panel]:
     if not results["unsteered"]:
         return []
-    values = [float(np.mean([a["repeated_4"] for a in p["answers"]])) for p in points]
-    plain = float(np.mean([a["repeated_4"] for a in results["unsteered"]]))
-    series = Series(results["name"], at, values, values, values, chance=plain)
-    return [Panel("Repeated 4-grams of the answers", [series], (0.0, 1.0))]
+    values = [_nll(point["answers"]) for point in points]
+    plain = [_nll(results["unsteered"])] * len(points)
+    lines = {results["name"]: values, "unsteered": plain}
+    series = [Series(name, at, line, line, line) for name, line in lines.items()]
+    return [Panel("NLL of the answers (nats)", series, (0.0, max(values + plain)))]
+
+
+def _nll(answers: Sequence[Record]) -> float:
+    known = [answer["nll"] for answer in answers if answer["nll"] is not None]
+    return float(np.mean(known)) if known else 0.0
 
 
 def _with_random(

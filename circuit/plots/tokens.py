@@ -1,0 +1,34 @@
+"""A number of every token of a text, one line for each of several conditions; the tokens stand below, as they were read."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from circuit.plots.style import COLUMN, HEIGHT, colour, finished, name_end, panels, spread
+
+MOST = 60  # tokens that can still be read below the axis
+
+
+def token_lines(tokens: Sequence[str], lines: Mapping[str, Sequence[float]], ylabel: str) -> Figure:
+    """Draw one line per condition over ``tokens``, of which the first ``MOST`` are shown."""
+    shown = [_visible(token) for token in tokens[:MOST]]
+    width = max(COLUMN, 0.13 * len(shown) + 1)
+    with panels(width=width, height=HEIGHT) as axes:
+        (ax,) = axes
+        ends = []
+        for i, (name, values) in enumerate(lines.items()):
+            drawn = values[:MOST]
+            ax.plot(range(len(drawn)), drawn, color=colour(i), marker="o", markersize=2.2)
+            ends.append((drawn[-1] if drawn else 0.0, name, colour(i)))
+        ax.set_xticks(range(len(shown)), shown, rotation=90, fontsize=5.5)
+        ax.set(ylabel=ylabel)
+        low, high = ax.get_ylim()
+        places = spread([value for value, _, _ in ends], 0.075 * (high - low))
+        for (_, name, ink), y in zip(ends, places, strict=True):
+            name_end(ax, name, y, ink)
+        return finished(axes)
+
+
+def _visible(token: str) -> str:
+    """Return a token with its blanks shown, and the sign that starts formulas escaped."""
+    return token.replace(" ", "␣").replace("\n", "↵").replace("$", r"\$") or "·"
