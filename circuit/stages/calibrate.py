@@ -61,6 +61,20 @@ class Calibration:
         }
         return {**vars(self), "sides": sides}
 
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Calibration":
+        """Read what ``as_dict`` gave."""
+        sides = {
+            sign: Root(
+                abs(side["coefficient"]),
+                side["kl"],
+                side["status"],
+                tuple((abs(c), kl) for c, kl in side["history"]),
+            )
+            for sign, side in record["sides"].items()
+        }
+        return cls(**{**record, "sides": sides})
+
 
 def calibrate(
     model: Any,

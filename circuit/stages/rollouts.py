@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from circuit.errors import DataError, UsageError
+from circuit.methods.coherence import collapsed, distinct_n, entropy, repeated_n
 from circuit.stages.intervention import Intervention
 
 Array = npt.NDArray[Any]
@@ -32,6 +33,14 @@ class Rollouts:
     def statistic(self, name: str) -> float:
         """Return ``mean`` or a percentile (``p95``) of the divergence."""
         return float(self.kl.mean() if name == "mean" else np.percentile(self.kl, percentile(name)))
+
+    def damage(self) -> dict[str, float]:
+        """Return what was done to the next-token distributions: divergence in nats, and agreement on the likeliest token."""
+        return {
+            "kl_p95": self.statistic("p95"),
+            "kl_mean": self.statistic("mean"),
+            "top1": float(self.agree.mean()),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +103,30 @@ def roll_out(
         np.concatenate([each.kl for each in found]),
         np.concatenate([each.agree for each in found]),
     )
+
+
+def coherence(model: Any, rollouts: Rollouts, neutral: Neutral) -> dict[str, float | None]:
+    """Return how coherent the written texts are: their NLL under the model as it is, in nats a token, and their repetitions.
+
+    Means over the texts that have a token; None where none has one.
+    """
+    from circuit.model.forced import Text, token_log_probs
+
+    pairs = [(p, ids) for p, ids in zip(neutral.prompts, rollouts.answers, strict=True) if ids]
+    if not pairs:
+        names = ("nll", "distinct1", "distinct2", "rep4", "entropy", "collapsed")
+        return dict.fromkeys(names)
+    texts = [Text(np.concatenate([p.ids, np.array(ids, np.int32)]), len(p.ids)) for p, ids in pairs]
+    written = [ids for _, ids in pairs]
+
+    def mean(values: Sequence[float]) -> float:
+        return float(np.mean(values))
+
+    return {
+        "nll": -mean(np.concatenate(token_log_probs(model, texts)).astype(np.float64).tolist()),
+        "distinct1": mean([distinct_n(ids, 1) for ids in written]),
+        "distinct2": mean([distinct_n(ids, 2) for ids in written]),
+        "rep4": mean([repeated_n(ids, 4) for ids in written]),
+        "entropy": mean([entropy(ids) for ids in written]),
+        "collapsed": mean([float(collapsed(ids)) for ids in written]),
+    }
