@@ -79,6 +79,16 @@ def panels(n: int = 1, *, width: float = COLUMN, height: float = HEIGHT) -> Iter
 
 @contextmanager
 def grid(n: int, *, columns: int, width: float, height: float) -> Iterator[list[Axes]]:
+    """Give ``n`` axes for scores along the layers: see ``framed``."""
+    labels = {"xlabel": "Layer", "ylabel": "Held-out AUROC"}
+    with framed(n, columns=columns, width=width, height=height, **labels) as axes:
+        yield axes
+
+
+@contextmanager
+def framed(
+    n: int, *, columns: int, width: float, height: float, xlabel: str, ylabel: str
+) -> Iterator[list[Axes]]:
     """Give ``n`` axes in rows of ``columns``, each ``width`` × ``height`` inches, with shared labels of the axes."""
     rows = -(-n // columns)
     with rc_context(_TYPE):
@@ -89,8 +99,8 @@ def grid(n: int, *, columns: int, width: float, height: float) -> Iterator[list[
             ax.spines[["top", "right"]].set_visible(False)
         for ax in axes[n:]:
             ax.set_axis_off()
-        figure.supxlabel("Layer", fontsize=7)
-        figure.supylabel("Held-out AUROC", fontsize=7)
+        figure.supxlabel(xlabel, fontsize=7)
+        figure.supylabel(ylabel, fontsize=7)
         yield axes[:n]
 
 

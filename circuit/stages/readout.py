@@ -120,15 +120,19 @@ class Reader:
         """Read every prompt with the model steered at this coefficient."""
         if self.readout.kind == "criterion":
             return self._judged(intervention, coefficient)
+        logs = self.log_p(intervention, coefficient)
+        if not self.readout.negative:
+            return Measured(logs[:, 0] - _log_rest(logs[:, 0]))
+        return Measured(logs[:, 0] - logs[:, 1], np.exp(logs).sum(axis=1))
+
+    def log_p(self, intervention: Intervention, coefficient: float) -> Array:
+        """Return log p of both sides after every prompt, (n, 2); −∞ of a side without answers."""
         from circuit.model.forced import answer_log_probs
 
         with intervention.steered(self.model, coefficient):
             found = answer_log_probs(self.model, [each.ids for each in self.encoded], self.answers)
         sides = zip(found, self.n_positive, strict=True)
-        logs = np.array([(_log_sum(row[:k]), _log_sum(row[k:])) for row, k in sides])
-        if not self.readout.negative:
-            return Measured(logs[:, 0] - _log_rest(logs[:, 0]))
-        return Measured(logs[:, 0] - logs[:, 1], np.exp(logs).sum(axis=1))
+        return np.array([(_log_sum(row[:k]), _log_sum(row[k:])) for row, k in sides])
 
     def _judged(self, intervention: Intervention, coefficient: float) -> Measured:
         from circuit.model.generate import generate

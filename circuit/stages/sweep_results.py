@@ -2,7 +2,7 @@
 
     slope, slope_ci       mean per-prompt slope of m on the dose x = c/c*, 95 % bootstrap over groups; negative: it steers the wrong way
     anti_steerable_frac   share of prompts whose own slope is negative; slope_quantiles: 25, 50 and 75 % of the prompts
-    curve                 mean m at each dose with its interval; for a criterion ``rates`` has Wilson's interval, which counts prompts
+    curve, change         mean m at each dose, and its change from dose 0, which is paired, with their intervals; for a criterion ``rates`` has Wilson's interval, which counts prompts
     r2 … linear_range     of the mean curve (``circuit.methods.dose_response``)
     pmass_min, valid_frac of all points; null where the read-out has no other answers
     kl_p95 … nll_delta    on neutral prompts at each dose; nll_delta and the repetitions are to be read against dose 0
@@ -58,7 +58,7 @@ def summarised(
     m = _matrix(own, choices.doses)
     answer = response(doses, m, groups, n_boot=choices.n_boot, seed=choices.seed)
     slope = answer.mean(answer.slopes)
-    curve = m.mean(axis=0)
+    curve, zero = m.mean(axis=0), choices.doses.index(0)
     results: Record = {
         "directions": [_described(part) for part in job.intervention.parts],
         "dose_unit": "coefficient"
@@ -73,8 +73,9 @@ def summarised(
         "slope": slope.value,
         "slope_ci": [slope.low, slope.high],
         "slope_quantiles": np.percentile(answer.slopes, [25, 50, 75]).tolist(),
-        **_anti(answer),
+        **_anti(answer, len(set(groups.tolist()))),
         "curve": [answer.mean(m[:, k]).as_list() for k in range(len(doses))],
+        "change": [answer.mean(m[:, k] - m[:, zero]).as_list() for k in range(len(doses))],
         "rates": _rates(m) if job.readout.kind == "criterion" else None,
         **dict(shape(doses, curve)),
         **_mass(own, choices.doses),
@@ -103,9 +104,13 @@ def _matrix(units: Mapping[float, Record], doses: Sequence[float]) -> Array:
     return np.array([units[dose]["m"] for dose in doses]).T
 
 
-def _anti(answer: Response) -> Record:
+def _anti(answer: Response, n_groups: int) -> Record:
     against = answer.mean((answer.slopes < 0).astype(np.float64), (0.0, 1.0))
-    return {"anti_steerable_frac": against.value, "anti_steerable_ci": [against.low, against.high]}
+    # Where every prompt goes the same way no resample differs: the rule of three, over groups.
+    unseen = 1 - 0.05 ** (1 / n_groups)
+    low = min(against.low, 1 - unseen) if against.value == 1 else against.low
+    high = max(against.high, unseen) if against.value == 0 else against.high
+    return {"anti_steerable_frac": against.value, "anti_steerable_ci": [low, high]}
 
 
 def _rates(m: Array) -> list[list[float]]:
