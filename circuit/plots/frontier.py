@@ -1,6 +1,6 @@
 """Effect against damage: how far a dose moves the read-out, and what it does to text that has nothing to do with it.
 
-One point per dose of the direction, joined in the order of the doses on each side of 0, the dose written beside it; controls are points at doses ±1. Right and
+One point per dose of the direction, joined in the order of the doses on each side of 0, the dose written beside it; controls are points at dose 1. Right and
 low is free of charge, left and up is what a random vector does. The damage is on a root scale, because for small doses the effect grows
 with c and the divergence with c².
 """
@@ -49,7 +49,7 @@ def _draw(ax: Axes, points: Points) -> None:
                 color=INKS[kind],
                 linewidths=0.7,
                 alpha=0.8,
-                label=f"{kind}, dose ±1",
+                label=f"{kind}, dose 1",
             )
     order = np.argsort(points.doses)
     effect, damage = points.effect[order], _root(points.damage[order])

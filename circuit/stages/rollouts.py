@@ -20,6 +20,7 @@ from circuit.methods.coherence import collapsed, distinct_n, entropy, repeated_n
 from circuit.stages.intervention import Intervention
 
 Array = npt.NDArray[Any]
+TOGETHER = 64  # prompts that are answered in one batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,7 @@ def roll_out(
             model,
             neutral.prompts,
             max_tokens=neutral.n_tokens,
+            batch_size=TOGETHER,
             ragged=neutral.ragged,
             in_step=intervention.is_scoped,
         )

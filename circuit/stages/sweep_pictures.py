@@ -7,19 +7,27 @@ and of several sweeps ``steering.png``, small multiples of the first.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.manifest import Run, check_outputs, read_manifest, reusable, write_manifest
+from circuit.artifacts.manifest import (
+    Manifest,
+    Run,
+    check_outputs,
+    read_manifest,
+    reusable,
+    write_manifest,
+)
 from circuit.plots.dose import Dose, dose_response
 from circuit.plots.frontier import Points, frontier
 from circuit.plots.style import png
 from circuit.stages.controls import KINDS
 from circuit.stages.figures import Picture
 from circuit.stages.sweep import SCHEMA as SWEEP
+from circuit.stages.sweep_units import DAMAGED
 from circuit.stages.visualize import SCHEMA, described_picture, write_picture
 
 Record = dict[str, Any]
@@ -27,15 +35,50 @@ Record = dict[str, Any]
 
 def visualize_sweep(sweep: Path, out: Path, *, force: bool = False) -> tuple[Record, bool]:
     """Draw a sweep into the folder ``out``; return the results and whether they were there already."""
+    return _drawn(
+        [sweep],
+        out,
+        {"sweep": True},
+        lambda found: [response_picture(found[0].results), frontier_picture(found[0].results)],
+        force=force,
+    )
+
+
+def visualize_sweeps(
+    sweeps: Mapping[str, Path], out: Path, *, force: bool = False
+) -> tuple[Record, bool]:
+    """Draw several sweeps, by name, as small multiples."""
+
+    def pictures(found: list[Manifest]) -> list[Picture]:
+        results = [manifest.results for manifest in found]
+        return [multiples_picture(dict(zip(sweeps, results, strict=True)))]
+
+    return _drawn(list(sweeps.values()), out, {"sweeps": list(sweeps)}, pictures, force=force)
+
+
+def read_sweep(path: Path) -> Manifest:
+    """Read what ``steer sweep`` wrote."""
+    manifest = read_manifest(path, SWEEP)
+    check_outputs(path, manifest)
+    return manifest
+
+
+def _drawn(
+    paths: Sequence[Path],
+    out: Path,
+    parameters: Record,
+    draw: Callable[[list[Manifest]], list[Picture]],
+    *,
+    force: bool,
+) -> tuple[Record, bool]:
     started = time.perf_counter()
-    manifest = read_manifest(sweep, SWEEP)
-    check_outputs(sweep, manifest)
-    about: dict[str, Any] = {"schema": SCHEMA, "parameters": {"sweep": True}, "inputs": [sweep]}
+    manifests = [read_sweep(path) for path in paths]
+    about: dict[str, Any] = {"schema": SCHEMA, "parameters": parameters, "inputs": list(paths)}
     target = out / "plots.json"
     found = reusable(target, **about, force=force)
     if found is not None:
         return found.results, True
-    pictures = [response_picture(manifest.results), frontier_picture(manifest.results)]
+    pictures = draw(manifests)
     results = {"figures": [described_picture(picture) for picture in pictures]}
     written = [path for picture in pictures for path in write_picture(picture, out, force)]
     write_manifest(
@@ -43,7 +86,7 @@ def visualize_sweep(sweep: Path, out: Path, *, force: bool = False) -> tuple[Rec
         **about,
         outputs=written,
         results=results,
-        model=manifest.model,
+        model=manifests[0].model,
         run=Run.since(started),
         force=force,
     )
@@ -88,7 +131,7 @@ def frontier_picture(results: Record) -> Picture:
         drawings.append(Points(doses, effect, nll, {}, label, "ΔNLL of what is written (nats)"))
     caption = (
         f"{title(results)}: what each dose does to the read-out, against its damage on neutral text. a: the 95th percentile of the divergence "
-        "per token, with controls at doses ±1. b: how much less likely the steered text is to the model without steering. Root scale."
+        "per token, with controls at dose 1. b: how much less likely the steered text is to the model without steering. Root scale."
     )
     names = ("doses", "curve", "kl_p95", "nll_delta")
     return Picture("frontier", png(frontier(drawings)), caption, {n: results[n] for n in names})
@@ -152,12 +195,9 @@ def _curves(curves: Sequence[Sequence[float]], k: int) -> Any:
 
 
 def _controls(found: Record, doses: Any, curve: Any) -> Any:
-    """Effect and damage of every control at doses −1 and 1, (2 n, 2)."""
-    ends = [dose for dose in (-1.0, 1.0) if dose in doses]
+    """Effect and damage of every control at dose 1, (n, 2); empty where that is no dose."""
     base = float(curve[doses == 0][0])
-    points = [
-        (values[int(np.flatnonzero(doses == dose)[0])] - base, kl[i])
-        for values, kl in zip(found["curves"], found["kl_p95"], strict=True)
-        for i, dose in enumerate(ends)
-    ]
+    at = np.flatnonzero(doses == DAMAGED)
+    ends = zip(found["curves"], found["kl_p95"], strict=True) if len(at) else []
+    points = [(values[int(at[0])] - base, kl) for values, kl in ends]
     return np.array(points, dtype=np.float64).reshape(-1, 2)

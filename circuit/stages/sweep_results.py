@@ -7,7 +7,7 @@
     pmass_min, valid_frac of all points; null where the read-out has no other answers
     kl_p95 … nll_delta    on neutral prompts at each dose; nll_delta and the repetitions are to be read against dose 0
     efficiency            Δm/√KL at the smallest doses, ½ (m(x) − m(−x)) / √(mean of the KLs at ±x): needs no calibration
-    random, shuffled      their slopes, curves and divergence at ±1, slope_p95 of |slope|, and perm_p
+    random, shuffled      their slopes, curves and divergence at dose 1, slope_p95 of |slope|, and perm_p
     prompt_baseline       what asking for it in words does: delta_m with its interval
     score                 seed 002's, repaired: slope · r2 · valid², null under 30 prompts
 
@@ -27,6 +27,7 @@ from circuit.stages.calibrate import Calibration
 from circuit.stages.controls import KINDS
 from circuit.stages.questions import Array
 from circuit.stages.readout import LEAST_MASS
+from circuit.stages.sweep_units import DAMAGED
 from circuit.stages.sweep_verdict import verdict, warnings
 
 if TYPE_CHECKING:
@@ -183,7 +184,6 @@ def _null(
         for name in names
     ]
     of_curves = slopes(doses, np.array(curves)) if curves else np.empty(0)
-    ends = [dose for dose in (-1.0, 1.0) if dose in doses]
     return {
         "n": len(names),
         "kind": kind,
@@ -192,7 +192,7 @@ def _null(
         "slope_p95": float(np.percentile(np.abs(of_curves), 95)) if curves else None,
         "perm_p": null_p(slope, of_curves),
         "curves": curves,
-        "kl_p95": [[found[name][dose]["kl_p95"] for dose in ends] for name in names],
+        "kl_p95": [found[name][DAMAGED]["kl_p95"] for name in names if DAMAGED in found[name]],
     }
 
 

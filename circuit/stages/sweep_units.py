@@ -16,8 +16,7 @@ from circuit.stages.readout import Measured, Reader
 from circuit.stages.rollouts import Neutral, coherence, roll_out
 
 Record = dict[str, Any]
-# At these doses the damage of controls is measured too: those of c*.
-DAMAGED = (-1.0, 1.0)
+DAMAGED = 1.0  # at this dose the damage of controls is measured too: at c*
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +46,9 @@ def of_direction(bench: Bench, intervention: Intervention, dose: float) -> Recor
 
 
 def of_control(bench: Bench, control: Control, dose: float) -> Record:
-    """Measure a control at one dose: read-out, and at ±1 the divergence."""
+    """Measure a control at one dose: read-out, and at dose 1 the divergence."""
     found = measured(bench.reader.measure(control.intervention, dose))
-    if dose in DAMAGED:
+    if dose == DAMAGED:
         found |= roll_out(bench.model, control.intervention, dose, bench.neutral).damage()
     return found
 
