@@ -107,7 +107,8 @@ def select(
 def _run(
     options: Any, setup: Any, asked: tuple[Any, ...], output: Path, *, force: bool
 ) -> tuple[dict[str, Any], bool]:
-    from circuit.stages.select import choosing, select
+    from circuit.stages.select import select
+    from circuit.stages.select_setup import choosing
 
     ready = choosing(setup, *asked)
     console.note(f"Loading model: {options.id}")

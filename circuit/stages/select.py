@@ -14,32 +14,27 @@ Writes ``circuit.selection/1``, and the chosen direction as a steering file whos
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.directions import Direction, read_steering_file, write_directions
+from circuit.artifacts.directions import Direction, write_directions
 from circuit.artifacts.documents import plain
 from circuit.artifacts.manifest import Run, digest, manifest_path, reusable, write_manifest
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import DataError, UsageError
 from circuit.methods.dose_response import response
 from circuit.stages.calibrate import TOLERANCE, calibrate, check_target
-from circuit.stages.held_apart import check_apart
 from circuit.stages.intervention import Intervention, Manner, Part, resolve
 from circuit.stages.neutral import neutral_prompts
 from circuit.stages.prompting import Format, encode
 from circuit.stages.readout import Reader, Readout, reader
 from circuit.stages.rollouts import Neutral, prepared, roll_out
 from circuit.stages.running import Track, untracked
-from circuit.stages.steer import format_for
-from circuit.stages.steering_setup import Setup
-from circuit.stages.steering_source import check_model, named
 from circuit.stages.sweep_results import check_size
-from circuit.stages.training_rows import fit_of, training_prompts
 
 SCHEMA = "circuit.selection/1"
 SHARES = (0.5, 1.0)
@@ -114,46 +109,6 @@ def check_choice(
     if not 0 < max_depth <= 1:
         message = f"{max_depth:g} is not a share of the depth"
         raise UsageError(message, hint="give --max-depth a number up to 1, such as 0.8")
-
-
-def choosing(
-    setup: Setup,
-    validation: Path,
-    readout: Readout,
-    kl: float,
-    shares: tuple[float, ...],
-    max_depth: float = MAX_DEPTH,
-    seed: int = 0,
-) -> Callable[[Any], Choosing]:
-    """Read and check what there is before the model; what is returned brings the model in."""
-    prompts = PromptSet.load(validation)
-    check_choice(prompts, readout, kl, shares, max_depth)
-    setup.check([])
-    for source in setup.sources:
-        fitted = training_prompts(fit_of(source.file))
-        if fitted is not None:
-            check_apart({"training": fitted, "validation": prompts})
-
-    def on(model: Any) -> Choosing:
-        directions = candidates_of(setup, model)
-        form = format_for(prompts, directions[0], **setup.form)
-        how = (setup.manner, prompts, readout, form, kl, shares, max_depth)
-        return Choosing(directions, *how, seed=seed)
-
-    return on
-
-
-def candidates_of(setup: Setup, model: Any) -> list[Direction]:
-    """Read the directions of every source, at the layers that it names or else at all that its file holds."""
-    found: list[Direction] = []
-    for source in setup.sources:
-        if source.layer is None:
-            found += named(read_steering_file(source.file), source.name, source.file)
-        else:
-            found += [part.direction for part in source.parts(model.n_layers)]
-    for direction in found:
-        check_model(direction, model, allow_other=setup.allow_other)
-    return found
 
 
 def select(
