@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from circuit.cli import console
+from circuit.cli import console, steer_calibrate, steer_select, steer_sweep, steer_table
 from circuit.cli.options import (
     Adapter,
     AllowOtherModel,
@@ -285,3 +285,9 @@ def _coefficients(compare: str | None, coefficient: float | None) -> list[float]
     except ValueError as error:
         message = f"`{compare}` is not a list of numbers"
         raise UsageError(message, hint='write --compare "-2,-1,0,1,2"') from error
+
+
+app.command()(steer_calibrate.calibrate)
+app.command()(steer_select.select)
+app.command()(steer_sweep.sweep)
+app.command()(steer_table.table)

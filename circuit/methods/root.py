@@ -6,11 +6,12 @@ divergence, f ≈ ½ c² F at small c, so the first step assumes k = 2 and lands
     1. from a start, follow the line of slope 2 (then of the last two points) by a factor of at most 8, doubling or halving c where a step
        fell short, until two points bracket the target or a bound is reached
     2. inside the bracket take the secant's root. An endpoint that stays for a second time counts half (Illinois, Dowell & Jarratt
-       1971), so that a curve does not hold it for ever; where the secant leaves the bracket's inside, or an endpoint is 0, the middle in log c is taken
+       1971), so that a curve does not hold it for ever; where the secant leaves the bracket's inside, an endpoint is 0, or the last step left
+       more than half of the bracket, take the middle in log c
 
 Every value is evaluated once and kept. f = 0 lies below every target; a value that is negative beyond rounding, NaN or
-infinite is an error and is never clamped. A target between two values of a jump is not reached: the status then
-says so, and the nearest value is returned.
+infinite is an error and is never clamped. Where f jumps over the target (greedy text turns into another text at some c) nothing
+reaches it, and the status says so.
 """
 
 import math
@@ -23,7 +24,7 @@ from circuit.errors import DataError
 Function = Callable[[float], float]
 Status = Literal["converged", "below", "above", "unresolved"]
 FARTHEST = math.log(8)
-NARROW = 1e-4  # a bracket this narrow in log c holds a jump
+NARROW = 5e-3  # a bracket this narrow in log c holds a jump
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Root:
     """The c that was found, f there, how it ended, and every (c, f(c)) in the order of evaluation.
 
     ``below``: f stays below the target up to the upper bound, ``above``: it is above it down to the lower one;
-    ``unresolved``: the steps ran out, or f jumps over the target.
+    ``unresolved``: f passes the target within a bracket in which no step met it, and c is the end where f is below it.
     """
 
     c: float
@@ -124,10 +125,11 @@ def _stride(points: list[tuple[float, float]]) -> float:
 
 
 def _inside(search: _Search, a: tuple[float, float], b: tuple[float, float]) -> Root:
-    """Close in on the target between ``a``, on one side of it, and ``b``, on the other."""
-    weight, stayed = {"a": 1.0, "b": 1.0}, ""
-    while search.left and abs(b[0] - a[0]) > NARROW:
-        u = _between(a, b, weight["a"], weight["b"])
+    """Close in on the target between ``a`` and ``b``, in the order of c, one on each side of it."""
+    weight, stayed, halve = {"a": 1.0, "b": 1.0}, "", False
+    while search.left and b[0] - a[0] > NARROW:
+        width = b[0] - a[0]
+        u = (a[0] + b[0]) / 2 if halve else _between(a, b, weight["a"], weight["b"])
         g = search.at(u)
         if search.hits(g):
             return search.ended("converged")
@@ -136,8 +138,9 @@ def _inside(search: _Search, a: tuple[float, float], b: tuple[float, float]) -> 
         a, b = ((u, g), b) if replaced == "a" else (a, (u, g))
         weight[replaced] = 1.0
         weight[kept] = weight[kept] / 2 if stayed == kept else 1.0
-        stayed = kept
-    return search.ended("unresolved")
+        stayed, halve = kept, b[0] - a[0] > width / 2
+    c = math.exp(min(a, b, key=lambda end: end[1])[0])
+    return Root(c, dict(search.history)[c], "unresolved", tuple(search.history))
 
 
 def _between(

@@ -57,7 +57,10 @@ class Source:
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of every text as the model reads it, special tokens and all."""
-        written = [render(self.model, text, self.format) for text in texts]
+        return self.tokenised([render(self.model, text, self.format) for text in texts])
+
+    def tokenised(self, written: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of texts that are rendered already."""
         found: dict[int, list[int]] = {}
         for special in (False, True):
             rows = [row for row, text in enumerate(written) if self.adds_special(text) is special]

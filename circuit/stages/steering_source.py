@@ -33,7 +33,7 @@ class Source:
     def parts(self, n_layers: int) -> list[Part]:
         """Read the directions of a model with ``n_layers`` blocks, at one layer or several."""
         held = read_steering_file(self.file)
-        found = _named(held, self.name, self.file)
+        found = named(held, self.name, self.file)
         chosen = (
             [_recommended(found) or found[len(found) // 2]]
             if self.layer is None
@@ -47,7 +47,7 @@ class Source:
     def _plane(self, held: list[Direction], beside: Direction) -> Any:
         if self.plane is None:
             return None
-        return _at_layer(_named(held, self.plane, self.file), beside.layer, self.file).vector
+        return _at_layer(named(held, self.plane, self.file), beside.layer, self.file).vector
 
 
 def parse_source(text: str) -> Source:
@@ -96,8 +96,8 @@ def one_direction(source: Source, n_layers: int) -> Direction:
     return parts[0].direction
 
 
-def _named(held: list[Direction], name: str | None, path: Path) -> list[Direction]:
-    """Return the directions of one name, at one or more layers."""
+def named(held: list[Direction], name: str | None, path: Path) -> list[Direction]:
+    """Return the directions of one name, at one or more layers; without a name, of the recommended or only one."""
     names = list(dict.fromkeys(direction.name for direction in held))
     if name is None and len(names) > 1:
         recommended = _recommended(held)

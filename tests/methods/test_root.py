@@ -70,7 +70,8 @@ def test_a_jump_over_the_target_is_not_called_a_success():
     found = solve(lambda c: 0.1 * c * c if c < 1 else 30 * c, 1.0)
     assert found.status == "unresolved"
     assert len(found.history) <= 12
-    assert found.value == min((v for _, v in found.history), key=lambda v: abs(v - 1))
+    assert 0.9 < found.c < 1  # on the side where too little is done
+    assert found.value == pytest.approx(0.1, rel=0.2)
 
 
 def test_zero_lies_below_and_is_bisected():

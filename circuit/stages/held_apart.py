@@ -1,0 +1,29 @@
+"""Train, validation and test prompts have no group and no text in common, or what is reported is not held out."""
+
+from collections.abc import Mapping
+
+from circuit.artifacts.prompts import PromptSet, group_of
+from circuit.errors import DataError
+
+
+def check_apart(sets: Mapping[str, PromptSet]) -> None:
+    """Raise ``DataError`` where two of the named sets share a group or a text, naming it."""
+    names = list(sets)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            _check(one, sets[one], other, sets[other])
+
+
+def _check(one: str, first: PromptSet, other: str, second: PromptSet) -> None:
+    hint = "divide the prompts with `circuit dataset split`, which keeps groups together"
+    groups = {group_of(p) for p in first.prompts} & {group_of(p) for p in second.prompts}
+    if groups:
+        message = (
+            f"the {one} and the {other} prompts share {len(groups)} groups, such as `{min(groups)}`"
+        )
+        raise DataError(message, hint=hint)
+    if texts := set(first.texts) & set(second.texts):
+        message = (
+            f"the {one} and the {other} prompts share {len(texts)} texts, such as {min(texts)!r}"
+        )
+        raise DataError(message, hint=hint)
