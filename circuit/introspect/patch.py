@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from circuit.errors import DataError, UsageError
 from circuit.introspect.choices import token_text
@@ -256,7 +257,9 @@ def _n_heads(model: Any, layer: int) -> int:
     return count(model, Component("head", layer, 0))
 
 
-def _masks(run: _Run, component: str, layer: int, length: int, positions: Sequence[int]) -> Array:
+def _masks(
+    run: _Run, component: str, layer: int, length: int, positions: Sequence[int]
+) -> npt.NDArray[np.bool_]:
     """Return what each cell of a layer changes, (n_cells, T, width or 1)."""
     at = np.zeros((len(positions), length, 1), dtype=bool)
     at[np.arange(len(positions)), [length + p for p in positions]] = True
@@ -265,7 +268,8 @@ def _masks(run: _Run, component: str, layer: int, length: int, positions: Sequen
     n_heads = _n_heads(run.model, layer)
     width = next(v.shape[1] for s, v in run.clean.items() if (s.name, s.layer) == ("z", layer))
     owner = np.repeat(np.arange(n_heads), width // n_heads)
-    return np.asarray(at.any(axis=0)[None] & (owner == np.arange(n_heads)[:, None])[:, None, :])
+    own = owner == np.arange(n_heads)[:, None]
+    return np.logical_and(np.any(at, axis=0)[None], own[:, None, :])
 
 
 def _patched(run: _Run, what: What, positions: Sequence[int]) -> dict[tuple[str, str], Array]:
@@ -297,7 +301,7 @@ def _layer(
     source = np.where(np.isnan(source), base[site], source)
     masks = _masks(run, component, layer, len(ids), positions)
     masks = masks if only is None else masks[list(only)]
-    differs = np.any(masks & (source != base[site]), axis=(1, 2))
+    differs = np.any(np.logical_and(masks, source != base[site]), axis=(1, 2))
     found = np.zeros(len(masks))
     if differs.any():
         before = base[Site("resid_pre", layer)]

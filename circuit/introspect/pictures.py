@@ -7,7 +7,9 @@ import numpy as np
 
 from circuit.artifacts.atomic import write_file
 from circuit.introspect.analyze import AnalysisResult
+from circuit.introspect.attribute import Attribution
 from circuit.introspect.patch import Patching
+from circuit.plots.bars import bars
 from circuit.plots.cells import Cells, cells
 from circuit.plots.curve import Panel, Series, curves
 from circuit.plots.style import png
@@ -62,3 +64,17 @@ def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
 def shown(token: str) -> str:
     """Return a token as an axis can show it: blanks visible, mathematics off."""
     return token.replace(" ", "␣").replace("\n", "↵").replace("$", r"\$") or "∅"
+
+
+def draw_attribution(found: Attribution, out: Path, *, force: bool = False, top: int = 24) -> None:
+    """Draw the largest terms: heads in the place of their attention where they are known."""
+    split = {term.layer for term in found.heads}
+    whole = [t for t in found.terms if not (t.kind == "attn_out" and t.layer in split)]
+    terms = sorted([*whole, *found.heads], key=lambda term: -abs(term.mean))[:top]
+    figure = bars(
+        [term.name for term in terms],
+        [term.mean for term in terms],
+        [term.interval for term in terms],
+        xlabel="Direct effect on the logit difference",
+    )
+    write_file(out, png(figure), force=force)
