@@ -269,7 +269,8 @@ def _masks(
     width = next(v.shape[1] for s, v in run.clean.items() if (s.name, s.layer) == ("z", layer))
     owner = np.repeat(np.arange(n_heads), width // n_heads)
     own = owner == np.arange(n_heads)[:, None]
-    return np.logical_and(np.any(at, axis=0)[None], own[:, None, :])
+    masks: npt.NDArray[np.bool_] = np.logical_and(np.any(at, axis=0)[None], own[:, None, :])
+    return masks
 
 
 def _patched(run: _Run, what: What, positions: Sequence[int]) -> dict[tuple[str, str], Array]:

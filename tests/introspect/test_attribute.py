@@ -104,10 +104,13 @@ def test_answers_and_what_cannot_be_divided(llama, monkeypatch):
         attribute(llama, ["Hello"])
 
 
-def test_a_head_that_bends_is_refused(of, monkeypatch):
+def test_a_head_that_bends_is_refused(tmp_path, monkeypatch):
     from circuit.model import readout
 
-    model = of("gemma2")
-    monkeypatch.setattr(readout, "logit_cap", lambda _: None)  # as a cap of an unknown name is
+    config = {**CONFIGS["gemma2"], "final_logit_softcapping": 2.0}
+    model = load_model(str(write_checkpoint(tmp_path / "bent", "gemma2", **config)))
+    found = attribute(model, ["Hello there"])
+    assert found.soft_cap == 2.0
+    monkeypatch.setattr(readout, "CAPS", ())  # as where the cap has a name that is not known
     with pytest.raises(ModelError, match="not linear after a norm"):
-        attribute(model, ["Hello there"], answer="H", wrong="e")
+        attribute(model, ["Hello there"])
