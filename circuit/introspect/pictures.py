@@ -7,6 +7,10 @@ import numpy as np
 
 from circuit.artifacts.atomic import write_file
 from circuit.introspect.analyze import AnalysisResult
+from circuit.introspect.attribute import Attribution
+from circuit.introspect.patch import Patching
+from circuit.plots.bars import bars
+from circuit.plots.cells import Cells, cells
 from circuit.plots.curve import Panel, Series, curves
 from circuit.plots.style import png
 
@@ -38,3 +42,39 @@ def _series(name: str, layers: Sequence[int], values: Sequence[Sequence[float]])
 
     low, middle, high = np.quantile(np.array(values, dtype=float), [0.25, 0.5, 0.75], axis=0)
     return Series(name, list(layers), middle.tolist(), low.tolist(), high.tolist())
+
+
+def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
+    """Draw every grid: directions side by side, components below each other."""
+    drawings = [
+        Cells(
+            f"{grid.component}, {grid.direction}",
+            np.array(grid.effect),
+            [str(layer) for layer in grid.layers],
+            [shown(name) for name in grid.columns],
+        )
+        for grid in found.grids
+    ]
+    across = len({grid.direction for grid in found.grids})
+    word = "estimated share" if found.method == "attribution" else "share"
+    figure = cells(drawings, across=across, label=f"{word} of the logit difference")
+    write_file(out, png(figure), force=force)
+
+
+def shown(token: str) -> str:
+    """Return a token as an axis can show it: blanks visible, mathematics off."""
+    return token.replace(" ", "␣").replace("\n", "↵").replace("$", r"\$") or "∅"
+
+
+def draw_attribution(found: Attribution, out: Path, *, force: bool = False, top: int = 24) -> None:
+    """Draw the largest terms: heads in the place of their attention where they are known."""
+    split = {term.layer for term in found.heads}
+    whole = [t for t in found.terms if not (t.kind == "attn_out" and t.layer in split)]
+    terms = sorted([*whole, *found.heads], key=lambda term: -abs(term.mean))[:top]
+    figure = bars(
+        [term.name for term in terms],
+        [term.mean for term in terms],
+        [term.interval for term in terms],
+        xlabel="Direct effect on the logit difference",
+    )
+    write_file(out, png(figure), force=force)

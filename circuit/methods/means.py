@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from circuit.methods.arrays import Array
-from circuit.methods.bootstrap import Estimate, resample
+from circuit.methods.bootstrap import QUANTILES, Estimate, resample
 
 
 def mean_estimate(
@@ -22,3 +22,21 @@ def mean_estimate(
     drawn = resample(same, groups, n_boot=n_boot, rng=rng, cross_fitted=False)
     found = drawn.draws(lambda weights: weights @ values / weights.sum(axis=1))
     return found.estimate(bounds=(-np.inf, np.inf))
+
+
+def mean_estimates(
+    values: Array, groups: Sequence[object] | Array, *, seed: int = 0, n_boot: int = 1000
+) -> tuple[Array, Array, Array] | None:
+    """Return mean, lower and upper bound, each (k,), of every column of ``values`` (n, k); None with fewer than two groups.
+
+    The resamples are the same for all columns, so they are those of ``mean_estimate``.
+    """
+    if len(set(groups)) < 2:
+        return None
+    same = np.zeros(len(values), dtype=int)
+    rng = np.random.default_rng(seed)
+    drawn = resample(same, groups, n_boot=n_boot, rng=rng, cross_fitted=False)
+    mean = values.mean(axis=0)
+    means = drawn.weights @ values / drawn.weights.sum(axis=1, keepdims=True)
+    low, high = np.percentile(mean + drawn.factor * (means - mean), QUANTILES, axis=0)
+    return mean, low, high

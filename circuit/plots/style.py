@@ -63,6 +63,13 @@ _TYPE: Any = {
 
 
 @contextmanager
+def typeset() -> Iterator[None]:
+    """Draw in the type of all figures, for one that makes its own axes."""
+    with rc_context(_TYPE):
+        yield
+
+
+@contextmanager
 def panels(n: int = 1, *, width: float = COLUMN, height: float = HEIGHT) -> Iterator[list[Axes]]:
     """Give ``n`` axes side by side, in one new figure (``axes[0].figure``), to draw in."""
     with rc_context(_TYPE):

@@ -173,7 +173,13 @@ def resolve(model: Any, parts: Sequence[Part], manner: Manner, form: Format) -> 
         else [_unit(part.direction, manner.rule) for part in parts]
     )
     resolved = [replace(part, unit=unit) for part, unit in zip(parts, units, strict=True)]
-    return Intervention(tuple(resolved), manner)
+    found = Intervention(tuple(resolved), manner)
+    target = kl_target(manner.rule)
+    if target is None:
+        return found
+    from circuit.stages.calibrate import calibrated
+
+    return calibrated(model, found, neutral_prompts(model, form), target)[0]
 
 
 def _unit(direction: Direction, rule: str) -> float | None:

@@ -1,0 +1,75 @@
+"""``circuit introspect attention``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from circuit.cli import console
+from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+
+
+def command(
+    model: Model,
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
+    ],
+    layers: Annotated[
+        str, typer.Option("--layers", "-l", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
+    ] = "all",
+    heads: Annotated[
+        str | None,
+        typer.Option(
+            "--heads", help="Heads whose patterns are kept and drawn, as layer.head: 3.0,3.2."
+        ),
+    ] = None,
+    chat: Annotated[
+        bool | None,
+        typer.Option(
+            "--chat/--raw", help="A user's turn, or the text [default: the set's, or raw]."
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw the patterns of --heads, or all scores (PNG)."),
+    ] = None,
+    seed: Seed = 0,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+    adapter: Adapter = None,
+    trust_remote_code: RemoteCode = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Where every head looks: at the token before, the first one, an earlier copy, what followed it.
+
+    \b
+    Examples:
+      circuit introspect attention -m tiny -p "The cat saw the dog and the cat" --plot heads.png
+      circuit introspect attention -m tiny -p "50 + 25 = |31 + 4 = " --heads 0.0,5.3 --plot patterns.png -o attention.json
+    """
+    from circuit.cli.head_kinds_text import attention_text
+    from circuit.introspect.attention import attention, parse_heads, parse_where
+    from circuit.introspect.pairs import choose_pair_format
+    from circuit.introspect.saved import save
+    from circuit.introspect.texts import read_texts
+    from circuit.stages.running import ModelOptions
+
+    chosen = parse_heads(heads)
+    texts, _, given = read_texts(prompt)
+    console.note(f"Loading model: {model}")
+    loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
+    form = choose_pair_format(given, chat)
+    at = parse_where(layers, loaded.n_layers)
+    found = attention(loaded, texts, layers=at, heads=chosen, form=form, seed=seed)
+    results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
+    if output is not None:
+        asked = {"prompts": texts, "layers": layers, "heads": heads}
+        parameters = {**asked, "format": form.name, "seed": seed}
+        save(output, "attention", results, parameters=parameters, model=loaded, force=force)
+    if plot is not None:
+        from circuit.introspect.attention_pictures import draw_attention
+
+        draw_attention(found, plot, force=force)
+    console.result(results, attention_text(results), as_json=as_json)

@@ -1,0 +1,71 @@
+"""``circuit introspect attribute``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from circuit.cli import console
+from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+
+
+def command(
+    model: Model,
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
+    ],
+    answer: Annotated[
+        str | None, typer.Option("--answer", help="A token [default: each prompt's likeliest].")
+    ] = None,
+    wrong: Annotated[
+        str | None, typer.Option("--wrong", help="Another token [default: the runner-up].")
+    ] = None,
+    chat: Annotated[
+        bool | None,
+        typer.Option(
+            "--chat/--raw", help="A user's turn, or the text [default: the set's, or raw]."
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the largest terms (PNG).")
+    ] = None,
+    seed: Seed = 0,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+    adapter: Adapter = None,
+    trust_remote_code: RemoteCode = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Divide a logit difference among the components that write it: embedding, attentions, heads, MLPs.
+
+    \b
+    Examples:
+      circuit introspect attribute -m tiny -p "50 + 25 = " --answer 7 --wrong 2
+      circuit introspect attribute -m tiny -p "50 + 25 = |31 + 4 = |64 + 22 = " -o attribution.json --plot attribution.png
+    """
+    from circuit.cli.attribution_text import attribution_text
+    from circuit.introspect.attribute import attribute
+    from circuit.introspect.pairs import choose_pair_format
+    from circuit.introspect.saved import save
+    from circuit.introspect.texts import read_texts
+    from circuit.stages.running import ModelOptions
+
+    texts, groups, given = read_texts(prompt)
+    console.note(f"Loading model: {model}")
+    loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
+    form = choose_pair_format(given, chat)
+    found = attribute(
+        loaded, texts, form=form, answer=answer, wrong=wrong, groups=groups, seed=seed
+    )
+    results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
+    if output is not None:
+        asked = {"prompts": texts, "answer": answer, "wrong": wrong}
+        parameters = {**asked, "format": form.name, "seed": seed}
+        save(output, "attribution", results, parameters=parameters, model=loaded, force=force)
+    if plot is not None:
+        from circuit.introspect.pictures import draw_attribution
+
+        draw_attribution(found, plot, force=force)
+    console.result(results, attribution_text(results), as_json=as_json)

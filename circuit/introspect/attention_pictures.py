@@ -1,0 +1,45 @@
+"""Pictures of attention: the patterns of chosen heads, or the scores of all."""
+
+from pathlib import Path
+
+import numpy as np
+
+from circuit.artifacts.atomic import write_file
+from circuit.introspect.attention import AttentionResult
+from circuit.introspect.pictures import shown
+from circuit.methods.head_patterns import SCORES
+from circuit.plots.cells import Cells, cells
+from circuit.plots.style import png
+
+
+def draw_attention(found: AttentionResult, out: Path, *, force: bool = False) -> None:
+    """Draw the patterns of the chosen heads for the first prompt, or the scores of all heads where none was chosen."""
+    if found.patterns[0]:
+        tokens = [shown(token) for token in found.tokens[0]]
+        drawings = [
+            Cells(
+                f"Layer {p.layer}, head {p.head}",
+                np.array(p.weights),
+                tokens,
+                tokens,
+                xlabel="Key",
+                ylabel="Query",
+                upwards=False,
+            )
+            for p in found.patterns[0]
+        ]
+        figure = cells(drawings, across=min(3, len(drawings)), label="attention", signed=False)
+    else:
+        drawings = [_scores(found, name) for name in SCORES if name in found.uniform]
+        figure = cells(drawings, across=3, label="score", signed=False)
+    write_file(out, png(figure), force=force)
+
+
+def _scores(found: AttentionResult, name: str) -> Cells:
+    own = [score for score in found.scores if score.score == name]
+    layers = sorted({score.layer for score in own})
+    matrix = np.full((len(layers), 1 + max(score.head for score in own)), np.nan)
+    for score in own:
+        matrix[layers.index(score.layer), score.head] = score.value
+    heads = [str(h) for h in range(matrix.shape[1])]
+    return Cells(name, matrix, [str(layer) for layer in layers], heads, xlabel="Head")

@@ -1,0 +1,215 @@
+"""Patching finds the planted parts and nothing else, exactly; an estimate is what the gradient says; pairs are read as written."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.errors import DataError, UsageError
+from circuit.introspect.pairs import Pair, align, read_pairs
+from circuit.introspect.patch import patch, what
+from circuit.introspect.pictures import draw_patching
+from circuit.methods.means import mean_estimate, mean_estimates
+from circuit.methods.ranks import rank_correlation
+from circuit.stages.prompting import Format
+
+RAW = Format(chat=False)
+ALL = "resid_pre,attn_out,mlp_out,heads"
+PAIR = Pair("xay.", "xby.", "Q", "Z")  # 5 tokens with the first; the third differs
+
+
+def asked(model, *, components=ALL, direction="both", position="all", layers="all"):
+    return what(components, direction, position).at(layers, model.n_layers)
+
+
+def grids(found):
+    return {(g.component, g.direction): np.array(g.effect) for g in found.grids}
+
+
+@pytest.mark.parametrize("direction", ["denoising", "noising"])
+def test_exactly_the_planted_cells_have_an_effect(chain, direction):
+    found = patch(chain, [PAIR], asked(chain), form=RAW)
+    assert found.pairs[0].clean_difference > 1 + found.pairs[0].corrupt_difference
+    expected = {name: np.zeros((3, 5)) for name in ("resid_pre", "attn_out", "mlp_out")}
+    expected["resid_pre"][0, 2] = 1  # the word, until head 0.1 has moved it to the last token
+    expected["resid_pre"][1:, 4] = 1
+    expected["attn_out"][0, 4] = expected["mlp_out"][1, 4] = 1
+    expected["heads"] = np.zeros((3, 4))
+    expected["heads"][0, 1] = 1
+    for name, effects in expected.items():
+        np.testing.assert_allclose(grids(found)[name, direction], effects, atol=1e-5)
+    assert found.grids[0].columns == ["<s>", "x", "a|b", "y", "."]
+
+
+def test_the_source_is_put_where_it_is_asked_and_nowhere_else(llama):
+    """All tokens of the stream at once are the other prompt: each cell alone is a full run with that row replaced."""
+    import mlx.core as mx
+
+    from circuit.model.patching import Patch, last_logits, patched, states
+    from circuit.model.sites import Site
+
+    (pair,) = align(llama, [Pair("ab", "cd", "x", "y")], RAW)
+    site = Site("resid_pre", 1)
+    clean = states(llama, pair.clean, [site])[site]
+    ids = mx.array(pair.corrupt[None])
+    with patched(llama, [Patch(site, mx.array(True), mx.array(clean[None]))]):
+        whole = np.array(last_logits(llama, ids))
+    np.testing.assert_allclose(
+        whole, np.array(last_logits(llama, mx.array(pair.clean[None]))), atol=1e-5
+    )
+    found = patch(
+        llama, [Pair("ab", "cd", "x", "y"), Pair("cd", "ab", "x", "y")], asked(llama), form=RAW
+    )
+    effects = grids(found)["resid_pre", "denoising"]
+    mask = np.array([[[False], [True], [False]]])
+    used = next(p for p in found.pairs if p.is_used)
+    (one,) = align(llama, [Pair(used.clean, used.corrupt, "x", "y")], RAW)
+    source = states(llama, one.clean, [site])[site]
+    with patched(llama, [Patch(site, mx.array(mask), mx.array(source[None]))]):
+        logits = np.array(last_logits(llama, mx.array(one.corrupt[None])))[0]
+    d = logits[one.answer] - logits[one.wrong]
+    share = (d - used.corrupt_difference) / (used.clean_difference - used.corrupt_difference)
+    assert found.n_excluded == 1
+    assert effects[1, 1] == pytest.approx(share, abs=1e-5)
+
+
+def test_directions_mirror_each_other(llama):
+    """Noising one pair is denoising the other with the answers exchanged."""
+    pair, mirrored = Pair("ab", "cd", "x", "y"), Pair("cd", "ab", "y", "x")
+    found = [patch(llama, [p], asked(llama), form=RAW, alignment="end") for p in (pair, mirrored)]
+    for component in ALL.split(","):
+        a = grids(found[0])[component, "noising"]
+        np.testing.assert_allclose(a, grids(found[1])[component, "denoising"], atol=1e-4)
+
+
+def test_an_estimate_is_exact_where_nothing_comes_after_but_a_line(identity_llama):
+    """With blocks that do nothing, what is added after the last norm's statistics hardly moves them."""
+    found = patch(
+        identity_llama,
+        [Pair("ab", "cd")],
+        asked(identity_llama, components="resid_pre"),
+        form=RAW,
+        attribution=True,
+        verify=3,
+    )
+    assert found.method == "attribution"
+    cells = grids(found)["resid_pre", "denoising"]
+    np.testing.assert_allclose(cells[:, :2], 0, atol=1e-6)  # the last token alone is read
+    np.testing.assert_allclose(cells[:, 2], cells[0, 2], rtol=1e-4)  # the same at every layer
+    assert all(c.effect == pytest.approx(1, abs=1e-4) for c in found.checked if c.column == 2)
+
+
+def test_attribution_is_the_gradient_and_its_largest_are_patched(llama):
+    """A step of ε times the difference changes the score by ε times the estimate."""
+    import mlx.core as mx
+
+    from circuit.model.patching import Patch, last_logits, patched, states
+    from circuit.model.sites import Site
+
+    pair = Pair("hello", "jelly", "x", "y")
+    (one,) = align(llama, [pair], RAW)
+    found = patch(llama, [pair], asked(llama, direction="denoising"), form=RAW, attribution=True)
+    site, step = Site("mlp_out", 1), 1e-2
+    a, b = (states(llama, ids, [site])[site] for ids in (one.clean, one.corrupt))
+
+    def difference(scale):
+        mask = mx.array(np.arange(6)[None, :, None] == 5)
+        with patched(llama, [Patch(site, mask, mx.array((b + scale * (a - b))[None]))]):
+            logits = np.array(last_logits(llama, mx.array(one.corrupt[None])))[0]
+        return float(logits[one.answer] - logits[one.wrong])
+
+    gap = found.pairs[0].clean_difference - found.pairs[0].corrupt_difference
+    slope = (difference(step) - difference(-step)) / (2 * step) / gap
+    assert grids(found)["mlp_out", "denoising"][1, 5] == pytest.approx(slope, rel=2e-2)
+    assert len(found.checked) == 20
+    real = grids(patch(llama, [pair], asked(llama, direction="denoising"), form=RAW))
+    for c in found.checked:
+        assert c.effect == pytest.approx(
+            real[c.component, c.direction][c.layer, c.column], abs=1e-5
+        )
+    ranks = spearmanr([c.estimate for c in found.checked], [c.effect for c in found.checked])
+    assert found.rank_correlation["denoising"] == pytest.approx(ranks.statistic)
+
+
+def test_several_pairs_have_a_mean_and_an_interval(chain, tmp_path):
+    pairs = [Pair(f"{x}ay.", f"{x}by.", "Q", "Z") for x in "uvwx"] + [Pair("..", "::", "Q", "Z")]
+    found = patch(chain, pairs, asked(chain, position="-2,-1"), form=RAW)
+    assert (found.n_excluded, found.positions) == (1, [-2, -1])
+    attn = next(g for g in found.grids if (g.component, g.direction) == ("attn_out", "noising"))
+    assert attn.effect[0][1] == pytest.approx(1, abs=1e-5)
+    assert attn.low[0][1] == pytest.approx(1, abs=1e-4)
+    draw_patching(found, tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_means_of_many_columns_are_those_of_each():
+    values = np.random.default_rng(0).standard_normal((12, 3))
+    groups = [i // 2 for i in range(12)]
+    mean, low, high = mean_estimates(values, groups, seed=4)
+    for k in range(3):
+        one = mean_estimate(values[:, k], groups, seed=4)
+        np.testing.assert_allclose([mean[k], low[k], high[k]], [one.value, one.low, one.high])
+    assert mean_estimates(values, ["a"] * 12) is None
+    assert rank_correlation([1, 2], [1, 2]) is None
+    assert rank_correlation([1, 2, 2], [1, 1, 1]) is None
+    assert rank_correlation([1, 2, 3], [9, 8, 1]) == -1
+
+
+def test_unequal_prompts_need_an_alignment(chain):
+    unequal = Pair("xay.", "xxby.", "Q", "Z")
+    with pytest.raises(DataError, match="pair 0 have 5 and 6 tokens"):
+        align(chain, [unequal], RAW)
+    found = patch(chain, [unequal], asked(chain), form=RAW, alignment="end")
+    assert len(found.positions) == 5
+    assert grids(found)["attn_out", "denoising"][0, -1] == pytest.approx(1, abs=0.2)
+    with pytest.raises(UsageError, match="no alignment `start`"):
+        align(chain, [unequal], RAW, "start")
+
+
+def test_pairs_from_files(tmp_path):
+    listed = tmp_path / "pairs.json"
+    listed.write_text(json.dumps([{"clean": "a ", "corrupt": "b ", "wrong": "z"}]))
+    assert read_pairs(None, None, f"@{listed}", "q", "w")[0] == [Pair("a ", "b ", "q", "z")]
+    prompts = [
+        Prompt(text=f"{label} {i}", label=label, pair=str(i), group=f"g{i}")
+        for i in range(2)
+        for label in ("no", "yes")
+    ]
+    PromptSet(name="p", labels=("no", "yes"), prompts=tuple(prompts)).save(tmp_path / "set.json")
+    pairs, given = read_pairs(None, None, str(tmp_path / "set.json"), None, None)
+    assert given is not None
+    assert [(p.clean, p.corrupt, p.group) for p in pairs] == [
+        ("yes 0", "no 0", "g0"),
+        ("yes 1", "no 1", "g1"),
+    ]
+
+
+def test_what_cannot_be_compared(chain, tmp_path):
+    for arguments, words in {
+        ("a", None, None): "no pair of prompts",
+        ("a", "b", "f.json"): "given twice",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            read_pairs(*arguments, None, None)
+    (tmp_path / "bad.json").write_text('[{"clean": "a"}]')
+    with pytest.raises(DataError, match="entry 0 of .* is not a pair"):
+        read_pairs(None, None, str(tmp_path / "bad.json"), None, None)
+    with pytest.raises(DataError, match="both prompts of pair 0 are answered"):
+        align(chain, [Pair("ab", "ab")], RAW)
+    with pytest.raises(DataError, match="no pair is the clean run"):
+        patch(chain, [Pair("xby.", "xay.", "Q", "Z")], asked(chain), form=RAW)
+    with pytest.raises(UsageError, match="not one token but 2"):
+        align(chain, [Pair("a", "b", "QQ", "Z")], RAW)
+    for bad in (
+        ("resid", "both", "all"),
+        (ALL, "sideways", "all"),
+        (ALL, "both", "3"),
+        (ALL, "both", "-1--4"),
+    ):
+        with pytest.raises(UsageError):
+            what(*bad)
+    with pytest.raises(UsageError, match="position -9 is out of range"):
+        patch(chain, [PAIR], asked(chain, position="-9"), form=RAW)
+    assert what(ALL, "both", "-4--2,-1").positions == [-4, -3, -2, -1]
