@@ -251,6 +251,9 @@ def _apply(options: Any, setup: Any, asked: _Asked, shown: _Shown, *, force: boo
     console.note(f"Loading model: {options.id}")
     model = options.load()
     intervention, form, condition = setup.on(model, prompts)
+    if intervention.factor != 1:
+        rule = intervention.manner.rule
+        console.note(f"by the rule {rule}, coefficient 1 stands for {intervention.factor:.4g}")
     how = (asked.decoding, asked.criterion, asked.controls, condition)
     job = Job(intervention, prompts, asked.coefficients, form, *how)
     show = None

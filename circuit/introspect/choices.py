@@ -61,6 +61,16 @@ def pieces_of(model: Any, text: str) -> list[int]:
     return ids
 
 
+def one_token(model: Any, text: str) -> int:
+    """Return the token that ``text`` is; raise ``UsageError`` that names its pieces when it is several."""
+    ids = pieces_of(model, text)
+    if len(ids) > 1:
+        pieces = ", ".join(repr(token_text(model, i)) for i in ids)
+        message = f"`{text}` is not one token but {len(ids)}: {pieces}"
+        raise UsageError(message, hint="name one of its pieces; a blank before a word counts")
+    return ids[0]
+
+
 def token_text(model: Any, token: int) -> str:
     """Return the text of one token by itself."""
     return str(model.tokenizer.decode([int(token)]))
