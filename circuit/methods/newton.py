@@ -56,9 +56,10 @@ class _Batch:
     Y: Array  # (P, K, n)
     weights: Array  # (P, 1, n)
     ridge: Array  # (P, 1, 1)
+    size: float  # mean eigenvalue of X Xᵀ
 
     def select(self, keep: Array) -> "_Batch":
-        return _Batch(self.gram, self.Y[keep], self.weights[keep], self.ridge[keep])
+        return _Batch(self.gram, self.Y[keep], self.weights[keep], self.ridge[keep], self.size)
 
     def product(self, V: Array) -> Array:
         """V X Xᵀ for each problem and output."""
@@ -98,7 +99,7 @@ def fit_logistic(
     n, P, K = Y.shape
     targets = np.ascontiguousarray(Y.transpose(1, 2, 0), dtype=np.float64)
     a = np.ones((P, 1, n)) if weights is None else weights.T[:, None, :].astype(np.float64)
-    batch = _Batch(inside, targets, a, penalty[:, None, None].astype(np.float64))
+    batch = _Batch(inside, targets, a, penalty[:, None, None].astype(np.float64), inside.size)
     alpha = np.zeros((P, K, n)) if start is None else start[:-1].transpose(1, 2, 0)
     bias = np.zeros((P, K, 1)) if start is None else start[-1][:, :, None]
     found = np.concatenate([alpha, bias], axis=2)
@@ -150,14 +151,15 @@ def _newton_step(batch: _Batch, at: _State) -> tuple[_State, Array]:
 def _conjugate_gradients(batch: _Batch, p: Array, residual: Array, residual_bias: Array) -> _State:
     """Solve Hessian · step = residual for all problems, to a sixth: Newton corrects the rest.
 
-    Preconditioned by λ and, for the intercepts, by their curvature: what the Hessian is at least. So no step is longer than 1, and what a
-    vector has in the null space of X Xᵀ, which changes nothing but rounding, cannot grow. ⟨r, r⟩ = rᵀX Xᵀr is the squared length of
-    the gradient in w.
+    Preconditioned by λ, which the Hessian is at least: so no step is longer than 1, and what a vector has in the null space of X Xᵀ,
+    which changes nothing but rounding, cannot grow. Intercepts are scaled to an eigenvalue amid the others. ⟨r, r⟩ = rᵀX Xᵀr is the squared
+    length of the gradient in w.
     """
     kind = batch.gram.dtype
     p, r, r_bias = p.astype(kind), residual.astype(kind), residual_bias.astype(kind)
     ridge, a = batch.ridge.astype(kind), batch.weights.astype(kind)
     curvature = (a * p * (1 - p)).sum(axis=2, keepdims=True) + kind.type(TINY)
+    curvature /= 1 + curvature / r.shape[2] * batch.size / ridge
     step, step_bias = np.zeros_like(r), np.zeros_like(r_bias)
     z, image, z_bias = r / ridge, batch.product(r) / ridge, r_bias / curvature
     v, v_bias, v_image = z, z_bias, image
