@@ -26,6 +26,7 @@ from circuit.methods.products import Products
 EXACT, ROUGH = 1e-9, 1e-5
 MAX_NEWTON, MAX_CG, MAX_HALVINGS = 60, 100, 12
 TINY = 1e-30
+SOLVED = 1e-12  # nats per row that are left to gain
 
 
 @dataclass
@@ -55,9 +56,10 @@ class _Batch:
     Y: Array  # (P, K, n)
     weights: Array  # (P, 1, n)
     ridge: Array  # (P, 1, 1)
+    size: float  # mean eigenvalue of X Xᵀ
 
     def select(self, keep: Array) -> "_Batch":
-        return _Batch(self.gram, self.Y[keep], self.weights[keep], self.ridge[keep])
+        return _Batch(self.gram, self.Y[keep], self.weights[keep], self.ridge[keep], self.size)
 
     def product(self, V: Array) -> Array:
         """V X Xᵀ for each problem and output."""
@@ -97,7 +99,7 @@ def fit_logistic(
     n, P, K = Y.shape
     targets = np.ascontiguousarray(Y.transpose(1, 2, 0), dtype=np.float64)
     a = np.ones((P, 1, n)) if weights is None else weights.T[:, None, :].astype(np.float64)
-    batch = _Batch(inside, targets, a, penalty[:, None, None].astype(np.float64))
+    batch = _Batch(inside, targets, a, penalty[:, None, None].astype(np.float64), inside.size)
     alpha = np.zeros((P, K, n)) if start is None else start[:-1].transpose(1, 2, 0)
     bias = np.zeros((P, K, 1)) if start is None else start[-1][:, :, None]
     found = np.concatenate([alpha, bias], axis=2)
@@ -149,30 +151,35 @@ def _newton_step(batch: _Batch, at: _State) -> tuple[_State, Array]:
 def _conjugate_gradients(batch: _Batch, p: Array, residual: Array, residual_bias: Array) -> _State:
     """Solve Hessian · step = residual for all problems, to a sixth: Newton corrects the rest.
 
-    Intercepts are scaled by their curvature; ⟨r, r⟩ = rᵀX Xᵀr is the squared length of the gradient in w.
+    Preconditioned by λ, which the Hessian is at least: so no step is longer than 1, and what a vector has in the null space of X Xᵀ,
+    which changes nothing but rounding, cannot grow. Intercepts are scaled to an eigenvalue amid the others. ⟨r, r⟩ = rᵀX Xᵀr is the squared
+    length of the gradient in w.
     """
     kind = batch.gram.dtype
     p, r, r_bias = p.astype(kind), residual.astype(kind), residual_bias.astype(kind)
     ridge, a = batch.ridge.astype(kind), batch.weights.astype(kind)
     curvature = (a * p * (1 - p)).sum(axis=2, keepdims=True) + kind.type(TINY)
+    curvature /= 1 + curvature / r.shape[2] * batch.size / ridge
     step, step_bias = np.zeros_like(r), np.zeros_like(r_bias)
-    image, z_bias = batch.product(r), r_bias / curvature
-    v, v_bias, v_image = r, z_bias, image
+    z, image, z_bias = r / ridge, batch.product(r) / ridge, r_bias / curvature
+    v, v_bias, v_image = z, z_bias, image
     rho = _inner(r, image, r_bias, z_bias)
-    enough = 3e-2 * rho
+    enough = np.maximum(3e-2 * rho, SOLVED * r.shape[2])
     for _ in range(MAX_CG):
+        if (rho <= enough).all():
+            break
         bent = p * (v_image + v_bias)
         bent = a * (bent - p * (bent if p.shape[1] == 1 else bent.sum(axis=1, keepdims=True)))
         turned, turned_bias = bent + ridge * v, bent.sum(axis=2, keepdims=True)
-        length = _ratio(rho, _inner(turned, v_image, turned_bias, v_bias))
+        # A problem that is solved waits for the others: going on below rounding would diverge.
+        left = np.where(rho > enough, rho, 0)
+        length = _ratio(left, _inner(turned, v_image, turned_bias, v_bias))
         step, step_bias = step + length * v, step_bias + length * v_bias
         r, r_bias = r - length * turned, r_bias - length * turned_bias
-        image, z_bias = batch.product(r), r_bias / curvature
+        z, image, z_bias = r / ridge, batch.product(r) / ridge, r_bias / curvature
         rho, before = _inner(r, image, r_bias, z_bias), rho
-        if (rho <= enough).all():
-            break
-        more = _ratio(rho, before)
-        v, v_bias, v_image = r + more * v, z_bias + more * v_bias, image + more * v_image
+        more = _ratio(left, before) * _ratio(rho, before)
+        v, v_bias, v_image = z + more * v, z_bias + more * v_bias, image + more * v_image
     exact = step.astype(np.float64), step_bias.astype(np.float64)
     return _State(*exact, batch.product(step).astype(np.float64))
 

@@ -32,6 +32,13 @@ class Products:
         """The precision."""
         return self.left.dtype
 
+    @property
+    def size(self) -> float:
+        """Mean squared length of the training rows, where these are their own products."""
+        if self.right is None:
+            return float(self.left.trace()) / max(len(self.left), 1)
+        return float(np.einsum("ij,ij->", self.left, self.left)) / max(len(self.left), 1)
+
     def of(self, V: Array) -> Array:
         """Apply the map to the rows of ``V`` (P, n)."""
         through = V.astype(self.dtype, copy=False) @ self.left

@@ -6,6 +6,7 @@ are fitted in one batch (``newton``). Where a training part has too few groups f
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -46,8 +47,14 @@ def targets(labellings: Array, n_classes: int) -> Array:
 
 def inner_splits(y: Array, groups: Array, *, seed: int) -> list[Split]:
     """Split a training part again, groups kept together; nothing where that cannot be done."""
+    return _inner_splits(y.astype(np.intp).tobytes(), groups.astype(np.intp).tobytes(), seed)
+
+
+@lru_cache(maxsize=64)  # every layer and baseline of a question asks for the same ones
+def _inner_splits(y: bytes, groups: bytes, seed: int) -> list[Split]:
+    labels, codes = (np.frombuffer(each, dtype=np.intp) for each in (y, groups))
     try:
-        return grouped_folds(y, groups, folds=INNER_FOLDS, seed=seed)
+        return grouped_folds(labels, codes, folds=INNER_FOLDS, seed=seed)
     except DataError:  # one group of some class is left: nothing to choose C with
         return []
 
