@@ -64,11 +64,11 @@ def build(
 ) -> None:
     """Extract the concepts' vectors at three depths into the library, with held-out scores.
 
-    They are kept in the cache for this very model, so that a second build has nothing to do.
+    They are all seventeen where --concepts names none, 51 vectors. They are kept in the cache for this very model, so that
+    a second build has nothing to do.
 
     \b
     Examples:
-      circuit concepts build -m tiny --concepts happy --layers 2
       circuit concepts build -m tiny --concepts happy,sad -o moods
     """
     from circuit.stages.concepts import build, check_names
