@@ -17,6 +17,20 @@ from checkpoints import write_checkpoint
 from processes import run_circuit
 
 import circuit.model  # noqa: F401  # a fast BLAS before any test file imports MLX
+from circuit.artifacts.concept_files import concept_of, save_own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def library(tmp_path_factory) -> Path:
+    """A cache and a library of concepts of their own: what other sessions left proves nothing."""
+    from circuit.model.runtime import cache_folder
+
+    folder, blas = tmp_path_factory.mktemp("library"), cache_folder() / "blas"
+    if blas.is_dir():
+        (folder / "blas").symlink_to(blas)
+    os.environ["CIRCUIT_CACHE"] = str(folder)
+    os.environ["CIRCUIT_CONCEPTS"] = str(folder / "own")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +66,11 @@ WORKSPACE = (
     "export computation.npz -o computation.gguf",
     'steer -m tiny -d computation.npz -p "7 + 5 =" --compare "0,1" --criterion "regex:[0-9]" --controls 2 -n 4 -o trial.json',
 )
+WRITTEN = {
+    "questions.yaml": "- id: day\n  paraphrases:\n  - How was your day?\n  - Tell me about it.\n- The meeting went\n",
+    "steering.yaml": "vectors:\n  - name: happy\n    positive_prompt: I am so happy and glad.\n"
+    "    negative_prompt: I am so sad and tired.\n    layer: 3\n    coefficient: 1.5\n",
+}
 
 
 @pytest.fixture(scope="session")
@@ -67,11 +86,14 @@ def workspace(tmp_path_factory) -> Path:
         if not made.exists():
             fill(folder := tmp_path_factory.mktemp("filled"))
             folder.rename(made)
+    save_own("mine", concept_of("mine", ["Rain again, all day."], ["It was a day."]), force=True)
     return shutil.copytree(made, base / "workspace")
 
 
 def fill(folder: Path) -> None:
-    """Run ``WORKSPACE`` in ``folder``."""
+    """Write ``WRITTEN`` into ``folder`` and run ``WORKSPACE`` there."""
+    for name, text in WRITTEN.items():
+        (folder / name).write_text(text)
     for line in WORKSPACE:
         done = run_circuit(*shlex.split(line), cwd=folder)
         assert done.returncode == 0, f"circuit {line}\n{done.stdout}{done.stderr}"

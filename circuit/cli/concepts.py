@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
+from circuit.cli.concepts_own import create, load, remove
 from circuit.cli.concepts_text import built_text, listed_text, scan_text, trial_text
 from circuit.cli.options import (
     Adapter,
@@ -64,11 +65,11 @@ def build(
 ) -> None:
     """Extract the concepts' vectors at three depths into the library, with held-out scores.
 
-    They are kept in the cache for this very model, so that a second build has nothing to do.
+    They are all seventeen where --concepts names none, 51 vectors. They are kept in the cache for this very model, so that
+    a second build has nothing to do.
 
     \b
     Examples:
-      circuit concepts build -m tiny --concepts happy --layers 2
       circuit concepts build -m tiny --concepts happy,sad -o moods
     """
     from circuit.stages.concepts import build, check_names
@@ -145,7 +146,7 @@ def try_(
     manner.check()
     texts, form = _prompts(prompts, chat, system)
     _check_picture(plot)
-    loaded = _load(model, revision, adapter, dtype, trust_remote_code)
+    loaded = load(model, revision, adapter, dtype, trust_remote_code)
     trial = Trial(ingredients, texts, layer, manner, form, _decoding(max_tokens))
     results, _ = try_concepts(loaded, trial, output, force=force, track=console.track)
     if plot is not None:
@@ -215,81 +216,13 @@ def scan(
         seed=seed,
     )
     _check_picture(plot)
-    loaded = _load(model, revision, adapter, dtype, trust_remote_code)
+    loaded = load(model, revision, adapter, dtype, trust_remote_code)
     results, _ = scan(loaded, asked, output, force=force, track=console.track)
     if plot is not None:
         from circuit.stages.concept_pictures import draw_scan
 
         console.note(f"{plot}: {draw_scan(results, plot, force=force)}")
     console.result(results, scan_text(results), as_json=as_json)
-
-
-@app.command()
-def create(
-    name: Annotated[str, typer.Argument(help="What to call the concept.")],
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Also build its vectors for this model.")
-    ] = None,
-    texts: Annotated[
-        Path | None,
-        typer.Option("--texts", help="Prompt set of two labels, or YAML with positive, neutral."),
-    ] = None,
-    positive: Annotated[
-        list[str] | None, typer.Option("--positive", help="A text that has it; again for more.")
-    ] = None,
-    neutral: Annotated[
-        list[str] | None, typer.Option("--neutral", help="A neutral text; again for more.")
-    ] = None,
-    dtype: Dtype = "auto",
-    revision: Revision = None,
-    adapter: Adapter = None,
-    trust_remote_code: RemoteCode = False,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Make a concept of your own texts and keep it in the library.
-
-    From 8 pairs on its vector has a held-out score, from 16 on a quarter is held out for `scan`.
-
-    \b
-    Examples:
-      circuit concepts create rainy --positive "It rained all day." --neutral "It was a day." --force
-      circuit concepts create rainy -m tiny --positive "It rained all day." --neutral "It was a day." --force
-    """
-    from circuit.stages.concepts import build, create
-
-    results = create(name, texts, positive or [], neutral or [], force=force)
-    lines = [f"Concept `{name}`: {results['n']} texts", f"Saved to: {results['file']}"]
-    if model is not None:
-        loaded = _load(model, revision, adapter, dtype, trust_remote_code)
-        built, _ = build(loaded, [name], track=console.track)
-        results, lines = {**results, **built}, [*lines, "", built_text(built)]
-    console.result(results, "\n".join(lines), as_json=as_json)
-
-
-@app.command()
-def remove(
-    name: Annotated[str, typer.Argument(help="A concept of your own.")], as_json: Json = False
-) -> None:
-    """Remove a concept of your own, and its vectors, from the library.
-
-    \b
-    Examples:
-      circuit concepts remove mine
-    """
-    from circuit.stages.concepts import remove
-
-    path = remove(name)
-    console.result({"removed": str(path)}, f"Removed: {path}", as_json=as_json)
-
-
-def _load(
-    model: str, revision: str | None, adapter: Path | None, dtype: str, trust_remote_code: bool
-) -> Any:
-    from circuit.stages.running import ModelOptions
-
-    console.note(f"Loading model: {model}")
-    return ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
 
 
 def _prompts(spec: str, chat: bool | None, system: str | None) -> tuple[tuple[str, ...], Any]:
@@ -311,3 +244,7 @@ def _decoding(max_tokens: int) -> Any:
 def _check_picture(path: Path | None) -> None:
     if path is not None and path.suffix != ".png":
         raise UsageError(f"`{path}` is not the name of a PNG file", hint="--plot picture.png")
+
+
+app.command()(create)
+app.command()(remove)

@@ -122,6 +122,10 @@ def _results(
     model: Any, asked: Scan, directions: Sequence[Direction], track: Track
 ) -> dict[str, Any]:
     yardstick = Yardstick.of(model, asked.name, asked.n_boot)
+    at_one = [ready_vector(model, each, 1.0, asked.manner, asked.form) for each in directions]
+    # By layer: what strength 1 adds, as a share of the residual there.
+    size = shares(model, at_one, neutral_prompts(model, RAW)[:NEUTRAL])
+    share = {each.layer: part for each, part in zip(directions, size, strict=True)}
     encoded = encode(model, asked.prompts, asked.form) if asked.prompts else []
     points = [(d, strength) for d in directions for strength in asked.strengths]
     return {
@@ -133,7 +137,10 @@ def _results(
         "controls": asked.controls,
         "unsteered": _answers(model, asked, encoded, AS_IT_IS),
         "points": [
-            _point(model, asked, yardstick, encoded, direction, strength)
+            {
+                **_point(model, asked, yardstick, encoded, direction, strength),
+                "share": _times(share[direction.layer], strength),
+            }
             for direction, strength in track(points, "Measuring", len(points))
         ],
     }
@@ -160,7 +167,6 @@ def _point(
         "layer": direction.layer,
         "strength": strength,
         "norm": direction.norm,
-        "share": shares(model, [vector], neutral_prompts(model, RAW)[:NEUTRAL])[0],
         "auroc": direction.quality.get("auroc"),
         "effect": effect,
         "random_effects": effects,
@@ -169,6 +175,10 @@ def _point(
         "random_kl": [float(yardstick.damage(model, each).mean()) for each in others],
         "answers": _answers(model, asked, encoded, acting),
     }
+
+
+def _times(share: float | None, strength: float) -> float | None:
+    return None if share is None else share * abs(strength)
 
 
 def _random(asked: Scan, direction: Direction) -> Array:
