@@ -20,7 +20,7 @@ from circuit.artifacts.prompts import Prompt
 from circuit.errors import UsageError
 from circuit.methods.dose_response import response
 from circuit.methods.layers import parse_layers
-from circuit.stages.calibrate import TARGET, calibrate
+from circuit.stages.calibrate import N_TOKENS, TARGET, calibrate
 from circuit.stages.extract import Pair, extract_direction
 from circuit.stages.intervention import Intervention
 from circuit.stages.neutral import neutral_prompts
@@ -52,12 +52,14 @@ def best_layers(
     layers: str = "all",
     kl: float = TARGET,
     form: Format = Format(chat=False),
+    neutral: Sequence[str] | None = None,
+    n_tokens: int = N_TOKENS,
     n_boot: int = 1000,
     seed: int = 0,
 ) -> list[LayerGain]:
     """Return the gain of ``target_word`` at every layer, the largest first.
 
-    The word is read with a blank before it, as it stands within a text, unless it begins with one. Raises
+    ``neutral`` takes the place of the built-in neutral texts. The word is read with a blank before it, as it stands within a text, unless it begins with one. Raises
     ``UsageError`` without prompts.
     """
     if not prompts:
@@ -65,13 +67,13 @@ def best_layers(
     word = target_word if target_word[:1].isspace() else f" {target_word}"
     listed = [Prompt(text=text) for text in prompts]
     reads = reader(model, Readout(positive=(word,)), listed, encode(model, list(prompts), form))
-    neutral = prepared(model, neutral_prompts(model, form))
+    quiet = prepared(model, neutral_prompts(model, form, neutral), n_tokens)
     pair = Pair(positive_prompt, negative_prompt)
     gains = []
     for layer in parse_layers(layers, range(model.n_layers), model.n_layers):
         direction = extract_direction(model, pair, layer=str(layer), form=form)
         intervention = Intervention.of(direction)
-        found = calibrate(model, intervention, neutral, target=kl, sign=1)
+        found = calibrate(model, intervention, quiet, target=kl, sign=1)
         log_p = [reads.log_p(intervention, c)[:, 0] for c in (0.0, found.coefficient)]
         moved = log_p[1] - log_p[0]
         answer = response(

@@ -71,6 +71,7 @@ class Choosing:
     max_depth: float = MAX_DEPTH
     n_boot: int = 1000
     seed: int = 0
+    neutral: tuple[str, ...] | None = None  # in place of the built-in neutral texts
 
     def check(self) -> None:
         """Raise for what makes no choice."""
@@ -82,7 +83,7 @@ class Choosing:
 
     def parameters(self) -> dict[str, Any]:
         """Return every choice, for the manifest."""
-        own = ("kl", "shares", "max_depth", "n_boot", "seed")
+        own = ("kl", "shares", "max_depth", "n_boot", "seed", "neutral")
         return {
             **{name: getattr(self, name) for name in own},
             **vars(self.manner),
@@ -201,7 +202,7 @@ def measured(model: Any, choosing: Choosing, track: Track = untracked) -> list[C
     """Measure every candidate."""
     encoded = encode(model, choosing.validation.texts, choosing.form)
     reads = reader(model, choosing.readout, choosing.validation.prompts, encoded)
-    neutral = prepared(model, neutral_prompts(model, choosing.form))
+    neutral = prepared(model, neutral_prompts(model, choosing.form, choosing.neutral))
     base: Any = None
     candidates: list[Candidate] = []
     directions = list(choosing.directions)

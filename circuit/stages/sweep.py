@@ -88,6 +88,7 @@ class Job:
     fits: Sequence[Fit | None] = ()  # what each part was fitted to, where that is known
     archive: Path | None = None
     configs_tried: int | None = None
+    neutral: tuple[str, ...] | None = None  # in place of the built-in neutral texts
 
     def parameters(self) -> dict[str, Any]:
         """Return every choice, for the manifest."""
@@ -97,6 +98,7 @@ class Job:
             "readout": self.readout.described(self.test.prompts),
             "format": asdict(self.form),
             "configs_tried": self.configs_tried,
+            "neutral": self.neutral,
         }
 
 
@@ -172,7 +174,7 @@ def _measured(model: Any, job: Job, units: Units, note: Note, track: Track) -> d
     bench = Bench(
         model,
         reader(model, job.readout, job.test.prompts, encode(model, job.test.texts, job.form)),
-        prepared(model, neutral_prompts(model, job.form), choices.n_tokens),
+        prepared(model, neutral_prompts(model, job.form, job.neutral), choices.n_tokens),
         choices.doses,
     )
     calibration = _calibration(bench, job, units)
