@@ -153,12 +153,11 @@ def _scores(
             if not len(values):
                 continue
             estimates = mean_estimates(values, range(len(values)), seed=seed)
-            for head, value in enumerate(values.mean(axis=0)):
-                bounds = (
-                    None
-                    if estimates is None
-                    else (float(estimates[1][head]), float(estimates[2][head]))
-                )
+            for head, value in enumerate(values.mean(axis=0)):  # a score is between 0 and 1
+                bounds = None
+                if estimates is not None:
+                    low, high = np.clip([estimates[1][head], estimates[2][head]], 0.0, 1.0)
+                    bounds = (float(low), float(high))
                 scores.append(HeadScore(layer, head, name, float(value), bounds))
     even = [uniform(ids) for ids in sequences]
     known = {name: [e[name] for e in even if np.isfinite(e[name])] for name in names}

@@ -1,0 +1,62 @@
+"""A found circuit as a picture and as a DOT file.
+
+In the picture every node is a cell, coloured by what leaving it out costs (measured where it was verified, else estimated), and those that
+were found have a frame. In the DOT file the found nodes stand in the order of the residual stream; its arrows are that order: edges
+were not searched.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from circuit.artifacts.atomic import write_file
+from circuit.introspect.circuit import Found, NodeEffect
+from circuit.plots.cells import Cells, cells
+from circuit.plots.style import png
+
+
+def _effect(node: NodeEffect) -> float:
+    return node.estimate if node.effect is None else node.effect
+
+
+def draw_circuit(found: Found, out: Path, *, force: bool = False) -> None:
+    """Draw all heads and MLPs by layer, the found ones framed."""
+    inside = [node for node in found.nodes if node.kind != "embed"]
+    n_heads = 1 + max((node.index for node in inside if node.kind == "head"), default=-1)
+    layers = sorted({node.layer for node in inside})
+    matrix = np.full((len(layers), n_heads + 1), np.nan)
+    marked = []
+    for node in inside:
+        at = (layers.index(node.layer), n_heads if node.kind == "mlp" else node.index)
+        matrix[at] = _effect(node)
+        if node.is_found:
+            marked.append(at)
+    columns = [*(f"H{h}" for h in range(n_heads)), "MLP"]
+    title = f"faithfulness {found.faithfulness[0]:.2f}, {len(found.circuit)} of {len(found.nodes)} nodes"
+    drawing = Cells(title, matrix, [str(k) for k in layers], columns, marked=marked)
+    figure = cells([drawing], across=1, label="effect of leaving it out")
+    write_file(out, png(figure), force=force)
+
+
+def write_dot(found: Found, out: Path, *, force: bool = False) -> None:
+    """Write the found nodes as a directed graph."""
+    chosen = sorted(
+        (node for node in found.nodes if node.is_found),
+        key=lambda node: (node.layer, node.kind == "mlp", node.index),
+    )
+    levels: dict[tuple[int, str], list[NodeEffect]] = {}
+    for node in chosen:
+        levels.setdefault((node.layer, node.kind), []).append(node)
+    lines = [
+        "digraph circuit {",
+        "  // arrows are the order of the residual stream, not measured edges",
+    ]
+    lines += ["  rankdir=BT;", "  node [shape=box, fontname=Helvetica];"]
+    for nodes in levels.values():
+        lines += [f'  "{n.name}" [label="{n.name}\\n{_effect(n):+.2f}"];' for n in nodes]
+        lines.append("  {rank=same; " + " ".join(f'"{n.name}";' for n in nodes) + "}")
+    lines.append('  "logits" [shape=ellipse];')
+    steps = [[n.name for n in nodes] for nodes in levels.values()] + [["logits"]]
+    lines += [f'  "{a}" -> "{b}";' for one, two in pairwise(steps) for a in one for b in two]
+    write_file(out, ("\n".join([*lines, "}"]) + "\n").encode(), force=force)

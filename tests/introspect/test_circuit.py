@@ -1,0 +1,150 @@
+"""The planted circuit is found and nothing else is needed; random sets do not do; what is estimated is what is measured where it is linear."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.errors import DataError, UsageError
+from circuit.introspect.circuit import find_circuit, random_sets, split
+from circuit.introspect.circuit_files import draw_circuit, write_dot
+from circuit.methods.search import pruned, shortest_beginning
+from circuit.model.nodes import Behaviour, all_nodes, node_means, shared_ends
+from circuit.model.patching import logit_difference
+from circuit.stages.prompting import Format, encode
+
+RAW = Format(chat=False)
+ROOT = Path(__file__).parents[2]
+
+
+def labelled(texts, name="words", labels=("without", "with")):
+    prompts = [
+        Prompt(text=text, label=labels[label], group=f"{labels[label]}{i}")
+        for i, (text, label) in enumerate(texts)
+    ]
+    return PromptSet(name=name, labels=labels, prompts=tuple(prompts))
+
+
+@pytest.fixture(scope="module")
+def words():
+    beginnings = ["x", "yy", "cde", "fgh", "uvw", "st", "jk", "lm"]
+    return labelled([(f"{x}{w}.", int(w == "a")) for x in beginnings for w in "ab"])
+
+
+def test_the_planted_parts_are_found_and_random_ones_do_not_do(chain, words, tmp_path):
+    found = find_circuit(chain, words, form=RAW, wrong="Z")
+    assert (found.answer, found.circuit) == ("Q", ["embed", "head.0.1", "mlp.1"])
+    assert found.faithfulness[0] == pytest.approx(1, abs=0.02)
+    assert found.without[0] == pytest.approx(0, abs=0.02)
+    assert found.random_band[0] < 0.05
+    assert np.mean(np.array(found.random) < 0.05) > 0.5  # one in twelve has both by chance
+    effects = {node.name: node.effect for node in found.nodes}
+    others = [v for k, v in effects.items() if k not in found.circuit and v is not None]
+    assert max(map(abs, others)) < 1e-4
+    assert effects["mlp.1"] == pytest.approx(1, abs=0.02)
+    write_dot(found, tmp_path / "c.dot")
+    draw_circuit(found, tmp_path / "c.png")
+    text = (tmp_path / "c.dot").read_text()
+    assert text.startswith("digraph circuit {")
+    assert '"head.0.1" -> "mlp.1";' in text
+    assert '"mlp.1" -> "logits";' in text
+
+
+def test_keeping_everything_is_the_model_and_nothing_tells_no_prompt_apart(llama):
+    texts = ["hello you", "jelly you", "horse you"]
+    ids = [prompt.ids for prompt in encode(llama, texts, RAW)]
+    run = Behaviour(llama, ids, logit_difference(5, 6), all_nodes(llama))
+    means = node_means(run)
+    assert (means.prefix, means.suffix) == (1, 4)
+    plain = run.scores(means)
+    np.testing.assert_allclose(run.scores(means, run.nodes), plain, atol=1e-5)
+    nothing = run.scores(means, ())
+    np.testing.assert_allclose(nothing, nothing[0], atol=1e-5)
+    assert np.ptp(plain) > 1e-3
+
+
+def test_a_batch_of_unequal_prompts_gives_what_each_gives_alone(llama):
+    ids = [prompt.ids for prompt in encode(llama, ["ab.", "abcd.", "x."], RAW)]
+    nodes = all_nodes(llama)
+    whole = Behaviour(llama, ids, logit_difference(5, 6), nodes)
+    means = node_means(whole)
+    kept = nodes[::2]
+    alone = [Behaviour(llama, [each], logit_difference(5, 6), nodes) for each in ids]
+    np.testing.assert_allclose(
+        whole.scores(means, kept), [one.scores(means, kept)[0] for one in alone], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        whole.attributions(means), [one.attributions(means)[0] for one in alone], atol=1e-5
+    )
+
+
+def test_an_estimate_is_the_slope_towards_the_mean(chain, words):
+    """The last MLP of the chain acts through the final norm alone: a small part of its step is the same part of the estimate."""
+    found = find_circuit(chain, words, form=RAW, wrong="Z")
+    mlp = next(node for node in found.nodes if node.name == "mlp.1")
+    assert mlp.estimate == pytest.approx(mlp.effect, abs=0.35)
+    assert {n.name for n in found.nodes if abs(n.estimate) > 0.05} >= {"head.0.1", "mlp.1"}
+
+
+def test_the_search_finds_a_small_set():
+    need = {3, 7, 11}
+    tried = []
+
+    def value(members):
+        tried.append(members)
+        return len(need & members) / 3
+
+    order = [3, 1, 7, 2, 11, *range(20, 60)]
+    beginning = shortest_beginning(order, value, 0.9)
+    assert beginning == [3, 1, 7, 2, 11]
+    assert pruned(beginning, value, 0.9) == [3, 7, 11]
+    assert len(tried) < 16
+    assert shortest_beginning([1, 2], lambda _: 0.0, 0.9) == [1, 2]
+    assert pruned([4], lambda _: 1.0, 0.9) == [4]
+
+
+def test_groups_are_on_one_side_and_random_sets_of_the_same_kinds(chain, words):
+    search, held = split(words, 0)
+    groups = words.groups()
+    assert set(groups[search]).isdisjoint(groups[held])
+    assert sorted([*search, *held]) == list(range(16))
+    nodes = all_nodes(chain)
+    assert len(nodes) == 1 + 3 * 5
+    chosen = [node for node in nodes if str(node) in ("embed", "head.0.1", "head.2.2", "mlp.1")]
+    for drawn in random_sets(nodes, chosen, 5, 0):
+        assert sorted(node.kind for node in drawn) == ["embed", "head", "head", "mlp"]
+        assert len(set(drawn)) == 4
+    assert shared_ends([np.array([1, 2, 3]), np.array([1, 2, 3])]) == (3, 0)
+    assert shared_ends([np.array([1, 2, 3, 9]), np.array([1, 4, 9])]) == (1, 1)
+
+
+def test_what_is_no_behaviour(chain, words):
+    with pytest.raises(DataError, match="does not tell the labels apart"):
+        find_circuit(chain, words, form=RAW, answer="Z", wrong="Q")
+    with pytest.raises(DataError, match="has 1 groups"):
+        split(labelled([("xa.", 1), ("xb.", 0), ("yb.", 0)]), 0)
+    with pytest.raises(DataError, match="has 0 labels"):
+        split(PromptSet(name="p", prompts=(Prompt(text="a"),)), 0)
+    with pytest.raises(UsageError, match="--keep"):
+        find_circuit(chain, words, form=RAW, keep=1.5)
+    with pytest.raises(UsageError, match="the same token"):
+        find_circuit(chain, words, form=RAW, answer="Q", wrong="Q")
+
+
+@pytest.mark.slow
+def test_the_pipeline_finds_what_decides_for_a_tool_call(tmp_path):
+    command = ["make", "-f", str(ROOT / "pipelines/circuit_discovery.mk"), f"OUT={tmp_path}"]
+    small = [f"CIRCUIT={sys.executable} -m circuit", "SIZES=--per-tool 3 --no-tool 24", "RANDOM=8"]
+    done = subprocess.run([*command, *small], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / "circuit.json").read_text())["results"]
+    assert results["answer"] == "<tool_call>"
+    assert results["search_faithfulness"] >= 0.9
+    assert results["faithfulness"][0] > results["random_band"][1]
+    assert len(results["circuit"]) < len(results["nodes"])
+    assert "Faithfulness, held out" in done.stdout
+    assert (tmp_path / "circuit.dot").exists()
