@@ -28,6 +28,8 @@ def run(
 
 def leaves(command=None, name=()):
     """Yield the words and the help of every command that does something."""
+    if name == ("introspect", "steer"):  # the group `circuit steer` under another name
+        return
     command = command or typer.main.get_command(app)
     for word, child in sorted(getattr(command, "commands", {}).items()):
         yield from leaves(child, (*name, word))
