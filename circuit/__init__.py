@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from circuit.api import (
         Coherence,
         Direction,
+        LayerGain,
         Model,
         SteeredText,
         create_contrast_vector,
+        find_best_layers_for_steering,
         generate_with_steering,
         load,
     )
@@ -22,9 +24,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Coherence",
     "Direction",
+    "LayerGain",
     "Model",
     "SteeredText",
     "create_contrast_vector",
+    "find_best_layers_for_steering",
     "generate_with_steering",
     "load",
 ]

@@ -33,6 +33,7 @@ from circuit.artifacts.directions import Direction
 from circuit.artifacts.written_by_hand import nearest
 from circuit.errors import UsageError
 from circuit.model.loading import LoadedModel as Model
+from circuit.stages.best_layers import LayerGain, best_layers
 from circuit.stages.decoding import Decoding
 from circuit.stages.extract import Pair, extract_direction
 from circuit.stages.intervention import Manner
@@ -45,9 +46,11 @@ from circuit.stages.steering_vectors import RULE, direction_of_array, ready_vect
 __all__ = [
     "Coherence",
     "Direction",
+    "LayerGain",
     "Model",
     "SteeredText",
     "create_contrast_vector",
+    "find_best_layers_for_steering",
     "generate_with_steering",
     "load",
 ]
@@ -94,6 +97,36 @@ def create_contrast_vector(
     """
     pair = Pair(positive_prompt, negative_prompt, name)
     return extract_direction(model, pair, layer=str(layer), form=Format(chat, system))
+
+
+def find_best_layers_for_steering(
+    model: Model,
+    positive_prompt: str,
+    negative_prompt: str,
+    test_prompt: str | Sequence[str],
+    target_word: str,
+    *,
+    layers: str = "all",
+    kl: float = 1.0,
+    chat: bool = False,
+) -> list[LayerGain]:
+    """Return how much likelier steering at each layer makes ``target_word`` after the test prompts, the largest gain first.
+
+    Each layer steers at the strength that moves neutral prompts by ``kl`` nats: see ``circuit.stages.best_layers``. With one prompt
+    there is no interval, and the best layer is a guess.
+    """
+    prompts = [test_prompt] if isinstance(test_prompt, str) else list(test_prompt)
+    form = Format(chat)
+    return best_layers(
+        model,
+        positive_prompt,
+        negative_prompt,
+        prompts,
+        target_word,
+        layers=layers,
+        kl=kl,
+        form=form,
+    )
 
 
 @overload

@@ -117,3 +117,18 @@ def test_one_prompt_makes_a_vector_too(llama):
 def test_each_mistake_is_named(llama, given, words):
     with pytest.raises(CircuitError, match=re.escape(words)):
         generate_with_steering(llama, "red", [given])
+
+
+def test_layers_are_ordered_by_how_much_likelier_they_make_the_word(llama):
+    found = circuit.find_best_layers_for_steering(
+        llama,
+        positive_prompt="I am helpful and honest.",
+        negative_prompt="I am unhelpful and deceptive.",
+        test_prompt=["Tell me about...", "What is it?"],
+        target_word="a",
+        layers="0,2",
+        kl=0.2,
+    )
+    assert sorted(each.layer for each in found) == [0, 2]
+    assert found[0].gain >= found[1].gain
+    assert all(each.low <= each.gain <= each.high for each in found)
