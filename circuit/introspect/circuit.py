@@ -11,7 +11,7 @@ patching, the strongest are verified by leaving each out, and the set is the sho
 pruned (``circuit.methods.search``). The other half is for the numbers that are reported: the faithfulness with its interval over
 groups, what is left *without* the set, and random sets with as many heads and MLPs (and the embedding where the set has it).
 
-A set that is found is one that suffices with means in the place of the rest. Another may do as well, and edges are not searched.
+Another set may do as well, and edges are not searched.
 """
 
 from collections.abc import Sequence
@@ -89,13 +89,15 @@ def find_circuit(
 
     Raises ``DataError`` for prompts without two labels in two groups each, or where the model does not tell the labels apart.
     """
+    from circuit.model.nodes import node_means
+
     if not 0 < keep <= 1:
         raise UsageError(f"--keep {keep} is not a share", hint="give a number above 0, at most 1")
     halves = split(prompts, seed)
     encoded = [prompt.ids for prompt in encode(model, prompts.texts, form)]
     token, other = _tokens(model, prompts, encoded, halves[0], answer, wrong)
     search, held = (_Half.of(model, prompts, encoded, rows, token, other) for rows in halves)
-    means = search.means()
+    means = node_means(search.behaviour)
     ranked = _rank(search, means, verify, track)
     value = search.faithfulness(means)
     order = [node for node, *_ in ranked]
@@ -155,11 +157,6 @@ class _Half:
         y = np.array([prompts.labels.index(str(label)) for label in labels])
         own = [encoded[int(r)] for r in rows]
         return cls(Behaviour(model, own, score, all_nodes(model)), y, prompts.groups()[rows])
-
-    def means(self) -> Any:
-        from circuit.model.nodes import node_means
-
-        return node_means(self.behaviour)
 
     def contrast(self, scores: Array) -> Array:
         """Return B of scores (n, ...), (...)."""
