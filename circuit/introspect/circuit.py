@@ -9,7 +9,7 @@ logit against a given other token's, B = mean of s over the positive prompts −
 (Wang et al. 2022, 2211.00593; Marks et al. 2024, 2403.19647). Half of the groups of prompts is for the search: nodes are ranked by attribution
 patching, the strongest are verified by leaving each out, and the set is the shortest beginning of that ranking that keeps ``KEEP`` of the effect,
 pruned (``circuit.methods.search``). The other half is for the numbers that are reported: the faithfulness with its interval over
-groups, what is left *without* the set, and random sets with as many heads and MLPs (and the embedding where the set has it).
+groups, what is left *without* it (but with the embedding), and random sets with as many heads and MLPs (and the embedding where the set has it).
 
 Another set may do as well, and edges are not searched.
 """
@@ -62,7 +62,7 @@ class Found:
     circuit: list[str]
     search_faithfulness: float
     faithfulness: list[float]  # held out: value, low, high
-    without: list[float]  # the same of all nodes but these
+    without: list[float]  # the same of the embedding and all nodes but these
     random: list[float]
     random_band: list[float]  # 5 and 95 %
     rank_correlation: float | None
@@ -234,7 +234,7 @@ def _report(
     plain, nothing = run.scores(means), run.scores(means, ())
     value = held.faithfulness(means)
     kept = run.scores(means, chosen)
-    rest = run.scores(means, [node for node in nodes if node not in chosen])
+    rest = run.scores(means, [n for n in nodes if n.kind == "embed" or n not in chosen])
     drawn = resample(
         held.y, held.groups, n_boot=1000, rng=np.random.default_rng(seed), cross_fitted=False
     )

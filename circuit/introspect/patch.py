@@ -30,6 +30,7 @@ from circuit.introspect.patch_runs import (
     estimated_cells,
     head_count,
     layer_cells,
+    patched_cells,
     positions_of,
 )
 from circuit.methods.arrays import Array
