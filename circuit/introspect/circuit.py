@@ -208,7 +208,8 @@ def _rank(
     nothing = float(half.contrast(half.behaviour.scores(means, ())))
     whole = max(float(half.contrast(plain)) - nothing, LEAST)
     estimates = -half.contrast(half.behaviour.attributions(means)) / whole
-    strongest = np.argsort(-np.abs(estimates), kind="stable")[:verify]
+    # Everything is read from the embedding, so its one-step estimate says little: it is always measured.
+    strongest = np.union1d(np.argsort(-np.abs(estimates), kind="stable")[:verify], [0])
     measured: dict[int, float] = {}
     for k in track(strongest.tolist(), "Verifying", len(strongest)):
         rest = [node for i, node in enumerate(nodes) if i != k]
