@@ -37,7 +37,7 @@ def circuit_text(results: dict[str, Any]) -> str:
             console.table(["node", "estimate", "effect"], rows),
             "",
             f"Faithfulness, held out: {_bounds(results['faithfulness'])} (search: {results['search_faithfulness']:.3f}, aim: {results['keep']:g})",
-            f"All other nodes together: {_bounds(results['without'])}",
+            f"The embedding and all nodes but these: {_bounds(results['without'])}",
             _random(results),
         ]
     )

@@ -9,9 +9,9 @@ logit against a given other token's, B = mean of s over the positive prompts −
 (Wang et al. 2022, 2211.00593; Marks et al. 2024, 2403.19647). Half of the groups of prompts is for the search: nodes are ranked by attribution
 patching, the strongest are verified by leaving each out, and the set is the shortest beginning of that ranking that keeps ``KEEP`` of the effect,
 pruned (``circuit.methods.search``). The other half is for the numbers that are reported: the faithfulness with its interval over
-groups, what is left *without* the set, and random sets with as many heads and MLPs (and the embedding where the set has it).
+groups, what is left *without* it (but with the embedding), and random sets with as many heads and MLPs (and the embedding where the set has it).
 
-A set that is found is one that suffices with means in the place of the rest. Another may do as well, and edges are not searched.
+Another set may do as well, and edges are not searched.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Found:
     circuit: list[str]
     search_faithfulness: float
     faithfulness: list[float]  # held out: value, low, high
-    without: list[float]  # the same of all nodes but these
+    without: list[float]  # the same of the embedding and all nodes but these
     random: list[float]
     random_band: list[float]  # 5 and 95 %
     rank_correlation: float | None
@@ -89,13 +89,15 @@ def find_circuit(
 
     Raises ``DataError`` for prompts without two labels in two groups each, or where the model does not tell the labels apart.
     """
+    from circuit.model.nodes import node_means
+
     if not 0 < keep <= 1:
         raise UsageError(f"--keep {keep} is not a share", hint="give a number above 0, at most 1")
     halves = split(prompts, seed)
     encoded = [prompt.ids for prompt in encode(model, prompts.texts, form)]
     token, other = _tokens(model, prompts, encoded, halves[0], answer, wrong)
     search, held = (_Half.of(model, prompts, encoded, rows, token, other) for rows in halves)
-    means = search.means()
+    means = node_means(search.behaviour)
     ranked = _rank(search, means, verify, track)
     value = search.faithfulness(means)
     order = [node for node, *_ in ranked]
@@ -156,11 +158,6 @@ class _Half:
         own = [encoded[int(r)] for r in rows]
         return cls(Behaviour(model, own, score, all_nodes(model)), y, prompts.groups()[rows])
 
-    def means(self) -> Any:
-        from circuit.model.nodes import node_means
-
-        return node_means(self.behaviour)
-
     def contrast(self, scores: Array) -> Array:
         """Return B of scores (n, ...), (...)."""
         return np.asarray(scores[self.y == 1].mean(axis=0) - scores[self.y == 0].mean(axis=0))
@@ -211,7 +208,8 @@ def _rank(
     nothing = float(half.contrast(half.behaviour.scores(means, ())))
     whole = max(float(half.contrast(plain)) - nothing, LEAST)
     estimates = -half.contrast(half.behaviour.attributions(means)) / whole
-    strongest = np.argsort(-np.abs(estimates), kind="stable")[:verify]
+    # Everything is read from the embedding, so its one-step estimate says little: it is always measured.
+    strongest = np.union1d(np.argsort(-np.abs(estimates), kind="stable")[:verify], [0])
     measured: dict[int, float] = {}
     for k in track(strongest.tolist(), "Verifying", len(strongest)):
         rest = [node for i, node in enumerate(nodes) if i != k]
@@ -237,7 +235,7 @@ def _report(
     plain, nothing = run.scores(means), run.scores(means, ())
     value = held.faithfulness(means)
     kept = run.scores(means, chosen)
-    rest = run.scores(means, [node for node in nodes if node not in chosen])
+    rest = run.scores(means, [n for n in nodes if n.kind == "embed" or n not in chosen])
     drawn = resample(
         held.y, held.groups, n_boot=1000, rng=np.random.default_rng(seed), cross_fitted=False
     )

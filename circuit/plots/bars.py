@@ -26,7 +26,7 @@ def bars(
         ax.axvline(0, color=GREY, linewidth=0.6)
         ax.set_yticks(y, list(names), fontsize=6)
         ax.tick_params(axis="y", length=0)
-        ax.invert_yaxis()
+        ax.set_ylim(len(names) - 0.4, -0.6)
         ax.spines["left"].set_visible(False)
         ax.set_xlabel(xlabel)
         return finished([ax])

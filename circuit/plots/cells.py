@@ -75,7 +75,7 @@ def _finish(ax: Axes, drawing: Cells) -> None:
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     if len(drawing.columns) <= NAMED:
-        long = max(map(len, drawing.columns)) > 2
+        long = max(map(len, drawing.columns)) > 3
         ax.set_xticks(
             range(len(drawing.columns)), list(drawing.columns), rotation=90 if long else 0
         )

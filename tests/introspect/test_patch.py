@@ -9,7 +9,8 @@ from scipy.stats import spearmanr
 from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.errors import DataError, UsageError
 from circuit.introspect.pairs import Pair, align, read_pairs
-from circuit.introspect.patch import patch, what
+from circuit.introspect.patch import patch
+from circuit.introspect.patch_runs import what
 from circuit.introspect.pictures import draw_patching
 from circuit.methods.means import mean_estimate, mean_estimates
 from circuit.methods.ranks import rank_correlation

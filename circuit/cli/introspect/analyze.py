@@ -46,6 +46,12 @@ def command(
             "--embedding-scale", help="Scale embeddings so, instead of as the model does."
         ),
     ] = None,
+    lens: Annotated[
+        str, typer.Option("--lens", help="logit, or tuned with the file of tune-lens.")
+    ] = "logit",
+    lens_file: Annotated[
+        Path | None, typer.Option("--lens-file", help="A lens that tune-lens made for this model.")
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw/--chat", help="The text as it stands, or as a user's turn.")
     ] = True,
@@ -74,9 +80,11 @@ def command(
     from circuit.introspect.analyze import AnalysisConfig, analyze, describe
     from circuit.introspect.choices import strategy_of
     from circuit.introspect.saved import save
+    from circuit.introspect.tune_lens import check_lens_options, read_lens
     from circuit.stages.prompting import Format, parse_prompts
     from circuit.stages.running import ModelOptions
 
+    check_lens_options(lens, lens_file)
     strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers)
     prompts = parse_prompts(prompt)
     texts = prompts if isinstance(prompts, list) else prompts.texts
@@ -84,7 +92,12 @@ def command(
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     config = AnalysisConfig(strategy, layer_step, layers, top_k, track or [])
     found = analyze(
-        loaded, texts, config, form=Format(chat=not raw), embedding_scale=embedding_scale
+        loaded,
+        texts,
+        config,
+        form=Format(chat=not raw),
+        lens=None if lens_file is None else read_lens(lens_file, loaded),
+        embedding_scale=embedding_scale,
     )
     results: dict[str, Any] = {
         "model": describe(loaded),
@@ -96,6 +109,7 @@ def command(
             "prompts": texts,
             "format": "raw" if raw else "chat",
             "embedding_scale": embedding_scale,
+            "lens": lens,
         }
         save(output, "lens", results, parameters=parameters, model=loaded, force=force)
     if plot is not None:

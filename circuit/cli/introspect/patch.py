@@ -88,7 +88,8 @@ def command(
     """
     from circuit.cli.patching_text import patching_text
     from circuit.introspect.pairs import choose_pair_format, read_pairs
-    from circuit.introspect.patch import patch, what
+    from circuit.introspect.patch import patch
+    from circuit.introspect.patch_runs import what
     from circuit.introspect.saved import save
     from circuit.stages.running import ModelOptions
 

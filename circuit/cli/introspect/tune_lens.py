@@ -1,0 +1,61 @@
+"""``circuit introspect tune-lens``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from circuit.cli import console
+from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+
+
+def command(
+    model: Model,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Archive of the maps; its manifest lies beside it."),
+    ],
+    texts: Annotated[
+        str | None,
+        typer.Option(
+            "--texts",
+            "-p",
+            help="a|b, @lines.txt or @prompts.json [default: built-in prompt sets].",
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of Adam.")] = 200,
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Its rate at the start.")] = 1e-3,
+    chat: Annotated[
+        bool, typer.Option("--chat/--raw", help="As a user's turn, or as the text stands.")
+    ] = False,
+    seed: Seed = 0,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+    adapter: Adapter = None,
+    trust_remote_code: RemoteCode = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train a lens that reads early layers in their own basis, for `analyze --lens tuned`.
+
+    \b
+    Examples:
+      circuit introspect tune-lens -m tiny --texts @prompts.json --chat --steps 40 -o lens.safetensors
+    """
+    from circuit.cli.tuned_lens_text import tuned_lens_text
+    from circuit.introspect.texts import read_texts
+    from circuit.introspect.tune_lens import default_texts, results_of, save_lens, tune_lens
+    from circuit.stages.prompting import Format
+    from circuit.stages.running import ModelOptions
+
+    listed = default_texts() if texts is None else read_texts(texts)[0]
+    console.note(f"Loading model: {model}")
+    loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
+    form = Format(chat=chat)
+    found = tune_lens(
+        loaded, listed, form=form, n_steps=steps, rate=rate, seed=seed, track=console.track
+    )
+    asked = {"texts": listed, "steps": steps, "rate": rate, "format": form.name, "seed": seed}
+    save_lens(output, found, loaded, asked, force=force)
+    results: dict[str, Any] = {"model": loaded.id, "format": form.name, **results_of(found)}
+    console.result(results, tuned_lens_text(results), as_json=as_json)

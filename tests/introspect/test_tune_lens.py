@@ -1,0 +1,85 @@
+"""A lens starts as the logit lens, learns a map that is there to learn, is kept to the bit, and belongs to one model."""
+
+import json
+
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+
+from circuit.errors import ArtifactError, DataError, UsageError
+from circuit.introspect.analyze import AnalysisConfig, analyze
+from circuit.introspect.choices import LayerStrategy
+from circuit.introspect.tune_lens import (
+    check_lens_options,
+    default_texts,
+    read_lens,
+    save_lens,
+    tune_lens,
+)
+from circuit.model.lens_training import AffineMap, train_maps
+from circuit.model.loading import load_model
+
+TEXTS = [f"{a} {b} {c}." for a in ("one", "two", "three") for b in ("big", "old") for c in "xyzuvw"]
+ALL = AnalysisConfig(LayerStrategy.ALL)
+
+
+@pytest.fixture(scope="module")
+def lens(llama):
+    return tune_lens(llama, TEXTS, n_steps=150, rate=3e-3)
+
+
+def test_a_lens_without_a_step_is_the_logit_lens(llama):
+    untrained = tune_lens(llama, TEXTS, n_steps=1, rate=0.0)
+    for fit in untrained.fits:
+        assert fit.tuned == fit.plain
+    same = analyze(llama, ["one big x."], ALL, lens=untrained.maps)
+    assert same == analyze(llama, ["one big x."], ALL)
+
+
+def test_training_brings_early_layers_nearer_to_the_model(llama, lens):
+    assert [fit.layer for fit in lens.fits] == [0, 1]
+    for fit in lens.fits:
+        assert fit.tuned[0] < 0.7 * fit.plain[0]
+        assert fit.tuned[1] <= fit.tuned[0] <= fit.tuned[2]
+
+
+def test_a_map_that_is_known_is_learnt(llama):
+    """Residuals that are the last ones, shifted: the bias is what has to be undone."""
+    rng = np.random.default_rng(0)
+    last = rng.standard_normal((400, 32)).astype(np.float32)
+    shift = rng.standard_normal(32).astype(np.float32)
+    shifted = {0: last + shift}
+    (one,) = train_maps(llama, shifted, last, steps=range(300), n_steps=300, rate=2e-2).values()
+    cosine = one.bias @ shift / np.linalg.norm(one.bias) / np.linalg.norm(shift)
+    assert cosine < -0.9
+
+
+def test_it_is_kept_to_the_bit_and_belongs_to_one_model(llama, lens, tmp_path):
+    save_lens(tmp_path / "lens.safetensors", lens, llama, {"seed": 0})
+    manifest = json.loads((tmp_path / "lens.json").read_text())
+    assert manifest["schema"] == "circuit.lens_maps/1"
+    assert manifest["results"]["layers"][0]["tuned"] == lens.fits[0].tuned
+    read = read_lens(tmp_path / "lens", llama)
+    for k, one in lens.maps.items():
+        np.testing.assert_array_equal(read[k].matrix, one.matrix)
+        np.testing.assert_array_equal(read[k].bias, one.bias)
+    (tuned,), (plain,) = (analyze(llama, ["one big x."], ALL, lens=each) for each in (read, None))
+    assert tuned.layer_predictions[0] != plain.layer_predictions[0]
+    assert tuned.layer_predictions[-1] == plain.layer_predictions[-1]
+    other = load_model(str(write_checkpoint(tmp_path / "other", seed=1)))
+    with pytest.raises(UsageError, match="was trained on"):
+        read_lens(tmp_path / "lens", other)
+    with pytest.raises(ArtifactError):
+        read_lens(tmp_path / "none", llama)
+
+
+def test_maps_and_bad_input(llama):
+    h = np.array([[1.0, 2.0]], np.float32)
+    a = np.array([[0.0, 1.0], [0.0, 0.0]], np.float32)
+    np.testing.assert_array_equal(AffineMap(a, np.ones(2, np.float32))(h), [[4.0, 3.0]])
+    assert len(default_texts()) > 100
+    with pytest.raises(DataError, match="10 texts or more, not 2"):
+        tune_lens(llama, ["a", "b", "a"])
+    for lens, file in (("tuned", None), ("logit", "f"), ("sharp", None)):
+        with pytest.raises(UsageError):
+            check_lens_options(lens, file)
