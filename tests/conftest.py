@@ -64,6 +64,9 @@ WORKSPACE = (
     "probes run -m tiny --category syntactic --layers -1 --no-random-weights -o report.json",
     'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" -o computation.npz',
     "export computation.npz -o computation.gguf",
+    "dataset create -o held_out.json --set refusal --size 6",
+    "dataset create -o sums.json --set arithmetic_format --size 6",
+    'steer sweep -m tiny -d computation.npz --test sums.json --criterion number -n 3 --dose-one 0.5 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 0 -o sweep.json',
     'steer -m tiny -d computation.npz -p "7 + 5 =" --compare "0,1" --criterion "regex:[0-9]" --controls 2 -n 4 -o trial.json',
 )
 WRITTEN = {

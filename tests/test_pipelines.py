@@ -124,6 +124,21 @@ def test_compare_models_shows_what_moved_and_from_which_block_on(tuned, tmp_path
     assert "-m circuit" not in run_pipeline("compare_models", "-n", *models)
 
 
+@pytest.mark.slow
+def test_steering_ends_in_one_table_that_says_where_controls_are_not_beaten(tmp_path):
+    out = tmp_path / "out"
+    small = [f"OUT={out}", "MODEL=tiny", "CONCEPTS=sentiment", "LAYERS=50%", "OPENINGS=12"]
+    small += ["RANDOM=2", "SHUFFLED=2", "DOSES=-1,-0.5,0,0.5,1"]
+    said = run_pipeline("steering", *small)
+    row = next(line for line in said.splitlines() if line.startswith("sentiment "))
+    results = json.loads((out / "sentiment" / "sweep.json").read_text())["results"]
+    assert row.endswith(results["verdict"]["word"])
+    assert results["configs_tried"] == 1
+    assert results["random"]["n"] == results["shuffled"]["n"] == 2
+    assert (out / "steering" / "steering.png").is_file()
+    assert "-m circuit" not in run_pipeline("steering", "-n", *small)
+
+
 def test_compare_models_needs_two_models(tmp_path):
     command = [
         "make",

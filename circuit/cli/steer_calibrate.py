@@ -64,10 +64,15 @@ def calibrate(
 
     \b
     Examples:
-      circuit steer calibrate -m tiny -d directions.safetensors
+      circuit steer calibrate -m tiny -d directions.safetensors --sign +
       circuit steer calibrate -m tiny -d computation.npz --kl 0.5 --sign + -p "The plates are in the drawer.|Rice is cooked in a pot." -o calibration.json
     """
-    from circuit.stages.calibrate import Request, check_target, run_calibration
+    from circuit.stages.calibrate import (
+        Request,
+        check_target,
+        refuse_calibrated,
+        run_calibration,
+    )
     from circuit.stages.intervention import Manner
     from circuit.stages.neutral import neutral_prompts
     from circuit.stages.prompting import parse_prompts
@@ -76,6 +81,7 @@ def calibrate(
     from circuit.stages.steering_setup import Setup
 
     check_target(kl, statistic)
+    refuse_calibrated(rule)
     side = _side(sign)
     texts = None if prompts is None else _texts(parse_prompts(prompts))
     form = {"chat": chat, "system": system, "tools": tools}

@@ -44,7 +44,7 @@ def table(
     \b
     Examples:
       circuit steer table sweep.json
-      circuit steer table tools=sweep.json --plots sweep_pictures
+      circuit steer table sums=sweep.json --plots sweep_pictures
     """
     from circuit.stages.sweep_pictures import read_sweep, visualize_sweeps
 

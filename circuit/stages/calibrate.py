@@ -21,7 +21,7 @@ from circuit.artifacts.documents import plain
 from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import UsageError
 from circuit.methods.root import Root, solve
-from circuit.stages.intervention import Intervention
+from circuit.stages.intervention import Intervention, kl_target
 from circuit.stages.rollouts import Neutral, percentile, prepared, roll_out
 
 SCHEMA = "circuit.calibration/1"
@@ -127,6 +127,13 @@ def calibrated(
     """Return the intervention with coefficient 1 at c*, as the rule ``kl:X`` means it, and how that was found."""
     found = calibrate(model, intervention, neutral, target=target)
     return replace(intervention, factor=intervention.factor * found.coefficient), found
+
+
+def refuse_calibrated(rule: str) -> None:
+    """Raise for a rule that calibrates by itself, where the strength is what is being looked for."""
+    if kl_target(rule) is not None:
+        message = f"`--rule {rule}` is calibrated already"
+        raise UsageError(message, hint="give the divergence with --kl, and leave out --rule")
 
 
 def check_target(target: float, statistic: str = STATISTIC) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from circuit.artifacts.directions import Direction, read_steering_file
 from circuit.artifacts.prompts import PromptSet
+from circuit.stages.calibrate import refuse_calibrated
 from circuit.stages.held_apart import check_apart
 from circuit.stages.readout import Readout
 from circuit.stages.select import MAX_DEPTH, Choosing, check_choice
@@ -28,6 +29,7 @@ def choosing(
     prompts = PromptSet.load(validation)
     check_choice(prompts, readout, kl, shares, max_depth)
     setup.check([])
+    refuse_calibrated(setup.manner.rule)
     for source in setup.sources:
         fitted = training_prompts(fit_of(source.file))
         if fitted is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.prompts import PromptSet
+from circuit.stages.calibrate import refuse_calibrated
 from circuit.stages.held_apart import check_apart
 from circuit.stages.readout import Readout
 from circuit.stages.steering_setup import Setup
@@ -41,6 +42,7 @@ class Asked:
     def check(self) -> None:
         """Raise what can be known without a model."""
         self.setup.check([])
+        refuse_calibrated(self.setup.manner.rule)
         check_asked(self.test, self.readout, self.choices)
         check_apart({**self.others, "test": self.test})
         for source in self.setup.sources:

@@ -5,8 +5,8 @@
     wrong way       the interval of the slope lies below 0
     no effect       it holds 0
     not above ...   above 0, but a random or a shuffled-label direction of the same size moves the read-out as far
-    uncontrolled    above 0, without controls of a kind beside it
-    steers          above 0, and above every random and every shuffled-label direction
+    few controls    above 0 and above all controls, but there are fewer than 10 of a kind
+    steers          above 0, and above every one of 10 or more random and of 10 or more shuffled-label directions
 
 With k controls of a kind, "above every one" has p = 1/(k + 1): a larger k can say more.
 """
@@ -21,9 +21,10 @@ FEW, UNREADABLE, WRONG, NONE, UNCONTROLLED, STEERS = (
     "not readable",
     "wrong way",
     "no effect",
-    "uncontrolled",
+    "few controls",
     "steers",
 )
+MIN_CONTROLS = 10
 NAMES = {"random": "random", "shuffled": "shuffled labels"}
 
 
@@ -46,7 +47,7 @@ def _word(results: Record) -> str:
     below = [NAMES[kind] for kind in NAMES if not _above(results, kind)]
     if below:
         return f"not above {' or '.join(below)}"
-    if any(not results[kind]["n"] for kind in NAMES):
+    if any(results[kind]["n"] < MIN_CONTROLS for kind in NAMES):
         return UNCONTROLLED
     return STEERS
 
@@ -62,8 +63,8 @@ _TEXTS = {
     "the model does not answer this question in these words.",
     WRONG: "It steers the wrong way: more of it gives less of the positive answer.",
     NONE: "The interval of the slope holds 0: no effect is shown.",
-    UNCONTROLLED: "It moves the read-out, but without random and shuffled-label directions beside it nothing says that it is "
-    "this direction that matters.",
+    UNCONTROLLED: "It moves the read-out, further than the {n_random} random and {n_shuffled} shuffled-label directions beside it; "
+    "with fewer than 10 of each, nothing says that it is this direction that matters.",
     STEERS: "It moves the read-out further than each of {n_random} random and {n_shuffled} shuffled-label directions of the "
     "same {same}.",
 }

@@ -53,7 +53,8 @@ def _followed(path: Path, fitted: Manifest | None) -> Fit | None:
         if source.is_file() and digest(source) != ref.sha256:
             message = f"`{source}` has changed since `{path}` was made from it"
             raise ArtifactError(message, hint="run `circuit directions` again")
-        if (found := _followed(source, manifest)) is not None:
+        of_source = manifest_path(source) if source.suffix == ".safetensors" else source
+        if (found := _followed(of_source, manifest)) is not None:
             return found
     return None
 

@@ -210,7 +210,7 @@ def test_one_group_is_refused_and_few_prompts_have_no_score(identity_llama, plan
 
 
 def results_like(**changed):
-    beside = {"n": 2, "slopes": [0.1, -0.2], "same": "norm"}
+    beside = {"n": 10, "slopes": [0.1, -0.2] * 5, "same": "norm"}
     return {
         "n_groups": 12,
         "valid_frac": 1.0,
@@ -232,7 +232,8 @@ def results_like(**changed):
         ({"slope_ci": [-0.1, 1]}, "no effect"),
         ({"random": {"n": 2, "slopes": [0.1, -1.2], "same": "norm"}}, "not above random"),
         ({"shuffled": {"n": 1, "slopes": [1.0], "same": "kl"}}, "not above shuffled labels"),
-        ({"shuffled": {"n": 0, "slopes": [], "same": "norm"}}, "uncontrolled"),
+        ({"shuffled": {"n": 0, "slopes": [], "same": "norm"}}, "few controls"),
+        ({"random": {"n": 9, "slopes": [0.1] * 9, "same": "norm"}}, "few controls"),
     ],
 )
 def test_the_verdict_says_no_more_than_there_is(changed, word):
@@ -322,7 +323,8 @@ def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted,
     assert many["figures"][0]["caption"]
 
 
-def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_path):
+@pytest.mark.parametrize("named", ["directions.json", "directions.safetensors"])
+def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_path, named):
     from circuit.artifacts.directions import read_directions
     from circuit.stages.training_rows import fit_of
 
@@ -332,7 +334,7 @@ def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_p
         tmp_path / "chosen",
         [direction],
         parameters={},
-        inputs=[source],
+        inputs=[workspace / named],
         run=Run.since(0.0),
         model=ModelIdentity.model_validate(direction.model),
     )
