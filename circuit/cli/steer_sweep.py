@@ -170,7 +170,11 @@ def _run(
         model,
         asked.on(model),
         out=output,
-        inputs=[*setup.files, *files.given],
+        inputs=[
+            files.test,
+            *setup.files,
+            *files.given[1:],
+        ],  # the test prompts first: see specificity
         force=force,
         note=console.note,
         track=console.track,

@@ -347,3 +347,20 @@ def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_p
     assert fit is not None
     assert fit.archive.resolve() == (workspace / "activations.json").resolve()
     assert fit.directions.parameters["method"] == "mean_diff"
+
+
+def test_specificity_runs_every_direction_on_every_test_set(workspace):
+    from circuit.stages.running import ModelOptions
+    from circuit.stages.specificity import specificity
+    from circuit.stages.sweep_pictures import read_sweep
+
+    model = ModelOptions("tiny").load()
+    sweep_file = workspace / "sweep.json"
+    found, _ = specificity(model, {"a": sweep_file, "b": sweep_file})
+    measured = read_sweep(sweep_file).results
+    for row in found["slopes"]:
+        for value, low, high in row:
+            assert value == pytest.approx(measured["slope"], abs=1e-4)
+            assert low <= value <= high
+    with pytest.raises(UsageError, match="two sweeps and more"):
+        specificity(model, {"a": sweep_file})
