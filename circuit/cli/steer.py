@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from circuit.cli import console, steer_calibrate, steer_select, steer_sweep, steer_table
+from circuit.cli import (
+    console,
+    steer_calibrate,
+    steer_select,
+    steer_specificity,
+    steer_sweep,
+    steer_table,
+)
 from circuit.cli.options import (
     Adapter,
     AllowOtherModel,
@@ -293,4 +300,5 @@ def _coefficients(compare: str | None, coefficient: float | None) -> list[float]
 app.command()(steer_calibrate.calibrate)
 app.command()(steer_select.select)
 app.command()(steer_sweep.sweep)
+app.command()(steer_specificity.specificity)
 app.command()(steer_table.table)

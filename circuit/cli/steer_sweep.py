@@ -170,7 +170,11 @@ def _run(
         model,
         asked.on(model),
         out=output,
-        inputs=[*setup.files, *files.given],
+        inputs=[
+            files.test,
+            *setup.files,
+            *files.given[1:],
+        ],  # the test prompts first: see specificity
         force=force,
         note=console.note,
         track=console.track,
@@ -182,7 +186,7 @@ def _draw(output: Path | None, plots: Path | None, *, force: bool) -> None:
         return
     if output is None:
         raise typer.BadParameter("--plots draws what -o wrote")
-    from circuit.stages.sweep_pictures import visualize_sweep
+    from circuit.stages.report_pictures import visualize_report
 
-    visualize_sweep(output, plots, force=force)
+    visualize_report(output, plots, force=force)
     console.note(f"Pictures: {plots}")

@@ -48,7 +48,7 @@ def table(
     """
     from circuit.stages.sweep_pictures import read_sweep, visualize_sweeps
 
-    files = _named(sweeps)
+    files = named_sweeps(sweeps)
     found = {name: read_sweep(path).results for name, path in files.items()}
     if plots is not None:
         visualize_sweeps(files, plots, force=force)
@@ -57,7 +57,8 @@ def table(
     console.result(data, table_text(found), as_json=as_json)
 
 
-def _named(sweeps: list[str]) -> dict[str, Path]:
+def named_sweeps(sweeps: list[str]) -> dict[str, Path]:
+    """Read FILE or NAME=FILE; a file without a name is called after its folder or itself."""
     files: dict[str, Path] = {}
     for each in sweeps:
         name, is_named, file = each.partition("=")

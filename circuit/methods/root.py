@@ -112,7 +112,8 @@ def solve(
 def _stride(points: list[tuple[float, float]]) -> float:
     """How far to go in log c towards the target: along a slope, but by a factor of 8 at most.
 
-    Where a whole step fell short of the target, the curve bends away from it: then by a factor of 2 at least.
+    Where a whole step fell short of the target, the curve bends away from it: then by a factor of 2 at least, and on a plateau
+    by 8.
     """
     (u, g), slope, least = points[-1], 2.0, 0.0
     if len(points) > 1:
@@ -120,6 +121,7 @@ def _stride(points: list[tuple[float, float]]) -> float:
         least = 0.0 if abs(u - before) > FARTHEST - 1e-9 else math.log(2)
         steep = (g - g_before) / (u - before) if math.isfinite(g_before) else 0.0
         slope = steep if steep > 0.1 else slope
+        least = FARTHEST if steep < 0.02 and math.isfinite(g_before) else least
     far = abs(g) / slope if math.isfinite(g) else math.inf
     return math.copysign(min(max(far, least), FARTHEST), -g)
 

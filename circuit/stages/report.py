@@ -20,13 +20,20 @@ from circuit.artifacts.documents import read_bytes, read_json, schema_of
 from circuit.artifacts.manifest import Manifest, check_outputs, digest, manifest_path, read_manifest
 from circuit.artifacts.places import refuse_input
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.stages import report_analysis, report_directions, report_probes, report_steering
+from circuit.stages import (
+    report_analysis,
+    report_directions,
+    report_probes,
+    report_steering,
+    report_sweep,
+)
 from circuit.stages.analyze import SCHEMA as ANALYSIS
 from circuit.stages.figures import Picture
 from circuit.stages.probes import SCHEMA as PROBES
 from circuit.stages.report_layout import Source, laid_out
 from circuit.stages.report_page import PNG, Section
 from circuit.stages.steer import SCHEMA as STEERING
+from circuit.stages.sweep import SCHEMA as SWEEP
 from circuit.stages.visualize import SCHEMA as PLOTS
 
 # In the order of a page; what a schema contributes is its section.
@@ -35,6 +42,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Manifest], Section]]] = {
     ANALYSIS: ("Analysis of the layers", report_analysis.section),
     DIRECTIONS: ("Directions", report_directions.section),
     STEERING: ("Steering", report_steering.section),
+    SWEEP: ("Steering, measured", report_sweep.section),
 }
 
 

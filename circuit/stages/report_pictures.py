@@ -2,7 +2,9 @@
 
 stratigraphy.png   probes against layers and baselines, with where each emerges
 probes.png         a panel for each probe: its curve with the interval, over everything that it has to beat
-dose_response.png  share of steered answers that meet the criterion against strength, beside random directions
+dose_response.png  share of steered answers that meet the criterion against strength, beside random directions; of a sweep, the read-out
+                   against the dose, and with it
+frontier.png       effect against damage
 """
 
 import time
@@ -20,6 +22,8 @@ from circuit.stages.figures import Picture
 from circuit.stages.probes import SCHEMA as REPORT
 from circuit.stages.steer import SCHEMA as STEERING
 from circuit.stages.steering_picture import rates_picture
+from circuit.stages.sweep import SCHEMA as SWEEP
+from circuit.stages.sweep_pictures import sweep_pictures
 from circuit.stages.visualize import SCHEMA, described_picture, write_picture
 
 Record = dict[str, Any]
@@ -148,4 +152,5 @@ def _values(probe: Record) -> Record:
 DRAWN: dict[str, Callable[[Record], list[Picture]]] = {
     REPORT: lambda results: [stratigraphy_picture(results), probes_picture(results)],
     STEERING: lambda results: [rates_picture(results)],
+    SWEEP: sweep_pictures,
 }

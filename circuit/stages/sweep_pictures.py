@@ -7,7 +7,7 @@ and of several sweeps ``steering.png``, small multiples of the first.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +33,38 @@ from circuit.stages.visualize import SCHEMA, described_picture, write_picture
 Record = dict[str, Any]
 
 
-def visualize_sweep(sweep: Path, out: Path, *, force: bool = False) -> tuple[Record, bool]:
-    """Draw a sweep into the folder ``out``; return the results and whether they were there already."""
-    return _drawn(
-        [sweep],
-        out,
-        {"sweep": True},
-        lambda found: [response_picture(found[0].results), frontier_picture(found[0].results)],
-        force=force,
-    )
+def sweep_pictures(results: Record) -> list[Picture]:
+    """Everything that is drawn of one sweep: see ``circuit.stages.report_pictures``."""
+    return [response_picture(results), frontier_picture(results)]
 
 
 def visualize_sweeps(
     sweeps: Mapping[str, Path], out: Path, *, force: bool = False
 ) -> tuple[Record, bool]:
     """Draw several sweeps, by name, as small multiples."""
-
-    def pictures(found: list[Manifest]) -> list[Picture]:
-        results = [manifest.results for manifest in found]
-        return [multiples_picture(dict(zip(sweeps, results, strict=True)))]
-
-    return _drawn(list(sweeps.values()), out, {"sweeps": list(sweeps)}, pictures, force=force)
+    started = time.perf_counter()
+    manifests = {name: read_sweep(path) for name, path in sweeps.items()}
+    about: dict[str, Any] = {
+        "schema": SCHEMA,
+        "parameters": {"sweeps": list(sweeps)},
+        "inputs": list(sweeps.values()),
+    }
+    target = out / "plots.json"
+    found = reusable(target, **about, force=force)
+    if found is not None:
+        return found.results, True
+    picture = multiples_picture({name: each.results for name, each in manifests.items()})
+    results = {"figures": [described_picture(picture)]}
+    write_manifest(
+        target,
+        **about,
+        outputs=write_picture(picture, out, force),
+        results=results,
+        model=next(iter(manifests.values())).model,
+        run=Run.since(started),
+        force=force,
+    )
+    return results, False
 
 
 def read_sweep(path: Path) -> Manifest:
@@ -61,36 +72,6 @@ def read_sweep(path: Path) -> Manifest:
     manifest = read_manifest(path, SWEEP)
     check_outputs(path, manifest)
     return manifest
-
-
-def _drawn(
-    paths: Sequence[Path],
-    out: Path,
-    parameters: Record,
-    draw: Callable[[list[Manifest]], list[Picture]],
-    *,
-    force: bool,
-) -> tuple[Record, bool]:
-    started = time.perf_counter()
-    manifests = [read_sweep(path) for path in paths]
-    about: dict[str, Any] = {"schema": SCHEMA, "parameters": parameters, "inputs": list(paths)}
-    target = out / "plots.json"
-    found = reusable(target, **about, force=force)
-    if found is not None:
-        return found.results, True
-    pictures = draw(manifests)
-    results = {"figures": [described_picture(picture) for picture in pictures]}
-    written = [path for picture in pictures for path in write_picture(picture, out, force)]
-    write_manifest(
-        target,
-        **about,
-        outputs=written,
-        results=results,
-        model=manifests[0].model,
-        run=Run.since(started),
-        force=force,
-    )
-    return results, False
 
 
 def response_picture(results: Record) -> Picture:

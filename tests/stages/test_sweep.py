@@ -308,16 +308,21 @@ def test_best_layers_are_typed_sorted_and_at_the_same_damage(llama):
 
 
 def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted, tmp_path):
-    from circuit.stages.sweep_pictures import visualize_sweep, visualize_sweeps
+    from circuit.stages.report import report
+    from circuit.stages.report_pictures import visualize_report
+    from circuit.stages.sweep_pictures import visualize_sweeps
 
     out = tmp_path / "sweep.json"
     sweep(identity_llama, job_of(planted), out=out)
-    results, _ = visualize_sweep(out, tmp_path / "plots")
+    results, _ = visualize_report(out, tmp_path / "plots")
     assert [figure["file"] for figure in results["figures"]] == [
         "dose_response.png",
         "frontier.png",
     ]
-    assert visualize_sweep(out, tmp_path / "plots")[1]
+    assert visualize_report(out, tmp_path / "plots")[1]
+    page = report([out], tmp_path / "report.html")
+    assert page["findings"][0]["word"] == "few controls"
+    assert (tmp_path / "report.html").read_text("utf-8").count("<img ") == 2
     many, _ = visualize_sweeps({"a": out, "b": out}, tmp_path / "many")
     assert (tmp_path / "many" / "steering.png").is_file()
     assert many["figures"][0]["caption"]
@@ -342,3 +347,20 @@ def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_p
     assert fit is not None
     assert fit.archive.resolve() == (workspace / "activations.json").resolve()
     assert fit.directions.parameters["method"] == "mean_diff"
+
+
+def test_specificity_runs_every_direction_on_every_test_set(workspace):
+    from circuit.stages.running import ModelOptions
+    from circuit.stages.specificity import specificity
+    from circuit.stages.sweep_pictures import read_sweep
+
+    model = ModelOptions("tiny").load()
+    sweep_file = workspace / "sweep.json"
+    found, _ = specificity(model, {"a": sweep_file, "b": sweep_file})
+    measured = read_sweep(sweep_file).results
+    for row in found["slopes"]:
+        for value, low, high in row:
+            assert value == pytest.approx(measured["slope"], abs=1e-4)
+            assert low <= value <= high
+    with pytest.raises(UsageError, match="two sweeps and more"):
+        specificity(model, {"a": sweep_file})
