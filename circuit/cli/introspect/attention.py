@@ -51,18 +51,18 @@ def command(
     """
     from circuit.cli.head_kinds_text import attention_text
     from circuit.introspect.attention import attention, parse_heads, parse_where
+    from circuit.introspect.given import read_given
     from circuit.introspect.pairs import choose_pair_format
     from circuit.introspect.saved import save
-    from circuit.introspect.texts import read_texts
     from circuit.stages.running import ModelOptions
 
     chosen = parse_heads(heads)
-    texts, _, given = read_texts(prompt)
+    given = read_given(prompt)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = choose_pair_format(given, chat)
+    form = choose_pair_format(given.prompt_set, chat)
     at = parse_where(layers, loaded.n_layers)
-    found = attention(loaded, texts, layers=at, heads=chosen, form=form, seed=seed)
+    found = attention(loaded, given.texts, layers=at, heads=chosen, form=form, seed=seed)
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
     if output is not None:
         asked = {"prompts": texts, "layers": layers, "heads": heads}

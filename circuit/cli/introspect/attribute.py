@@ -47,17 +47,23 @@ def command(
     """
     from circuit.cli.attribution_text import attribution_text
     from circuit.introspect.attribute import attribute
+    from circuit.introspect.given import read_given
     from circuit.introspect.pairs import choose_pair_format
     from circuit.introspect.saved import save
-    from circuit.introspect.texts import read_texts
     from circuit.stages.running import ModelOptions
 
-    texts, groups, given = read_texts(prompt)
+    given = read_given(prompt)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = choose_pair_format(given, chat)
+    form = choose_pair_format(given.prompt_set, chat)
     found = attribute(
-        loaded, texts, form=form, answer=answer, wrong=wrong, groups=groups, seed=seed
+        loaded,
+        given.texts,
+        form=form,
+        answer=answer,
+        wrong=wrong,
+        groups=given.groups,
+        seed=seed,
     )
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
     if output is not None:

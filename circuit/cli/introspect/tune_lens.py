@@ -43,12 +43,12 @@ def command(
       circuit introspect tune-lens -m tiny --texts @prompts.json --chat --steps 40 -o lens.safetensors
     """
     from circuit.cli.tuned_lens_text import tuned_lens_text
-    from circuit.introspect.texts import read_texts
+    from circuit.introspect.given import read_given
     from circuit.introspect.tune_lens import default_texts, results_of, save_lens, tune_lens
     from circuit.stages.prompting import Format
     from circuit.stages.running import ModelOptions
 
-    listed = default_texts() if texts is None else read_texts(texts)[0]
+    listed = default_texts() if texts is None else read_given(texts).texts
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     form = Format(chat=chat)
