@@ -65,7 +65,7 @@ def command(
     found = attention(loaded, given.texts, layers=at, heads=chosen, form=form, seed=seed)
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
     if output is not None:
-        asked = {"prompts": texts, "layers": layers, "heads": heads}
+        asked = {"prompts": given.texts, "layers": layers, "heads": heads}
         parameters = {**asked, "format": form.name, "seed": seed}
         save(output, "attention", results, parameters=parameters, model=loaded, force=force)
     if plot is not None:

@@ -67,7 +67,7 @@ def command(
     )
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
     if output is not None:
-        asked = {"prompts": texts, "answer": answer, "wrong": wrong}
+        asked = {"prompts": given.texts, "answer": answer, "wrong": wrong}
         parameters = {**asked, "format": form.name, "seed": seed}
         save(output, "attribution", results, parameters=parameters, model=loaded, force=force)
     if plot is not None:
