@@ -81,7 +81,7 @@ def table_text(found: dict[str, dict[str, Any]]) -> str:
         "",
         console.table(HEADER, rows),
         "",
-        f"c*: {first['dose_unit']}. anti-steerable: share of prompts that move the wrong way. dNLL: nats a token by which the",
+        f"Dose 1: {first['dose_unit']}. anti-steerable: share of prompts that move the wrong way. dNLL: nats a token by which the",
         "steered text is less likely to the model without steering. p: directions of a kind whose slope is as steep, of either sign.",
     ]
     lines += [

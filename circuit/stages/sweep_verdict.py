@@ -109,6 +109,11 @@ def warnings(results: Record, *, known: bool) -> list[str]:
     if results["readout"]["order_balanced"] is False:
         found.append("the order of the answers is not balanced over the prompts")
     asked, curve = results["prompt_baseline"], [point[0] for point in results["curve"]]
+    if results["readout"]["kind"] == "logprob" and max(curve) < 0:
+        found.append(
+            f"the positive answers stay the less likely ones at every dose (m at most {max(curve):.1f}): "
+            "what the model writes need not change"
+        )
     if asked is not None and asked["delta_m"] >= max(curve) - curve[results["doses"].index(0)]:
         found.append("asking for it in words moves the read-out as far as any dose")
     return found
