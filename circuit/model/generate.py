@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import mlx.core as mx
 import numpy as np
@@ -25,6 +26,10 @@ from circuit.model.scopes import reading
 from circuit.model.tokens import Encoded
 
 Sampler = Callable[[mx.array], mx.array]
+# Three of each: with two, a mask of the wrong shape may happen to fit.
+RAGGED = [*IDS, list(range(7, 15))]
+EQUAL = [list(range(first, first + 6)) for first in (1, 5, 9)]
+_FAILS = (ValueError, TypeError, AttributeError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ def generate(
     check_room(model, prompts, max_tokens)
     lengths = np.array([len(prompt.ids) for prompt in prompts])
     if ragged is None:
-        ragged = len(set(lengths)) == 1 or may_be_ragged(model)
+        ragged = len(set(lengths)) > 1 and may_be_ragged(model)
+    if not ragged and len(prompts) > 1 and not may_be_batched(model):
+        batch_size = 1
     mx.random.seed(sampling.seed)
     answers: dict[int, Generated] = {}
     for rows in _groups(lengths, batch_size, ragged=ragged, in_step=in_step):
@@ -143,21 +150,34 @@ def stream(
 
 def may_be_ragged(model: LoadedModel) -> bool:
     """Say whether prompts of unequal length generate together as they do alone."""
-    return ragged_error(model) < padding_bound(model)
+    return batch_error(model, RAGGED) < padding_bound(model)
 
 
-def ragged_error(model: LoadedModel) -> float:
-    """Return the relative error of log-probabilities that sharing a ragged batch causes.
+def may_be_batched(model: LoadedModel) -> bool:
+    """Say whether prompts of equal length do: in some families they do not even run (Gemma 2, in mlx-lm 0.32.2)."""
+    if model not in _batched:
+        _batched[model] = batch_error(model, EQUAL) < padding_bound(model)
+    return _batched[model]
 
-    Raises ``ModelError`` for the few families whose mlx-lm code cannot generate in batches.
+
+_batched: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
+
+
+def batch_error(model: LoadedModel, ids: Sequence[list[int]]) -> float:
+    """Return the relative error of log-probabilities that sharing a batch causes; infinite where it does not run.
+
+    Raises ``ModelError`` for the few families with which mlx-lm's batch generator does not run at all.
     """
     try:
-        together = _respond(model, IDS, 2, GREEDY, in_step=True, return_logprobs=True)
-    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        alone = [_respond(model, [i], 2, GREEDY, in_step=True, return_logprobs=True) for i in ids]
+    except _FAILS as error:
         message = f"mlx-lm cannot generate in batches with family `{model.family}`: {error}"
         hint = "collect and probes work with this model; steer does not"
         raise ModelError(message, hint=hint) from error
-    alone = [_respond(model, [ids], 2, GREEDY, in_step=True, return_logprobs=True) for ids in IDS]
+    try:
+        together = _respond(model, ids, 2, GREEDY, in_step=True, return_logprobs=True)
+    except _FAILS:
+        return float("inf")
     if together.token_ids != [one.token_ids[0] for one in alone]:
         return float("inf")
     a = np.concatenate(together.logprobs)

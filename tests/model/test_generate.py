@@ -3,12 +3,14 @@
 import mlx.core as mx
 import numpy as np
 import pytest
-from checkpoints import write_checkpoint
+from architectures import CONFIGS
+from checkpoints import unit_vector, write_checkpoint
 
 from circuit.errors import DataError, ModelError
-from circuit.model.generate import generate, may_be_ragged, ragged_error
+from circuit.model.generate import RAGGED, batch_error, generate, may_be_batched, may_be_ragged
 from circuit.model.intervene import Steering, steered
 from circuit.model.loading import load_model
+from circuit.model.scopes import parse_scope
 from circuit.model.tokens import Encoded, encode_prompts
 
 MAMBA = {"state_size": 8, "conv_kernel": 4, "expand": 2, "time_step_rank": 4}
@@ -18,7 +20,7 @@ TEXTS = ["Hello", "A longer prompt than that", "x"]
 
 def test_a_family_whose_pads_enter_the_state_runs_prompts_of_equal_length(tmp_path):
     model = load_model(str(write_checkpoint(tmp_path, "mamba", **MAMBA)))
-    assert ragged_error(model) > 1e-3
+    assert batch_error(model, RAGGED) > 1e-3
     prompts = encode_prompts(model, TEXTS)
     together = [g.ids for g in generate(model, prompts, max_tokens=6)]
     assert together == [generate(model, [p], max_tokens=6)[0].ids for p in prompts]
@@ -26,8 +28,22 @@ def test_a_family_whose_pads_enter_the_state_runs_prompts_of_equal_length(tmp_pa
     assert forced != together  # when this fails, mlx-lm has mended it
 
 
+def test_a_family_whose_batches_do_not_run_answers_one_prompt_at_a_time(tmp_path):
+    model = load_model(str(write_checkpoint(tmp_path, "gemma2", **CONFIGS["gemma2"])))
+    assert not may_be_batched(model)  # when this fails, mlx-lm has mended it
+    prompts = encode_prompts(model, [*TEXTS, "ABCDE", "bcdef", "cdefg", "defgh"])
+    together = [g.ids for g in generate(model, prompts, max_tokens=4)]
+    assert together == [generate(model, [p], max_tokens=4)[0].ids for p in prompts]
+    with steered(
+        model, [Steering(1, unit_vector(model.d_model), 1.0, scope=parse_scope("prompt"))]
+    ):
+        scoped = [g.ids for g in generate(model, prompts, max_tokens=4, in_step=True)]
+    assert scoped != together
+
+
 def test_attention_may_be_ragged(llama):
     assert may_be_ragged(llama)
+    assert may_be_batched(llama)
 
 
 def test_an_answer_that_leaves_the_context_is_refused(llama):
