@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 OUT ?= out/demo
+TESTS ?= not parity
 
 # MLX's Linux back ends exclude each other; on macOS the plain wheel is Metal.
 ifeq ($(shell uname -s),Darwin)
@@ -34,7 +35,7 @@ demo: setup  ## from prompts to steered text on the model that ships with circui
 	  CIRCUIT=$(BIN)/circuit SUM_LAYER=1 SUM_STRENGTHS=0,0.9
 
 test: setup  ## every test but the comparison with PyTorch
-	$(BIN)/python -m pytest -m "not parity" --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "$(TESTS)" --numprocesses auto --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-parity: setup  ## hidden states and logits against transformers (installs PyTorch)
 	$(BIN)/python -m pip install --quiet --group parity

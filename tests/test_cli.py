@@ -43,6 +43,21 @@ def examples(text: str) -> list[str]:
 
 COMMANDS = dict(leaves())
 EXAMPLES = [(name, line) for name, text in COMMANDS.items() for line in examples(text)]
+# Examples that collect, fit and measure a great deal: their commands have fast tests of their own.
+LONG = (
+    "probes run",
+    "steer sweep",
+    "steer select",
+    "steer specificity",
+    "introspect circuit",
+    "introspect tune-lens",
+    "concepts scan",
+)
+
+
+def marked(name: tuple[str, ...], line: str):
+    marks = [pytest.mark.slow] if " ".join(name) in LONG else []
+    return pytest.param(name, line, id=line, marks=marks)
 
 
 @pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
@@ -60,7 +75,7 @@ def test_help_shows_each_example_on_one_line(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
+@pytest.mark.parametrize(("name", "line"), [marked(*each) for each in EXAMPLES])
 def test_every_example_runs(name, line, workspace, monkeypatch):
     monkeypatch.chdir(workspace)
     done = run(*shlex.split(line)[1:], cwd=workspace)

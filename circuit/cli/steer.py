@@ -271,7 +271,10 @@ def _apply(options: Any, setup: Any, asked: _Asked, shown: _Shown, *, force: boo
         model,
         job,
         out=shown.output,
-        inputs=[*setup.files, *([Path(asked.prompts[1:])] if asked.prompts[0] == "@" else [])],
+        inputs=[
+            *setup.files,
+            *([Path(asked.prompts[1:])] if asked.prompts.startswith("@") else []),
+        ],
         force=force,
         track=console.track,
         show=show,

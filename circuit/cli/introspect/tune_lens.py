@@ -40,7 +40,7 @@ def command(
 
     \b
     Examples:
-      circuit introspect tune-lens -m tiny --texts @prompts.json --chat --steps 40 -o lens.safetensors
+      circuit introspect tune-lens -m tiny --texts @prompts.json --chat --steps 40 -o tuned.safetensors
     """
     from circuit.cli.tuned_lens_text import tuned_lens_text
     from circuit.introspect.given import read_given
