@@ -14,7 +14,7 @@ from pathlib import Path
 
 from circuit.model import runtime
 
-PARTS = ("speed.py", "operations.py", "collect.py", "memory.py", "kills.py")
+PARTS = ("speed.py", "introspect.py", "operations.py", "collect.py", "memory.py", "kills.py")
 
 
 def main() -> None:

@@ -82,6 +82,32 @@ def test_hidden_states_and_logits_equal_transformers(family, pairs):
         assert_close(np.array(tail_logits(ours, last))[0], out.logits[0, -1].numpy(), "logits")
 
 
+def head_of(theirs, hidden):
+    """Return what transformers' own norm and head make of a residual, scales and soft-cap included."""
+    network = theirs.transformer if hasattr(theirs, "transformer") else theirs.model
+    norm = network.ln_f if hasattr(network, "ln_f") else network.norm
+    logits = theirs.lm_head(norm(hidden))
+    config = theirs.config
+    logits = logits * getattr(config, "logit_scale", 1.0)
+    logits = logits / getattr(config, "logits_scaling", 1.0)
+    cap = getattr(config, "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma2", "gpt2", "cohere", "granite"])
+def test_the_logit_lens_is_transformers_norm_and_head_at_every_layer(family, pairs):
+    theirs, ours = pairs(family)
+    sites = [Site("resid_post", k) for k in range(ours.n_layers - 1)]
+    prompt = prompts()[1]
+    states = hidden_states(ours, mx.array([prompt]), sites)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hidden = theirs(torch.tensor([prompt]), output_hidden_states=True).hidden_states
+        for k, site in enumerate(sites):
+            expected = head_of(theirs, hidden[k + 1][0, -1:])[0].numpy()
+            assert_close(np.array(tail_logits(ours, states[site][0, -1:]))[0], expected, f"{site}")
+
+
 def assert_close(ours, theirs, what):
     error = np.abs(ours - theirs).max() / np.abs(theirs).max()
     assert error < 1e-5, f"{what}: relative error {error:.1e}"
