@@ -29,6 +29,7 @@ from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track, untracked
 
 KINDS = ("mlp", "attention", "both")
+BATCH = 128  # answers are short, so many fit
 ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones are
 
 
@@ -161,7 +162,13 @@ class _Run:
     def answers(self) -> list[Any]:
         from circuit.model.generate import generate
 
-        return generate(self.model, self.encoded, max_tokens=self.max_tokens, ragged=self.ragged)
+        return generate(
+            self.model,
+            self.encoded,
+            max_tokens=self.max_tokens,
+            ragged=self.ragged,
+            batch_size=BATCH,
+        )
 
     def log_probs(self, answers: Sequence[Any]) -> list[Any]:
         """Return log p of every token of given answers."""

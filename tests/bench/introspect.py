@@ -8,7 +8,6 @@ ablation of every layer on 100 prompts beside one generation for each prompt and
 
 import argparse
 
-import mlx.core as mx
 from common import report
 
 from circuit.introspect.ablate import Case, ablate, named_ablations
@@ -24,6 +23,8 @@ TOKENS = 4
 
 
 def main() -> None:
+    import mlx.core as mx  # after circuit, which looks for a fast BLAS
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--prompts", type=int, default=100)
     n = parser.parse_args().prompts
