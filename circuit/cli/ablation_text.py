@@ -12,7 +12,7 @@ def study_text(study: dict[str, Any], *, verbose: bool) -> str:
     n = len(study["prompts"])
     kept = n - study["n_excluded"]
     lines = [
-        f"Ablation by {study['method']} of {study['reference']}: {n} prompts, {study['format']}",
+        f"Ablation by {study['method']} of {study['reference']}: {_prompts(n)}, {study['format']}",
         f"Baseline: {kept} of {n} pass"
         + (f"; the other {study['n_excluded']} are left out" if study["n_excluded"] else ""),
         "",
@@ -89,5 +89,11 @@ def _summary(study: dict[str, Any], kept: int) -> list[str]:
         f"Breaks some: {', '.join(some) or 'none'}",
     ]
     if kept < 10:
-        lines.append(f"With {kept} prompts an interval is wide: this is an example, not a finding.")
+        lines.append(
+            f"With {_prompts(kept)} an interval is wide: this is an example, not a finding."
+        )
     return lines
+
+
+def _prompts(n: int) -> str:
+    return "1 prompt" if n == 1 else f"{n} prompts"
