@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass
 
 from circuit.artifacts.atomic import is_written, write_file
 from circuit.artifacts.documents import (
+    directly,
     read_json,
     require_schema,
     schema_of,
@@ -109,6 +110,8 @@ class PromptSet(Record):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a prompt set; a template file is expanded with its default sizes and seed 42."""
+        if (found := directly(cls, path)) is not None:
+            return found
         if schema_of(document := read_json(path)) == "circuit.templates/1":
             from circuit.artifacts.templates import TemplateSet
 

@@ -129,13 +129,13 @@ def ablate(
     encoded = encode(model, [case.prompt for case in cases], form)
     run = _Run(model, encoded, max_tokens, may_be_ragged(model))
     references, reference = _references(model, encoded, every, form, method)
-    baseline = run.answers()
+    baseline = run.answers(encoded)
     passed = [c.is_met(a.text) for c, a in zip(cases, baseline, strict=True)]
-    plain = run.log_probs(baseline)
+    plain = [each.log_probs for each in run.read(baseline)]
     trials = []
     for name, components in track(ablations, "Ablating", len(ablations)):
         with ablated(model, components, method, references, seed=seed):
-            answers, log_probs = run.answers(), run.log_probs(baseline)
+            answers, log_probs = run.answers_again(baseline)
         deltas = [float(np.mean(a - b)) for a, b in zip(log_probs, plain, strict=True) if len(b)]
         trials.append(_trial(name, components, cases, answers, passed, deltas, seed))
     return Study(
@@ -159,26 +159,48 @@ class _Run:
     max_tokens: int
     ragged: bool
 
-    def answers(self) -> list[Any]:
+    def answers(self, encoded: Sequence[Any]) -> list[Any]:
+        """Return the greedy answers to prompts."""
         from circuit.model.generate import generate
 
         return generate(
             self.model,
-            self.encoded,
+            encoded,
             max_tokens=self.max_tokens,
             ragged=self.ragged,
             batch_size=BATCH,
         )
 
-    def log_probs(self, answers: Sequence[Any]) -> list[Any]:
-        """Return log p of every token of given answers."""
-        from circuit.model.forced import Text, token_log_probs
+    def answers_again(self, baseline: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Return the greedy answers to all prompts, and log p of every token of the baseline's.
+
+        One pass over the baseline's answers gives the log-probabilities and says where each of its tokens is still the likeliest:
+        that answer stands, since greedy generation would write it again. The others are generated anew.
+        """
+        read = self.read(baseline)
+        answers = list(baseline)
+        moved = [row for row, each in enumerate(read) if not self._stands(baseline[row], each)]
+        if moved:
+            for row, answer in zip(
+                moved, self.answers([self.encoded[r] for r in moved]), strict=True
+            ):
+                answers[row] = answer
+        return answers, [each.log_probs for each in read]
+
+    def _stands(self, answer: Any, read: Any) -> bool:
+        n = len(answer.ids)
+        ends = n == self.max_tokens or int(read.likeliest[n]) in self.model.tokenizer.eos_token_ids
+        return ends and read.likeliest[:n].tolist() == answer.ids
+
+    def read(self, answers: Sequence[Any]) -> list[Any]:
+        """Return what the model says of given answers, in one pass a text."""
+        from circuit.model.forced import Text, readings
 
         texts = [
             Text(np.concatenate([p.ids, np.array(a.ids, np.int32)]), len(p.ids))
             for p, a in zip(self.encoded, answers, strict=True)
         ]
-        return token_log_probs(self.model, texts)
+        return readings(self.model, texts)
 
 
 def _references(

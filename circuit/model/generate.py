@@ -150,17 +150,25 @@ def stream(
 
 def may_be_ragged(model: LoadedModel) -> bool:
     """Say whether prompts of unequal length generate together as they do alone."""
-    return batch_error(model, RAGGED) < padding_bound(model)
+    return _are_alike(model, RAGGED, _ragged)
 
 
 def may_be_batched(model: LoadedModel) -> bool:
     """Say whether prompts of equal length do: in some families they do not even run (Gemma 2, in mlx-lm 0.32.2)."""
-    if model not in _batched:
-        _batched[model] = batch_error(model, EQUAL) < padding_bound(model)
-    return _batched[model]
+    return _are_alike(model, EQUAL, _batched)
 
 
+_ragged: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
 _batched: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
+
+
+def _are_alike(
+    model: LoadedModel, ids: Sequence[list[int]], known: WeakKeyDictionary[LoadedModel, bool]
+) -> bool:
+    """Measure once for each model whether these prompts answer together as they do alone."""
+    if model not in known:
+        known[model] = batch_error(model, ids) < padding_bound(model)
+    return known[model]
 
 
 def batch_error(model: LoadedModel, ids: Sequence[list[int]]) -> float:

@@ -234,8 +234,10 @@ class Collection:
 
     def _capture(self, layout: Layout, writer: ActivationsWriter, track: Track) -> None:
         """Run the batches that are not done; another thread writes while the next are computed."""
+        from circuit.model.allocator import give_back_freed_memory
         from circuit.model.capture import capture
 
+        give_back_freed_memory()
         finished, total = writer.finished, len(layout.plan.batches)
         self.told_by_first(finished, total)
         batches = capture(self.model, layout.plan, without=finished)

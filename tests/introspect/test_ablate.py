@@ -11,8 +11,10 @@ from circuit.errors import DataError, UsageError
 from circuit.introspect.ablate import ablate, named_ablations
 from circuit.introspect.cases import criterion_cases, expected_cases, read_cases
 from circuit.model.ablation import Component, References, ablated, reference_values
+from circuit.model.generate import generate
 from circuit.model.loading import load_model
 from circuit.model.sites import Site, hidden_states
+from circuit.stages.neutral import neutral_prompts
 from circuit.stages.prompting import Format, encode
 
 RAW = Format(chat=False)
@@ -65,6 +67,28 @@ def test_only_the_neuron_that_writes_it_does(planted):
     ablations = named_ablations(planted, "both", "all", None, names, multi=False)
     study = ablate(planted, cases, ablations, form=RAW, method="zero", max_tokens=1)
     assert [trial.rate for trial in study.trials] == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("method", ["zero", "mean"])
+def test_every_answer_is_what_the_ablated_model_generates(method):
+    """Most answers are not generated again but found to stand; the result is the same."""
+    model = load_model("tiny")
+    texts = [f"{a} + {b} = " for a in (11, 30, 52) for b in (4, 27, 40)]
+    ablations = named_ablations(model, "mlp", "all", None, None, multi=False)
+    cases = criterion_cases(texts, "number")
+    study = ablate(model, cases, ablations, form=RAW, method=method, max_tokens=5)
+    encoded = encode(model, texts, RAW)
+    means = reference_values(
+        model, neutral_prompts(model, RAW), [c for _, own in ablations for c in own]
+    )
+    for trial, (_, components) in zip(study.trials, ablations, strict=True):
+        with ablated(model, components, method, means):
+            alone = [generate(model, [each], max_tokens=5)[0].text for each in encoded]
+        assert trial.outputs == alone
+    outputs = [trial.outputs for trial in study.trials]
+    assert any(each != study.baseline for each in outputs)  # some were generated anew,
+    pairs = [(a, b) for each in outputs for a, b in zip(each, study.baseline, strict=True)]
+    assert any(a == b for a, b in pairs)  # and some stood
 
 
 def test_prompts_that_fail_anyway_are_left_out(planted):
