@@ -2,7 +2,8 @@
 
 One row for each probe, strata apart. Left the baselines (text, embedding, random weights), right the layers; a cell's colour is its AUROC
 from ½ (white) up, below ½ in grey, and a dot marks where it is decodable. A black line under the cells spans 90 % of the
-resampled emergence layers, with a triangle at the emergence layer; a row without one says in words why.
+resampled emergence layers, with a triangle at the emergence layer and an arrow where they reach to "never"; a row without one says in
+words why.
 """
 
 from collections.abc import Sequence
@@ -84,8 +85,11 @@ def _row(ax: Axes, row: Row, y: float, n_baselines: int, shade: ScalarMappable) 
     if row.emergence is None:
         ax.text(first + len(row.layers) - 0.3, y, row.verdict, va="center", fontsize=6, color=GREY)
         return
-    low, high = (len(row.layers) if end is None else end for end in row.interval)
+    last = len(row.layers) - 1
+    low, high = (last if end is None else end for end in row.interval)
     ax.plot([first + low - 0.4, first + high + 0.4], [y + 0.41, y + 0.41], color=INK, linewidth=1.3)
+    if row.interval[1] is None:
+        ax.plot(first + last + 0.5, y + 0.41, ">", color=INK, markersize=3.2)
     ax.plot(first + row.emergence, y + 0.47, "^", color=INK, markersize=3.2)
     ax.text(first + len(row.layers) - 0.3, y, f"{row.verdict}", va="center", fontsize=6, color=INK)
 

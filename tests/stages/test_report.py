@@ -358,7 +358,6 @@ onload = () => { const d = document.getElementById("f").contentDocument, i = [..
 </script>"""
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 def test_a_browser_as_narrow_as_a_phone_shows_the_whole_page(page, tmp_path):
     found, _, out = page
