@@ -12,10 +12,13 @@ from circuit.cli.options import (
     Dtype,
     Force,
     Json,
+    Layers,
     Model,
     RemoteCode,
     Revision,
+    Stem,
     System,
+    ToolSchemas,
 )
 from circuit.errors import UsageError
 
@@ -23,12 +26,8 @@ from circuit.errors import UsageError
 def collect(
     model: Model,
     dataset: Annotated[Path, typer.Option("--dataset", "-d", help="Prompt set (JSON).")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Stem of the archive and its manifest.")
-    ],
-    layers: Annotated[
-        str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
-    ] = "all",
+    output: Stem,
+    layers: Layers = "all",
     sites: Annotated[
         str,
         typer.Option(
@@ -45,9 +44,7 @@ def collect(
     ] = ["last"],  # noqa: B006
     chat: Chat = None,
     system: System = None,
-    tools: Annotated[
-        Path | None, typer.Option("--tools", help="JSON list of tool schemas (with --chat).")
-    ] = None,
+    tools: ToolSchemas = None,
     dtype: Dtype = "auto",
     store: Annotated[
         str, typer.Option("--store", help="Dtype of the archive: float32, float16 or bfloat16.")

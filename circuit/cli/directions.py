@@ -8,7 +8,7 @@ import typer
 from circuit.cli import console, directions_verbs
 from circuit.cli.archive_options import Archive, Folds, Labels, Layers, Position, Site
 from circuit.cli.directions_text import directions_text
-from circuit.cli.options import Force, Json, Seed
+from circuit.cli.options import Force, Json, Seed, Stem
 from circuit.cli.verbs import WorksWithoutAVerb
 from circuit.errors import UsageError
 
@@ -19,9 +19,7 @@ app = typer.Typer(cls=WorksWithoutAVerb, rich_markup_mode=None)
 def directions(
     ctx: typer.Context,
     activations: Archive,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Stem of the archive and its manifest.")
-    ],
+    output: Stem,
     layers: Layers = "all",
     method: Annotated[
         str,

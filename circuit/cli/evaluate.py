@@ -14,11 +14,13 @@ from circuit.cli.options import (
     Dtype,
     Force,
     Json,
+    MaxTokens,
     Model,
     RemoteCode,
     Revision,
     Seed,
     System,
+    Temperature,
 )
 
 
@@ -59,10 +61,8 @@ def evaluate(
     controls: Annotated[
         int, typer.Option("--controls", min=0, help="Random directions of the same size.")
     ] = 0,
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", "-n", min=1, help="Tokens to generate at most.")
-    ] = 50,
-    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 1.0,
+    max_tokens: MaxTokens = 50,
+    temperature: Temperature = 1.0,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Save to NAME.json; NAME.csv writes a table as well."),

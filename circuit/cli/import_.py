@@ -6,14 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Force, Json, Revision
+from circuit.cli.options import Force, Json, Revision, Stem
 
 
 def import_(
     file: Annotated[Path, typer.Argument(help="Steering file of another program.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Stem of the archive and its manifest.")
-    ],
+    output: Stem,
     model: Annotated[
         str | None,
         typer.Option(

@@ -34,3 +34,35 @@ Chat = Annotated[
     typer.Option("--chat/--raw", help="Use the model's chat template, or the text as it stands."),
 ]
 System = Annotated[str | None, typer.Option("--system", help="System message (with --chat).")]
+ChatOrText = Annotated[
+    bool | None,
+    typer.Option("--chat/--raw", help="A user's turn, or the text [default: the set's, or raw]."),
+]
+DirectionName = Annotated[str | None, typer.Option("--name", help="One direction of the file.")]
+Layers = Annotated[str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")]
+MaxTokens = Annotated[
+    int, typer.Option("--max-tokens", "-n", min=1, help="Tokens to generate at most.")
+]
+Prompt = Annotated[str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")]
+Prompts = Annotated[
+    str, typer.Option("--prompts", "--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
+]
+Raw = Annotated[
+    bool | None,
+    typer.Option(
+        "--raw/--chat", help="The text as it stands, or a user's turn [default: the set's, or raw]."
+    ),
+]
+RawOrTemplate = Annotated[
+    bool | None,
+    typer.Option(
+        "--raw/--chat",
+        help="The text as it stands, or a user's turn [default: the set's, or chat if there is a template].",
+    ),
+]
+SaveJson = Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")]
+Stem = Annotated[Path, typer.Option("--output", "-o", help="Stem of the archive and its manifest.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")]
+ToolSchemas = Annotated[
+    Path | None, typer.Option("--tools", help="JSON list of tool schemas (with --chat).")
+]

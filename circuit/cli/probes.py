@@ -12,7 +12,9 @@ from circuit.cli.options import (
     Dtype,
     Force,
     Json,
+    Layers,
     Model,
+    Prompt,
     RemoteCode,
     Revision,
     Seed,
@@ -87,9 +89,7 @@ def run(
     model: Model,
     datasets: Datasets = None,
     category: Category = "",
-    layers: Annotated[
-        str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
-    ] = "all",
+    layers: Layers = "all",
     threshold: Annotated[
         float, typer.Option("--threshold", help="AUROC whose first crossing is reported.")
     ] = 0.75,
@@ -152,9 +152,7 @@ def apply(
     probes: Annotated[
         Path, typer.Option("--probes", help="Fitted probes: REPORT.fitted.safetensors.")
     ],
-    prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
-    ],
+    prompt: Prompt,
     probe: Annotated[str | None, typer.Option("--probe", help="Which probe of the file.")] = None,
     layer: Annotated[
         str | None, typer.Option("--layer", help="Its layer.", show_default="where it scored best")

@@ -22,11 +22,14 @@ from circuit.cli.options import (
     Dtype,
     Force,
     Json,
+    MaxTokens,
     Model,
     RemoteCode,
     Revision,
     Seed,
     System,
+    Temperature,
+    ToolSchemas,
 )
 from circuit.cli.steering_options import Directions, Operator, Rule, Scope, SteeringLayers
 from circuit.cli.steering_text import answer_start, answers_text, extracted_text, trial_text
@@ -81,10 +84,8 @@ def steer(
     negative_label: Annotated[
         str, typer.Option("--negative-label", help="What the negative class is called.")
     ] = "negative",
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", "-n", min=1, help="Tokens to generate at most.")
-    ] = 50,
-    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0 is greedy.")] = 0.0,
+    max_tokens: MaxTokens = 50,
+    temperature: Temperature = 0.0,
     top_p: Annotated[
         float, typer.Option("--top-p", min=0, max=1, help="Sample from this share of the mass.")
     ] = 0.0,
@@ -118,9 +119,7 @@ def steer(
     ] = None,
     chat: Chat = None,
     system: System = None,
-    tools: Annotated[
-        Path | None, typer.Option("--tools", help="JSON list of tool schemas (with --chat).")
-    ] = None,
+    tools: ToolSchemas = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     revision: Revision = None,

@@ -11,6 +11,7 @@ from circuit.cli.options import (
     Adapter,
     AllowOtherModel,
     Chat,
+    DirectionName,
     Dtype,
     Force,
     Json,
@@ -27,7 +28,7 @@ def calibrate(
     model: Model,
     direction: Directions = None,
     layer: SteeringLayers = None,
-    name: Annotated[str | None, typer.Option("--name", help="One direction of the file.")] = None,
+    name: DirectionName = None,
     kl: Kl = 1.0,
     statistic: Annotated[
         str, typer.Option("--statistic", help="Of KL over tokens: p95, another percentile, mean.")

@@ -11,6 +11,7 @@ from circuit.cli.options import (
     Adapter,
     AllowOtherModel,
     Chat,
+    DirectionName,
     Dtype,
     Force,
     Json,
@@ -48,7 +49,7 @@ def sweep(
         Path | None, typer.Option("--validation", help="Prompts that choices were made on.")
     ] = None,
     layer: SteeringLayers = None,
-    name: Annotated[str | None, typer.Option("--name", help="One direction of the file.")] = None,
+    name: DirectionName = None,
     positive_answers: Positive = None,
     negative_answers: Negative = None,
     criterion: Criterion = None,

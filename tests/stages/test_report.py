@@ -367,6 +367,10 @@ def test_a_browser_as_narrow_as_a_phone_shows_the_whole_page(page, tmp_path):
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
         "--allow-file-access-from-files",
         "--virtual-time-budget=5000",
     ]

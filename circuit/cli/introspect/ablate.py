@@ -1,12 +1,24 @@
 """``circuit introspect ablate``."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+from circuit.cli.options import (
+    Adapter,
+    Dtype,
+    Force,
+    Json,
+    Layers,
+    MaxTokens,
+    Model,
+    RawOrTemplate,
+    RemoteCode,
+    Revision,
+    SaveJson,
+    Seed,
+)
 
 
 def command(
@@ -28,9 +40,7 @@ def command(
         typer.Option("--prompts", help='Prompts with expected texts: "10*10=:100|45*45=:2025".'),
     ] = None,
     component: Annotated[str, typer.Option("--component", help="mlp, attention or both.")] = "both",
-    layers: Annotated[
-        str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
-    ] = "all",
+    layers: Layers = "all",
     heads: Annotated[
         str | None, typer.Option("--heads", help="Heads instead, as layer.head: 3.0,3.2.")
     ] = None,
@@ -43,18 +53,10 @@ def command(
     method: Annotated[
         str, typer.Option("--method", help="What stands in their place: mean, resample, zero.")
     ] = "mean",
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", "-n", min=1, help="Tokens to generate at most.")
-    ] = 60,
-    raw: Annotated[
-        bool | None,
-        typer.Option(
-            "--raw/--chat",
-            help="The text as it stands, or a user's turn [default: the set's, or chat if there is a template].",
-        ),
-    ] = None,
+    max_tokens: MaxTokens = 60,
+    raw: RawOrTemplate = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print every answer.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    output: SaveJson = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     revision: Revision = None,

@@ -1,20 +1,26 @@
 """``circuit introspect activation-diff``."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, RemoteCode, Revision
+from circuit.cli.options import (
+    Adapter,
+    Dtype,
+    Force,
+    Json,
+    Prompts,
+    Raw,
+    RemoteCode,
+    Revision,
+    SaveJson,
+)
 
 
 def command(
     base: Annotated[str, typer.Option("--base", "-b", help="Hub id, checkpoint folder, or tiny.")],
-    prompts: Annotated[
-        str,
-        typer.Option("--prompts", "--prompt", "-p", help="a|b, @lines.txt or @prompts.json."),
-    ],
+    prompts: Prompts,
     finetuned: Annotated[
         str | None,
         typer.Option("--finetuned", "-f", help="The other [default: the base, with --adapter]."),
@@ -22,14 +28,8 @@ def command(
     layers: Annotated[
         str, typer.Option("--layers", help="Of the base: all | 0,4,8 | 8-13 | -1 | 50%.")
     ] = "all",
-    raw: Annotated[
-        bool | None,
-        typer.Option(
-            "--raw/--chat",
-            help="The text as it stands, or a user's turn [default: the set's, or raw].",
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    raw: Raw = None,
+    output: SaveJson = None,
     dtype: Dtype = "auto",
     revision: Revision = None,
     adapter: Adapter = None,

@@ -12,16 +12,16 @@ from circuit.cli.options import (
     Force,
     Json,
     Model,
+    Prompt,
     RemoteCode,
     Revision,
+    SaveJson,
 )
 
 
 def command(
     model: Model,
-    prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
-    ],
+    prompt: Prompt,
     all_layers: Annotated[bool, typer.Option("--all-layers", help="Look at every layer.")] = False,
     layer_step: Annotated[
         int, typer.Option("--layer-step", "-s", min=1, help="Look at every Nth layer.")
@@ -55,7 +55,7 @@ def command(
     raw: Annotated[
         bool, typer.Option("--raw/--chat", help="The text as it stands, or as a user's turn.")
     ] = True,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    output: SaveJson = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw probabilities and entropy by layer (PNG).")
     ] = None,

@@ -6,14 +6,24 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+from circuit.cli.options import (
+    Adapter,
+    ChatOrText,
+    Dtype,
+    Force,
+    Json,
+    Model,
+    Prompt,
+    RemoteCode,
+    Revision,
+    SaveJson,
+    Seed,
+)
 
 
 def command(
     model: Model,
-    prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
-    ],
+    prompt: Prompt,
     layers: Annotated[
         str, typer.Option("--layers", "-l", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
     ] = "all",
@@ -23,13 +33,8 @@ def command(
             "--heads", help="Heads whose patterns are kept and drawn, as layer.head: 3.0,3.2."
         ),
     ] = None,
-    chat: Annotated[
-        bool | None,
-        typer.Option(
-            "--chat/--raw", help="A user's turn, or the text [default: the set's, or raw]."
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    chat: ChatOrText = None,
+    output: SaveJson = None,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", help="Draw the patterns of --heads, or all scores (PNG)."),

@@ -6,27 +6,32 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+from circuit.cli.options import (
+    Adapter,
+    ChatOrText,
+    Dtype,
+    Force,
+    Json,
+    Model,
+    Prompt,
+    RemoteCode,
+    Revision,
+    SaveJson,
+    Seed,
+)
 
 
 def command(
     model: Model,
-    prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
-    ],
+    prompt: Prompt,
     answer: Annotated[
         str | None, typer.Option("--answer", help="A token [default: each prompt's likeliest].")
     ] = None,
     wrong: Annotated[
         str | None, typer.Option("--wrong", help="Another token [default: the runner-up].")
     ] = None,
-    chat: Annotated[
-        bool | None,
-        typer.Option(
-            "--chat/--raw", help="A user's turn, or the text [default: the set's, or raw]."
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    chat: ChatOrText = None,
+    output: SaveJson = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw the largest terms (PNG).")
     ] = None,

@@ -6,7 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Chat, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+from circuit.cli.options import (
+    Adapter,
+    Chat,
+    Dtype,
+    Force,
+    Json,
+    Model,
+    RemoteCode,
+    Revision,
+    SaveJson,
+    Seed,
+)
 
 
 def command(
@@ -31,7 +42,7 @@ def command(
         int, typer.Option("--random", min=0, help="Random sets of the same size to compare with.")
     ] = 20,
     chat: Chat = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    output: SaveJson = None,
     dot: Annotated[Path | None, typer.Option("--dot", help="Write the set as a DOT file.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw all nodes (PNG).")] = None,
     seed: Seed = 0,

@@ -1,21 +1,28 @@
 """``circuit introspect compare``."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, RemoteCode, Revision
+from circuit.cli.options import (
+    Adapter,
+    Dtype,
+    Force,
+    Json,
+    Prompt,
+    Raw,
+    RemoteCode,
+    Revision,
+    SaveJson,
+)
 
 
 def command(
     model1: Annotated[
         str, typer.Option("--model1", "-m1", help="Hub id, checkpoint folder, or tiny.")
     ],
-    prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
-    ],
+    prompt: Prompt,
     model2: Annotated[
         str | None,
         typer.Option("--model2", "-m2", help="The other [default: the first, with --adapter]."),
@@ -25,14 +32,8 @@ def command(
         list[str] | None,
         typer.Option("--track", "-t", help="Say what both make of this token; repeatable."),
     ] = None,
-    raw: Annotated[
-        bool | None,
-        typer.Option(
-            "--raw/--chat",
-            help="The text as it stands, or a user's turn [default: the set's, or raw].",
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    raw: Raw = None,
+    output: SaveJson = None,
     dtype: Dtype = "auto",
     revision: Revision = None,
     adapter: Adapter = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Force, Json
+from circuit.cli.options import Force, Json, SaveJson
 
 
 def command(
@@ -20,7 +20,7 @@ def command(
             help="|cosine| up to which a pair is orthogonal [default: what chance gives].",
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    output: SaveJson = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

@@ -1,30 +1,34 @@
 """``circuit introspect format-sensitivity``."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision
+from circuit.cli.options import (
+    Adapter,
+    Dtype,
+    Force,
+    Json,
+    Layers,
+    MaxTokens,
+    Model,
+    Prompts,
+    RemoteCode,
+    Revision,
+    SaveJson,
+)
 
 
 def command(
     model: Model,
-    prompt: Annotated[
-        str,
-        typer.Option("--prompts", "--prompt", "-p", help="a|b, @lines.txt or @prompts.json."),
-    ],
-    layers: Annotated[
-        str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
-    ] = "all",
+    prompt: Prompts,
+    layers: Layers = "all",
     summary_only: Annotated[
         bool, typer.Option("--summary-only", "-s", help="Leave out the prompts one by one.")
     ] = False,
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", "-n", min=1, help="Tokens to generate at most.")
-    ] = 12,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    max_tokens: MaxTokens = 12,
+    output: SaveJson = None,
     dtype: Dtype = "auto",
     revision: Revision = None,
     adapter: Adapter = None,

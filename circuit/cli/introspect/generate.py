@@ -1,12 +1,23 @@
 """``circuit introspect generate``."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+from circuit.cli.options import (
+    Adapter,
+    Dtype,
+    Force,
+    Json,
+    MaxTokens,
+    Model,
+    RawOrTemplate,
+    RemoteCode,
+    Revision,
+    SaveJson,
+    Seed,
+)
 
 
 def command(
@@ -15,9 +26,7 @@ def command(
         str,
         typer.Option("--prompt", "--prompts", "-p", help="a|b, @lines.txt or @prompts.json."),
     ],
-    max_tokens: Annotated[
-        int, typer.Option("--max-tokens", "-n", min=1, help="Tokens to generate at most.")
-    ] = 10,
+    max_tokens: MaxTokens = 10,
     temperature: Annotated[
         float, typer.Option("--temperature", "-t", min=0, help="0 is greedy.")
     ] = 0.0,
@@ -45,14 +54,8 @@ def command(
             help="What counts as the answer instead: number, function_call, regex:PATTERN, or a text.",
         ),
     ] = None,
-    raw: Annotated[
-        bool | None,
-        typer.Option(
-            "--raw/--chat",
-            help="The text as it stands, or a user's turn [default: the set's, or chat if there is a template].",
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    raw: RawOrTemplate = None,
+    output: SaveJson = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     revision: Revision = None,

@@ -1,22 +1,29 @@
 """``circuit introspect hooks``."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision
+from circuit.cli.options import (
+    Adapter,
+    Dtype,
+    Force,
+    Json,
+    Layers,
+    Model,
+    Prompt,
+    Raw,
+    RemoteCode,
+    Revision,
+    SaveJson,
+)
 
 
 def command(
     model: Model,
-    prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
-    ],
-    layers: Annotated[
-        str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
-    ] = "all",
+    prompt: Prompt,
+    layers: Layers = "all",
     sites: Annotated[
         str, typer.Option("--sites", help="What to read, as `circuit sites -m MODEL` lists it.")
     ] = "resid_post",
@@ -30,14 +37,8 @@ def command(
         bool, typer.Option("--no-logit-lens", help="Leave the logit lens out.")
     ] = False,
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="Tokens of the lens to show.")] = 3,
-    raw: Annotated[
-        bool | None,
-        typer.Option(
-            "--raw/--chat",
-            help="The text as it stands, or a user's turn [default: the set's, or raw].",
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    raw: Raw = None,
+    output: SaveJson = None,
     dtype: Dtype = "auto",
     revision: Revision = None,
     adapter: Adapter = None,

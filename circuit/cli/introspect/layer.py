@@ -1,38 +1,39 @@
 """``circuit introspect layer``."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+from circuit.cli.options import (
+    Adapter,
+    Dtype,
+    Force,
+    Json,
+    Layers,
+    Model,
+    Prompts,
+    Raw,
+    RemoteCode,
+    Revision,
+    SaveJson,
+    Seed,
+)
 
 
 def command(
     model: Model,
-    prompt: Annotated[
-        str,
-        typer.Option("--prompts", "--prompt", "-p", help="a|b, @lines.txt or @prompts.json."),
-    ],
+    prompt: Prompts,
     labels: Annotated[
         str | None,
         typer.Option("--labels", "-l", help="A label for each prompt: working,broken."),
     ] = None,
-    layers: Annotated[
-        str, typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.")
-    ] = "all",
+    layers: Layers = "all",
     attention: Annotated[
         bool, typer.Option("--attention", help="Say where the last token attends.")
     ] = False,
-    raw: Annotated[
-        bool | None,
-        typer.Option(
-            "--raw/--chat",
-            help="The text as it stands, or a user's turn [default: the set's, or raw].",
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    raw: Raw = None,
+    output: SaveJson = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     revision: Revision = None,

@@ -13,18 +13,18 @@ from circuit.cli.options import (
     Force,
     Json,
     Model,
+    Prompts,
+    Raw,
     RemoteCode,
     Revision,
+    SaveJson,
     Seed,
 )
 
 
 def command(
     model: Model,
-    prompt: Annotated[
-        str,
-        typer.Option("--prompts", "--prompt", "-p", help="a|b, @lines.txt or @prompts.json."),
-    ],
+    prompt: Prompts,
     layer: Annotated[
         str | None,
         typer.Option("--layer", "-l", help="One layer: 3, -1, 50% [default: the direction's]."),
@@ -45,14 +45,8 @@ def command(
         str | None,
         typer.Option("--labels", help="A label for each prompt [default: the set's]."),
     ] = None,
-    raw: Annotated[
-        bool | None,
-        typer.Option(
-            "--raw/--chat",
-            help="The text as it stands, or a user's turn [default: the set's, or raw].",
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    raw: Raw = None,
+    output: SaveJson = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     revision: Revision = None,

@@ -6,7 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+from circuit.cli.options import (
+    Adapter,
+    ChatOrText,
+    Dtype,
+    Force,
+    Json,
+    Model,
+    RemoteCode,
+    Revision,
+    SaveJson,
+    Seed,
+)
 
 
 def command(
@@ -63,13 +74,8 @@ def command(
     verify: Annotated[
         int, typer.Option("--verify", min=3, help="Estimates to verify in each direction.")
     ] = 20,
-    chat: Annotated[
-        bool | None,
-        typer.Option(
-            "--chat/--raw", help="A user's turn, or the text [default: the set's, or raw]."
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    chat: ChatOrText = None,
+    output: SaveJson = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw heat maps (PNG).")] = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",

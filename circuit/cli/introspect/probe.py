@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+from circuit.cli.options import (
+    Adapter,
+    Dtype,
+    Force,
+    Json,
+    Model,
+    RemoteCode,
+    Revision,
+    SaveJson,
+    Seed,
+)
 
 
 def command(
@@ -46,7 +56,7 @@ def command(
             help="The text as it stands, or a user's turn [default: class a's set's, or raw].",
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    output: SaveJson = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     revision: Revision = None,

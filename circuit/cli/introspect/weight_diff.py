@@ -1,12 +1,11 @@
 """``circuit introspect weight-diff``."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Force, Json, Revision
+from circuit.cli.options import Force, Json, Revision, SaveJson
 
 
 def command(
@@ -24,7 +23,7 @@ def command(
         ),
     ] = 1024,
     top: Annotated[int, typer.Option("--top", min=1, help="Tensors to show.")] = 10,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save as JSON.")] = None,
+    output: SaveJson = None,
     revision: Revision = None,
     force: Force = False,
     as_json: Json = False,
