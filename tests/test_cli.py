@@ -2,10 +2,10 @@
 
 import json
 import re
+import resource
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -83,10 +83,11 @@ def test_every_example_runs(name, line, workspace, monkeypatch):
 
 
 def test_help_is_quick():
-    def seconds() -> float:
-        start = time.perf_counter()
+    def seconds() -> float:  # of the processor's time: others may use it, too
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start_circuit("--help").check_returncode()
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
     assert min(seconds() for _ in range(5)) < 0.3
 
