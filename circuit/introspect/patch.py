@@ -8,7 +8,7 @@ d = logit(answer) − logit(wrong) at the last token is read again. Two directio
 
 0 is no effect and 1 all of it. They differ where components stand in for each other: noising one of two that do the same does nothing,
 denoising either does all (Zhang & Nanda 2023, 2309.16042). ``resid_pre``, ``attn_out`` and ``mlp_out`` are patched token by token,
-heads (their part of z) at all chosen tokens together. Where both runs hold the same numbers the effect is 0 and nothing is run.
+heads (their part of z) at all chosen tokens together, and a head that is named by itself token by token. Where both runs hold the same numbers the effect is 0 and nothing is run.
 
 With ``attribution`` every effect is first estimated from one backward pass, and the largest ones are verified by real patching:
 both numbers, and the rank correlation of the two among those verified. A pair whose clean run is not at least ``GAP`` above its
@@ -43,7 +43,7 @@ GAP = 0.1  # logits
 
 @dataclass(frozen=True)
 class Grid:
-    """Effects of one component in one direction, (n_layers, n_columns): columns are tokens, or heads.
+    """Effects of one component in one direction, (n_layers, n_columns): columns are tokens, or heads where the component is ``heads``.
 
     ``low`` and ``high`` bound the mean over pairs; None where there are fewer than two groups of pairs.
     """
@@ -115,6 +115,7 @@ def patch(
 
     Raises ``UsageError`` for a component or a position that there is not, ``DataError`` for pairs that cannot be compared.
     """
+    what.check(model)
     aligned = align(model, pairs, form, alignment)
     runs = [PairRun.of(model, each, what) for each in aligned]
     used = [run for run in runs if run.gap >= GAP]
@@ -130,7 +131,7 @@ def patch(
     for key in keys:
         cells = np.stack([each[key] for each in found])
         names = _columns(model, used, key[0], positions)
-        grids.append(_grid(key, what.layers, names, cells, groups, seed))
+        grids.append(_grid(key, what.layers_of(key[0]), names, cells, groups, seed))
     checked = _verified(grids, used, what, positions, verify) if attribution else []
     return Patching(
         "attribution" if attribution else "patching",

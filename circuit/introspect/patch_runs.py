@@ -1,6 +1,6 @@
 """The runs that activation patching is made of: what is asked for, both runs of a pair, and the effect of every cell.
 
-A cell is a layer and a column: a token for parts of the residual stream, a head for the parts of z. See ``circuit.introspect.patch``.
+A cell is a layer and a column: a token for parts of the residual stream and for one named head, a head for the parts of z. See ``circuit.introspect.patch``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,10 @@ DIRECTIONS = ("denoising", "noising")
 
 @dataclass(frozen=True)
 class What:
-    """Which cells: layers, components, directions, and positions counted from the end (negative) or None for all."""
+    """Which cells: layers, components, directions, and positions counted from the end (negative) or None for all.
+
+    A component is one of ``COMPONENTS``, at ``layers``, or one head, ``head 2.3``, at its own layer.
+    """
 
     layers: Sequence[int] = ()
     components: Sequence[str] = COMPONENTS
@@ -31,6 +34,36 @@ class What:
     def at(self, layers: str, n_layers: int) -> "What":
         """Return the same at the layers that ``layers`` names."""
         return replace(self, layers=parse_layers(layers, range(n_layers), n_layers))
+
+    def layers_of(self, component: str) -> Sequence[int]:
+        """Return the layers of one component's cells."""
+        head = head_of(component)
+        return self.layers if head is None else [head[0]]
+
+    def sites(self) -> list[Any]:
+        """Return what has to be known of either run: the components' sites, and what their blocks read."""
+        from circuit.model.sites import Site
+
+        found = [
+            Site(name, layer)
+            for component in self.components
+            for layer in self.layers_of(component)
+            for name in ("resid_pre", _site(component))
+        ]
+        return list(dict.fromkeys(found))
+
+    def check(self, model: Any) -> None:
+        """Raise ``UsageError`` for a head that the model does not have."""
+        from circuit.model.ablation import Component, check_components
+
+        heads = filter(None, map(head_of, self.components))
+        check_components(model, [Component("head", *head) for head in heads])
+
+
+def head_of(component: str) -> tuple[int, int] | None:
+    """Return the layer and the number of a head that is named by itself, or None for another component."""
+    layer, dot, head = component.removeprefix("head ").partition(".")
+    return (int(layer), int(head)) if dot and layer.isdecimal() and head.isdecimal() else None
 
 
 def what(components: str, direction: str, position: str) -> What:
@@ -42,10 +75,12 @@ def what(components: str, direction: str, position: str) -> What:
         (directions, DIRECTIONS, "direction"),
     ):
         for name in given:
-            if name not in known:
+            if name not in known and (word == "direction" or head_of(name) is None):
                 message = f"there is no {word} `{name}` to patch"
-                raise UsageError(message, hint=f"use {', '.join(known)}")
-    return What((), parts, directions, parse_positions(position))
+                one = "" if word == "direction" else ", or one head as 2.3"
+                raise UsageError(message, hint=f"use {', '.join(known)}{one}")
+    named = tuple(f"head {part}" if head_of(part) else part for part in parts)
+    return What((), named, directions, parse_positions(position))
 
 
 def parse_positions(text: str) -> list[int] | None:
@@ -81,15 +116,12 @@ class PairRun:
     def of(cls, model: Any, pair: Aligned, what: What) -> "PairRun":
         """Run both prompts of a pair."""
         from circuit.model.patching import logit_difference, read_last, states
-        from circuit.model.sites import Site
 
-        names = {"resid_pre", *(_site(name) for name in what.components)}
-        sites = [Site(name, layer) for name in sorted(names) for layer in what.layers]
         found = []
         for ids in (pair.clean, pair.corrupt):
             logits = read_last(model, ids)
             found.append(float(logits[pair.answer] - logits[pair.wrong]))
-        clean, corrupt = (states(model, ids, sites) for ids in (pair.clean, pair.corrupt))
+        clean, corrupt = (states(model, ids, what.sites()) for ids in (pair.clean, pair.corrupt))
         score = logit_difference(pair.answer, pair.wrong)
         return cls(model, pair, score, clean, corrupt, (found[0], found[1]))
 
@@ -110,7 +142,7 @@ class PairRun:
 
 
 def _site(component: str) -> str:
-    return "z" if component == "heads" else component
+    return "z" if component == "heads" or head_of(component) else component
 
 
 def _moved_to(source: Array, length: int) -> Array:
@@ -145,13 +177,16 @@ def _masks(
     """Return what each cell of a layer changes, (n_cells, T, width or 1)."""
     at = np.zeros((len(positions), length, 1), dtype=bool)
     at[np.arange(len(positions)), [length + p for p in positions]] = True
-    if component != "heads":
+    if _site(component) != "z":
         return at
     n_heads = head_count(run.model, layer)
     width = next(v.shape[1] for s, v in run.clean.items() if (s.name, s.layer) == ("z", layer))
     owner = np.repeat(np.arange(n_heads), width // n_heads)
+    if (head := head_of(component)) is not None:
+        masks: npt.NDArray[np.bool_] = np.logical_and(at, owner == head[1])
+        return masks
     own = owner == np.arange(n_heads)[:, None]
-    masks: npt.NDArray[np.bool_] = np.logical_and(np.any(at, axis=0)[None], own[:, None, :])
+    masks = np.logical_and(np.any(at, axis=0)[None], own[:, None, :])
     return masks
 
 
@@ -161,7 +196,10 @@ def patched_cells(
     """Return the effect of every cell, (n_layers, n_columns)."""
     return {
         (component, direction): np.stack(
-            [layer_cells(run, component, direction, layer, positions) for layer in what.layers]
+            [
+                layer_cells(run, component, direction, layer, positions)
+                for layer in what.layers_of(component)
+            ]
         )
         for component in what.components
         for direction in what.directions
@@ -212,7 +250,7 @@ def estimated_cells(
         products = attributions(run.model, ids, others, run.score)
         for component in what.components:
             rows = []
-            for layer in what.layers:
+            for layer in what.layers_of(component):
                 masks = _masks(run, component, layer, len(ids), positions)
                 cells = products[Site(_site(component), layer)]
                 rows.append((masks * cells).sum(axis=(1, 2), dtype=np.float64))

@@ -45,20 +45,25 @@ def _series(name: str, layers: Sequence[int], values: Sequence[Sequence[float]])
 
 
 def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
-    """Draw every grid: directions side by side, components below each other."""
-    drawings = [
-        Cells(
-            f"{grid.component}, {grid.direction}",
-            np.array(grid.effect),
-            [str(layer) for layer in grid.layers],
-            [shown(name) for name in grid.columns],
+    """Draw every grid: directions side by side, components below each other, and named heads as the rows of one grid."""
+    drawings: dict[tuple[str, str], Cells] = {}
+    for grid in found.grids:
+        head = grid.component.startswith("head ")
+        name = "heads by token" if head else grid.component
+        rows = [grid.component.removeprefix("head ")] if head else [str(n) for n in grid.layers]
+        before = drawings.get((name, grid.direction))
+        values = np.array(grid.effect)
+        drawings[name, grid.direction] = Cells(
+            f"{name}, {grid.direction}",
+            values if before is None else np.concatenate([before.matrix, values]),
+            rows if before is None else [*before.rows, *rows],
+            [shown(column) for column in grid.columns],
+            ylabel="Head" if head else "Layer",
         )
-        for grid in found.grids
-    ]
     across = len({grid.direction for grid in found.grids})
     word = "estimated share" if found.method == "attribution" else "share"
-    figure = cells(drawings, across=across, label=f"{word} of the logit difference")
-    write_file(out, png(figure), force=force)
+    label = f"{word} of the logit difference"
+    write_file(out, png(cells(list(drawings.values()), across=across, label=label)), force=force)
 
 
 def shown(token: str) -> str:

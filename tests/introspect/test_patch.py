@@ -44,6 +44,21 @@ def test_exactly_the_planted_cells_have_an_effect(chain, direction):
     assert found.grids[0].columns == ["<s>", "x", "a|b", "y", "."]
 
 
+def test_a_head_by_itself_is_patched_token_by_token(chain, tmp_path):
+    found = patch(chain, [PAIR], asked(chain, components="0.1,heads,0.2"), form=RAW)
+    for direction in ("denoising", "noising"):
+        effects = grids(found)["head 0.1", direction]
+        np.testing.assert_allclose(effects, [[0, 0, 0, 0, 1]], atol=1e-5)
+        assert not grids(found)["head 0.2", direction].any()
+    estimated = patch(chain, [PAIR], asked(chain, components="0.1"), form=RAW, attribution=True)
+    assert np.array(estimated.grids[0].effect).argmax() == 4
+    draw_patching(found, tmp_path / "p.png")
+    with pytest.raises(UsageError, match="no head 7 in layer 1"):
+        patch(chain, [PAIR], asked(chain, components="1.7"), form=RAW)
+    with pytest.raises(UsageError, match=r"no component `1\.x`"):
+        asked(chain, components="1.x")
+
+
 def test_the_source_is_put_where_it_is_asked_and_nowhere_else(llama):
     """All tokens of the stream at once are the other prompt: each cell alone is a full run with that row replaced."""
     import mlx.core as mx

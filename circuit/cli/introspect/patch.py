@@ -56,7 +56,11 @@ def command(
         str, typer.Option("--position", help="Tokens counted from the end: all | -1 | -8--1.")
     ] = "all",
     components: Annotated[
-        str, typer.Option("--components", help="Of resid_pre, attn_out, mlp_out, heads.")
+        str,
+        typer.Option(
+            "--components",
+            help="Of resid_pre, attn_out, mlp_out, heads; or one head as 2.3, token by token.",
+        ),
     ] = "resid_pre,attn_out,mlp_out,heads",
     direction: Annotated[
         str, typer.Option("--direction", help="denoising, noising or both.")
@@ -91,6 +95,7 @@ def command(
     Examples:
       circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --answer 7 --wrong 2 -o patching.json
       circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --attribution --plot patching.png
+      circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --components "mlp_out,3.1" --position=-5--1
     """
     from circuit.cli.patching_text import patching_text
     from circuit.introspect.pairs import choose_pair_format, read_pairs
