@@ -183,11 +183,9 @@ def _masks(
     width = next(v.shape[1] for s, v in run.clean.items() if (s.name, s.layer) == ("z", layer))
     owner = np.repeat(np.arange(n_heads), width // n_heads)
     if (head := head_of(component)) is not None:
-        masks: npt.NDArray[np.bool_] = np.logical_and(at, owner == head[1])
-        return masks
+        return np.asarray(np.logical_and(at, owner == head[1]))
     own = owner == np.arange(n_heads)[:, None]
-    masks = np.logical_and(np.any(at, axis=0)[None], own[:, None, :])
-    return masks
+    return np.asarray(np.logical_and(np.any(at, axis=0)[None], own[:, None, :]))
 
 
 def patched_cells(
