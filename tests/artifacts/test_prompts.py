@@ -123,6 +123,20 @@ def test_a_field_of_the_wrong_type_is_named(tmp_path: Path):
         PromptSet.load(path)
 
 
+def test_what_is_not_quite_json_is_read_as_every_other_file_is(tmp_path: Path):
+    path = tmp_path / "p.json"
+    text = '{"schema": "circuit.prompts/1", "name": "s", "prompts": [{"text": "NaN", "metadata": {"x": 1}}]}'
+    path.write_text("\ufeff" + text)
+    (prompt,) = PromptSet.load(path).prompts
+    assert (prompt.text, prompt.metadata) == ("NaN", {"x": 1})
+    path.write_text(text.replace('{"x": 1}', '{"x": NaN}'))
+    with pytest.raises(ArtifactError, match="NaN is not a JSON number"):
+        PromptSet.load(path)
+    path.write_text(text[:-1])
+    with pytest.raises(ArtifactError, match="is not JSON"):
+        PromptSet.load(path)
+
+
 def test_expansion_gives_what_is_asked_for():
     made = TemplateSet.load(WEATHER).expand(per_tool=12, no_tool=30)
     assert Counter(p.expected_tool for p in made.prompts if p.label) == {
