@@ -119,7 +119,7 @@ def read_across(A: Array, B: Array, task: Task) -> Across:
     draws: dict[str, Draws] = {}
     for source, H in names.items():
         for target, log_p in _held_out(H, list(names.values()), task).items():
-            statistic = macro_statistic(log_p, task.y, fold)
+            statistic = macro_statistic(log_p, task.y, fold, task.groups)
             draws[f"{source}_to_{'ab'[target]}"] = task.resamples.draws(statistic)
     bound = perfect_auroc(task.y, task.groups)
     return Across(

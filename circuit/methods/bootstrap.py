@@ -5,10 +5,13 @@ statistic is recomputed with each group's multiplicity as a weight: all draws at
 
 AUROC compares rows **of the same fold** only,
 
-    A = Σ_f Σ_{i∈P_f, j∈N_f} w_i w_j k(s_i, s_j) / Σ_f W⁺_f W⁻_f ,   k = 1 if s_i > s_j, ½ if equal, 0 otherwise,
+    A = Σ_f Σ_{i∈P_f, j∈N_f} w_ij k(s_i, s_j) / Σ_f Σ_{i∈P_f, j∈N_f} w_ij ,   k = 1 if s_i > s_j, ½ if equal, 0 otherwise,
+    w_ij = w_g w_h for rows of groups g ≠ h, and w_g for two rows of one group g,
 
 because scores of different folds come from different fits: their offsets follow the class balance of the training part,
-which is opposite to that of the held-out part, and pooling them pulls a useless score below ½.
+which is opposite to that of the held-out part, and pooling them pulls a useless score below ½. A group that holds both labels is
+compared with itself as often as it is drawn, and its copies not with each other: with w_g² these easier comparisons would count
+twice in the mean of the resamples (E w_g² = 2, E w_g w_h = 1), which then lies above A.
 
 The percentile interval of fixed scores is too narrow for a *cross-fitted* score. Rows i and j of different folds meet
 twice, once with i held out and once with j held out, and at chance both meetings say the same thing: for a difference
@@ -139,21 +142,24 @@ def widening(n_groups: int, n_strata: int, *, cross_fitted: bool = True) -> floa
     return float(math.sqrt(twice * n_groups / freedom) * t.ppf(0.975, freedom) / 1.959964)
 
 
-def auroc_statistic(scores: Array, positive: Array, fold: Array) -> Statistic:
-    """AUROC of ``scores`` (n,) for the rows ``positive`` (n, bool), compared within ``fold`` (n,)."""
+def auroc_statistic(scores: Array, positive: Array, fold: Array, groups: Array) -> Statistic:
+    """AUROC of ``scores`` (n,) for the rows ``positive`` (n, bool), compared within ``fold`` (n,); ``groups`` (n,) are what is drawn."""
     blocks = []
     # Equal rows may score apart by rounding; that is a tie.
     noise = 1e-10 * float(np.abs(scores).max(initial=0))
     for f in np.unique(fold):
         p, q = np.flatnonzero((fold == f) & positive), np.flatnonzero((fold == f) & ~positive)
         gap = scores[p][:, None] - scores[q][None, :]
-        blocks.append((p, q, 0.5 * (np.sign(np.where(np.abs(gap) > noise, gap, 0)) + 1)))
+        kernel = 0.5 * (np.sign(np.where(np.abs(gap) > noise, gap, 0)) + 1)
+        blocks.append((p, q, kernel, *_own(kernel, groups[p], groups[q])))
 
     def statistic(weights: Array) -> Array:
         wins, pairs = np.zeros(len(weights)), np.zeros(len(weights))
-        for p, q, kernel in blocks:
+        for p, q, kernel, rows, own_wins, own_pairs in blocks:
+            surplus = weights[:, p[rows]] * (weights[:, p[rows]] - 1)
             wins += np.einsum("bq,bq->b", weights[:, p] @ kernel, weights[:, q])
-            pairs += weights[:, p].sum(1) * weights[:, q].sum(1)
+            wins -= surplus @ own_wins
+            pairs += weights[:, p].sum(1) * weights[:, q].sum(1) - surplus @ own_pairs
         value = np.full(len(weights), np.nan)
         np.divide(wins, pairs, out=value, where=pairs > 0)
         return value
@@ -161,9 +167,17 @@ def auroc_statistic(scores: Array, positive: Array, fold: Array) -> Statistic:
     return statistic
 
 
-def macro_statistic(scores: Array, y: Array, fold: Array) -> Statistic:
+def _own(kernel: Array, p_groups: Array, q_groups: Array) -> tuple[Array, Array, Array]:
+    """Return, for each group on both sides, a row of it among ``p_groups``, its own wins and its own comparisons."""
+    shared, rows, _ = np.intersect1d(p_groups, q_groups, return_indices=True)
+    inside_p, inside_q = (each[None, :] == shared[:, None] for each in (p_groups, q_groups))
+    wins = np.einsum("gp,gp->g", inside_p, inside_q @ kernel.T)
+    return rows, wins, inside_p.sum(axis=1) * inside_q.sum(axis=1)
+
+
+def macro_statistic(scores: Array, y: Array, fold: Array, groups: Array) -> Statistic:
     """Mean over the columns c of ``scores`` (n, n_classes) of AUROC of class c against the rest."""
-    parts = [auroc_statistic(scores[:, c], y == c, fold) for c in range(scores.shape[1])]
+    parts = [auroc_statistic(scores[:, c], y == c, fold, groups) for c in range(scores.shape[1])]
     return lambda weights: np.mean([part(weights) for part in parts], axis=0)
 
 

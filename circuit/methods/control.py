@@ -97,7 +97,7 @@ def _averaged(prepared: Sequence[Fold], labellings: Array, groups: Array, task: 
     scores, _ = out_of_fold(prepared, labellings, groups, seed=task.seed)
     fold = fold_numbers([fold.held_out for fold in prepared], len(task.y))
     found = [
-        task.resamples.draws(macro_statistic(scores[:, i], labels, fold))
+        task.resamples.draws(macro_statistic(scores[:, i], labels, fold, task.groups))
         for i, labels in enumerate(labellings)
     ]
     drawn = np.array([each.draws for each in found])

@@ -102,7 +102,7 @@ def cross_fitted_quality(
     fold = fold_numbers([held_out for _, held_out in splits], len(rows.y))
     statistics = aurocs_within(scores, labellings, fold)
     drawn = resample(rows.y, rows.groups, n_boot=n_boot, rng=rng)
-    draws = drawn.draws(auroc_statistic(scores[0], rows.y == 1, fold))
+    draws = drawn.draws(auroc_statistic(scores[0], rows.y == 1, fold, rows.groups))
     return Quality(
         auroc=draws.estimate().no_surer_than(perfect_auroc(rows.y, rows.groups)),
         d_prime=d_prime(scores[0, rows.y == 1], scores[0, rows.y == 0]),

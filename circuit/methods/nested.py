@@ -74,7 +74,11 @@ def nested_layer_choice(
         scores[held_out] = trial.scores[held_out]
     rng = np.random.default_rng(seed)
     estimate = cluster_bootstrap(
-        auroc_statistic(scores, rows.y == 1, fold), rows.y, rows.groups, n_boot=n_boot, rng=rng
+        auroc_statistic(scores, rows.y == 1, fold, rows.groups),
+        rows.y,
+        rows.groups,
+        n_boot=n_boot,
+        rng=rng,
     )
     return LayerChoice(
         max(trials, key=lambda trial: trial.quality).layer,
@@ -120,6 +124,7 @@ def _trial(
 
 def _quality(scores: Array, positive: Array, fold: Array, layer: int) -> Quality:
     """AUROC; of equals the one with the larger d′, then the earlier layer."""
-    auroc = float(auroc_statistic(scores, positive, fold)(np.ones((1, len(scores))))[0])
+    statistic = auroc_statistic(scores, positive, fold, np.arange(len(scores)))
+    auroc = float(statistic(np.ones((1, len(scores))))[0])
     gap = float(scores[positive].mean() - scores[~positive].mean())  # scores have unit spread
     return round(auroc, 6), gap, -layer

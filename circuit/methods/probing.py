@@ -134,7 +134,7 @@ def probe(H: Array, task: Task, prepared: Sequence[Fold] | None = None) -> Probe
     scores, chosen = out_of_fold(prepared, y[None], task.groups, seed=task.seed)
     log_p, fold = scores[:, 0], fold_numbers([fold.held_out for fold in prepared], len(y))
     predicted = log_p.argmax(axis=1)
-    draws = task.resamples.draws(macro_statistic(log_p, y, fold))
+    draws = task.resamples.draws(macro_statistic(log_p, y, fold, task.groups))
     recall = task.resamples.draws(recall_statistic(y, predicted)).estimate()
     return ProbeResult(
         auroc=draws.estimate().no_surer_than(perfect_auroc(y, task.groups)),

@@ -56,7 +56,7 @@ def choose_feature(
     fold = fold_numbers([held_out for _, held_out in splits], len(y))
     statistics = aurocs_within(scores, labellings, fold)
     draws = resample(y, codes, n_boot=n_boot, rng=rng).draws(
-        auroc_statistic(scores[0], y == 1, fold)
+        auroc_statistic(scores[0], y == 1, fold, codes)
     )
     whole = effects(X, y[None])[0]
     order = np.argsort(-np.abs(whole), kind="stable")[:top]

@@ -117,7 +117,7 @@ def _cell(
     y, groups = rows.y[scored], rows.groups[scored]
     if len(np.unique(y)) < 2:
         return None
-    statistic = auroc_statistic(scores[scored], y == 1, fold[scored])
+    statistic = auroc_statistic(scores[scored], y == 1, fold[scored], groups)
     drawn = resample(y, groups, n_boot=n_boot, rng=np.random.default_rng([seed, 11]))
     draws = drawn.draws(statistic)
     if not np.isfinite(draws.value):

@@ -246,7 +246,7 @@ def _judged(
     one_fold, positive = np.zeros(len(scores), dtype=np.intp), given.y == 1
     rng = np.random.default_rng([request.seed, 13])
     drawn = resample(given.y, given.groups, n_boot=request.n_boot, rng=rng, cross_fitted=False)
-    draws = drawn.draws(auroc_statistic(scores, positive, one_fold))
+    draws = drawn.draws(auroc_statistic(scores, positive, one_fold, given.groups))
     found = aurocs_within(np.tile(scores, (len(labellings), 1)), labellings, one_fold)
     return Scored(
         direction,

@@ -5,6 +5,7 @@ from circuit.methods.bootstrap import (
     auroc_statistic,
     cluster_bootstrap,
     recall_statistic,
+    resample,
     widening,
 )
 from circuit.methods.scores import auroc, balanced_accuracy
@@ -13,24 +14,67 @@ from circuit.methods.scores import auroc, balanced_accuracy
 def test_statistics_with_unit_weights_are_the_plain_scores():
     rng = np.random.default_rng(0)
     s, y = rng.normal(size=40).round(1), rng.integers(0, 2, 40)
-    one, fold = np.ones((1, 40)), np.zeros(40, int)
-    assert auroc_statistic(s, y == 1, fold)(one)[0] == pytest.approx(auroc(s[y == 1], s[y == 0]))
+    one, fold, groups = np.ones((1, 40)), np.zeros(40, int), rng.integers(0, 9, 40)
+    assert auroc_statistic(s, y == 1, fold, groups)(one)[0] == pytest.approx(
+        auroc(s[y == 1], s[y == 0])
+    )
     assert recall_statistic(y, s > 0)(one)[0] == pytest.approx(balanced_accuracy(y, s > 0))
 
 
 def test_weights_are_repetitions():
     rng = np.random.default_rng(0)
     s, y, w = rng.normal(size=20), np.arange(20) % 2, rng.integers(0, 4, 20)
-    weighted = auroc_statistic(s, y == 1, np.zeros(20, int))(w[None].astype(float))[0]
+    weighted = auroc_statistic(s, y == 1, np.zeros(20, int), np.arange(20))(w[None].astype(float))[
+        0
+    ]
     s2, y2 = np.repeat(s, w), np.repeat(y, w)
     assert weighted == pytest.approx(auroc(s2[y2 == 1], s2[y2 == 0]))
+
+
+def test_a_group_of_both_labels_is_compared_with_itself_once_a_copy():
+    rng = np.random.default_rng(0)
+    s, groups, w = rng.normal(size=24), np.arange(24) // 4, np.array([0, 1, 2, 3, 1, 2])
+    y, fold = np.arange(24) % 2, np.arange(24) // 12
+    won = compared = 0.0
+    for i in np.flatnonzero(y == 1):
+        for j in np.flatnonzero((y == 0) & (fold == fold[i])):
+            g, h = groups[i], groups[j]
+            weight = w[g] if g == h else w[g] * w[h]
+            won, compared = won + weight * (s[i] > s[j]), compared + weight
+    statistic = auroc_statistic(s, y == 1, fold, groups)
+    assert statistic(w[groups][None].astype(float))[0] == pytest.approx(won / compared)
+
+
+def test_resamples_of_pairs_lie_around_the_value_and_cover_the_truth():
+    """Groups with an offset of their own hold both labels, so that comparing within them is easier."""
+    rng, truth, missed, shifts = np.random.default_rng(1), 0.0, 0, []
+
+    def rows():
+        groups = np.repeat(np.arange(24), 8)
+        y = np.arange(192) // 4 % 2
+        noise = 0.3 * rng.normal(size=192)
+        return rng.normal(size=24)[groups] + noise + 0.25 * y, y, groups, groups % 5
+
+    def statistic(s, y, groups, fold):
+        return auroc_statistic(s, y == 1, fold, groups)
+
+    truth = np.mean([statistic(*rows())(np.ones((1, 192)))[0] for _ in range(1000)])
+    for _ in range(100):
+        s, y, groups, fold = rows()
+        drawn = resample(y, groups, n_boot=200, rng=rng, cross_fitted=False)
+        draws = drawn.draws(statistic(s, y, groups, fold))
+        estimate = draws.estimate()
+        missed += not estimate.low <= truth <= estimate.high
+        shifts.append(draws.draws.mean() - draws.value)
+    assert missed <= 5
+    assert abs(np.mean(shifts)) < 0.003
 
 
 def test_folds_are_not_compared_with_each_other():
     s, y = np.array([1.0, 0.0, 101.0, 100.0]), np.array([1, 0, 1, 0])
     one = np.ones((1, 4))
-    assert auroc_statistic(s, y == 1, np.array([0, 0, 1, 1]))(one)[0] == 1
-    assert auroc_statistic(s, y == 1, np.zeros(4, int))(one)[0] == 0.75
+    assert auroc_statistic(s, y == 1, np.array([0, 0, 1, 1]), np.arange(4))(one)[0] == 1
+    assert auroc_statistic(s, y == 1, np.zeros(4, int), np.arange(4))(one)[0] == 0.75
 
 
 def test_interval_holds_the_estimate_and_narrows_with_groups():
@@ -40,7 +84,7 @@ def test_interval_holds_the_estimate_and_narrows_with_groups():
         groups = np.repeat(np.arange(n_groups), 4)
         y = groups % 2
         s = rng.normal(size=len(y)) + y
-        statistic = auroc_statistic(s, y == 1, np.zeros(len(y), int))
+        statistic = auroc_statistic(s, y == 1, np.zeros(len(y), int), groups)
         e = cluster_bootstrap(statistic, y, groups, n_boot=500, rng=rng)
         assert 0 <= e.low <= e.value <= e.high <= 1
         widths.append(e.high - e.low)
@@ -54,7 +98,7 @@ def test_groups_not_rows_are_drawn():
     intervals = []
     for copies in (1, 40):
         S, Y, G = (np.repeat(x, copies) for x in (s, y, np.arange(8)))
-        statistic = auroc_statistic(S, Y == 1, np.zeros(len(S), int))
+        statistic = auroc_statistic(S, Y == 1, np.zeros(len(S), int), G)
         intervals.append(
             cluster_bootstrap(statistic, Y, G, n_boot=500, rng=np.random.default_rng(1))
         )
@@ -63,7 +107,7 @@ def test_groups_not_rows_are_drawn():
 
 def test_two_groups_say_nothing():
     y = np.array([0, 0, 1, 1])
-    statistic = auroc_statistic(y * 1.0, y == 1, np.zeros(4, int))
+    statistic = auroc_statistic(y * 1.0, y == 1, np.zeros(4, int), y)
     e = cluster_bootstrap(statistic, y, y, n_boot=100, rng=np.random.default_rng(0))
     assert (e.value, e.low, e.high) == (1, 0, 1)
     assert widening(400, 2) == pytest.approx(2**0.5, rel=0.01)

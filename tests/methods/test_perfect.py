@@ -61,7 +61,7 @@ def test_several_classes_are_averaged():
 
 def test_an_interval_never_says_more_than_the_groups_allow():
     y = np.arange(20) % 2
-    statistic = auroc_statistic(y * 1.0, y == 1, np.zeros(20, int))
+    statistic = auroc_statistic(y * 1.0, y == 1, np.zeros(20, int), np.arange(20))
     plain = cluster_bootstrap(statistic, y, np.arange(20), n_boot=50, rng=np.random.default_rng(0))
     assert (plain.low, plain.high) == (1, 1)
     assert plain.no_surer_than(perfect_auroc(y, np.arange(20))).low == pytest.approx(0.8, abs=0.01)
@@ -73,7 +73,9 @@ def test_a_paired_difference_is_narrower_than_two_intervals():
     shared = rng.normal(size=80) + y
     draws = resample(y, np.arange(80), n_boot=400, rng=rng)
     a, b = (
-        draws.draws(auroc_statistic(shared + 0.1 * rng.normal(size=80), y == 1, fold))
+        draws.draws(
+            auroc_statistic(shared + 0.1 * rng.normal(size=80), y == 1, fold, np.arange(80))
+        )
         for _ in range(2)
     )
     paired = difference(a, b, n_groups=80)
@@ -95,7 +97,9 @@ def test_paired_differences_of_equal_scores_cover_zero():
         common = rng.normal(size=60) + y
         resamples = resample(y, np.arange(60), n_boot=300, rng=rng)
         a, b = (
-            resamples.draws(auroc_statistic(common + rng.normal(size=60), y == 1, fold))
+            resamples.draws(
+                auroc_statistic(common + rng.normal(size=60), y == 1, fold, np.arange(60))
+            )
             for _ in range(2)
         )
         found = difference(a, b, n_groups=60)
