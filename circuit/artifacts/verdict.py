@@ -1,7 +1,7 @@
 """The verdict of ``dataset check``: whether a set can be solved without understanding it, kept in the file itself.
 
     "verdict": {"sha256": what was judged, "clean": true, "bound": 0.6, "n", "n_groups",
-                "baselines": {"words": [AUROC, low, high], "surface": [AUROC, low, high]}, "reasons": []}
+                "baselines": {"words": [AUROC, low, high], "word_pairs": …, "surface": …}, "reasons": []}
 
 ``sha256`` is that of the file's canonical JSON without the key ``verdict``. When the file changes, the verdict is about
 something else, and it is not *current*.

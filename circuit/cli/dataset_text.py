@@ -28,13 +28,17 @@ def _verdict(data: dict[str, Any]) -> list[str]:
 
 def verdicts(documents: list[dict[str, Any]]) -> str:
     """Lay out the verdicts of several files, one a line."""
-    rows = []
+    rows, measured = [], [data["verdict"]["baselines"] for data in documents]
+    names = next(filter(None, measured), {"words": None})
     for data in documents:
         verdict = data["verdict"]
-        scores = [f"{score[0]:.2f}" for score in verdict["baselines"].values()] or ["-", "-"]
+        scores = [f"{score[0]:.2f}" for score in verdict["baselines"].values()]
+        scores = scores or ["-"] * len(names)
         clean = "clean" if verdict["clean"] else "not clean"
         rows.append([data["name"], str(data["prompts"]), str(data["groups"]), *scores, clean])
-    return console.table(["set", "prompts", "groups", "words", "surface", "verdict"], rows)
+    return console.table(
+        ["set", "prompts", "groups", *(n.replace("_", " ") for n in names), "verdict"], rows
+    )
 
 
 def summary(data: dict[str, Any]) -> str:

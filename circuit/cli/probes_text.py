@@ -43,7 +43,9 @@ def _layer(found: Record) -> str:
 
 
 def _table(results: Record) -> str:
-    header = ["probe", "words", "surface", "embed", "random", *(f"L{k}" for k in results["layers"])]
+    first = next(iter(results["probes"].values()))
+    layers = [f"L{k}" for k in results["layers"]]
+    header = ["probe", *(n.replace("_", " ") for n in first["baselines"]), "random", *layers]
     rows = [
         [
             name,
@@ -56,7 +58,7 @@ def _table(results: Record) -> str:
     return "\n".join(
         [
             "PROBE ACCURACY BY LAYER",
-            f"{results['score']}; words and surface use no model; random: the best layer with random weights",
+            f"{results['score']}; words, word pairs and surface use no model; random: the best layer with random weights",
             "* the 95 % interval lies above 0.5, p over all layers is at most 0.05, 10 groups or more",
             console.table(header, rows),
         ]

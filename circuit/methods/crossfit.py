@@ -26,7 +26,7 @@ from circuit.methods.permutation import Null
 from circuit.methods.probing import check_rows
 from circuit.methods.rowspace import fold_numbers, row_space
 from circuit.methods.scores import d_prime, pairs_in_order
-from circuit.methods.splits import Split, grouped_folds, permuted_labels
+from circuit.methods.splits import Split, grouped_folds, least_groups, permuted_labels
 from circuit.methods.stability import Stability, stability
 from circuit.methods.threads import calm
 
@@ -44,6 +44,7 @@ class Quality:
     stability: Stability
     n: int
     n_groups: int
+    least_groups: int  # of the class that has the fewer
     n_features: int
     n_folds: int
     paired: bool
@@ -65,6 +66,7 @@ class Quality:
             **self.stability.as_dict(),
             "n": self.n,
             "n_groups": self.n_groups,
+            "least_groups": self.least_groups,
             "n_over_d": round(self.n / self.n_features, 6),
             "n_folds": self.n_folds,
             "n_shuffles": len(self.null.permuted),
@@ -111,6 +113,7 @@ def cross_fitted_quality(
         stability=stability(how, H, rows, seed=seed, n_boot=n_boot),
         n=len(rows.y),
         n_groups=int(rows.groups.max()) + 1,
+        least_groups=least_groups(rows.y, rows.groups),
         n_features=H.shape[1],
         n_folds=len(splits),
         paired=rows.pairs is not None,

@@ -31,7 +31,7 @@ from circuit.methods.permutation import Null, permutation_null
 from circuit.methods.products import Fold, decompose
 from circuit.methods.regularisation import out_of_fold
 from circuit.methods.rowspace import fold_numbers
-from circuit.methods.splits import Split
+from circuit.methods.splits import Split, least_groups
 from circuit.methods.task import Task, prepare
 from circuit.methods.threads import calm
 
@@ -49,6 +49,7 @@ class ProbeResult:
     majority: float
     n: int
     n_groups: int
+    least_groups: int  # of the class that has the fewest
     n_classes: int
     n_features: int
     n_folds: int
@@ -89,6 +90,7 @@ class ProbeResult:
             **self.calibration.as_dict(),
             "n": self.n,
             "n_groups": self.n_groups,
+            "least_groups": self.least_groups,
             "n_classes": self.n_classes,
             "n_over_d": round(self.n / self.n_features, 6),
             "n_folds": self.n_folds,
@@ -146,6 +148,7 @@ def probe(H: Array, task: Task, prepared: Sequence[Fold] | None = None) -> Probe
         majority=float(np.bincount(y).max() / len(y)),
         n=len(y),
         n_groups=task.n_groups,
+        least_groups=least_groups(y, task.groups),
         n_classes=task.n_classes,
         n_features=H.shape[1],
         n_folds=len(prepared),

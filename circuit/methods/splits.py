@@ -17,7 +17,8 @@ from circuit.errors import DataError
 from circuit.methods.arrays import Array
 
 Split = tuple[Array, Array]
-MIN_GROUPS = 10  # fewer groups than this support no claim, whatever the interval says
+# Fewer groups than these, in all or of one class, support no claim, whatever the interval says.
+MIN_GROUPS, MIN_CLASS_GROUPS = 10, 5
 
 
 def grouped_folds(
@@ -77,6 +78,16 @@ def groups_per_class(y: Array, groups: Sequence[object] | Array) -> dict[int, in
         message = f"class {smallest} occurs in one group only, so none of it can be held out"
         raise DataError(message, hint="each class needs prompts from at least 2 groups (templates)")
     return counts
+
+
+def least_groups(y: Array, groups: Sequence[object] | Array) -> int:
+    """Return the number of groups of the class that has the fewest."""
+    return min(groups_per_class(y, groups).values())
+
+
+def enough_groups(n_groups: int, least: int) -> bool:
+    """Say whether so many groups, and ``least`` of a class, may support a claim."""
+    return n_groups >= MIN_GROUPS and least >= MIN_CLASS_GROUPS
 
 
 def group_codes(groups: Sequence[object] | Array) -> Array:

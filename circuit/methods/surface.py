@@ -1,6 +1,7 @@
 r"""What can be read off a text without a model: the baselines that a probe has to beat.
 
     bag_of_words       (n, n_words)   how often each word or punctuation mark occurs; case does not count
+    word_pairs         (n, n_pairs)   how often each two of them stand side by side: word order, as far as two words show it
     surface_features   (n, k)         characters, words, capitals, digits, each punctuation mark, and which word
                                       comes first and which character last (one column for each that occurs)
 
@@ -11,6 +12,8 @@ one group only can teach nothing about another.
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +30,19 @@ def words(text: str) -> list[str]:
 
 def bag_of_words(texts: Sequence[str]) -> Array:
     """Count the words of each text: (n_texts, n_words), words in alphabetical order."""
-    bags = [words(text) for text in texts]
-    column = {word: i for i, word in enumerate(sorted({word for bag in bags for word in bag}))}
-    counts = np.zeros((len(texts), len(column)))
+    return _counted([words(text) for text in texts])
+
+
+def word_pairs(texts: Sequence[str]) -> Array:
+    """Count the pairs of neighbouring words of each text: (n_texts, n_pairs)."""
+    return _counted([[*pairwise(words(text))] for text in texts])
+
+
+def _counted(bags: Sequence[Sequence[Any]]) -> Array:
+    column = {each: i for i, each in enumerate(sorted({each for bag in bags for each in bag}))}
+    counts = np.zeros((len(bags), len(column)))
     for row, bag in zip(counts, bags, strict=True):
-        np.add.at(row, [column[word] for word in bag], 1)
+        np.add.at(row, [column[each] for each in bag], 1)
     return counts
 
 
@@ -41,6 +52,10 @@ def surface_features(texts: Sequence[str]) -> Array:
     first = _one_hot([(words(text) or [""])[0] for text in texts])
     last = _one_hot([text[-1:] for text in texts])
     return np.hstack([measured, first, last])
+
+
+# What is read off the text alone, by the name that results give it.
+TEXT_BASELINES = {"words": bag_of_words, "word_pairs": word_pairs, "surface": surface_features}
 
 
 def _counts(text: str) -> list[int]:

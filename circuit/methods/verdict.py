@@ -1,11 +1,11 @@
 """What a result may be called, and no more: the ladder from "not decodable" to "selective".
 
     decodable   at one layer: the interval of the AUROC lies above ½, the family-wise permutation p over all layers is at most 0.05, and
-                there are at least 10 groups
+                there are at least 10 groups, 5 of each class
 
 and of a question, over the layers:
 
-    few groups      under 10 groups nothing is claimed
+    few groups      under 10 groups, or 5 of a class, nothing is claimed
     not decodable   at no layer decodable
     surface         decodable, but no layer is above what is read off the text itself (words, length, punctuation, …)
     tokens          above the surface, but no layer is above the embedding of the token or a model with random weights
@@ -25,7 +25,7 @@ from circuit.methods.above import Baseline, Certainty, bounds
 from circuit.methods.bootstrap import Draws
 from circuit.methods.permutation import LEVEL, family_wise
 from circuit.methods.probing import ProbeResult
-from circuit.methods.splits import MIN_GROUPS
+from circuit.methods.splits import enough_groups
 
 FEW, NOT, SURFACE, TOKENS, UNRESOLVED, DECODABLE, SELECTIVE = (
     "few groups",
@@ -44,9 +44,13 @@ def decodable(results: Mapping[Key, ProbeResult]) -> dict[Key, bool]:
     """Say at which of the layers that were measured together a question is decodable."""
     p_any = family_wise({key: result.null for key, result in results.items()})
     return {
-        key: result.n_groups >= MIN_GROUPS and result.auroc.low > 0.5 and _small(p_any[key])
+        key: _enough(result) and result.auroc.low > 0.5 and _small(p_any[key])
         for key, result in results.items()
     }
+
+
+def _enough(result: ProbeResult) -> bool:
+    return enough_groups(result.n_groups, result.least_groups)
 
 
 def _small(p: float | None) -> bool:
@@ -62,7 +66,7 @@ def verdict(
     sure: Certainty,
 ) -> str:
     """Name what may be said of a question from its layers and its baselines; ``control`` None: the task was not run."""
-    if any(result.n_groups < MIN_GROUPS for result in results.values()):
+    if not all(map(_enough, results.values())):
         return FEW
     left = {layer for layer, star in decodable(results).items() if star}
     if not left:

@@ -43,6 +43,7 @@ from circuit.methods.emergence import (
 from circuit.methods.layers import parse_layers
 from circuit.methods.probing import ProbeResult
 from circuit.methods.similarity import cka
+from circuit.methods.surface import TEXT_BASELINES
 from circuit.methods.verdict import decodable, verdict
 from circuit.stages.comparison import check_same_prompts, compare
 from circuit.stages.flags import blindness, flags
@@ -228,7 +229,7 @@ def _curve(
         ),
         "verdict": verdict(
             probes,
-            surface=[others[key] for key in ("words", "surface")],
+            surface=[others[key] for key in TEXT_BASELINES],
             tokens=[others[key] for key in ("embed",) if key in others],
             control=None,
             sure=sure,

@@ -1,7 +1,7 @@
 """Whether a prompt set is *clean*: no problem, and no baseline that solves it without a language model.
 
-Two baselines read the text and nothing else: ``words``, the counts of its words and marks, and ``surface``, its length,
-capitals, digits, punctuation, first word and last character. Each is probed like the activations of a layer
+Three baselines read the text and nothing else: ``words``, the counts of its words and marks, ``word_pairs``, of its neighbouring
+words, and ``surface``, its length, capitals, digits, punctuation, first word and last character. Each is probed like the activations of a layer
 (``cross_validated_probe``: grouped folds, the strength of regularisation chosen inside them); its score is the held-out AUROC
 (macro one-against-rest, chance 0.5) with the cluster-bootstrap interval. A set is clean when
 
@@ -26,14 +26,13 @@ from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.verdict import Interval, Verdict, judged_content, write_verdict
 from circuit.errors import DataError
 from circuit.methods.probing import cross_validated_probe
-from circuit.methods.splits import MIN_GROUPS, merge_identical
-from circuit.methods.surface import bag_of_words, surface_features
+from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS, least_groups, merge_identical
+from circuit.methods.surface import TEXT_BASELINES
 from circuit.stages import dataset
 from circuit.stages.dataset_check import Finding, findings, surface
 
 BOUND = 0.60
 CEILING = 0.75
-BASELINES = {"words": bag_of_words, "surface": surface_features}
 SCHEMAS = ("circuit.templates/1", "circuit.prompts/1")
 
 
@@ -103,13 +102,18 @@ def _scores(prompts: PromptSet) -> dict[str, Interval]:
     try:
         found = {
             name: cross_validated_probe(features(texts), y, groups, n_shuffles=0).auroc
-            for name, features in BASELINES.items()
+            for name, features in TEXT_BASELINES.items()
         }
     except DataError:
         return {}
     return {
         name: (round(e.value, 3), round(e.low, 3), round(e.high, 3)) for name, e in found.items()
     }
+
+
+def _least(prompts: PromptSet) -> int:
+    rows, y = prompts.y()
+    return least_groups(y, prompts.groups()[rows])
 
 
 def _reasons(
@@ -119,6 +123,8 @@ def _reasons(
     n_groups = len(set(prompts.groups().tolist()))
     if n_groups < MIN_GROUPS:
         yield f"{n_groups} groups are too few to know: {MIN_GROUPS} are the least"
+    elif scores and (least := _least(prompts)) < MIN_CLASS_GROUPS:
+        yield f"{least} groups of a class are too few to know: {MIN_CLASS_GROUPS} are the least"
     if not scores:
         yield "no grouped split of it is possible, so nothing was measured"
     for name, (value, _, high) in scores.items():

@@ -1,6 +1,6 @@
 """What is wrong with a question's rows, in words: said when it is asked, and kept in the results.
 
-    few groups      under ``MIN_GROUPS`` nothing supports a claim; fewer groups of a class than folds
+    few groups      under ``MIN_GROUPS``, or ``MIN_CLASS_GROUPS`` of a class, nothing supports a claim; fewer groups of a class than folds
     lopsided        one class has ``LOPSIDED`` times the rows of another. AUROC stays what it is, but is no surer than the smaller class makes
                     it, and accuracy would say nothing
     by group        few groups, each of one label: the label cannot be told from whatever else these groups differ in
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from circuit.methods.splits import MIN_GROUPS, groups_per_class
+from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS, groups_per_class
 from circuit.stages.questions import Array, Note, Question
 
 LOPSIDED = 10
@@ -46,6 +46,11 @@ def few_groups(question: Question, folds: int) -> Iterator[str]:
             "a claim, whatever the intervals say"
         )
     fewest = min(counts, key=lambda i: counts[i])
+    if counts[fewest] < MIN_CLASS_GROUPS and n_groups >= MIN_GROUPS:
+        yield (
+            f"only {counts[fewest]} groups of prompts hold `{question.names[fewest]}`; under {MIN_CLASS_GROUPS} groups of a class nothing "
+            "here supports a claim, whatever the intervals say"
+        )
     if counts[fewest] < folds:
         yield (
             f"`{question.names[fewest]}` comes from {counts[fewest]} groups of prompts, so there are "

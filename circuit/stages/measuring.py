@@ -16,7 +16,7 @@ from circuit.methods.permutation import family_wise
 from circuit.methods.probing import ProbeResult, probe
 from circuit.methods.rowspace import row_coordinates
 from circuit.methods.similarity import centred_gram
-from circuit.methods.surface import bag_of_words, surface_features
+from circuit.methods.surface import TEXT_BASELINES
 from circuit.methods.task import Task, prepare
 from circuit.methods.threads import side_by_side, workers_for
 from circuit.methods.verdict import decodable
@@ -168,7 +168,7 @@ def text_baselines(
     """Probe the text, and the embedding where it was collected and is not itself analysed."""
     rows = asked.question.rows
     texts = [activations.prompt_set.texts[row] for row in rows]
-    features = {"words": bag_of_words(texts), "surface": surface_features(texts)}
+    features = {name: measure(texts) for name, measure in TEXT_BASELINES.items()}
     if "embed" in activations.sites and any(site != "embed" for site, _ in wanted):
         position = list(wanted)[-1][1]
         features["embed"] = activations.read("embed", 0, position)[rows]

@@ -26,12 +26,12 @@ from circuit.methods.emergence import emergence, saturation_layer, steps, thresh
 from circuit.methods.permutation import family_wise
 from circuit.methods.probing import ProbeResult, probe
 from circuit.methods.products import decompose
-from circuit.methods.surface import bag_of_words, surface_features
+from circuit.methods.surface import TEXT_BASELINES
 from circuit.methods.task import Task
 from circuit.methods.verdict import decodable, verdict
 from circuit.stages.questions import Array
 
-SURFACE, TOKENS = ("words", "surface"), ("embed",)
+SURFACE, TOKENS = tuple(TEXT_BASELINES), ("embed",)
 BASELINES = (*SURFACE, *TOKENS)
 Read = Callable[[int], Array]  # layer -> rows (n, d)
 
@@ -60,8 +60,7 @@ class AtLayer:
 def score(task: Task, sources: Sources, *, threshold: float) -> dict[str, Any]:
     """Score a question at every layer and beside every baseline."""
     features = {
-        "words": bag_of_words(sources.texts),
-        "surface": surface_features(sources.texts),
+        **{name: measure(sources.texts) for name, measure in TEXT_BASELINES.items()},
         "embed": sources.embed,
     }
     baselines = {name: probe(rows, task) for name, rows in features.items()}

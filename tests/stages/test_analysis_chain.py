@@ -62,7 +62,7 @@ def test_analyze_finds_the_planted_layers(run):
     assert curve["emergence"]["interval_90"] == [2, 2]
     assert curve["verdict"] == "decodable"
     beside = results["questions"]["label"]["baselines"]
-    assert set(beside) == {"words", "surface", "embed"}
+    assert set(beside) == {"words", "word_pairs", "surface", "embed"}
     assert not any(found["significant"] for found in beside.values())
     assert results["questions"]["label"]["n"] == 120
     assert results["questions"]["category"]["n_groups"] == 30

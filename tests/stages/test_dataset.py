@@ -372,7 +372,7 @@ def test_a_verdict_is_in_the_file_and_current_until_the_file_changes(tmp_path: P
     verdict = current_verdict(file)
     assert verdict
     assert verdict.clean
-    assert verdict.baselines == {"words": (0.5, 0.5, 0.5), "surface": (0.5, 0.5, 0.5)}
+    assert verdict.baselines == dict.fromkeys(("words", "word_pairs", "surface"), (0.5, 0.5, 0.5))
     assert (verdict.n, verdict.n_groups) == (24, 12)
     before = file.read_bytes()
     circuit("check", file, "--write")

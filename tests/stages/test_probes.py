@@ -150,7 +150,7 @@ def test_what_a_model_with_random_weights_reads_too_was_not_learned(mixing_at_on
 def test_the_report_holds_the_scores_of_every_prompt(planted):
     found = planted[2]["in_a_block"]
     raw = found["raw"]
-    assert set(raw["scores"]) == {"words", "surface", "embed", "0", "1", "2"}
+    assert set(raw["scores"]) == {"words", "word_pairs", "surface", "embed", "0", "1", "2"}
     scores, y, fold = (np.array(x) for x in (raw["scores"]["1"], raw["class"], raw["fold"]))
     wins = [
         (scores[(y == 1) & (fold == f)][:, None] > scores[(y == 0) & (fold == f)]).ravel()
