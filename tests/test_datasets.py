@@ -21,9 +21,9 @@ from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.templates import TemplateSet
 from circuit.artifacts.verdict import current_verdict
 from circuit.methods.probing import cross_validated_probe
-from circuit.methods.surface import words
+from circuit.methods.surface import TEXT_BASELINES, words
 from circuit.stages.dataset_check import findings
-from circuit.stages.dataset_verdict import BASELINES, BOUND, CEILING
+from circuit.stages.dataset_verdict import BOUND, CEILING
 
 PROBES = builtin_probes()
 CONCEPTS = builtin_concepts()
@@ -164,7 +164,7 @@ def test_every_probe_is_clean_and_its_verdict_is_what_is_measured(probe: PromptS
     assert verdict.clean
     rows, y = probe.y()
     texts = [probe.texts[row] for row in rows]
-    for name, features in BASELINES.items():
+    for name, features in TEXT_BASELINES.items():
         found = cross_validated_probe(
             features(texts), y, probe.groups()[rows], n_boot=10, n_shuffles=0
         ).auroc.value
