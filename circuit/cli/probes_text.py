@@ -123,12 +123,10 @@ def _checklist(results: Record) -> str:
 
 def readings_text(results: Record) -> str:
     """Lay out a probe's probabilities along the tokens."""
-    classes, quality = results["classes"], results["quality"]
+    classes = results["classes"]
     shown = len(classes) - 1 if len(classes) == 2 else None
-    held_out = "" if not quality else f", held-out AUROC {_interval(quality['auroc'])}"
-    head = f"Probe: {results['probe']} at L{results['layer']}{held_out}"
     what = f"p({classes[1]})" if shown is not None else "the likeliest class"
-    parts = [f"{head}\nShown: {what}"]
+    parts = ["\n".join([*_read_out(results), f"Shown: {what}"])]
     for reading in results["readings"]:
         lines = [f"Prompt: {reading['prompt']}"]
         for k, (token, p) in enumerate(
@@ -140,6 +138,20 @@ def readings_text(results: Record) -> str:
             lines.append(f" {mark}{p[at]:.3f} {'#' * round(BAR * p[at]):<{BAR}} {token!r}{name}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _read_out(results: Record) -> list[str]:
+    """What the probe is worth, and what has to be known before its readings are."""
+    score, among = results["quality"].get("auroc"), results["best_of_layers"]
+    held_out = "" if score is None else f", held-out AUROC {_interval(score)}"
+    chosen = f" (best of {among} layers, optimistic)" if among else ""
+    verdict = results["verdict"]
+    return [
+        f"Probe: {results['probe']} at L{results['layer']}{held_out}{chosen if held_out else ''}",
+        *([f"Verdict: {verdict}"] if verdict else []),
+        *(f"! {note}" for note in results["notes"]),
+        f"Trained and scored at {results['trained_at']}: at other tokens this is an extrapolation",
+    ]
 
 
 def _interval(estimate: list[float]) -> str:

@@ -59,6 +59,7 @@ def saved_direction(model: Any, found: Probed, fitted: Fitted, form: str, name: 
             "slope": fitted.slope,
             "bias": fitted.bias,
             "best": True,
+            "chosen_among": len(found.scores) or 1,
         },
     )
 

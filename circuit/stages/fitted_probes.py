@@ -6,7 +6,9 @@ probe; one of K classes is K of them, ``probe:class``, whose logits go through a
 other. A layer at which all prompts have the same activations has no probe.
 
 ``apply`` reads a probe at every token of a prompt, and of what the model goes on to write. It was trained and scored at the last
-token of a prompt: elsewhere its probability is an extrapolation, and its course along the tokens is what is meaningful.
+token of a prompt: elsewhere its probability is an extrapolation, and its course along the tokens is what is meaningful. Beside the score stand
+the verdict of its run, among how many layers its layer is the best (then the score is optimistic), and ``notes``: other
+weights or another prompt format than the probe was made with, and a probe that was not shown to read anything.
 """
 
 import time
@@ -23,7 +25,9 @@ from circuit.artifacts.manifest import ModelIdentity, Run
 from circuit.errors import DataError, UsageError
 from circuit.methods.fitted import FittedProbe, fit_probe, probabilities
 from circuit.methods.layers import parse_layers
+from circuit.methods.verdict import FEW, NOT
 from circuit.stages.battery import Pool, Probe
+from circuit.stages.directions_models import other_weights
 from circuit.stages.prompting import Format, encode
 from circuit.stages.questions import Array
 from circuit.stages.running import ModelOptions
@@ -102,7 +106,12 @@ def _directions(
                     positive_label=names[part.positive],
                     negative_label=names[0] if len(names) == 2 else "rest",
                     quality=quality,
-                    extra={**part.extra(probe.name, names), "best": best},
+                    extra={
+                        **part.extra(probe.name, names),
+                        "best": best,
+                        "chosen_among": len(report["layers"]),
+                        "verdict": report["emergence"]["verdict"],
+                    },
                     method="probe",
                     model=each.trained.manifest.model,
                     format=each.pool.form.name,
@@ -141,6 +150,13 @@ class SavedProbe:
     layer: int
     classes: list[str]
     parts: list[Direction]
+    best_of: int | None = None  # layers, where this one is the best of several
+
+    @property
+    def verdict(self) -> str | None:
+        """What its run says of it over all layers; files of ``introspect probe`` have none."""
+        verdict: str | None = self.parts[0].extra.get("verdict")
+        return verdict
 
     def probabilities(self, rows: Array) -> Array:
         """Return the probability of each class at ``rows`` (n, d): (n, n_classes)."""
@@ -171,7 +187,10 @@ def read_probe(
     own = [each for each in saved if each.extra["probe"] == (name or names[0])]
     at = _layer(own, layer)
     parts = [each for each in own if each.layer == at]
-    return SavedProbe(name or names[0], at, parts[0].extra["classes"], parts), parts[0].model
+    among = parts[0].extra.get("chosen_among", len({each.layer for each in own}))
+    best_of = among if parts[0].extra["best"] and among > 1 else None
+    probe = SavedProbe(name or names[0], at, parts[0].extra["classes"], parts, best_of)
+    return probe, parts[0].model
 
 
 def _layer(parts: Sequence[Direction], layer: str | None) -> int:
@@ -206,6 +225,7 @@ def apply_probe(
     model = options.load()
     _check_model(model, identity, probes)
     use_chat = probe.parts[0].format == "chat" if chat is None else chat
+    form = "chat" if use_chat else "raw"
     encoded = encode(model, prompts, Format(chat=use_chat))
     written = _written(model, encoded, generate)
     readings = []
@@ -226,7 +246,11 @@ def apply_probe(
         "layer": probe.layer,
         "classes": probe.classes,
         "quality": dict(probe.parts[0].quality),
-        "format": "chat" if use_chat else "raw",
+        "verdict": probe.verdict,
+        "best_of_layers": probe.best_of,
+        "trained_at": "the last token of a prompt",
+        "format": form,
+        "notes": list(_notes(probe, model, identity, form)),
         "readings": readings,
     }
 
@@ -240,7 +264,7 @@ def _written(model: Any, encoded: Sequence[Any], n_tokens: int) -> list[list[int
 
 
 def _check_model(model: Any, identity: ModelIdentity | None, path: Path) -> None:
-    """Refuse a model of another shape; other weights are the reader's own choice (base against fine-tuned)."""
+    """Refuse a model of another shape; other weights are the reader's own choice (base against fine-tuned), and noted."""
     if identity is None:
         return
     if (model.n_layers, model.d_model) != (identity.n_layers, identity.d_model):
@@ -249,3 +273,27 @@ def _check_model(model: Any, identity: ModelIdentity | None, path: Path) -> None
             f"`{model.id}` has {model.n_layers} and {model.d_model}"
         )
         raise DataError(message, hint=f"it was made with `{identity.id}`")
+
+
+def _notes(
+    probe: SavedProbe, model: Any, identity: ModelIdentity | None, form: str
+) -> Iterator[str]:
+    """Say what makes the probe's score another than that of these readings, or the readings meaningless."""
+    if identity is not None:
+        here = ModelIdentity.model_validate(model.identity)
+        if other_weights(identity, here):
+            yield (
+                f"the probe was made with `{identity.id}`, this model has other weights (`{here.id}`): the "
+                "score is not of this model"
+            )
+    trained_on = probe.parts[0].format
+    if trained_on is not None and trained_on != form:
+        yield (
+            f"the probe was made from prompts given as {trained_on}, these are {form}: the score is "
+            "not of such prompts"
+        )
+    significant = probe.parts[0].quality.get("significant")
+    if probe.verdict in (FEW, NOT):
+        yield f"the verdict of the probe is `{probe.verdict}`: what it reads here means nothing"
+    elif significant is False:
+        yield f"the probe was not shown to read anything at L{probe.layer}: do not rely on it here"

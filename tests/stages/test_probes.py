@@ -15,6 +15,7 @@ from circuit.artifacts.builtin import builtin_probes
 from circuit.artifacts.manifest import read_manifest
 from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.cli import probes as cli
+from circuit.cli.probes_text import readings_text
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages import battery
 from circuit.stages.fitted_probes import apply_probe, read_probe
@@ -207,6 +208,47 @@ def test_a_probe_that_is_not_there_is_refused(planted, name, layer, message):
     with pytest.raises(CircuitError, match=message) as error:
         read_probe(planted[1].with_name("probes.fitted.safetensors"), name, layer)
     assert error.value.hint
+
+
+def test_a_reading_says_what_its_probe_is_worth(mixing_at_one_block, planted):
+    fitted = planted[1].with_name("probes.fitted.safetensors")
+    made_with = ModelOptions(str(mixing_at_one_block))
+    found = apply_probe(made_with, fitted, ["it is"], name="in_a_block")
+    assert (found["verdict"], found["best_of_layers"], found["notes"]) == ("selective", 3, [])
+    text = readings_text(found)
+    assert "(best of 3 layers, optimistic)" in text
+    assert "Verdict: selective" in text
+    assert "at other tokens this is an extrapolation" in text
+    other = str(3 - found["layer"])  # 1 or 2: layer 0 has no probe
+    asked = apply_probe(made_with, fitted, ["it is"], name="in_a_block", layer=other)
+    assert asked["best_of_layers"] is None
+    assert "optimistic" not in readings_text(asked)
+
+
+def test_a_reading_by_another_model_or_in_another_format_says_so(
+    mixing_at_one_block, planted, tmp_path
+):
+    fitted = planted[1].with_name("probes.fitted.safetensors")
+    other = write_checkpoint(tmp_path / "other")
+    found = apply_probe(ModelOptions(str(other)), fitted, ["it is"], name="in_a_block")
+    (note,) = found["notes"]
+    assert "this model has other weights" in note
+    assert f"! {note}" in readings_text(found)
+    chat = apply_probe(
+        ModelOptions(str(mixing_at_one_block)), fitted, ["it is"], name="in_a_block", chat=True
+    )
+    (note,) = chat["notes"]
+    assert "made from prompts given as raw, these are chat" in note
+
+
+def test_a_probe_that_reads_nothing_says_so(mixing_at_one_block, tmp_path):
+    few = pairs("one", inside, groups=6)
+    run(mixing_at_one_block, write(tmp_path / "few", few), out=tmp_path / "few.json")
+    found = apply_probe(
+        ModelOptions(str(mixing_at_one_block)), tmp_path / "few.fitted.safetensors", ["it is"]
+    )
+    (note,) = found["notes"]
+    assert "the verdict of the probe is `few groups`" in note
 
 
 def test_a_probe_of_another_shape_is_refused(planted):
