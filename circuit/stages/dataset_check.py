@@ -2,8 +2,10 @@
 
 Problems: equal texts; a text with two labels; a label without prompts; fewer than two labels; labels more uneven than 10 : 1; a group
 that spans labels although its prompts are not pairs; half a pair; a label with fewer than two groups, which no split can hold
-out. Warnings: labels more uneven than 3 : 1; fewer than five groups; something on the surface (length, punctuation, digits, blanks,
-first word) that tells the labels apart by itself. In a set of pairs or of the syntactic stratum that may be the very concept.
+out. Warnings: labels more uneven than 3 : 1; fewer than five groups; few groups of one label each (``flags.by_group``); something on
+the surface (length, punctuation, digits, blanks, first word) that tells the labels apart by itself. In a set of pairs or of the syntactic
+stratum that may be the very concept. A first word tells a label only of prompts whose word another group has as well: words
+that occur once are always different, and say nothing of the next prompt.
 """
 
 from collections import Counter
@@ -15,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from circuit.artifacts.prompts import Prompt, PromptSet, group_of
+from circuit.stages.flags import by_group
 
 SURFACE: dict[str, Callable[[str], float]] = {
     "characters": lambda text: len(text),
@@ -37,7 +40,7 @@ class Finding:
 
 def findings(prompts: PromptSet) -> list[Finding]:
     """Return everything that is wrong with a set."""
-    checks = (_duplicates, _balance, _pairs, _groups, _tell_apart)
+    checks = (_duplicates, _balance, _pairs, _groups, _by_group, _tell_apart)
     return [finding for check in checks for finding in check(prompts)]
 
 
@@ -114,9 +117,29 @@ def _tell_apart(prompts: PromptSet) -> Iterator[Finding]:
     for name, measure in SURFACE.items():
         if _disjoint([[measure(text) for text in each] for each in texts.values()]):
             yield Finding("warning", f"the labels can be told apart by `{name}` alone")
-    first = [{text.split()[0].lower() for text in each} for each in texts.values()]
-    if sum(map(len, first)) == len(set().union(*first)):
+    if _first_words_tell(prompts):
         yield Finding("warning", "the labels can be told apart by `first word` alone")
+
+
+def _first_words_tell(prompts: PromptSet) -> bool:
+    """Tell whether no first word has two labels, and all labels but one are mostly of words that several groups have."""
+    groups: dict[str, set[str]] = {}
+    words: dict[str, list[str]] = {}
+    for prompt in prompts.prompts:
+        if prompt.label is not None:
+            word = prompt.text.split()[0].lower()
+            words.setdefault(prompt.label, []).append(word)
+            groups.setdefault(word, set()).add(group_of(prompt))
+    if sum(len(set(each)) for each in words.values()) != len(groups):
+        return False
+    known = [np.mean([len(groups[word]) > 1 for word in each]) > 0.5 for each in words.values()]
+    return sum(known) >= len(known) - 1
+
+
+def _by_group(prompts: PromptSet) -> Iterator[Finding]:
+    rows, y = prompts.y()
+    if len(np.unique(y)) > 1:
+        yield from (Finding("warning", said) for said in by_group(y, prompts.groups()[rows]))
 
 
 def _disjoint(values: Sequence[Sequence[float]]) -> bool:

@@ -470,6 +470,29 @@ def test_one_label_only():
     assert "1 label has prompts: nothing can be told apart" in found
 
 
+FIRST_WORD = "the labels can be told apart by `first word` alone"
+
+
+def messages(*prompts: tuple[Any, ...]) -> list[str]:
+    return [found.message for found in findings(a_set(*prompts))]
+
+
+def test_first_words_that_occur_once_tell_nothing():
+    once = [(f"w{i}{j} is it", ("no", "yes")[i % 2], f"g{i}") for i in range(14) for j in range(3)]
+    assert FIRST_WORD not in messages(*once)
+    in_one_group = [(f"w{i} is {j}", ("no", "yes")[i % 2], f"g{i}") for i in range(14) for j in "ab"]
+    assert FIRST_WORD not in messages(*in_one_group)
+    ask = [(f"{'please' if y == 'yes' else t[:3]} {t}", y, g) for t, y, g in once]
+    assert FIRST_WORD in messages(*ask)  # what is no `please` is a `no`
+
+
+def test_groups_of_one_label_each_are_said():
+    said = "each of the 14 groups has one label"
+    rows = [(f"{j} {i} is it", ("no", "yes")[i % 2], f"g{i}") for i in range(14) for j in range(3)]
+    assert any(message.startswith(said) for message in messages(*rows))
+    assert not any("has one label" in message for message in messages(*CLEAN))
+
+
 def test_groups_may_span_labels_in_pairs(tmp_path: Path):
     made = a_set(
         *[
