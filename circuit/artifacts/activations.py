@@ -4,7 +4,7 @@
 schema ``circuit.activations/2``. Its results hold the prompts themselves, so that the two files are enough for everything
 that follows. An archive in shards (``circuit.artifacts.shards``) has its manifest in the same place and is read as one.
 
-Opening checks the schema, the digests and the shapes; reading an array checks that it is finite. Where a position chose
+Opening checks the schema, the digests, that the manifest is of this archive, and the shapes; reading an array checks that it is finite. Where a position chose
 several tokens of a prompt, ``read`` gives their mean, and ``ragged`` each of them.
 """
 
@@ -26,7 +26,7 @@ from circuit.artifacts.contents import (
 )
 from circuit.artifacts.documents import validated
 from circuit.artifacts.joined_archive import JoinedArchive
-from circuit.artifacts.manifest import Manifest, check_outputs, read_manifest
+from circuit.artifacts.manifest import Manifest, check_described, check_outputs, read_manifest
 from circuit.artifacts.places import archive_path, index_path, manifest_path
 from circuit.artifacts.prompts import Prompt, PromptSet, Rows
 from circuit.artifacts.ragged import Offsets, means, split
@@ -208,5 +208,8 @@ def open_archive(source: Path, manifest: Manifest) -> Archive | JoinedArchive:
     """Open what the manifest at ``source`` describes: one file, or the shards that its index lists."""
     index = index_path(source)
     if any(output.path == index.name for output in manifest.outputs):
-        return JoinedArchive(index, [Archive(path) for path in read_shards(index)])
+        shards = read_shards(index)
+        check_described(source, manifest, shards)
+        return JoinedArchive(index, [Archive(path) for path in shards])
+    check_described(source, manifest, [archive_path(source)])
     return Archive(archive_path(source))

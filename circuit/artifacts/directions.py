@@ -26,6 +26,7 @@ from circuit.artifacts.manifest import (
     Manifest,
     ModelIdentity,
     Run,
+    check_described,
     check_outputs,
     manifest_path,
     read_manifest,
@@ -102,6 +103,7 @@ def read_directions(path: Path) -> list[Direction]:
     source = manifest_path(path)
     manifest = read_manifest(source, SCHEMA)
     check_outputs(source, manifest)
+    check_described(source, manifest, [archive_path(path)])
     archive = Archive(archive_path(path))
     entries = validated(Contents, manifest.results, source).directions
     return [_direction(entry, archive, manifest.model) for entry in entries]

@@ -17,7 +17,7 @@ make what follows stale. The manifest is the last thing that a stage writes: if 
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,21 @@ def check_outputs(path: Path, manifest: Manifest) -> None:
         if digest(path.parent / output.path) != output.sha256:
             message = f"`{path.parent / output.path}` is not the file that `{path}` describes"
             raise ArtifactError(message, hint="it has changed since: write it again with --force")
+
+
+def check_described(path: Path, manifest: Manifest, files: Iterable[Path]) -> None:
+    """Raise unless each of ``files``, which are about to be read, is an output of ``manifest``, by its name or its digest.
+
+    ``check_outputs`` looks at what the manifest names; a manifest that was renamed names another archive than the one beside it.
+    """
+    named = {(path.parent / output.path).resolve() for output in manifest.outputs}
+    known = {output.sha256 for output in manifest.outputs}
+    for file in files:
+        if file.resolve() not in named and not (file.is_file() and digest(file) in known):
+            described = ", ".join(f"`{output.path}`" for output in manifest.outputs) or "no file"
+            message = f"`{path}` describes {described}, not `{file}`"
+            hint = "keep an archive and its manifest together under the names that they were written with"
+            raise ArtifactError(message, hint=hint)
 
 
 def reusable(

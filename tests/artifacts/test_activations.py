@@ -1,6 +1,7 @@
 """Activations: rows go where they belong and come back with their prompts."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,24 @@ def test_a_changed_archive_is_noticed(tmp_path: Path):
     (tmp_path / "a.safetensors").write_bytes(data)
     with pytest.raises(ArtifactError, match="is not the file that"):
         Activations.open(tmp_path / "a")
+
+
+def test_a_manifest_of_another_archive_is_refused(tmp_path: Path):
+    LAST.write(tmp_path / "good")
+    shutil.copy(tmp_path / "good.json", tmp_path / "other.json")
+    data = bytearray((tmp_path / "good.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "other.safetensors").write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"describes `good.safetensors`, not `.*other.safe"):
+        Activations.open(tmp_path / "other")
+    shutil.copy(tmp_path / "good.safetensors", tmp_path / "other.safetensors")
+    Activations.open(tmp_path / "other")  # a copy under another name
+
+
+def test_an_archive_may_be_moved_with_its_manifest(tmp_path: Path):
+    LAST.write(tmp_path / "here" / "a")
+    (tmp_path / "here").rename(tmp_path / "there")
+    Activations.open(tmp_path / "there" / "a")
 
 
 @pytest.mark.parametrize(

@@ -480,7 +480,9 @@ def messages(*prompts: tuple[Any, ...]) -> list[str]:
 def test_first_words_that_occur_once_tell_nothing():
     once = [(f"w{i}{j} is it", ("no", "yes")[i % 2], f"g{i}") for i in range(14) for j in range(3)]
     assert FIRST_WORD not in messages(*once)
-    in_one_group = [(f"w{i} is {j}", ("no", "yes")[i % 2], f"g{i}") for i in range(14) for j in "ab"]
+    in_one_group = [
+        (f"w{i} is {j}", ("no", "yes")[i % 2], f"g{i}") for i in range(14) for j in "ab"
+    ]
     assert FIRST_WORD not in messages(*in_one_group)
     ask = [(f"{'please' if y == 'yes' else t[:3]} {t}", y, g) for t, y, g in once]
     assert FIRST_WORD in messages(*ask)  # what is no `please` is a `no`
