@@ -4,6 +4,7 @@ In an installed package they are ``circuit/datasets``; in a checkout they are ``
 A set is a template file in that folder; a probe is one in ``probes/<stratum>/``, a concept one in ``concepts/``.
 """
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from circuit.artifacts.documents import read_json, schema_of
@@ -34,17 +35,26 @@ def builtin_concepts() -> dict[str, Path]:
 
 
 def find_set(name: str) -> Path:
-    """Return the template file of a built-in set, concept or probe, or ``name`` itself when it is the path of a file."""
-    sets = builtin_sets()
-    known = {**builtin_probes(), **builtin_concepts(), **sets}
-    if name in known:
-        return known[name]
+    """Return the template file of a built-in set, concept or probe, or ``name`` itself when it is the path of a file.
+
+    Of two of one name the set is meant, then the concept.
+    """
+    kinds = {"sets": builtin_sets(), "concepts": builtin_concepts(), "probes": builtin_probes()}
+    for known in kinds.values():
+        if name in known:
+            return known[name]
     if name.endswith(".json") or "/" in name:
         return Path(name)
     message = f"there is no prompt set `{name}`"
-    raise UsageError(
-        message, hint=f"the sets are: {', '.join(sets) or 'none'}; or give a template file"
-    )
+    listed = [f"the {kind} are {', '.join(known)}" for kind, known in kinds.items() if known]
+    near = get_close_matches(name, [each for known in kinds.values() for each in known], n=1)
+    meant = [f"did you mean `{near[0]}`?"] if near else []
+    raise UsageError(message, hint="; ".join([*meant, *listed, "or give a file"]))
+
+
+def given_set(path: Path) -> Path:
+    """Return the file at ``path``, or the built-in set, concept or probe that it names."""
+    return path if path.exists() or path.suffix else find_set(str(path))
 
 
 def spelled(file: Path, folder: Path | None = None) -> str:

@@ -12,7 +12,9 @@ app = typer.Typer(
     help="Make, read, check and divide prompt sets.", no_args_is_help=True, rich_markup_mode=None
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A prompt set or a template file.")]
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A prompt set, a template file, or a built-in set.")
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The prompt set to write.")]
 
 
@@ -79,7 +81,9 @@ def create(
 
 @app.command()
 def sets(as_json: Json = False) -> None:
-    """List the built-in prompt sets and concepts.
+    """List the built-in prompt sets, concepts and probes: wherever a prompt set is read here, their names will do.
+
+    Of two of one name the set is meant, then the concept.
 
     \b
     Examples:
@@ -88,10 +92,11 @@ def sets(as_json: Json = False) -> None:
     from circuit.stages import dataset
 
     data = dataset.builtin()
-    header = ["set", "format", "templates", "tools", "labels"]
+    header = ["set", "kind", "format", "templates", "tools", "labels"]
     rows = [
         [
             each["name"],
+            each["kind"],
             each["format"],
             str(each["templates"]),
             str(each["tools"]),
@@ -101,6 +106,17 @@ def sets(as_json: Json = False) -> None:
     ]
     described = "\n".join(f"{each['name']}: {each['description']}" for each in data)
     console.result(data, f"{console.table(header, rows)}\n\n{described}", as_json=as_json)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List the built-in prompt sets, as `dataset sets` does.
+
+    \b
+    Examples:
+      circuit dataset list
+    """
+    sets(as_json=as_json)
 
 
 @app.command()
@@ -114,6 +130,7 @@ def show(
     \b
     Examples:
       circuit dataset show prompts.json --samples 5
+      circuit dataset show imperative
     """
     from circuit.stages import dataset
 

@@ -8,7 +8,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.builtin import builtin_concepts, builtin_sets, find_set
+from circuit.artifacts.builtin import (
+    builtin_concepts,
+    builtin_probes,
+    builtin_sets,
+    find_set,
+    given_set,
+)
 from circuit.artifacts.documents import plain
 from circuit.artifacts.places import refuse_input
 from circuit.artifacts.prompts import PromptSet
@@ -48,14 +54,18 @@ def create(
 
 
 def builtin() -> list[dict[str, Any]]:
-    """Describe each built-in set and concept."""
-    known = {**builtin_sets(), **builtin_concepts()}
-    return [_described(name, TemplateSet.load(path)) for name, path in known.items()]
+    """Describe each built-in set, concept and probe."""
+    kinds = {"set": builtin_sets(), "concept": builtin_concepts(), "probe": builtin_probes()}
+    return [
+        _described(name, kind, TemplateSet.load(path))
+        for kind, known in kinds.items()
+        for name, path in known.items()
+    ]
 
 
 def load(path: Path) -> PromptSet:
-    """Read a prompt set, or expand a template file."""
-    return PromptSet.load(path)
+    """Read a prompt set, or expand a template file or a built-in set."""
+    return PromptSet.load(given_set(path))
 
 
 def summary(prompts: PromptSet) -> dict[str, Any]:
@@ -86,10 +96,11 @@ def _counted(values: list[str | None]) -> dict[str, int]:
     return dict(sorted(Counter(value for value in values if value is not None).items()))
 
 
-def _described(name: str, templates: TemplateSet) -> dict[str, Any]:
+def _described(name: str, kind: str, templates: TemplateSet) -> dict[str, Any]:
     about = templates.templates
     return {
         "name": name,
+        "kind": kind,
         "version": about.version,
         "description": about.description,
         "format": about.format,

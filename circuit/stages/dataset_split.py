@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from circuit.artifacts.manifest import reference
+from circuit.artifacts.builtin import given_set, spelled
+from circuit.artifacts.manifest import digest
 from circuit.artifacts.places import refuse_input
 from circuit.artifacts.prompts import PromptSet, group_of, save_all
 from circuit.errors import DataError, UsageError
@@ -34,6 +35,7 @@ def split(
     if train.resolve() == test.resolve():
         message = f"--train and --test are both `{train}`"
         raise UsageError(message, hint="give two files")
+    path = given_set(path)
     for output in (train, test):
         refuse_input(output, [path])
     prompts = PromptSet.load(path)
@@ -43,7 +45,7 @@ def split(
     parts = []
     for (part, indices), output in zip(rows.items(), (train, test), strict=True):
         parameters = {
-            "source": reference(path, output.parent).model_dump(),
+            "source": {"path": spelled(path, output.parent), "sha256": digest(path)},
             "part": part,
             "test_fraction": test_fraction,
             "seed": seed,

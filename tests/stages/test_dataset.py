@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from circuit.artifacts.builtin import builtin_concepts
 from circuit.artifacts.prompts import PromptSet
 from circuit.artifacts.tables import read_table
 from circuit.artifacts.verdict import current_verdict
@@ -126,6 +127,21 @@ def test_show_keeps_blanks_visible(tmp_path: Path):
 def test_sets_lists_what_comes_with_circuit():
     names = [each["name"] for each in json.loads(circuit("sets", "--json"))]
     assert all(name in circuit("sets") for name in names)
+    assert {"tool_decision", "imperative", *builtin_concepts()} <= set(names)
+    assert circuit("list") == circuit("sets")
+
+
+def test_a_name_is_read_wherever_a_file_is(tmp_path: Path):
+    assert "Total prompts" in circuit("show", "imperative")
+    parts = [tmp_path / "a.json", tmp_path / "b.json"]
+    circuit("split", "imperative", "--train", parts[0], "--test", parts[1])
+    source = PromptSet.load(parts[0]).parameters["source"]
+    assert source["path"] == "builtin:probes/syntactic/imperative.json"
+    for verb in ("show", "check"):
+        with pytest.raises(UsageError, match="no prompt set `imperativ`") as error:
+            circuit(verb, "imperativ")
+        assert error.value.hint.startswith("did you mean `imperative`?")
+        assert all(f"{name}" in error.value.hint for name in builtin_concepts())
 
 
 def test_import_of_the_documented_json(tmp_path: Path):
