@@ -133,7 +133,7 @@ def _first_words_tell(prompts: PromptSet) -> bool:
     if sum(len(set(each)) for each in words.values()) != len(groups):
         return False
     known = [np.mean([len(groups[word]) > 1 for word in each]) > 0.5 for each in words.values()]
-    return sum(known) >= len(known) - 1
+    return int(np.sum(known)) >= len(known) - 1
 
 
 def _by_group(prompts: PromptSet) -> Iterator[Finding]:
