@@ -6,6 +6,7 @@ Reads an archive of activations, writes ``directions.safetensors`` and ``directi
     category:<name>              one category against all the others (--per-category)
     tool:<name>                  one tool against the other tools, prompts without a tool left out (--per-tool)
 
+Layers at which both classes have the same activations are left out with a note, and the run is refused when all are.
 Results beside the directions: ``layers`` (quality of the label's direction at each layer), ``best`` (the layer chosen, and
 the held-out score of choosing), ``transfer`` (the direction of one category's prompts scored on another's, at that layer),
 ``cosines`` (between all directions of a layer) with the |cos| that random
@@ -81,7 +82,8 @@ def directions(
     contrasts = _contrasts(activations, groups, choices, note)
     place = (site, position)
     corpus = corpus_of(activations, contrasts, groups, place, choices.method, choices.corpus, note)
-    fitted = fit_contrasts(activations, contrasts, *place, layers, choices, corpus, track)
+    fitted = fit_contrasts(activations, contrasts, *place, layers, choices, corpus, note, track)
+    layers = [each.direction.layer for each in fitted if each.direction.name == contrasts[0].name]
     results = _results(activations, contrasts[0], fitted, *place, layers, choices, corpus, note)
     manifest = write_directions(
         out,

@@ -1,4 +1,8 @@
-"""Every contrast at every layer: the direction, and its quality on prompts that it was not fitted to."""
+"""Every contrast at every layer: the direction, and its quality on prompts that it was not fitted to.
+
+A layer at which both classes of the label have the same activations has no direction: it is left out with a note, and so is another
+contrast at such a layer. ``DataError`` when no layer is left.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +14,13 @@ from circuit.artifacts.directions import Direction
 from circuit.errors import DataError
 from circuit.methods.crossfit import Quality, cross_fitted_quality
 from circuit.methods.design import design
-from circuit.methods.directions import fit_direction, load
+from circuit.methods.directions import SameActivationsError, fit_direction, load
 from circuit.methods.stability import stability
 from circuit.methods.threads import side_by_side, workers_for
 from circuit.stages.contrasts import Contrast, in_pair_order
 from circuit.stages.directions_corpus import Beside, Corpus
 from circuit.stages.labels import OF_PROMPTS
-from circuit.stages.questions import Array
+from circuit.stages.questions import Array, Note
 from circuit.stages.running import Track
 
 
@@ -60,23 +64,43 @@ def fit_contrasts(
     layers: Sequence[int],
     choices: Choices,
     corpus: Corpus | None,
+    note: Note,
     track: Track,
 ) -> list[Fitted]:
-    """Fit and score every contrast at every layer, layer by layer."""
+    """Fit and score every contrast at every layer that has a direction of the first one, the label's, layer by layer."""
     read = ((layer, activations.read(site, layer, position)) for layer in layers)
 
-    def fit(at: tuple[int, Array]) -> list[Fitted]:
+    def fit(at: tuple[int, Array]) -> list[Fitted | SameActivationsError]:
         layer, rows = at
         place = (site, layer, position)
         beside = [None if corpus is None else corpus.beside(c, rows, place) for c in contrasts]
         return [
-            _fit_one(activations, each, rows, site, layer, choices, others)
+            _fit_or_why_not(activations, each, rows, site, layer, choices, others)
             for each, others in zip(contrasts, beside, strict=True)
         ]
 
     workers = workers_for(len(activations.prompts) * activations.width(site))
     found = side_by_side(fit, read, workers=workers)
-    return [each for at in track(found, "Fitting directions", len(layers)) for each in at]
+    return _left(list(track(found, "Fitting directions", len(layers))), note)
+
+
+def _left(found: Sequence[Sequence[Fitted | SameActivationsError]], note: Note) -> list[Fitted]:
+    """Leave out, with a note, the layers without a direction of the label, and what else has none."""
+    dead = [at[0] for at in found if isinstance(at[0], SameActivationsError)]
+    if len(dead) == len(found):
+        raise dead[0]
+    alive = [at for at in found if isinstance(at[0], Fitted)]
+    for each in [*dead, *(one for at in alive for one in at)]:
+        if isinstance(each, SameActivationsError):
+            note(f"{each.message}: left out")
+    return [each for at in alive for each in at if isinstance(each, Fitted)]
+
+
+def _fit_or_why_not(*of: Any) -> Fitted | SameActivationsError:
+    try:
+        return _fit_one(*of)
+    except SameActivationsError as error:
+        return error
 
 
 def _fit_one(
@@ -101,7 +125,7 @@ def _fit_one(
         )
     except DataError as error:
         message = f"{contrast.name} at layer {layer}: {error.message}"
-        raise DataError(message, hint=error.hint) from error
+        raise type(error)(message, hint=error.hint) from error
     direction = Direction(
         name=contrast.name,
         site=site,

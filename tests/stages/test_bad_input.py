@@ -12,6 +12,7 @@ from checkpoints import write_checkpoint
 from planted_archive import write_planted
 
 from circuit.artifacts.activations_writer import ActivationsWriter
+from circuit.artifacts.directions import read_directions
 from circuit.artifacts.origin import Origin
 from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.artifacts.run import Run
@@ -128,8 +129,14 @@ def test_a_layer_that_is_the_same_for_all_prompts_is_named(tmp_path, model):
     assert notes == [f"resid_post.0 at the last position: {said}"]
     assert results["blind"] == ["resid_post.0 at the last position"]
     assert results["layers"][0]["probes"]["label"]["auroc"] == [0.5, 0.5, 0.5]
+    notes = []
+    found, _ = directions(tmp_path / "c", tmp_path / "d", Choices(n_boot=50), note=notes.append)
+    (note,) = [each for each in notes if "left out" in each]
+    assert "at layer 0: the two classes have the same activations" in note
+    assert [each["layer"] for each in found["layers"]] == found["across_layers"]["layers"] == [1]
+    assert {each.layer for each in read_directions(tmp_path / "d")} == {1}
     with pytest.raises(DataError, match="at layer 0: the two classes have the same activations"):
-        directions(tmp_path / "c", tmp_path / "d", Choices(n_boot=50))
+        directions(tmp_path / "c", tmp_path / "e", Choices(layers="0", n_boot=50))
     frozen = write_checkpoint(tmp_path / "frozen", identity_blocks=True)
     found = by_probes(prompts, tmp_path / "frozen", str(frozen))  # all end in the same token
     assert found == [f"L{layer}: {said}" for layer in range(3)]

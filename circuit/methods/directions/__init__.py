@@ -31,6 +31,10 @@ from circuit.methods.rowspace import row_space
 from circuit.methods.threads import calm
 
 
+class SameActivationsError(DataError):
+    """The class means are equal: there is no direction here, though there may be at another layer."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """A unit direction (d,) float32, the distance between the class means, and that distance along the direction."""
@@ -118,7 +122,7 @@ def oriented(weights: Array, gap: Array) -> Array:
         message = (
             "the two classes have the same activations, so no direction leads from one to the other"
         )
-        raise DataError(
+        raise SameActivationsError(
             message, hint="choose a layer, site or position at which the prompts differ"
         )
     return np.asarray(weights / length * (-1 if weights @ gap < 0 else 1))
