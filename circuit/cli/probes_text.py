@@ -23,7 +23,20 @@ def _probe(name: str, probe: Record) -> str:
     beside = [f"  {key:>7}: {_score(found)}" for key, found in probe["baselines"].items()]
     layers = [f"  L{layer:>2}: {_layer(found)}" for layer, found in probe["layers"].items()]
     wrong = [f"  ! {flag}" for flag in probe["flags"]]
-    return "\n".join([head, size, *wrong, *beside, *layers])
+    return "\n".join([head, size, *wrong, *beside, *layers, *_bits(probe)])
+
+
+def _bits(probe: Record) -> list[str]:
+    """The description length of the labels, where there are prompts enough for one."""
+    found = probe["bits"]
+    if found is None:
+        return []
+    (value, low, high), among = found["compression"], len(probe["layers"])
+    chosen = f" (the best of {among}, optimistic)" if among > 1 else ""
+    return [
+        f"  bits: {found['bits']:.0f} for the labels given L{found['layer']}{chosen}, {found['uniform_bits']:.0f} without; "
+        f"compression {value:.2f} [{low:.2f}, {high:.2f}], 1 is nothing learned"
+    ]
 
 
 def _score(found: Record) -> str:
@@ -61,8 +74,23 @@ def _table(results: Record) -> str:
             f"{results['score']}; words, word pairs and surface use no model; random: the best layer with random weights",
             "* the 95 % interval lies above 0.5, p over all layers is at most 0.05, 10 groups or more",
             console.table(header, rows),
+            *_no_bits(results),
         ]
     )
+
+
+def _no_bits(results: Record) -> list[str]:
+    """Say why probes have no description length."""
+    missing = [probe for probe in results["probes"].values() if probe["bits"] is None]
+    if not missing:
+        return []
+    which = (
+        "no probe here has" if len(missing) == len(results["probes"]) else "some probes have not"
+    )
+    return [
+        f"the description length of the labels (bits) needs {results['bits_from_prompts']} prompts, which {which}: "
+        "with fewer even a clear answer compresses them hardly at all"
+    ]
 
 
 def _cell(found: Record) -> str:

@@ -8,7 +8,9 @@ of those, and so on (t at 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.25, 12.5, 25, 50 and 1
 1 is nothing learned; a label that is easier to read off needs fewer bits, also where the accuracy is the same. Groups are sent
 whole, in random order, so that no block holds a row of a group that was fitted; the probe is that of ``probing`` with C chosen
 inside the rows that were sent. Bits per row are averaged over ``N_ORDERS`` orders; the interval is the cluster bootstrap's of
-these bits. Under 500 rows the first blocks hold next to nothing and L is noise: refused.
+these bits. Under 500 rows the first blocks hold next to nothing and L is noise: refused. (Of 192 rows in 48 groups and 160 features,
+classes 2 standard deviations apart in one feature are compressed 0.97 to 1.06 times, as noise is, and 6 apart only 1.2 to 1.3
+times; of 600 rows, 1.1 and 2.5 times.)
 """
 
 from collections.abc import Sequence

@@ -35,6 +35,7 @@ from circuit.artifacts.activations import Activations
 from circuit.artifacts.documents import canonical_json, plain
 from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import DataError
+from circuit.methods.description_length import MIN_ROWS
 from circuit.methods.emergence import check_threshold
 from circuit.methods.permutation import holm
 from circuit.methods.splits import merge_identical
@@ -215,6 +216,7 @@ def _results(collections: Sequence[Collection], settings: Settings, track: Track
         "score": "held-out AUROC, macro one-against-rest; chance 0.5",
         "threshold": settings.threshold,
         "n_boot": settings.n_boot,
+        "bits_from_prompts": MIN_ROWS,
         "seed": settings.seed,
         "random_weights": random.manifest.model.id if random and random.manifest.model else None,
         "prompts": sum(len(each.pool.prompts.prompts) for each in collections),

@@ -6,7 +6,8 @@
     layers      the probe, with ``p_any`` (family-wise over the layers), ``significant`` (``methods.verdict``), ``step`` (paired difference to
                 the layer before), the control task, random directions, and the same layer of the model with random weights
     emergence   the layer, its distribution, saturation, threshold crossing, and what may be said: ``verdict``
-    bits        description length at the best layer, from 500 prompts on
+    bits        description length at the best layer, from 500 prompts on: the labels of 200 prompts are not compressed by a clear answer
+                either (``description_length``)
     raw         fold, class and held-out log-odds (two classes) or log-probabilities of every prompt
 
 All of it on the same folds, with the same resamples of groups and the same permutations.

@@ -15,7 +15,7 @@ from circuit.artifacts.builtin import builtin_probes
 from circuit.artifacts.manifest import read_manifest
 from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.cli import probes as cli
-from circuit.cli.probes_text import readings_text
+from circuit.cli.probes_text import readings_text, report_text
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages import battery
 from circuit.stages.fitted_probes import apply_probe, read_probe
@@ -158,6 +158,19 @@ def test_the_report_holds_the_scores_of_every_prompt(planted):
         for f in set(fold)
     ]
     assert np.concatenate(wins).mean() == pytest.approx(found["layers"]["1"]["auroc"][0], abs=1e-4)
+
+
+def test_bits_are_shown_or_it_is_said_why_not(planted, mixing_at_one_block, tmp_path):
+    few = read_manifest(planted[1], SCHEMA).results
+    said = "(bits) needs 500 prompts, which no probe here has"
+    assert said in report_text("m", few, stratigraphy=False)
+    many = write(tmp_path / "many", pairs("many", inside, groups=126))
+    settings = replace(QUICK, n_boot=50, n_shuffles=19)
+    found = run(mixing_at_one_block, many, settings, layers="1").results
+    text = report_text("m", found, stratigraphy=False)
+    assert "(bits) needs" not in text
+    assert "1 is nothing learned" in text
+    assert found["probes"]["many"]["bits"]["compression"][0] > 1.5
 
 
 def test_the_checklist_says_what_was_not_controlled(planted):
