@@ -23,7 +23,16 @@ def _probe(name: str, probe: Record) -> str:
     beside = [f"  {key:>7}: {_score(found)}" for key, found in probe["baselines"].items()]
     layers = [f"  L{layer:>2}: {_layer(found)}" for layer, found in probe["layers"].items()]
     wrong = [f"  ! {flag}" for flag in probe["flags"]]
-    return "\n".join([head, size, *wrong, *beside, *layers, *_bits(probe)])
+    return "\n".join([head, size, *wrong, *beside, *layers, *_choosing(probe), *_bits(probe)])
+
+
+def _choosing(probe: Record) -> list[str]:
+    """The score of the best layer, chosen without the rows that it is scored on."""
+    found = probe["choosing"]
+    if found is None:
+        return []
+    layers = ", ".join(f"L{layer}" for layer in sorted(set(found["chosen_by_fold"])))
+    return [f"  choosing the layer inside the folds ({layers}): {_interval(found['auroc'])}"]
 
 
 def _bits(probe: Record) -> list[str]:

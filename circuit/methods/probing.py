@@ -54,6 +54,7 @@ class ProbeResult:
     n_features: int
     n_folds: int
     regularisation: tuple[float, ...]  # the C of each fold
+    inner_loss: tuple[float | None, ...]  # its log-loss on rows held out inside the training part
     scores: Array  # (n, n_classes) held-out log-probabilities, for binary (n, 2)
     fold: Array  # (n,) the fold in which the row was held out
 
@@ -152,7 +153,8 @@ def probe(H: Array, task: Task, prepared: Sequence[Fold] | None = None) -> Probe
         n_classes=task.n_classes,
         n_features=H.shape[1],
         n_folds=len(prepared),
-        regularisation=tuple(chosen),
+        regularisation=tuple(choice.c for choice in chosen),
+        inner_loss=tuple(choice.loss for choice in chosen),
         scores=log_p,
         fold=fold,
     )

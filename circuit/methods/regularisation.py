@@ -6,6 +6,7 @@ are fitted in one batch (``newton``). Where a training part has too few groups f
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -25,17 +26,17 @@ JUDGES = 2  # labellings that have a say in C
 
 def out_of_fold(
     prepared: Sequence[Fold], labellings: Array, groups: Array, *, seed: int
-) -> tuple[Array, list[float]]:
-    """Fit ``labellings`` (P, n) in each fold: held-out log-probabilities (n, P, n_classes), and the C of each fold."""
+) -> tuple[Array, list["Choice"]]:
+    """Fit ``labellings`` (P, n) in each fold: held-out log-probabilities (n, P, n_classes), and the choice of C in each fold."""
     n_classes = int(labellings.max()) + 1
     scores, chosen = np.zeros((labellings.shape[1], len(labellings), n_classes)), []
     for fold in prepared:
         Y = targets(labellings[:, fold.train], n_classes)
         inner = inner_splits(labellings[0, fold.train], groups[fold.train], seed=seed)
-        c = choose_c(fold.inside, Y[:, :JUDGES], inner)
-        W = fit_logistic(fold.inside, Y, np.full(len(labellings), 1 / c))
+        choice = judged_c(fold.inside, Y[:, :JUDGES], inner)
+        W = fit_logistic(fold.inside, Y, np.full(len(labellings), 1 / choice.c))
         scores[fold.held_out] = log_probabilities(predict(fold.outside, W))
-        chosen.append(c)
+        chosen.append(choice)
     return scores, chosen
 
 
@@ -59,10 +60,23 @@ def _inner_splits(y: bytes, groups: bytes, seed: int) -> list[Split]:
         return []
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A C and its mean log-loss on inner held-out rows, in nats; no loss where there were no inner folds."""
+
+    c: float
+    loss: float | None
+
+
 def choose_c(inside: Products, Y: Array, splits: Sequence[Split]) -> float:
     """Choose C for the labellings ``Y`` (n, P, K) by the log-loss on inner held-out rows."""
+    return judged_c(inside, Y, splits).c
+
+
+def judged_c(inside: Products, Y: Array, splits: Sequence[Split]) -> Choice:
+    """Choose C as ``choose_c`` does, and say what it reached."""
     if not splits or not Y.shape[1]:
-        return FIXED
+        return Choice(FIXED, None)
     n, P, _ = Y.shape
     held_out = np.zeros((n, len(splits)))
     for k, (_, rows) in enumerate(splits):
@@ -79,7 +93,7 @@ def choose_c(inside: Products, Y: Array, splits: Sequence[Split]) -> float:
             wasted += 1
         if wasted == 2:
             break
-    return best
+    return Choice(best, float(best_loss))
 
 
 def _log_loss(inside: Products, Y: Array, W: Array, weights: Array) -> float:

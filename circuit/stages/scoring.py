@@ -5,6 +5,7 @@
     baselines   words, surface, embed: the same probe on what needs no model, and on the embedding of the token
     layers      the probe, with ``p_any`` (family-wise over the layers), ``significant`` (``methods.verdict``), ``step`` (paired difference to
                 the layer before), the control task, random directions, and the same layer of the model with random weights
+    choosing    the held-out score of "take the layer that looks best" (``methods.nested_probe``): that of the best layer is optimistic
     emergence   the layer, its distribution, saturation, threshold crossing, and what may be said: ``verdict``
     bits        description length at the best layer, from 500 prompts on: the labels of 200 prompts are not compressed by a clear answer
                 either (``description_length``)
@@ -24,6 +25,7 @@ from circuit.methods.bootstrap import Estimate
 from circuit.methods.control import Control, control_task, random_directions
 from circuit.methods.description_length import MIN_ROWS, description_length
 from circuit.methods.emergence import emergence, saturation_layer, steps, threshold_crossing
+from circuit.methods.nested_probe import nested_probe
 from circuit.methods.permutation import family_wise
 from circuit.methods.probing import ProbeResult, probe
 from circuit.methods.products import decompose
@@ -73,6 +75,7 @@ def score(task: Task, sources: Sources, *, threshold: float) -> dict[str, Any]:
         "n_folds": len(task.splits),
         "baselines": {name: _baseline_entry(result) for name, result in baselines.items()},
         "layers": _layer_entries(found, task),
+        "choosing": None if (choice := nested_probe(probes, task)) is None else choice.as_dict(),
         "emergence": _emergence(found, baselines, task, threshold),
         "bits": _bits(task, sources, probes),
         "raw": _raw(task, {**baselines, **{str(k): result for k, result in probes.items()}}),

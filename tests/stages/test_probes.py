@@ -160,6 +160,15 @@ def test_the_report_holds_the_scores_of_every_prompt(planted):
     assert np.concatenate(wins).mean() == pytest.approx(found["layers"]["1"]["auroc"][0], abs=1e-4)
 
 
+def test_the_choice_of_the_layer_is_scored_without_the_rows_that_it_is_scored_on(planted):
+    found = planted[2]["in_a_block"]
+    choosing = found["choosing"]
+    assert set(choosing["chosen_by_fold"]) <= {1, 2}
+    assert choosing["auroc"][0] > 0.9
+    text = report_text("m", read_manifest(planted[1], SCHEMA).results, stratigraphy=False)
+    assert "choosing the layer inside the folds" in text
+
+
 def test_bits_are_shown_or_it_is_said_why_not(planted, mixing_at_one_block, tmp_path):
     few = read_manifest(planted[1], SCHEMA).results
     said = "(bits) needs 500 prompts, which no probe here has"
