@@ -339,9 +339,9 @@ GOOD = [(f"{i} {'yes' if i % 2 else 'no'} x", ["no", "yes"][i % 2], f"g{i}") for
 
 WORDS = ["oak", "elm", "ash", "fir", "yew", "fig", "bay", "box", "may", "sloe", "pine", "lime"]
 CLEAN = [
-    (f"{word} {order}", label, word, word)
+    (f"{word} {a} {word} {b} {word}", label, word, word)
     for word in WORDS
-    for order, label in (("one two end", "no"), ("two one end", "yes"))
+    for a, b, label in (("one", "two", "no"), ("two", "one", "yes"))
 ]
 
 
