@@ -28,7 +28,7 @@ WORDS = (
     ),
     (
         "decodable",
-        "readable, and above the baselines that were measured: the text, the embedding, random weights",
+        "readable, and above every baseline that was run (of the text, the embedding and random weights; the finding names them)",
     ),
     ("selective", "decodable, and above a control task of random labels too"),
     (

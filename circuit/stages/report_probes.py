@@ -20,17 +20,23 @@ from circuit.stages.report_words import (
     size,
 )
 
+# ``known``: the baselines that were run; ``beneath``: those of them that have seen tokens only.
 MEANING = {
-    "selective": "Readable from the layers, and above the text, the token's embedding, random weights and the control task.",
-    "decodable": "Readable from the layers, and above the text, the embedding and random weights, but not shown to be above the control "
-    "task: a probe of this kind may learn arbitrary labels as well.",
-    "tokens": "Readable, but not shown to be above the token's own embedding or a model with random weights: nothing shows that "
-    "training put it there.",
+    "selective": "Readable from the layers, and above {known} and the control task.",
+    "decodable": "Readable from the layers, and above {known}, but not shown to be above the control task: a probe of this kind may learn "
+    "arbitrary labels as well.",
+    "tokens": "Readable, but not shown to be above {beneath}: nothing shows that training put it there.",
     "surface": "Readable, but no layer is shown to be above the words or the surface of the text itself.",
-    "unresolved": "Readable, but not shown to be above a baseline (text, embedding or random weights) that is not above chance itself: it "
-    "explains nothing, and more groups would tell.",
+    "unresolved": "Readable, but not shown to be above a baseline (one of {known}) that is not above chance itself: it explains nothing, and "
+    "more groups would tell.",
     "not decodable": "Not shown to be readable at any layer. That is not evidence of absence.",
     "few groups": f"Under {MIN_GROUPS} groups nothing is claimed.",
+}
+BASELINES = {
+    "words": "the words",
+    "surface": "the surface of the text",
+    "embed": "the token's own embedding",
+    "random": "a model with random weights",
 }
 
 
@@ -73,7 +79,7 @@ def _finding(probe: Record, n_probes: int) -> Finding:
     sentences = [
         f"{probe['question'] or 'A probe'} Held-out AUROC {interval(entry['auroc'])} at L{layer}{many}, {size(probe)}, "
         f"p over all layers {p_text(entry['p_any'])}; beside it {_beside(probe, entry)}.",
-        MEANING[word],
+        _meaning(word, probe, entry),
     ]
     if word == NOT and entry["p_any"] is not None and entry["p_any"] <= LEVEL:
         sentences.append(
@@ -90,6 +96,14 @@ def _finding(probe: Record, n_probes: int) -> Finding:
     return Finding(
         probe["name"], word, strength if _holds(probe) else min(strength, 1), " ".join(sentences)
     )
+
+
+def _meaning(word: str, probe: Record, entry: Record) -> str:
+    """Say what a verdict means beside the baselines that were run, and no other."""
+    run = [*probe["baselines"], *(["random"] if entry["random_weights"] is not None else [])]
+    beneath = [BASELINES[name] for name in run if name in {"embed", "random"}]
+    known = ", ".join(BASELINES[name] for name in run)
+    return MEANING[word].format(known=known, beneath=" or ".join(beneath))
 
 
 def _beside(probe: Record, entry: Record) -> str:
@@ -117,10 +131,14 @@ def _scores(results: Record, probes: Sequence[Record]) -> Table:
     ]
     note = (
         "Held-out AUROC. A star: the 95 % interval lies above 0.5, p over all layers is at most 0.05, 10 groups or more. "
-        "Words and surface use no model; random: the best layer with random weights."
+        f"Words and surface use no model; random: {_random_note(results)}."
     )
     columns = [*probes[0]["baselines"], "random", *(f"L{layer}" for layer in layers)]
     return Table("Probes by layer", ["probe", *columns], rows, note)
+
+
+def _random_note(results: Record) -> str:
+    return "not run" if results["random_weights"] is None else "the best layer with random weights"
 
 
 def _cell(entry: Record) -> str:

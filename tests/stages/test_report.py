@@ -346,6 +346,23 @@ def test_each_verdict_of_a_battery_has_its_own_words(workspace):
         assert "words" in said(verdict).text
 
 
+@pytest.mark.slow
+def test_a_finding_names_no_baseline_that_was_not_run(workspace):
+    manifest = read_manifest(workspace / "report.json", "circuit.probes/1")
+    name, probe = next(iter(manifest.results["probes"].items()))
+    for score in ([0.5, 0.4, 0.6], None):
+        for verdict in ("selective", "decodable", "tokens", "unresolved"):
+            changed = deepcopy(probe)
+            changed["emergence"]["verdict"] = verdict
+            for entry in changed["layers"].values():
+                entry["random_weights"] = score
+            results = {**manifest.results, "probes": {name: changed}}
+            section = report_probes.section(manifest.model_copy(update={"results": results}))
+            text = section.findings[0].text
+            assert ("a model with random weights" in text) == (score is not None)
+            assert "the token's own embedding" in text
+
+
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
