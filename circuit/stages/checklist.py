@@ -9,6 +9,7 @@ from typing import Any
 
 from circuit.methods.permutation import LEVEL
 from circuit.methods.splits import MIN_GROUPS
+from circuit.stages.report_words import STRENGTH
 
 Record = dict[str, Any]
 
@@ -75,10 +76,11 @@ def _sizes(probes: Mapping[str, Record]) -> tuple[bool, str]:
 
 
 def _several(probes: Mapping[str, Record]) -> str:
-    found = [name for name, probe in probes.items() if (probe["p_battery"] or 1) <= LEVEL]
+    stars = {name: p for name, p in probes.items() if STRENGTH.get(p["emergence"]["verdict"])}
+    held = [name for name, probe in stars.items() if (probe["p_battery"] or 1) <= LEVEL]
     return (
-        f"a star is for one probe (of {len(probes)} about nothing, {LEVEL * len(probes):.1f} would have one); "
-        f"after correction for their number (Holm) {len(found)} remain: {', '.join(found) or 'none'}"
+        f"{len(held)} of the {len(stars)} with a star remain after correction for {len(probes)} (Holm): "
+        f"{', '.join(held) or 'none'}"
     )
 
 
