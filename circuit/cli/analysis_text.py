@@ -80,7 +80,7 @@ def _separation(separation: Record) -> str:
 
 
 def _interval(estimate: list[float]) -> str:
-    return f"{estimate[0]:.3f} [{estimate[1]:.2f}, {estimate[2]:.2f}]"
+    return f"{estimate[0]:z.3f} [{estimate[1]:z.2f}, {estimate[2]:z.2f}]"
 
 
 def _place(entry: Record) -> str:

@@ -131,7 +131,9 @@ def _layer(layer: int, other: int, a: Array, b: Array, groups: Sequence[str]) ->
         layer,
         other,
         mean_of(paired_cosines(*wide), groups, bounds=(-1, 1)),
-        mean_of(paired_cosines(*centred), groups, bounds=(-1, 1)) if len(a) > 2 else None,
+        mean_of(paired_cosines(*centred), groups, bounds=(-1, 1))
+        if len(a) > 2 and all(rows.any() for rows in centred)
+        else None,
         mean_of(relative_distances(*wide), groups, bounds=(0, np.inf)),
         mean_of(lengths[1] / np.where(lengths[0] > 0, lengths[0], 1), groups, bounds=(0, np.inf)),
         similar,

@@ -67,11 +67,11 @@ def centred_gram(H: Array) -> Array:
 
 
 def cka(grams: Sequence[Array]) -> Array:
-    """Similarity matrix of layers from their ``centred_gram``s; 0 for a layer without variation."""
+    """Similarity matrix of layers from their ``centred_gram``s; NaN for a layer whose rows are all equal."""
     flat = np.stack([gram.ravel() for gram in grams])
     products = (flat @ flat.T).astype(np.float64)
     size = np.sqrt(np.maximum(np.diag(products), 0))
     scale = np.outer(size, size)
-    similar: Array = np.zeros_like(products)
+    similar: Array = np.full_like(products, np.nan)
     np.divide(products, scale, out=similar, where=scale > 0)
     return similar

@@ -176,7 +176,7 @@ def transfer_picture(found: Record) -> Picture:
 def similarity_picture(similarity: Record) -> Picture:
     """CKA between the layers of one site."""
     names = [str(layer) for layer in similarity["layers"]]
-    matrix = np.array(similarity["cka"])
+    matrix = np.array(similarity["cka"], dtype=float)  # None, where all rows are equal, is NaN
     figure = heatmap(matrix, names, label="Linear CKA (unbiased)", axis="Layer", scale="share")
     caption = (
         f"Linear CKA between the layers of {similarity['site']} at the {similarity['position']} position, unbiased HSIC "
