@@ -34,7 +34,7 @@ from circuit.methods.probing import check_rows
 from circuit.methods.products import standardised
 from circuit.methods.regularisation import choose_c, inner_splits, targets
 from circuit.methods.rowspace import fold_numbers
-from circuit.methods.similarity import centred_gram, cka
+from circuit.methods.similarity import all_equal, centred_gram, cka
 from circuit.methods.task import Task
 from circuit.methods.threads import calm
 
@@ -108,9 +108,9 @@ def _mean(drawn: Resamples, values: Array, *, bounds: tuple[float, float]) -> Es
 
 def _row_cosines(A: Array, B: Array) -> Array | None:
     """Cosines of the centred rows, (n,); None where all rows of one are equal, so that nothing is left of them."""
-    A, B = A - A.mean(axis=0), B - B.mean(axis=0)
-    if not (A.any() and B.any()):
+    if all_equal(A) or all_equal(B):
         return None
+    A, B = A - A.mean(axis=0), B - B.mean(axis=0)
     size = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
     return np.asarray((A * B).sum(axis=1) / np.where(size > 0, size, 1))
 
@@ -152,6 +152,8 @@ def _held_out(source: Array, targets_: list[Array], task: Task) -> dict[int, Arr
 
 
 def _direction_cosine(A: Array, B: Array, y: Array) -> float | None:
+    if all_equal(A) or all_equal(B):
+        return None
     gaps = [
         H[y == 1].mean(axis=0, dtype=np.float64) - H[y == 0].mean(axis=0, dtype=np.float64)
         for H in (A, B)
