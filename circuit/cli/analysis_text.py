@@ -16,6 +16,7 @@ def analysis_text(results: Record) -> str:
         f"Prompts: {results['n_prompts']}",
         *agreement(results["labels"]),
         *(_question(name, q) for name, q in results["questions"].items()),
+        *_blind(results["blind"]),
     ]
     for entry in results["layers"]:
         lines += ["", *_layer(entry, results["questions"])]
@@ -34,6 +35,15 @@ def _question(name: str, question: Record) -> str:
     )
     size = f"n = {question['n']} in {question['n_groups']} groups"
     return f"  {name}: {classes} ({size}; without the model's layers: {beside})"
+
+
+def _blind(places: list[str]) -> list[str]:
+    """Say once where nothing can be told apart."""
+    if not places:
+        return []
+    return [
+        f"All prompts have the same activations at {', '.join(places)}: AUROC 0.5 there is no finding"
+    ]
 
 
 def _layer(entry: Record, questions: Record) -> list[str]:

@@ -94,7 +94,17 @@ def _surface(probes: Mapping[str, Record]) -> tuple[bool, str]:
 
 def _tokens(probes: Mapping[str, Record]) -> tuple[bool, str]:
     known = [name for name, probe in probes.items() if probe["emergence"]["in_tokens"]]
-    return True, f"already in the token: {', '.join(known) or 'no probe'}"
+    text = f"already in the token: {', '.join(known) or 'no probe'}"
+    same = [name for name, probe in probes.items() if _one_token(probe["baselines"]["embed"])]
+    if same:
+        where = "all probes" if len(same) == len(probes) else ", ".join(same)
+        text += f"; of {where} every class has the same last token, so the embedding bars nothing"
+    return True, text
+
+
+def _one_token(embed: Record) -> bool:
+    """Say whether the embedding tells nothing apart: 0.5 without any spread."""
+    return set(embed["auroc"]) == {0.5}
 
 
 def _random(results: Mapping[str, Any]) -> tuple[bool, str]:

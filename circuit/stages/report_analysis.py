@@ -37,12 +37,18 @@ def section(manifest: Manifest) -> Section:
     comparison = compared(results) if results["comparison"] is not None else None
     return Section(
         f"{results['model']}: {counted(results['n_prompts'], 'prompt')}, {counted(len(results['layers']), 'place')} (site, position and "
-        "layer) measured." + (f" {comparison.lead}" if comparison else ""),
+        f"layer) measured.{_blind(results)}" + (f" {comparison.lead}" if comparison else ""),
         [*(comparison.findings if comparison else ()), *findings],
         [*(comparison.pictures if comparison else ()), *_pictures(results)],
         [*(comparison.tables if comparison else ()), *_tables(results)],
         _checklist(results),
     )
+
+
+def _blind(results: Record) -> str:
+    if not results["blind"]:
+        return ""
+    return f" All prompts have the same activations at {listed(results['blind'])}: AUROC 0.5 there is no finding."
 
 
 def _finding(results: Record, curve: Record) -> Finding:

@@ -16,9 +16,11 @@ from circuit.artifacts.activations_writer import ActivationsWriter
 from circuit.artifacts.directions import read_steering_file
 from circuit.artifacts.manifest import Run, digest
 from circuit.artifacts.origin import Origin
+from circuit.cli.analysis_text import analysis_text
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze import analyze
 from circuit.stages.directions import Choices, directions
+from circuit.stages.report import report
 from circuit.stages.verify import verify
 from circuit.stages.visualize import Choices as Drawing
 from circuit.stages.visualize import visualize
@@ -451,11 +453,21 @@ def test_a_site_that_is_blind_to_the_prompt_scores_one_half(tmp_path):
         writer.finish(run=Run.since(0.0))
     results, _ = analyze(tmp_path / "a", n_boot=50)
     assert results["layers"][0]["probes"]["label"]["auroc"] == [0.5, 0.5, 0.5]
+    results, _ = analyze(
+        tmp_path / "a", tmp_path / "r/analysis.json", other=tmp_path / "a", n_boot=50
+    )
+    (moved,) = results["comparison"]["layers"]
+    assert (moved["moved"][0], moved["cosine"], moved["cka"]) == (0, None, None)
+    assert analysis_text(results).count("same activations at embed at the last position") == 1
+    report([tmp_path / "r"], tmp_path / "r/report.html")
+    page = (tmp_path / "r/report.html").read_text()
+    assert page.count("same activations at embed at the last position") == 1
+    assert "At embed.0, last all rows are equal, so cosine and CKA are not defined." in page
     with pytest.raises(DataError, match="at layer 0: the two classes have the same activations"):
         directions(tmp_path / "a", tmp_path / "d", Choices(n_boot=50))
     with pytest.raises(DataError, match="nothing to draw of embed"):
         visualize(tmp_path / "a", tmp_path / "p", Drawing(("pca", "umap")))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors", "r"]
 
 
 def test_files_of_another_kind(run, tmp_path):

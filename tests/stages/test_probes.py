@@ -165,6 +165,9 @@ def test_the_checklist_says_what_was_not_controlled(planted):
     assert not listed["model with random weights"]["controlled"]
     assert not listed["use by the model"]["controlled"]
     assert "in_the_words" in listed["surface of the text"]["detail"]
+    assert listed["embedding of the token"]["detail"].startswith(
+        "already in the token: in_the_last_token; of in_a_block, in_the_words every class has the same last token"
+    )
     assert listed["rows and groups"]["detail"].startswith("96 to 96 prompts in 24 to 24 groups")
 
 
