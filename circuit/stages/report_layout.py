@@ -58,6 +58,7 @@ class Source:
     manifest: Manifest
     title: str
     section: Section
+    missing: Sequence[str] = ()  # files that it describes and that are gone
 
     @property
     def model(self) -> str | None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from typer.testing import CliRunner
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import prompt_set, write_planted
 
@@ -20,6 +22,7 @@ from circuit.artifacts.directions import Direction
 from circuit.artifacts.documents import read_json
 from circuit.artifacts.manifest import read_manifest
 from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.cli.app import app
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages import report_probes, report_steering
 from circuit.stages.analyze import SCHEMA as ANALYSIS
@@ -226,6 +229,21 @@ def test_a_changed_output_and_a_picture_elsewhere_are_refused(run, tmp_path):
     (copy / "directions.safetensors").write_bytes(b"other")
     with pytest.raises(ArtifactError, match="is not the file that"):
         report([copy / "directions.json"], tmp_path / "report.html")
+
+
+def test_an_archive_that_is_gone_is_warned_of_and_saved_probes_are_left_out(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "directions.safetensors").unlink()
+    saved = json.loads((copy / "directions.json").read_text())
+    saved["results"] = {"best_layers": {}, "directions": saved["results"]["directions"]}
+    (copy / "probes.fitted.json").write_text(json.dumps(saved))
+    done = CliRunner().invoke(app, ["report", str(copy), "-o", str(tmp_path / "report.html")])
+    assert done.exit_code == 0
+    warning = "directions.safetensors, which directions.json describes, is not there"
+    assert warning in done.stderr
+    page = Page(tmp_path / "report.html")
+    assert warning in page.words
+    assert "probes.fitted.json" not in page.words
 
 
 def test_artifacts_of_two_archives_stand_under_a_warning(run, tmp_path):
