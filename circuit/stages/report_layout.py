@@ -37,7 +37,7 @@ WORDS = (
     ),
     (
         "emerges",
-        "the first layer whose interval is above that of every baseline, and stays above in the next two",
+        "the first decodable layer above every baseline, and the next two as well; above: the paired difference has a lower bound, for all layers at once, over 0",
     ),
     (
         "used",
