@@ -6,6 +6,9 @@ from circuit.cli import console
 from circuit.cli.agreement_text import agreement
 
 LINE = "=" * 70
+P_IS_OF = (
+    "(p: permutation test of a ridge probe on the same folds, not of the AUROC printed beside it)"
+)
 Record = dict[str, Any]
 
 
@@ -113,6 +116,7 @@ def _layers(results: Record, curves: list[Record]) -> list[str]:
         header += [f"{name} AUROC", "95% interval", "p", "bal. acc"]
     rows = [_row(entry, names) for entry in entries]
     lines = [LINE, f"LAYER GEOMETRY COMPARISON ({place})", LINE, console.table(header, rows)]
+    lines.append(P_IS_OF)
     return [*lines, "", *map(_emergence, curves)] if len(entries) > 1 else lines
 
 

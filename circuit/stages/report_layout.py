@@ -30,6 +30,10 @@ WORDS = (
         "decodable",
         "readable, and above every baseline that was run (of the text, the embedding and random weights; the finding names them)",
     ),
+    (
+        "p",
+        "a permutation test of the AUROC of a ridge probe on the same folds and rows, not of the AUROC that is printed beside it",
+    ),
     ("selective", "decodable, and above a control task of random labels too"),
     (
         "tokens, surface",
