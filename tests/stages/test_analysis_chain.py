@@ -17,6 +17,7 @@ from circuit.artifacts.directions import read_steering_file
 from circuit.artifacts.manifest import Run, digest
 from circuit.artifacts.origin import Origin
 from circuit.cli.analysis_text import analysis_text
+from circuit.cli.directions_text import directions_text
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze import analyze
 from circuit.stages.directions import Choices, directions
@@ -489,3 +490,15 @@ def test_a_changed_archive_is_refused(tmp_path):
         file.write(np.float32(np.nan).tobytes())
     with pytest.raises(ArtifactError):
         analyze(tmp_path / "a")
+
+
+def test_the_table_of_directions_has_the_p_and_the_pair_cosine(run):
+    found = run[2]
+    text = directions_text(found)
+    first = found["layers"][0]
+    assert "pair cos" not in text
+    assert f"{first['p_any']:.3f}" in text.splitlines()[5].split()
+    paired = [{**each, "pair_cosine": [0.375, 0.3, 0.4]} for each in found["layers"]]
+    text = directions_text({**found, "layers": paired})
+    assert text.splitlines()[3].split()[-3:] == ["pair", "cos", "norm"]
+    assert text.splitlines()[5].split()[-2] == "0.38"
