@@ -23,6 +23,7 @@ def directions_text(results: Record) -> str:
         ]
         if chosen:
             lines += ["", *_per(kind, chosen, best)]
+            lines += ["(the other layers: with --json)"] if len(results["layers"]) > 1 else []
     return "\n".join([*lines, "", *_orthogonality(results)])
 
 

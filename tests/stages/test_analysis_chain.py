@@ -497,6 +497,7 @@ def test_the_table_of_directions_has_the_p_and_the_pair_cosine(run):
     text = directions_text(found)
     first = found["layers"][0]
     assert "pair cos" not in text
+    assert text.count("(the other layers: with --json)") == 2  # per category, per tool
     assert f"{first['p_any']:.3f}" in text.splitlines()[5].split()
     paired = [{**each, "pair_cosine": [0.375, 0.3, 0.4]} for each in found["layers"]]
     text = directions_text({**found, "layers": paired})
