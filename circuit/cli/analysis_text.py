@@ -25,6 +25,8 @@ def analysis_text(results: Record) -> str:
         lines += ["", *_layer(entry, results["questions"])]
     for curves in _by_place(results["curves"]):
         lines += ["", *_layers(results, curves)]
+    for found in results["places"]:
+        lines += ["", *_sites(found)]
     if results["comparison"] is not None:
         lines += ["", *_comparison(results["comparison"])]
     return "\n".join(lines)
@@ -143,6 +145,32 @@ def _emergence(curve: Record) -> str:
         found += f"; emerges at L{layer} [{low}, {high}], saturates at L{curve['saturation_layer']}"
     first = "never" if crossing is None else f"first at L{crossing}"
     return f"{found}; AUROC >= {curve['threshold']:g} {first}"
+
+
+def _sites(found: Record) -> list[str]:
+    """Compare sites: of every two, the mean and the most similar pair of their layers."""
+    sites = [name.rsplit(".", 1)[0] for name in found["names"]]
+    kinds = list(dict.fromkeys(sites))
+    rows = []
+    for i, one in enumerate(kinds):
+        for other in kinds[i + 1 :]:
+            cells = [
+                (value, found["names"][j], found["names"][k])
+                for j, row in enumerate(found["cka"])
+                for k, value in enumerate(row)
+                if (sites[j], sites[k]) == (one, other) and value is not None
+            ]
+            rows.append([f"{one}, {other}", *_summary(cells)])
+    heading = f"SIMILARITY OF SITES (linear CKA, {found['position']}; every pair of layers: --json, visualize --probes)"
+    return [heading, console.table(["sites", "mean", "most", "where"], rows)]
+
+
+def _summary(cells: list[tuple[float, str, str]]) -> list[str]:
+    if not cells:
+        return ["-", "-", "all rows are equal"]
+    most, one, other = max(cells)
+    mean = sum(value for value, _, _ in cells) / len(cells)
+    return [f"{mean:z.2f}", f"{most:z.2f}", f"{one}, {other}"]
 
 
 def _end(layer: int | None) -> str:

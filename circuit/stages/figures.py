@@ -185,6 +185,17 @@ def similarity_picture(similarity: Record) -> Picture:
     return Picture("layer_similarity", png(figure), caption, dict(similarity))
 
 
+def sites_picture(found: Record) -> Picture:
+    """CKA between all sites and layers of one position."""
+    matrix = np.array(found["cka"], dtype=float)
+    figure = heatmap(matrix, found["names"], label="Linear CKA (unbiased)", scale="share")
+    caption = (
+        f"Linear CKA between all sites and layers at the {found['position']} position, unbiased HSIC estimate: 0 in the mean for unrelated "
+        "ones, 1 for equal ones up to rotation and scale; white without a number: all rows are equal there."
+    )
+    return Picture(f"site_similarity_{found['position']}", png(figure), caption, dict(found))
+
+
 def label_classes(activations: Activations) -> Classes:
     """Colour by label."""
     values = [prompt.label for prompt in activations.prompts]

@@ -83,7 +83,8 @@ def _pictures(results: Record) -> list[Picture]:
         entries = entries_at(results, *place)
         if len(entries) > 1 and results["questions"]:
             drawn.append(figures.probe_picture(results, entries, results["curves"][0]["threshold"]))
-    return drawn + [figures.similarity_picture(s) for s in results["similarity"] if s["cka"]]
+    drawn += [figures.similarity_picture(s) for s in results["similarity"] if s["cka"]]
+    return drawn + [figures.sites_picture(found) for found in results["places"]]
 
 
 def _tables(results: Record) -> list[Table]:

@@ -91,6 +91,11 @@ def test_sites_are_compared_with_each_other(run):
     cka = np.array(places["cka"])
     assert cka.shape == (5, 5)
     np.testing.assert_allclose(cka[1:, 1:], results["similarity"][1]["cka"], atol=1e-4)
+    row = next(
+        line for line in analysis_text(results).splitlines() if "embed, resid_post  " in line
+    )
+    assert row.split()[2] == f"{np.mean(cka[0, 1:]):z.2f}"
+    assert row.split()[3] == f"{np.max(cka[0, 1:]):z.2f}"
 
 
 def test_what_the_texts_say_is_called_surface(tmp_path):
@@ -215,6 +220,7 @@ def test_visualize_draws_everything_from_what_is_there(run):
         "pca_layer3.png",
         "probe_accuracy.png",
         "layer_similarity.png",
+        "site_similarity_last.png",
         "directions_auroc.png",
         "directions_projection_layer3.png",
         "directions_cosines.png",

@@ -118,6 +118,7 @@ def test_every_picture_has_a_description_and_comes_once(page):
         "Logistic probes",
         "moved from model a",
         "Cosines",
+        "between all sites and layers",
     ):
         assert words in told
 
