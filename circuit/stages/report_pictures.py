@@ -111,7 +111,7 @@ def probes_picture(results: Record) -> Picture:
     curves = [_curve(name, probe, results["layers"]) for name, probe in results["probes"].items()]
     caption = (
         "Held-out AUROC of each probe along the layers (blue, 95 % interval; filled where decodable), beside the words and the surface of the "
-        "text and the embedding (orange lines), the same layers of the model with random weights (grey) and the control task "
+        "text and the embedding (level lines), the same layers of the model with random weights (grey) and the control task "
         "(yellow, dotted). Dotted grey: chance; dashed: the threshold. Triangle: emergence layer."
     )
     numbers = {"probes": {name: _values(probe) for name, probe in results["probes"].items()}}
