@@ -19,7 +19,7 @@ from circuit.plots.style import GREY, PALE, colour, finished, grid
 
 Bounds = Sequence[float]  # value, low, high
 # Colour and dashes of the baselines without layers, in their order.
-BESIDE = ((1, "-"), (3, (0, (4, 1.5))), (2, (0, (4, 1, 1, 1))))
+BESIDE = ((1, "-"), (5, (0, (2, 1))), (3, (0, (4, 1.5))), (2, (0, (4, 1, 1, 1))))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ MEANING = {
 }
 BASELINES = {
     "words": "the words",
+    "word_pairs": "pairs of neighbouring words",
     "surface": "the surface of the text",
     "embed": "the token's own embedding",
     "random": "a model with random weights",
