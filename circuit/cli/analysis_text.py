@@ -6,6 +6,9 @@ from circuit.cli import console
 from circuit.cli.agreement_text import agreement
 
 LINE = "=" * 70
+P_IS_OF = (
+    "(p: permutation test of a ridge probe on the same folds, not of the AUROC printed beside it)"
+)
 Record = dict[str, Any]
 
 
@@ -16,11 +19,14 @@ def analysis_text(results: Record) -> str:
         f"Prompts: {results['n_prompts']}",
         *agreement(results["labels"]),
         *(_question(name, q) for name, q in results["questions"].items()),
+        *_blind(results["blind"]),
     ]
     for entry in results["layers"]:
         lines += ["", *_layer(entry, results["questions"])]
     for curves in _by_place(results["curves"]):
         lines += ["", *_layers(results, curves)]
+    for found in results["places"]:
+        lines += ["", *_sites(found)]
     if results["comparison"] is not None:
         lines += ["", *_comparison(results["comparison"])]
     return "\n".join(lines)
@@ -34,6 +40,15 @@ def _question(name: str, question: Record) -> str:
     )
     size = f"n = {question['n']} in {question['n_groups']} groups"
     return f"  {name}: {classes} ({size}; without the model's layers: {beside})"
+
+
+def _blind(places: list[str]) -> list[str]:
+    """Say once where nothing can be told apart."""
+    if not places:
+        return []
+    return [
+        f"All prompts have the same activations at {', '.join(places)}: AUROC 0.5 there is no finding"
+    ]
 
 
 def _layer(entry: Record, questions: Record) -> list[str]:
@@ -80,7 +95,7 @@ def _separation(separation: Record) -> str:
 
 
 def _interval(estimate: list[float]) -> str:
-    return f"{estimate[0]:.3f} [{estimate[1]:.2f}, {estimate[2]:.2f}]"
+    return f"{estimate[0]:z.3f} [{estimate[1]:z.2f}, {estimate[2]:z.2f}]"
 
 
 def _place(entry: Record) -> str:
@@ -103,6 +118,7 @@ def _layers(results: Record, curves: list[Record]) -> list[str]:
         header += [f"{name} AUROC", "95% interval", "p", "bal. acc"]
     rows = [_row(entry, names) for entry in entries]
     lines = [LINE, f"LAYER GEOMETRY COMPARISON ({place})", LINE, console.table(header, rows)]
+    lines.append(P_IS_OF)
     return [*lines, "", *map(_emergence, curves)] if len(entries) > 1 else lines
 
 
@@ -129,6 +145,32 @@ def _emergence(curve: Record) -> str:
         found += f"; emerges at L{layer} [{low}, {high}], saturates at L{curve['saturation_layer']}"
     first = "never" if crossing is None else f"first at L{crossing}"
     return f"{found}; AUROC >= {curve['threshold']:g} {first}"
+
+
+def _sites(found: Record) -> list[str]:
+    """Compare sites: of every two, the mean and the most similar pair of their layers."""
+    sites = [name.rsplit(".", 1)[0] for name in found["names"]]
+    kinds = list(dict.fromkeys(sites))
+    rows = []
+    for i, one in enumerate(kinds):
+        for other in kinds[i + 1 :]:
+            cells = [
+                (value, found["names"][j], found["names"][k])
+                for j, row in enumerate(found["cka"])
+                for k, value in enumerate(row)
+                if (sites[j], sites[k]) == (one, other) and value is not None
+            ]
+            rows.append([f"{one}, {other}", *_summary(cells)])
+    heading = f"SIMILARITY OF SITES (linear CKA, {found['position']}; every pair of layers: --json, visualize --probes)"
+    return [heading, console.table(["sites", "mean", "most", "where"], rows)]
+
+
+def _summary(cells: list[tuple[float, str, str]]) -> list[str]:
+    if not cells:
+        return ["-", "-", "all rows are equal"]
+    most, one, other = max(cells)
+    mean = sum(value for value, _, _ in cells) / len(cells)
+    return [f"{mean:z.2f}", f"{most:z.2f}", f"{one}, {other}"]
 
 
 def _end(layer: int | None) -> str:

@@ -23,6 +23,7 @@ def directions_text(results: Record) -> str:
         ]
         if chosen:
             lines += ["", *_per(kind, chosen, best)]
+            lines += ["(the other layers: with --json)"] if len(results["layers"]) > 1 else []
     return "\n".join([*lines, "", *_orthogonality(results)])
 
 
@@ -33,7 +34,9 @@ def _title(main: Record) -> str:
 
 
 def _layer_table(results: Record) -> list[str]:
-    header = ["Layer", "AUROC", "95% interval", "shuffled", "d'", "split-half cos", "norm"]
+    paired = results["layers"][0]["pair_cosine"] is not None
+    header = ["Layer", "AUROC", "95% interval", "p", "shuffled", "d'", "split-half cos"]
+    header += ["pair cos", "norm"] if paired else ["norm"]
     rows = []
     for each in results["layers"]:
         mark = "*" if each["layer"] == results["best"]["layer"] else ""
@@ -43,16 +46,19 @@ def _layer_table(results: Record) -> list[str]:
                 f"{each['layer']}{mark}",
                 f"{value:.3f}",
                 f"{low:.2f}-{high:.2f}",
+                "-" if each["p_any"] is None else f"{each['p_any']:.3f}",
                 f"{each['shuffled'][0]:.2f} ({each['shuffled'][1]:.2f}-{each['shuffled'][2]:.2f})",
                 _number(each["d_prime"]),
                 _number(each["split_half_cosine"]),
+                *([_number(each["pair_cosine"])] if paired else []),
                 f"{each['norm']:.3g}",
             ]
         )
     first = results["layers"][0]
-    paired = ", paired" if first["paired"] else ""
-    counted = f"n = {first['n']} in {first['n_groups']} groups, {first['n_folds']} folds{paired}"
-    return [console.table(header, rows), f"({counted}; norm: distance of the class means)"]
+    sides = ", paired" if first["paired"] else ""
+    counted = f"n = {first['n']} in {first['n_groups']} groups, {first['n_folds']} folds{sides}"
+    meaning = "p: permuted labels, over all layers; norm: distance of the class means"
+    return [console.table(header, rows), f"({counted}; {meaning})"]
 
 
 def _number(value: float | list[float] | None) -> str:

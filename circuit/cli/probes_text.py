@@ -81,8 +81,9 @@ def _table(results: Record) -> str:
         [
             "PROBE ACCURACY BY LAYER",
             f"{results['score']}; words, word pairs and surface use no model; random: the best layer with random weights",
-            "* the 95 % interval lies above 0.5, p over all layers is at most 0.05, 10 groups or more",
+            "* the 95 % interval lies above 0.5, p over all layers is at most 0.05, 10 groups or more, 5 of each class",
             console.table(header, rows),
+            "p, above and for the stars: permutation test of a ridge probe on the same folds, not of the AUROC printed",
             *_no_bits(results),
         ]
     )

@@ -35,6 +35,8 @@ def report(
 
     results = run(paths, output, force=force)
     words = Counter(found["word"] for found in results["findings"])
-    lines = [*results["warnings"], *(f"  {n} {word}" for word, n in words.items())]
+    for warning in results["warnings"]:
+        console.note(f"warning: {warning}")
+    lines = [f"  {n} {word}" for word, n in words.items()]
     text = "\n".join([f"Findings: {words.total()}", *lines, "", f"Saved to: {output}"])
     console.result({"output": str(output), **results}, text, as_json=as_json)

@@ -26,7 +26,7 @@ from circuit.introspect.vocabulary import Vocabulary
 from circuit.methods.arrays import Array
 from circuit.methods.cka_interval import cka_estimate
 from circuit.methods.layers import parse_layers
-from circuit.methods.similarity import paired_cosines, relative_distances
+from circuit.methods.similarity import all_equal, paired_cosines, relative_distances
 from circuit.stages.prompting import encode
 from circuit.stages.running import ModelOptions
 
@@ -127,11 +127,12 @@ def _layer(layer: int, other: int, a: Array, b: Array, groups: Sequence[str]) ->
     wide = a.astype(np.float64), b.astype(np.float64)
     centred = [rows - rows.mean(axis=0) for rows in wide]
     lengths = [np.linalg.norm(rows, axis=1) for rows in wide]
+    centrable = len(a) > 2 and not any(map(all_equal, wide))
     return LayerDiff(
         layer,
         other,
         mean_of(paired_cosines(*wide), groups, bounds=(-1, 1)),
-        mean_of(paired_cosines(*centred), groups, bounds=(-1, 1)) if len(a) > 2 else None,
+        mean_of(paired_cosines(*centred), groups, bounds=(-1, 1)) if centrable else None,
         mean_of(relative_distances(*wide), groups, bounds=(0, np.inf)),
         mean_of(lengths[1] / np.where(lengths[0] > 0, lengths[0], 1), groups, bounds=(0, np.inf)),
         similar,

@@ -4,6 +4,7 @@
     cosine            mean cosine of h_a and h_b after the mean of each archive's rows is taken off
     cka               unbiased linear CKA (``similarity``): 1 for the same geometry up to rotation and scale
     direction_cosine  cosine between the two differences of the class means (two classes)
+                      Where all rows of one are equal, cosine, cka and direction_cosine are not defined (None)
     a_to_b            held-out AUROC of probes fitted on a's rows and read at b's, beside a_to_a, b_to_a and b_to_b
     lost_a, lost_b    a_to_b − b_to_b and b_to_a − a_to_a, paired: what is lost by using the other one's probe
 
@@ -33,7 +34,7 @@ from circuit.methods.probing import check_rows
 from circuit.methods.products import standardised
 from circuit.methods.regularisation import choose_c, inner_splits, targets
 from circuit.methods.rowspace import fold_numbers
-from circuit.methods.similarity import centred_gram, cka
+from circuit.methods.similarity import all_equal, centred_gram, cka
 from circuit.methods.task import Task
 from circuit.methods.threads import calm
 
@@ -42,9 +43,9 @@ from circuit.methods.threads import calm
 class Drift:
     """How far the rows of one place moved between two archives."""
 
-    cka: float | None  # None under 4 rows
+    cka: float | None  # None under 4 rows, and where all rows of one are equal
     moved: Estimate | None  # None where the widths differ
-    cosine: Estimate | None
+    cosine: Estimate | None  # the same, and where all rows of one are equal
 
     def as_dict(self) -> dict[str, Any]:
         """Return what goes into a file."""
@@ -83,7 +84,8 @@ def drift(A: Array, B: Array, groups: Array, *, n_boot: int = 1000, seed: int = 
         raise DataError(message, hint="both archives must hold the same prompts")
     similar = None
     if len(A) > 3:
-        similar = float(cka([centred_gram(A), centred_gram(B)])[0, 1])
+        found = float(cka([centred_gram(A), centred_gram(B)])[0, 1])
+        similar = None if np.isnan(found) else found
     if A.shape[1] != B.shape[1]:
         return Drift(similar, None, None)
     wide = A.astype(np.float64), B.astype(np.float64)
@@ -92,10 +94,11 @@ def drift(A: Array, B: Array, groups: Array, *, n_boot: int = 1000, seed: int = 
     drawn = resample(one_class, groups, n_boot=n_boot, rng=rng, cross_fitted=False)
     lengths = np.linalg.norm(wide[0], axis=1)
     moved = np.linalg.norm(wide[1] - wide[0], axis=1) / np.where(lengths > 0, lengths, 1)
+    cosines = _row_cosines(*wide)
     return Drift(
         similar,
         _mean(drawn, moved, bounds=(0.0, np.inf)),
-        _mean(drawn, _row_cosines(*wide), bounds=(-1.0, 1.0)),
+        None if cosines is None else _mean(drawn, cosines, bounds=(-1.0, 1.0)),
     )
 
 
@@ -103,7 +106,10 @@ def _mean(drawn: Resamples, values: Array, *, bounds: tuple[float, float]) -> Es
     return drawn.draws(mean_statistic(values)).estimate(bounds=bounds)
 
 
-def _row_cosines(A: Array, B: Array) -> Array:
+def _row_cosines(A: Array, B: Array) -> Array | None:
+    """Cosines of the centred rows, (n,); None where all rows of one are equal, so that nothing is left of them."""
+    if all_equal(A) or all_equal(B):
+        return None
     A, B = A - A.mean(axis=0), B - B.mean(axis=0)
     size = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
     return np.asarray((A * B).sum(axis=1) / np.where(size > 0, size, 1))
@@ -145,10 +151,12 @@ def _held_out(source: Array, targets_: list[Array], task: Task) -> dict[int, Arr
     return found
 
 
-def _direction_cosine(A: Array, B: Array, y: Array) -> float:
+def _direction_cosine(A: Array, B: Array, y: Array) -> float | None:
+    if all_equal(A) or all_equal(B):
+        return None
     gaps = [
         H[y == 1].mean(axis=0, dtype=np.float64) - H[y == 0].mean(axis=0, dtype=np.float64)
         for H in (A, B)
     ]
     size = np.linalg.norm(gaps[0]) * np.linalg.norm(gaps[1])
-    return float(gaps[0] @ gaps[1] / size) if size else 0.0
+    return float(gaps[0] @ gaps[1] / size) if size else None

@@ -19,10 +19,12 @@ FEWEST = 4  # rows
 
 
 def cka_estimate(A: Array, B: Array, groups: Sequence[str]) -> list[float | None] | None:
-    """Return the CKA of ``A`` (n, d) and ``B`` (n, d') and the ends of its interval; None under 4 rows, ends None with few groups."""
+    """Return the CKA of ``A`` (n, d) and ``B`` (n, d') and the ends of its interval; None under 4 rows or where all rows are equal, ends None with few groups."""
     if len(A) < FEWEST:
         return None
     value, codes = _cka(A, B), group_codes(groups)
+    if np.isnan(value):
+        return None
     block = codes % min(int(codes.max()) + 1, BLOCKS)
     kept = [block != b for b in np.unique(block)]
     if len(kept) < FEWEST or min(int(rows.sum()) for rows in kept) < FEWEST:
@@ -30,6 +32,8 @@ def cka_estimate(A: Array, B: Array, groups: Sequence[str]) -> list[float | None
     from scipy.stats import t
 
     left_out = np.array([_cka(A[rows], B[rows]) for rows in kept])
+    if np.isnan(left_out).any():
+        return [round(value, 6), None, None]
     n = len(kept)
     error = np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
     half = float(t.ppf(0.975, n - 1) * error)

@@ -48,6 +48,11 @@ def expected_cosine(d: int) -> float:
     return math.sqrt(2 / (math.pi * d))
 
 
+def all_equal(H: Array) -> bool:
+    """Say whether the rows of ``H`` (n, d) are one row: after the mean is taken off, only rounding would be left."""
+    return bool((H[0] == H).all())
+
+
 def centred_gram(H: Array) -> Array:
     """Return the U-centred Gram matrix of rows ``H`` (n, d): what ``cka`` needs of a layer, (n, n) float32.
 
@@ -56,6 +61,8 @@ def centred_gram(H: Array) -> Array:
     if len(H) < 4:
         message = f"layers cannot be compared on {len(H)} rows"
         raise DataError(message, hint="at least 4 prompts are needed")
+    if all_equal(H):
+        return np.zeros((len(H), len(H)), dtype=np.float32)
     X = np.asarray(H, dtype=np.float64)
     X = X - X.mean(axis=0)
     K, n = X @ X.T, len(X)
@@ -67,11 +74,11 @@ def centred_gram(H: Array) -> Array:
 
 
 def cka(grams: Sequence[Array]) -> Array:
-    """Similarity matrix of layers from their ``centred_gram``s; 0 for a layer without variation."""
+    """Similarity matrix of layers from their ``centred_gram``s; NaN for a layer whose rows are all equal."""
     flat = np.stack([gram.ravel() for gram in grams])
     products = (flat @ flat.T).astype(np.float64)
     size = np.sqrt(np.maximum(np.diag(products), 0))
     scale = np.outer(size, size)
-    similar: Array = np.zeros_like(products)
+    similar: Array = np.full_like(products, np.nan)
     np.divide(products, scale, out=similar, where=scale > 0)
     return similar

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from circuit.plots.style import Array, finished, panels
 
+MOST_NAMES = 40  # that can be read along a side
 SCALES = {"cosine": ("RdBu_r", -1, 1), "auroc": ("RdBu_r", 0, 1), "share": ("Blues", 0, 1)}
 
 
@@ -25,11 +26,13 @@ def heatmap(
     with panels(width=side + 0.6, height=side) as (ax,):
         colours, low, high = SCALES[scale]
         image = ax.imshow(matrix, cmap=colours, vmin=low, vmax=high)
+        ticks = range(0, k, -(-k // MOST_NAMES))
+        shown = [names[i] for i in ticks]
         if max(map(len, names)) > 3:
-            ax.set_xticks(range(k), names, rotation=45, ha="right", rotation_mode="anchor")
+            ax.set_xticks(ticks, shown, rotation=45, ha="right", rotation_mode="anchor")
         else:
-            ax.set_xticks(range(k), names)
-        ax.set_yticks(range(k), names)
+            ax.set_xticks(ticks, shown)
+        ax.set_yticks(ticks, shown)
         ax.set(xlabel=axis, ylabel=axis)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)

@@ -1,21 +1,25 @@
 """Many curves over the layers as small panels: AUROC with its band, over what it has to beat.
 
 In each panel: the probe (colour, band of the 95 % interval), the same layers with random weights (grey, thin), the control task (dotted), each
-baseline without layers as a line at its height, named at the right; chance and the threshold. A dot is filled where the layer
-is decodable.
+baseline without layers as a line at its height; chance and the threshold. One legend names them all. A dot is filled where the layer is
+decodable.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circuit.plots.style import GREY, PALE, colour, finished, grid, name_end, spread
+from circuit.plots.style import GREY, PALE, colour, finished, grid
 
 Bounds = Sequence[float]  # value, low, high
+# Colour and dashes of the baselines without layers, in their order.
+BESIDE = ((1, "-"), (5, (0, (2, 1))), (3, (0, (4, 1.5))), (2, (0, (4, 1, 1, 1))))
 
 
 @dataclass(frozen=True)
@@ -33,49 +37,71 @@ class Curve:
 
 
 def multiples(curves: Sequence[Curve], *, threshold: float, columns: int = 4) -> Figure:
-    """Draw one panel for each of ``curves``."""
+    """Draw one panel for each of ``curves``, on one scale and under one legend."""
+    low = floor(curves)
     with grid(len(curves), columns=min(columns, len(curves)), width=2.1, height=1.6) as axes:
         for ax, curve in zip(axes, curves, strict=True):
-            _draw(ax, curve, threshold)
+            _draw(ax, curve, threshold, low)
+        _legend(finished(axes), axes)
         return finished(axes)
 
 
-def _draw(ax: Axes, curve: Curve, threshold: float) -> None:
-    value, low, high = np.array(curve.scores, dtype=float).T
-    x = np.array(curve.layers)
-    ax.axhline(0.5, color=GREY, linewidth=0.7, linestyle=(0, (1, 2)))
-    ax.axhline(threshold, color=PALE, linewidth=0.7, linestyle=(0, (5, 3)))
+def floor(curves: Sequence[Curve]) -> float:
+    """Return the tenth below everything that is drawn, so that no band is cut."""
+    drawn = [bound for curve in curves for bounds in curve.scores for bound in bounds]
+    drawn += [bound for curve in curves for bounds in curve.random or () for bound in bounds]
+    drawn += [bounds[0] for curve in curves for bounds in curve.control or ()]
+    drawn += [bounds[0] for curve in curves for bounds in curve.baselines.values()]
+    return max(0.0, math.floor(min(0.4, *drawn) * 10) / 10)
+
+
+def _draw(ax: Axes, curve: Curve, threshold: float, low: float) -> None:
+    x, span = np.array(curve.layers), 1 - low
+    ax.axhline(0.5, color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), label="chance")
+    ax.axhline(threshold, color=PALE, lw=0.7, ls=(0, (5, 3)), label=f"threshold {threshold:g}")
     if curve.random is not None:
         random = np.array(curve.random, dtype=float).T
         ax.fill_between(x, random[1], random[2], color=PALE, alpha=0.5, linewidth=0)
-        ax.plot(x, random[0], color=GREY, linewidth=0.8)
+        ax.plot(x, random[0], color=GREY, linewidth=0.8, label="random weights")
+    for i, (name, bounds) in enumerate(curve.baselines.items()):
+        ink, dashes = BESIDE[i % len(BESIDE)]
+        ax.axhline(bounds[0], color=colour(ink), linewidth=0.8, linestyle=dashes, label=name)
     if curve.control is not None:
-        ax.plot(x, np.array(curve.control)[:, 0], color=colour(4), linewidth=0.8, ls=(0, (1, 1)))
-    ax.fill_between(x, low, high, color=colour(0), alpha=0.18, linewidth=0)
-    ax.plot(x, value, color=colour(0))
-    filled = np.array(curve.decodable)
-    ax.plot(x[filled], value[filled], "o", color=colour(0), markersize=2.6)
-    ax.plot(x[~filled], value[~filled], "o", mfc="white", mec=colour(0), mew=0.6, markersize=2.6)
+        control = np.array(curve.control)[:, 0]
+        ax.plot(x, control, color=colour(4), linewidth=0.8, ls=(0, (1, 1)), label="control task")
+    _scores(ax, curve)
     if curve.emergence is not None:
-        ax.plot(curve.emergence, 0.31, "^", color="black", markersize=3)
+        ax.plot(curve.emergence, low + 0.04 * span, "^", color="black", ms=3, label="emerges")
     ax.set_title(curve.name, fontsize=6.5)
-    ax.set_ylim(0.28, 1.04)
+    ax.set_ylim(low, 1 + 0.04 * span)
     margin = 0.06 * max(float(np.ptp(x)), 1)
     ax.set_xlim(x.min() - margin, x.max() + margin)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.tick_params(labelsize=5.5)
-    _name(ax, curve)
 
 
-def _name(ax: Axes, curve: Curve) -> None:
-    """Mark each baseline at its height, and name it beside the panel."""
-    ends = [(bounds[0], name, colour(1)) for name, bounds in curve.baselines.items()]
-    if curve.random is not None:
-        ends.append((curve.random[-1][0], "random", GREY))
-    if curve.control is not None:
-        ends.append((curve.control[-1][0], "control", colour(4)))
-    places = spread([end[0] for end in ends], 0.085)
-    for (value, name, ink), y in zip(ends, places, strict=True):
-        if name in curve.baselines:
-            ax.axhline(value, color=ink, linewidth=0.5, alpha=0.6)
-        name_end(ax, name, y, ink, distance=2, fontsize=5)
+def _scores(ax: Axes, curve: Curve) -> None:
+    """Draw the probe itself, which lies over everything else."""
+    value, low, high = np.array(curve.scores, dtype=float).T
+    x, filled = np.array(curve.layers), np.array(curve.decodable)
+    ax.fill_between(x, low, high, color=colour(0), alpha=0.18, linewidth=0)
+    ax.plot(x, value, color=colour(0), label="probe")
+    ax.plot(x[filled], value[filled], "o", color=colour(0), markersize=2.6)
+    ax.plot(x[~filled], value[~filled], "o", mfc="white", mec=colour(0), mew=0.6, markersize=2.6)
+
+
+def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Name every kind of line once, above the panels."""
+    lines: dict[str, Artist] = {}
+    for ax in axes:
+        for line, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            lines.setdefault(name, line)
+    columns = min(len(lines), 3 * math.ceil(figure.get_figwidth() / 2.1))
+    figure.legend(
+        lines.values(),
+        lines,
+        loc="outside upper center",
+        ncols=columns,
+        fontsize=6,
+        handlelength=2.4,
+    )

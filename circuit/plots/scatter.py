@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuit.plots.style import GREY, Array, colour, finished, marker, panels
+from circuit.plots.style import COLUMN, GREY, Array, colour, finished, marker, panels
+
+ABOVE, BESIDE = 4, 18  # rows of a legend above the points, and at their right
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,9 @@ def scatter(
     coordinates: Array, colourings: Sequence[Classes], *, xlabel: str, ylabel: str, ticks: bool
 ) -> Figure:
     """Draw the same points ``coordinates`` (n, 2) once for each colouring, side by side."""
-    height = 2.5 + 0.13 * max(0, max(_rows(c) for c in colourings) - 1)
-    with panels(len(colourings), height=height) as axes:
+    above = max((_rows(each) for each in colourings if not _many(each)), default=1)
+    wider = 0.6 if any(map(_many, colourings)) else 0.0
+    with panels(len(colourings), width=COLUMN + wider, height=2.5 + 0.13 * (above - 1)) as axes:
         for ax, classes in zip(axes, colourings, strict=True):
             points(ax, coordinates, classes)
             ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -35,7 +38,7 @@ def scatter(
 
 
 def points(ax: Axes, coordinates: Array, classes: Classes) -> None:
-    """Draw points in ``ax`` with a legend under the title."""
+    """Draw points in ``ax`` with a legend under the title, or at the right where it has many rows."""
     size = float(np.clip(1200 / max(len(coordinates), 1), 4, 14))
     hollow = classes.numbers < 0
     if hollow.any():
@@ -64,15 +67,21 @@ def points(ax: Axes, coordinates: Array, classes: Classes) -> None:
             linewidths=0.5,
             label=classes.missing,
         )
+    many = _many(classes)
     ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=_columns(classes),
+        loc="center left" if many else "lower left",
+        bbox_to_anchor=(1, 0.5) if many else (0, 1),
+        ncols=-(-(len(classes.names) + 1) // BESIDE) if many else _columns(classes),
         handletextpad=0.1,
         columnspacing=0.8,
         borderpad=0.2,
         markerscale=1.7,
     )
+
+
+def _many(classes: Classes) -> bool:
+    """Say whether a legend above the points would take more height than is good."""
+    return _rows(classes) > ABOVE
 
 
 def _columns(classes: Classes) -> int:

@@ -14,7 +14,7 @@ Reads an archive of activations, writes ``analysis.json`` (``circuit.analysis/1`
     curves      per site, position and question: emergence layer with its distribution over resamples, saturation, first layer at the
                 threshold, and what may be said (``verdict``; never "selective", which needs the control task of ``probes run``)
     similarity  per site and position: linear CKA between the layers
-    places      per position, with several sites: linear CKA between all sites and layers
+    places      per position, with several sites: linear CKA between all sites and layers; None where all rows are equal
     labels      how the model's labels agree with the annotator's, where --labels takes them (``circuit.stages.labels``)
     comparison  with ``other``, an archive of the same prompts (fine-tuned, say): per place how far the rows moved, and whether a
                 probe of one reads the other (``methods.across``)
@@ -250,7 +250,7 @@ def _blind(measured: list[Measured], note: Note) -> list[str]:
 
 def _similarity(place: Place, at: Mapping[int, Measured]) -> dict[str, Any]:
     grams = [m.gram for m in at.values() if m.gram is not None]
-    matrix = np.round(cka(grams), 5).tolist() if len(grams) > 1 else None
+    matrix = _similar(grams) if len(grams) > 1 else None
     return {"site": place[0], "position": place[1], "layers": list(at), "cka": matrix}
 
 
@@ -263,11 +263,16 @@ def _across_sites(measured: list[Measured]) -> list[dict[str, Any]]:
             names = [
                 m.where[0] if m.where[0] == "embed" else f"{m.where[0]}.{m.where[2]}" for m in here
             ]
-            matrix = cka([m.gram for m in here if m.gram is not None])
-            found.append(
-                {"position": position, "names": names, "cka": np.round(matrix, 5).tolist()}
-            )
+            matrix = _similar([m.gram for m in here if m.gram is not None])
+            found.append({"position": position, "names": names, "cka": matrix})
     return found
+
+
+def _similar(grams: list[Any]) -> list[list[float | None]]:
+    """CKA as JSON holds it: None where a layer has the same rows throughout."""
+    return [
+        [None if np.isnan(value) else round(float(value), 5) for value in row] for row in cka(grams)
+    ]
 
 
 def entries_at(

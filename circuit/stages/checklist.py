@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from circuit.methods.permutation import LEVEL
-from circuit.methods.splits import MIN_GROUPS
+from circuit.methods.verdict import FEW
+from circuit.stages.report_words import STRENGTH
 
 Record = dict[str, Any]
 
@@ -65,20 +66,21 @@ def _item(name: str, controlled: bool, detail: str) -> Record:
 
 
 def _sizes(probes: Mapping[str, Record]) -> tuple[bool, str]:
-    few = [name for name, probe in probes.items() if probe["n_groups"] < MIN_GROUPS]
+    few = [name for name, probe in probes.items() if probe["emergence"]["verdict"] == FEW]
     rows = [probe["n"] for probe in probes.values()]
     groups = [probe["n_groups"] for probe in probes.values()]
     text = f"{min(rows)} to {max(rows)} prompts in {min(groups)} to {max(groups)} groups a probe"
     if few:
-        text += f"; under {MIN_GROUPS} groups, nothing is claimed: {', '.join(few)}"
+        text += f"; too few groups to claim anything: {', '.join(few)}"
     return not few, text
 
 
 def _several(probes: Mapping[str, Record]) -> str:
-    found = [name for name, probe in probes.items() if (probe["p_battery"] or 1) <= LEVEL]
+    stars = {name: p for name, p in probes.items() if STRENGTH.get(p["emergence"]["verdict"])}
+    held = [name for name, probe in stars.items() if (probe["p_battery"] or 1) <= LEVEL]
     return (
-        f"a star is for one probe (of {len(probes)} about nothing, {LEVEL * len(probes):.1f} would have one); "
-        f"after correction for their number (Holm) {len(found)} remain: {', '.join(found) or 'none'}"
+        f"{len(held)} of the {len(stars)} with a star remain after correction for {len(probes)} (Holm): "
+        f"{', '.join(held) or 'none'}"
     )
 
 
@@ -92,7 +94,17 @@ def _surface(probes: Mapping[str, Record]) -> tuple[bool, str]:
 
 def _tokens(probes: Mapping[str, Record]) -> tuple[bool, str]:
     known = [name for name, probe in probes.items() if probe["emergence"]["in_tokens"]]
-    return True, f"already in the token: {', '.join(known) or 'no probe'}"
+    text = f"already in the token: {', '.join(known) or 'no probe'}"
+    same = [name for name, probe in probes.items() if _one_token(probe["baselines"]["embed"])]
+    if same:
+        where = "all probes" if len(same) == len(probes) else ", ".join(same)
+        text += f"; of {where} every class has the same last token, so the embedding bars nothing"
+    return True, text
+
+
+def _one_token(embed: Record) -> bool:
+    """Say whether the embedding tells nothing apart: 0.5 without any spread."""
+    return set(embed["auroc"]) == {0.5}
 
 
 def _random(results: Mapping[str, Any]) -> tuple[bool, str]:

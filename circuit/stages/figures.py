@@ -176,13 +176,24 @@ def transfer_picture(found: Record) -> Picture:
 def similarity_picture(similarity: Record) -> Picture:
     """CKA between the layers of one site."""
     names = [str(layer) for layer in similarity["layers"]]
-    matrix = np.array(similarity["cka"])
+    matrix = np.array(similarity["cka"], dtype=float)  # None, where all rows are equal, is NaN
     figure = heatmap(matrix, names, label="Linear CKA (unbiased)", axis="Layer", scale="share")
     caption = (
         f"Linear CKA between the layers of {similarity['site']} at the {similarity['position']} position, unbiased HSIC "
         "estimate: 0 in the mean for unrelated layers, 1 for equal ones up to rotation and scale."
     )
     return Picture("layer_similarity", png(figure), caption, dict(similarity))
+
+
+def sites_picture(found: Record) -> Picture:
+    """CKA between all sites and layers of one position."""
+    matrix = np.array(found["cka"], dtype=float)
+    figure = heatmap(matrix, found["names"], label="Linear CKA (unbiased)", scale="share")
+    caption = (
+        f"Linear CKA between all sites and layers at the {found['position']} position, unbiased HSIC estimate: 0 in the mean for unrelated "
+        "ones, 1 for equal ones up to rotation and scale; white without a number: all rows are equal there."
+    )
+    return Picture(f"site_similarity_{found['position']}", png(figure), caption, dict(found))
 
 
 def label_classes(activations: Activations) -> Classes:

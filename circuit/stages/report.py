@@ -6,7 +6,7 @@ each with the word that its evidence allows (*decodable*, *selective*, *used*, o
 tables of each artifact; what was controlled; and where every number comes from.
 
 Nothing is estimated here. The page loads nothing (``report_page``), and equal artifacts give equal bytes. Artifacts whose outputs
-have changed since are refused; artifacts of several models, or made from one another's earlier versions, are shown under a warning.
+have changed since are refused, those that are gone are named in a warning; artifacts of several models, or made from one another's earlier versions, are shown under a warning.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,12 +69,20 @@ def _artifacts(given: Path) -> list[Path]:
     if not given.is_dir():
         return [manifest_path(given) if given.suffix == ".safetensors" else given]
     documents = sorted([*given.glob("*.json"), *given.glob("*/plots.json")])
-    shown = [path for path in documents if _schema(path) in {*SECTIONS, PLOTS}]
+    shown = [path for path in documents if _shown(path)]
     if not shown:
         message = f"the folder `{given}` holds nothing to report"
         hint = "a report shows the output of probes run, analyze, directions, steer and visualize"
         raise ArtifactError(message, hint=hint)
     return shown
+
+
+def _shown(path: Path) -> bool:
+    """Say whether a report of the folder shows this: not the probes that a battery saved, which it has told of already."""
+    document = read_json(path)
+    schema = schema_of(document)
+    saved = schema == DIRECTIONS and "best_layers" in document.get("results", {})
+    return schema in {*SECTIONS, PLOTS} and not saved
 
 
 def _schema(path: Path) -> str | None:
@@ -91,14 +99,21 @@ def _source(path: Path) -> Source:
     else:
         message = f"`{path}` holds {f'`{schema}`' if schema else 'no circuit document'}, which a report does not show"
         raise ArtifactError(message, hint=f"give artifacts of {', '.join([*SECTIONS, PLOTS])}")
-    check_outputs(path, manifest)
+    missing = _missing(path, manifest)
     try:
-        return Source(path, manifest, title, make(manifest))
+        return Source(path, manifest, title, make(manifest), missing)
     except (AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
         message = f"`{path}` is not as this version of circuit writes it ({type(error).__name__}: {error})"
         raise DataError(
             message, hint="run the command that writes it again, with --force"
         ) from error
+
+
+def _missing(path: Path, manifest: Manifest) -> list[str]:
+    """Name the files beside ``path`` that are gone; those that are there must be unchanged."""
+    here = [ref for ref in manifest.outputs if (path.parent / ref.path).exists()]
+    check_outputs(path, manifest.model_copy(update={"outputs": here}))
+    return [ref.path for ref in manifest.outputs if ref not in here]
 
 
 def _plots(folder: Path) -> Callable[[Manifest], Section]:
@@ -149,6 +164,11 @@ def _warnings(sources: Sequence[Source]) -> list[str]:
             now = given.get((source.path.parent / ref.path).resolve())
             if now is not None and now != ref.sha256:
                 warnings.append(f"{source.path.name} was made from another version of {ref.path}.")
+    warnings += [
+        f"{name}, which {source.path.name} describes, is not there: it could not be checked."
+        for source in sources
+        for name in source.missing
+    ]
     return [*warnings, *_versions(sources)]
 
 

@@ -22,7 +22,7 @@ from circuit.stages.report_words import (
 MEANING = {
     "decodable": "Readable from the layers and above the baselines that were measured; selectivity was not tested here (`probes run` does).",
     "tokens": "Readable, but not shown to be above the token's own embedding.",
-    "surface": "Readable, but no layer is shown to be above the words or the surface of the text itself.",
+    "surface": "Readable, but no layer is shown to be above the words, their neighbours or the surface of the text itself.",
     "unresolved": "Readable, but not shown to be above a baseline that is not above chance itself: it explains nothing, and more groups "
     "would tell.",
     "not decodable": "Not shown to be readable. That is not evidence of absence.",
@@ -37,12 +37,18 @@ def section(manifest: Manifest) -> Section:
     comparison = compared(results) if results["comparison"] is not None else None
     return Section(
         f"{results['model']}: {counted(results['n_prompts'], 'prompt')}, {counted(len(results['layers']), 'place')} (site, position and "
-        "layer) measured." + (f" {comparison.lead}" if comparison else ""),
+        f"layer) measured.{_blind(results)}" + (f" {comparison.lead}" if comparison else ""),
         [*(comparison.findings if comparison else ()), *findings],
         [*(comparison.pictures if comparison else ()), *_pictures(results)],
         [*(comparison.tables if comparison else ()), *_tables(results)],
         _checklist(results),
     )
+
+
+def _blind(results: Record) -> str:
+    if not results["blind"]:
+        return ""
+    return f" All prompts have the same activations at {listed(results['blind'])}: AUROC 0.5 there is no finding."
 
 
 def _finding(results: Record, curve: Record) -> Finding:
@@ -77,7 +83,8 @@ def _pictures(results: Record) -> list[Picture]:
         entries = entries_at(results, *place)
         if len(entries) > 1 and results["questions"]:
             drawn.append(figures.probe_picture(results, entries, results["curves"][0]["threshold"]))
-    return drawn + [figures.similarity_picture(s) for s in results["similarity"] if s["cka"]]
+    drawn += [figures.similarity_picture(s) for s in results["similarity"] if s["cka"]]
+    return drawn + [figures.sites_picture(found) for found in results["places"]]
 
 
 def _tables(results: Record) -> list[Table]:
@@ -93,7 +100,7 @@ def _table(results: Record, site: str, position: str, *, folded: bool) -> Table:
     rows = [_row(entry, names) for entry in entries_at(results, site, position)]
     note = (
         "AUROC of probes on held-out groups with 95 % intervals; p over the layers; dim: components that hold 90 and 95 % of the variance, "
-        "of how many. A star: interval above 0.5, p at most 0.05, 10 groups or more."
+        "of how many. A star: interval above 0.5, p at most 0.05, 10 groups or more, 5 of each class."
     )
     return Table(f"Layers of {site}, {position}", header, rows, note, folded=folded)
 

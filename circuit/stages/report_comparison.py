@@ -10,7 +10,7 @@ from circuit.plots.curve import Panel, Series, curves, limits
 from circuit.plots.style import png
 from circuit.stages.figures import Picture
 from circuit.stages.report_page import Finding, Section, Table
-from circuit.stages.report_words import Record, interval, size
+from circuit.stages.report_words import Record, interval, listed, size
 
 READ = {"a_to_a": "a read by a", "b_to_b": "b read by b", "a_to_b": "b read by a"}
 
@@ -45,16 +45,27 @@ def _drift(entries: Sequence[Record]) -> Finding:
     most = max(known, key=lambda entry: entry["moved"][0])
     least = min(known, key=lambda entry: entry["moved"][0])
     if most["moved"][0] == 0:
-        return Finding("what moved", "nothing moved", 0, "Every row is the same in both archives.")
+        text = f"Every row is the same in both archives.{_equal(known)}"
+        return Finding("what moved", "nothing moved", 0, text)
     text = f"Rows moved by {interval(most['moved'])} times their length at {_where(most)} ({_cka(most)})"
     if most is not least:
         text += f", the most, and by {interval(least['moved'])} at {_where(least)} ({_cka(least)}), the least"
-    text += ". That is a distance, not a difference in what can be read."
+    text += f". That is a distance, not a difference in what can be read.{_equal(known)}"
     return Finding("what moved", "described", 1, text)
 
 
+def _equal(entries: Sequence[Record]) -> str:
+    """Name the places where cosine and CKA are not defined."""
+    where = [_where(entry) for entry in entries if entry["cosine"] is None]
+    return (
+        f" At {listed(where)} all rows are equal, so cosine and CKA are not defined."
+        if where
+        else ""
+    )
+
+
 def _cka(entry: Record) -> str:
-    return "CKA unknown" if entry["cka"] is None else f"CKA {entry['cka']:.3f}"
+    return "CKA not defined" if entry["cka"] is None else f"CKA {entry['cka']:.3f}"
 
 
 def _reading(name: str, question: Record, entries: Sequence[Record]) -> Finding:
@@ -69,7 +80,7 @@ def _reading(name: str, question: Record, entries: Sequence[Record]) -> Finding:
         f"At {len(lost)} of them the interval of the difference lies below 0, which is not corrected for their number."
     )
     if probe["direction_cosine"] is not None:
-        text += f" The directions of the two have cosine {probe['direction_cosine']:.2f} there."
+        text += f" The directions of the two have cosine {probe['direction_cosine']:z.2f} there."
     return Finding(f"does {name} read across", word, strength, text)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from circuit.artifacts.manifest import Manifest
 from circuit.methods.permutation import LEVEL
-from circuit.methods.splits import MIN_GROUPS
+from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS, enough_groups
 from circuit.stages import figures
 from circuit.stages.figures import Picture
 from circuit.stages.report_page import Finding, Section, Table
@@ -51,8 +51,11 @@ def _finding(results: Record) -> Finding:
 
 
 def _verdict(entry: Record, score: Sequence[float]) -> tuple[str, str]:
-    if entry["n_groups"] < MIN_GROUPS:
-        return "few groups", f"Under {MIN_GROUPS} groups nothing is claimed."
+    if not _enough(entry):
+        return (
+            "few groups",
+            f"Under {MIN_GROUPS} groups, or {MIN_CLASS_GROUPS} of a class, nothing is claimed.",
+        )
     if score[1] > 0.5 and entry["p_any"] is not None and entry["p_any"] <= LEVEL:
         return (
             "readable",
@@ -109,11 +112,15 @@ def _others(results: Record) -> list[Table]:
     return [Table(f"Other directions at L{best}", header, rows, note)] if rows else []
 
 
+def _enough(entry: Record) -> bool:
+    return enough_groups(entry["n_groups"], entry["least_groups"])
+
+
 def _checklist(results: Record) -> list[tuple[str, bool, str]]:
     entry, nested = results["layers"][0], results["best"]["auroc"] is not None
     several = len(results["layers"]) > 1
     return [
-        ("rows and groups", entry["n_groups"] >= MIN_GROUPS, size(entry)),
+        ("rows and groups", _enough(entry), size(entry)),
         ("no group on both sides of a split", True, f"cross-fitted in {entry['n_folds']} folds"),
         (
             "choice of the layer",

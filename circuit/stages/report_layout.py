@@ -24,11 +24,15 @@ LONGEST = 300  # characters of a parameter that are shown
 WORDS = (
     (
         "readable",
-        "a direction or probe scores held-out prompts above chance: interval above it, permutation p over all layers at most 0.05, 10 groups or more",
+        "a direction or probe scores held-out prompts above chance: interval above it, permutation p over all layers at most 0.05, 10 groups or more, 5 of each class",
     ),
     (
         "decodable",
-        "readable, and above the baselines that were measured: the text, the embedding, random weights",
+        "readable, and above every baseline that was run (of the text, the embedding and random weights; the finding names them)",
+    ),
+    (
+        "p",
+        "a permutation test of the AUROC of a ridge probe on the same folds and rows, not of the AUROC that is printed beside it",
     ),
     ("selective", "decodable, and above a control task of random labels too"),
     (
@@ -37,7 +41,7 @@ WORDS = (
     ),
     (
         "emerges",
-        "the first layer whose interval is above that of every baseline, and stays above in the next two",
+        "the first decodable layer above every baseline, and the next two as well; above: the paired difference has a lower bound, for all layers at once, over 0",
     ),
     (
         "used",
@@ -58,6 +62,7 @@ class Source:
     manifest: Manifest
     title: str
     section: Section
+    missing: Sequence[str] = ()  # files that it describes and that are gone
 
     @property
     def model(self) -> str | None:

@@ -63,12 +63,14 @@ def stratigraphy_picture(results: Record) -> Picture:
     layers = results["layers"]
     rows = [_row(name, probe, layers) for name, probe in results["probes"].items()]
     beside = [n.replace("_", " ") for n in next(iter(results["probes"].values()))["baselines"]]
+    untrained = ""
     if results["random_weights"] is not None:
         beside.append("random")
+        untrained = "from the best layer of the same model with random weights, "
     caption = (
         f"Computational stratigraphy of {results['model']}. Colour: held-out AUROC of a probe for the question on the left, from what needs no "
-        "layer (words, pairs of neighbouring words, surface, the token's embedding), from the best layer of the same model with random weights, and from each "
-        "layer. Dot: decodable (interval above 0.5, family-wise permutation p at most 0.05, 10 groups or more). Triangle: emergence layer, the "
+        f"layer (words, pairs of neighbouring words, surface, the token's embedding), {untrained}and from each layer. "
+        "Dot: decodable (interval above 0.5, family-wise permutation p at most 0.05, 10 groups or more, 5 of each class). Triangle: emergence layer, the "
         "first above all baselines that stays; line: 90 % of resamples of the groups."
     )
     numbers = {
@@ -109,7 +111,7 @@ def probes_picture(results: Record) -> Picture:
     curves = [_curve(name, probe, results["layers"]) for name, probe in results["probes"].items()]
     caption = (
         "Held-out AUROC of each probe along the layers (blue, 95 % interval; filled where decodable), beside the words and the surface of the "
-        "text and the embedding (orange lines), the same layers of the model with random weights (grey) and the control task "
+        "text and the embedding (level lines), the same layers of the model with random weights (grey) and the control task "
         "(yellow, dotted). Dotted grey: chance; dashed: the threshold. Triangle: emergence layer."
     )
     numbers = {"probes": {name: _values(probe) for name, probe in results["probes"].items()}}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from circuit.artifacts.manifest import Manifest
 from circuit.methods.permutation import LEVEL
-from circuit.methods.splits import MIN_GROUPS
+from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS
 from circuit.methods.verdict import DECODABLE, NOT, SELECTIVE
 from circuit.stages.report_page import Finding, Section, Table
 from circuit.stages.report_pictures import probes_picture, stratigraphy_picture
@@ -20,17 +20,24 @@ from circuit.stages.report_words import (
     size,
 )
 
+# ``known``: the baselines that were run; ``beneath``: those of them that have seen tokens only.
 MEANING = {
-    "selective": "Readable from the layers, and above the text, the token's embedding, random weights and the control task.",
-    "decodable": "Readable from the layers, and above the text, the embedding and random weights, but not shown to be above the control "
-    "task: a probe of this kind may learn arbitrary labels as well.",
-    "tokens": "Readable, but not shown to be above the token's own embedding or a model with random weights: nothing shows that "
-    "training put it there.",
-    "surface": "Readable, but no layer is shown to be above the words or the surface of the text itself.",
-    "unresolved": "Readable, but not shown to be above a baseline (text, embedding or random weights) that is not above chance itself: it "
-    "explains nothing, and more groups would tell.",
+    "selective": "Readable from the layers, and above {known} and the control task.",
+    "decodable": "Readable from the layers, and above {known}, but not shown to be above the control task: a probe of this kind may learn "
+    "arbitrary labels as well.",
+    "tokens": "Readable, but not shown to be above {beneath}: nothing shows that training put it there.",
+    "surface": "Readable, but no layer is shown to be above the words, their neighbours or the surface of the text itself.",
+    "unresolved": "Readable, but not shown to be above a baseline (one of {known}) that is not above chance itself: it explains nothing, and "
+    "more groups would tell.",
     "not decodable": "Not shown to be readable at any layer. That is not evidence of absence.",
-    "few groups": f"Under {MIN_GROUPS} groups nothing is claimed.",
+    "few groups": f"Under {MIN_GROUPS} groups, or {MIN_CLASS_GROUPS} of a class, nothing is claimed.",
+}
+BASELINES = {
+    "words": "the words",
+    "word_pairs": "pairs of neighbouring words",
+    "surface": "the surface of the text",
+    "embed": "the token's own embedding",
+    "random": "a model with random weights",
 }
 
 
@@ -73,7 +80,7 @@ def _finding(probe: Record, n_probes: int) -> Finding:
     sentences = [
         f"{probe['question'] or 'A probe'} Held-out AUROC {interval(entry['auroc'])} at L{layer}{many}, {size(probe)}, "
         f"p over all layers {p_text(entry['p_any'])}; beside it {_beside(probe, entry)}.",
-        MEANING[word],
+        _meaning(word, probe, entry),
     ]
     if word == NOT and entry["p_any"] is not None and entry["p_any"] <= LEVEL:
         sentences.append(
@@ -90,6 +97,14 @@ def _finding(probe: Record, n_probes: int) -> Finding:
     return Finding(
         probe["name"], word, strength if _holds(probe) else min(strength, 1), " ".join(sentences)
     )
+
+
+def _meaning(word: str, probe: Record, entry: Record) -> str:
+    """Say what a verdict means beside the baselines that were run, and no other."""
+    run = [*probe["baselines"], *(["random"] if entry["random_weights"] is not None else [])]
+    beneath = [BASELINES[name] for name in run if name in {"embed", "random"}]
+    known = ", ".join(BASELINES[name] for name in run)
+    return MEANING[word].format(known=known, beneath=" or ".join(beneath))
 
 
 def _beside(probe: Record, entry: Record) -> str:
@@ -116,11 +131,15 @@ def _scores(results: Record, probes: Sequence[Record]) -> Table:
         for probe in probes
     ]
     note = (
-        "Held-out AUROC. A star: the 95 % interval lies above 0.5, p over all layers is at most 0.05, 10 groups or more. "
-        "Words and surface use no model; random: the best layer with random weights."
+        "Held-out AUROC. A star: the 95 % interval lies above 0.5, p over all layers is at most 0.05, 10 groups or more, 5 of each class. "
+        f"Words and surface use no model; random: {_random_note(results)}."
     )
     columns = [*probes[0]["baselines"], "random", *(f"L{layer}" for layer in layers)]
     return Table("Probes by layer", ["probe", *columns], rows, note)
+
+
+def _random_note(results: Record) -> str:
+    return "not run" if results["random_weights"] is None else "the best layer with random weights"
 
 
 def _cell(entry: Record) -> str:

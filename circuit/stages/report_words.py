@@ -11,7 +11,7 @@ STRENGTH = {"selective": 2, "decodable": 1, "tokens": 1, "surface": 1, "unresolv
 def interval(estimate: Sequence[float]) -> str:
     """0.93 [0.88, 0.97]."""
     value, low, high = estimate
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{value:z.2f} [{low:z.2f}, {high:z.2f}]"  # z: never -0.00
 
 
 def size(entry: Record) -> str:

@@ -245,6 +245,9 @@ def _probe_pictures(
     for similarity in results["similarity"]:
         if (similarity["site"], similarity["position"]) == place and similarity["cka"]:
             yield figures.similarity_picture(similarity)
+    for found in results["places"]:
+        if found["position"] == sources.position:
+            yield figures.sites_picture(found)
 
 
 def _direction_pictures(sources: Sources, choices: Choices, note: Note) -> Iterator[Picture]:

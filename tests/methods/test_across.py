@@ -4,6 +4,7 @@ from planted import noise, planted
 
 from circuit.errors import DataError
 from circuit.methods.across import drift, read_across
+from circuit.methods.cka_interval import cka_estimate
 from circuit.methods.probing import probe
 from circuit.methods.task import prepare
 
@@ -68,3 +69,16 @@ def test_other_widths_have_a_cka_only_and_other_prompts_nothing():
     assert found.moved is None
     with pytest.raises(DataError, match="60 rows cannot be compared with 50"):
         drift(H, H[:50], groups)
+
+
+def test_what_rows_without_variation_have_in_common_is_not_defined():
+    H, y, groups = noise(60, 40, 20)
+    same = np.full_like(H, 0.3)
+    for A, B in ((same, same), (same, H), (H, same)):
+        found = drift(A, B, groups, n_boot=10)
+        assert (found.cosine, found.cka) == (None, None)
+        assert found.as_dict()["cka"] is None
+        assert (found.moved.value == 0) == (A is B)
+        across = read_across(A, B, prepare(y, groups, n_boot=10, n_shuffles=0))
+        assert across.direction_cosine is None
+        assert cka_estimate(A, B, groups.tolist()) is None

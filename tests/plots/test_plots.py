@@ -215,3 +215,14 @@ def test_a_response_without_random_directions_and_at_one_strength():
         assert style.png(drawn)
     texts = [text.get_text() for text in some_rates(1, random=False).axes[0].texts]
     assert texts == ["direction"]
+
+
+def test_panels_share_one_legend_and_a_scale_that_cuts_no_band():
+    low = [[0.3, 0.12, 0.5]] * 2
+    made = [Curve(name, [0, 1], low, [False, False], baselines={"words": low[0]}) for name in "ab"]
+    drawn = multiples(made, threshold=0.75)
+    (legend,) = drawn.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["chance", "threshold 0.75", "words", "probe"]
+    assert [ax.get_ylim()[0] for ax in drawn.axes] == [0.1, 0.1]
+    assert not any(ax.texts for ax in drawn.axes)

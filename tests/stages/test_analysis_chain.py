@@ -16,9 +16,12 @@ from circuit.artifacts.activations_writer import ActivationsWriter
 from circuit.artifacts.directions import read_steering_file
 from circuit.artifacts.manifest import Run, digest
 from circuit.artifacts.origin import Origin
+from circuit.cli.analysis_text import analysis_text
+from circuit.cli.directions_text import directions_text
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze import analyze
 from circuit.stages.directions import Choices, directions
+from circuit.stages.report import report
 from circuit.stages.verify import verify
 from circuit.stages.visualize import Choices as Drawing
 from circuit.stages.visualize import visualize
@@ -88,6 +91,11 @@ def test_sites_are_compared_with_each_other(run):
     cka = np.array(places["cka"])
     assert cka.shape == (5, 5)
     np.testing.assert_allclose(cka[1:, 1:], results["similarity"][1]["cka"], atol=1e-4)
+    row = next(
+        line for line in analysis_text(results).splitlines() if "embed, resid_post  " in line
+    )
+    assert row.split()[2] == f"{np.mean(cka[0, 1:]):z.2f}"
+    assert row.split()[3] == f"{np.max(cka[0, 1:]):z.2f}"
 
 
 def test_what_the_texts_say_is_called_surface(tmp_path):
@@ -212,6 +220,7 @@ def test_visualize_draws_everything_from_what_is_there(run):
         "pca_layer3.png",
         "probe_accuracy.png",
         "layer_similarity.png",
+        "site_similarity_last.png",
         "directions_auroc.png",
         "directions_projection_layer3.png",
         "directions_cosines.png",
@@ -451,11 +460,21 @@ def test_a_site_that_is_blind_to_the_prompt_scores_one_half(tmp_path):
         writer.finish(run=Run.since(0.0))
     results, _ = analyze(tmp_path / "a", n_boot=50)
     assert results["layers"][0]["probes"]["label"]["auroc"] == [0.5, 0.5, 0.5]
+    results, _ = analyze(
+        tmp_path / "a", tmp_path / "r/analysis.json", other=tmp_path / "a", n_boot=50
+    )
+    (moved,) = results["comparison"]["layers"]
+    assert (moved["moved"][0], moved["cosine"], moved["cka"]) == (0, None, None)
+    assert analysis_text(results).count("same activations at embed at the last position") == 1
+    report([tmp_path / "r"], tmp_path / "r/report.html")
+    page = (tmp_path / "r/report.html").read_text()
+    assert page.count("same activations at embed at the last position") == 1
+    assert "At embed.0, last all rows are equal, so cosine and CKA are not defined." in page
     with pytest.raises(DataError, match="at layer 0: the two classes have the same activations"):
         directions(tmp_path / "a", tmp_path / "d", Choices(n_boot=50))
     with pytest.raises(DataError, match="nothing to draw of embed"):
         visualize(tmp_path / "a", tmp_path / "p", Drawing(("pca", "umap")))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors", "r"]
 
 
 def test_files_of_another_kind(run, tmp_path):
@@ -477,3 +496,16 @@ def test_a_changed_archive_is_refused(tmp_path):
         file.write(np.float32(np.nan).tobytes())
     with pytest.raises(ArtifactError):
         analyze(tmp_path / "a")
+
+
+def test_the_table_of_directions_has_the_p_and_the_pair_cosine(run):
+    found = run[2]
+    text = directions_text(found)
+    first = found["layers"][0]
+    assert "pair cos" not in text
+    assert text.count("(the other layers: with --json)") == 2  # per category, per tool
+    assert f"{first['p_any']:.3f}" in text.splitlines()[5].split()
+    paired = [{**each, "pair_cosine": [0.375, 0.3, 0.4]} for each in found["layers"]]
+    text = directions_text({**found, "layers": paired})
+    assert text.splitlines()[3].split()[-3:] == ["pair", "cos", "norm"]
+    assert text.splitlines()[5].split()[-2] == "0.38"

@@ -17,7 +17,7 @@ from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.cli import probes as cli
 from circuit.cli.probes_text import readings_text, report_text
 from circuit.errors import CircuitError, DataError, UsageError
-from circuit.stages import battery
+from circuit.stages import battery, checklist
 from circuit.stages.fitted_probes import apply_probe, read_probe
 from circuit.stages.probes import SCHEMA, Settings, run_probes
 from circuit.stages.report_pictures import visualize_report
@@ -188,7 +188,21 @@ def test_the_checklist_says_what_was_not_controlled(planted):
     assert not listed["model with random weights"]["controlled"]
     assert not listed["use by the model"]["controlled"]
     assert "in_the_words" in listed["surface of the text"]["detail"]
+    assert listed["embedding of the token"]["detail"].startswith(
+        "already in the token: in_the_last_token; of in_a_block, in_the_words every class has the same last token"
+    )
     assert listed["rows and groups"]["detail"].startswith("96 to 96 prompts in 24 to 24 groups")
+
+
+def test_after_correction_only_what_has_a_star_is_counted():
+    ladder = ["selective", "tokens", "not decodable", "few groups", "surface"]
+    probes = {
+        f"p{i}": {"emergence": {"verdict": verdict}, "p_battery": p}
+        for i, (verdict, p) in enumerate(zip(ladder, [0.01, 0.2, 0.01, 0.01, 0.03], strict=True))
+    }
+    assert checklist._several(probes) == (
+        "2 of the 3 with a star remain after correction for 5 (Holm): p0, p4"
+    )
 
 
 def test_a_saved_probe_is_the_probe_and_reads_along_the_tokens(mixing_at_one_block, planted):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import prompt_set, write_planted
@@ -20,6 +21,7 @@ from circuit.artifacts.directions import Direction
 from circuit.artifacts.documents import read_json
 from circuit.artifacts.manifest import read_manifest
 from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.cli.app import app
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages import report_probes, report_steering
 from circuit.stages.analyze import SCHEMA as ANALYSIS
@@ -116,6 +118,7 @@ def test_every_picture_has_a_description_and_comes_once(page):
         "Logistic probes",
         "moved from model a",
         "Cosines",
+        "between all sites and layers",
     ):
         assert words in told
 
@@ -226,6 +229,21 @@ def test_a_changed_output_and_a_picture_elsewhere_are_refused(run, tmp_path):
     (copy / "directions.safetensors").write_bytes(b"other")
     with pytest.raises(ArtifactError, match="is not the file that"):
         report([copy / "directions.json"], tmp_path / "report.html")
+
+
+def test_an_archive_that_is_gone_is_warned_of_and_saved_probes_are_left_out(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "directions.safetensors").unlink()
+    saved = json.loads((copy / "directions.json").read_text())
+    saved["results"] = {"best_layers": {}, "directions": saved["results"]["directions"]}
+    (copy / "probes.fitted.json").write_text(json.dumps(saved))
+    done = CliRunner().invoke(app, ["report", str(copy), "-o", str(tmp_path / "report.html")])
+    assert done.exit_code == 0
+    warning = "directions.safetensors, which directions.json describes, is not there"
+    assert warning in done.stderr
+    page = Page(tmp_path / "report.html")
+    assert warning in page.words
+    assert "probes.fitted.json" not in page.words
 
 
 def test_artifacts_of_two_archives_stand_under_a_warning(run, tmp_path):
@@ -344,6 +362,23 @@ def test_each_verdict_of_a_battery_has_its_own_words(workspace):
     for verdict in report_probes.MEANING:
         assert f"{probe['n']} in {probe['n_groups']} groups" in said(verdict).text
         assert "words" in said(verdict).text
+
+
+@pytest.mark.slow
+def test_a_finding_names_no_baseline_that_was_not_run(workspace):
+    manifest = read_manifest(workspace / "report.json", "circuit.probes/1")
+    name, probe = next(iter(manifest.results["probes"].items()))
+    for score in ([0.5, 0.4, 0.6], None):
+        for verdict in ("selective", "decodable", "tokens", "unresolved"):
+            changed = deepcopy(probe)
+            changed["emergence"]["verdict"] = verdict
+            for entry in changed["layers"].values():
+                entry["random_weights"] = score
+            results = {**manifest.results, "probes": {name: changed}}
+            section = report_probes.section(manifest.model_copy(update={"results": results}))
+            text = section.findings[0].text
+            assert ("a model with random weights" in text) == (score is not None)
+            assert "the token's own embedding" in text
 
 
 BROWSER = next(
