@@ -142,7 +142,13 @@ def results_of(lens: TunedLens) -> dict[str, Any]:
 
 
 def save_lens(
-    stem: Path, lens: TunedLens, model: Any, parameters: Mapping[str, Any], *, force: bool = False
+    stem: Path,
+    lens: TunedLens,
+    model: Any,
+    parameters: Mapping[str, Any],
+    *,
+    inputs: Sequence[Path] = (),
+    force: bool = False,
 ) -> None:
     """Write the archive and then its manifest; ``stem`` may end in .safetensors."""
     started = time.perf_counter()
@@ -154,7 +160,7 @@ def save_lens(
         archive.with_suffix(".json"),
         schema=SCHEMA,
         parameters=parameters,
-        inputs=[],
+        inputs=list(inputs),
         outputs=[archive],
         results=results_of(lens),
         model=model.identity,
