@@ -40,7 +40,8 @@ def _rate(trial: dict[str, Any]) -> str:
 
 def _effect(trial: dict[str, Any]) -> str:
     if trial["effect"] is None:
-        return ", ".join(f"{delta:+.3f}" for delta in trial["delta"])
+        known = [delta for delta in trial["delta"] if delta is not None]
+        return ", ".join(f"{delta:+.3f}" for delta in known) or "–"
     value, low, high = trial["effect"]
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 

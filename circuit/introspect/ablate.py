@@ -1,10 +1,9 @@
 """Ablation: which components a behaviour needs.
 
-Every prompt is answered by the model as it is (the baseline) and with components taken out (``circuit.model.ablation``). Two
-measures stand side by side:
+Every prompt is answered by the model as it is (the baseline) and with components taken out (``circuit.model.ablation``). Prompts that
+fail already in the baseline say nothing about a component: they are left out of both measures, and counted. Side by side stand
 
-    pass rate    share of prompts whose answer meets the criterion, with Wilson's interval. Prompts that fail already in the baseline
-                 say nothing about a component: they are left out, and counted
+    pass rate    share of prompts whose answer meets the criterion, with Wilson's interval
     Δ log p      log p(baseline's answer | prompt) with the ablation − without, a token's mean, in nats: the mean over prompts with a bootstrap
                  interval over their groups. It sees a component that matters a little, which a pass rate does not
 
@@ -62,8 +61,9 @@ class Case:
 class Trial:
     """What one ablation does: the answers, which of them pass, and what it costs.
 
-    ``passes`` holds None where the baseline failed, and ``rate`` is None where it failed everywhere. ``delta`` is Δ log p of each prompt, and
-    ``effect`` their mean with its interval: None where an answer had no token or there is one group only.
+    ``passes`` and ``delta``, Δ log p of each prompt, hold None where the baseline failed, and ``rate`` is None where it failed everywhere.
+    A delta is None, too, where the baseline's answer had no token. ``effect`` is the mean of delta with its interval over the prompts that
+    count: None where there is none of them, one of them has no delta, or there is one group only.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Trial:
     passes: list[bool | None]
     rate: float | None
     interval: tuple[float, float] | None
-    delta: list[float]
+    delta: list[float | None]
     effect: list[float] | None
 
 
 @dataclass(frozen=True)
 class Study:
-    """The baseline and every ablation, strongest first where layers are swept."""
+    """The baseline and every ablation, in the order in which they were given."""
 
     prompts: list[str]
     criteria: list[str]
@@ -136,7 +136,10 @@ def ablate(
     for name, components in track(ablations, "Ablating", len(ablations)):
         with ablated(model, components, method, references, seed=seed):
             answers, log_probs = run.answers_again(baseline)
-        deltas = [float(np.mean(a - b)) for a, b in zip(log_probs, plain, strict=True) if len(b)]
+        deltas = [
+            float(np.mean(a - b)) if before and len(b) else None
+            for a, b, before in zip(log_probs, plain, passed, strict=True)
+        ]
         trials.append(_trial(name, components, cases, answers, passed, deltas, seed))
     return Study(
         [case.prompt for case in cases],
@@ -224,7 +227,7 @@ def _trial(
     cases: Sequence[Case],
     answers: Sequence[Any],
     passed: Sequence[bool],
-    deltas: list[float],
+    deltas: list[float | None],
     seed: int,
 ) -> Trial:
     passes = [
@@ -232,9 +235,10 @@ def _trial(
         for case, answer, before in zip(cases, answers, passed, strict=True)
     ]
     counted = [each for each in passes if each is not None]
-    groups = [case.group or case.prompt for case in cases]
-    whole = len(deltas) == len(cases)
-    effect = mean_estimate(np.array(deltas), groups, seed=seed) if whole else None
+    groups = [c.group or c.prompt for c, before in zip(cases, passed, strict=True) if before]
+    known = [each for each in deltas if each is not None]
+    whole = 0 < len(known) == len(groups)
+    effect = mean_estimate(np.array(known), groups, seed=seed) if whole else None
     return Trial(
         name,
         [str(component) for component in components],

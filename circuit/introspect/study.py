@@ -86,8 +86,9 @@ class AblationStudy:
         """Print the share of prompts that still pass, and what each ablation costs."""
         for trial in study.trials:
             passed = "no prompt passed" if trial.rate is None else f"{trial.rate:.2f} still pass"
-            mean = sum(trial.delta) / len(trial.delta) if trial.delta else float("nan")
-            print(f"{trial.name:>8}: {passed}, {mean:+.3f} nats a token")  # noqa: T201
+            known = [each for each in trial.delta if each is not None]
+            cost = f", {sum(known) / len(known):+.3f} nats a token" if known else ""
+            print(f"{trial.name:>8}: {passed}{cost}")  # noqa: T201
 
     def _study(
         self,

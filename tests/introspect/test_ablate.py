@@ -101,6 +101,22 @@ def test_prompts_that_fail_anyway_are_left_out(planted):
     assert trial.name == "L0+L1+L2"
     none = ablate(planted, cases[2:], ablations, form=RAW, method="zero", max_tokens=1).trials[0]
     assert (none.rate, none.interval, none.effect) == (None, None, None)
+    assert none.delta == [None]
+
+
+def test_the_effect_is_that_of_the_prompts_that_pass(planted):
+    """A prompt that the model fails changes neither the mean nor its interval, and stands as None among the deltas."""
+    passing = criterion_cases(["a", "b", "Hello"], f"regex:^{ANSWER}")
+    cases = [passing[0], *criterion_cases(["c", "d"], "regex:^Z"), *passing[1:]]
+    ablations = named_ablations(planted, "mlp", "all", None, None, multi=False)
+    options = {"form": RAW, "method": "zero", "max_tokens": 1}
+    whole = ablate(planted, cases, ablations, **options)
+    alone = ablate(planted, passing, ablations, **options)
+    for trial, own in zip(whole.trials, alone.trials, strict=True):
+        assert [k for k, each in enumerate(trial.delta) if each is None] == [1, 2]
+        kept = [each for each in trial.delta if each is not None]
+        np.testing.assert_allclose(kept, own.delta, atol=1e-5)
+        np.testing.assert_allclose(trial.effect, own.effect, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["attention", "mlp", "head", "neuron"])
