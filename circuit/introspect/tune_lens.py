@@ -152,7 +152,7 @@ def save_lens(
 ) -> None:
     """Write the archive and then its manifest; ``stem`` may end in .safetensors."""
     started = time.perf_counter()
-    archive = _archive(stem)
+    archive = archive_path(stem)
     tensors = {f"map.{k}": each.matrix for k, each in lens.maps.items()}
     tensors |= {f"bias.{k}": each.bias for k, each in lens.maps.items()}
     write_archive(archive, tensors, {"schema": SCHEMA}, force=force)
@@ -174,7 +174,7 @@ def read_lens(stem: Path, model: Any) -> dict[int, Any]:
     """Return the maps of a lens for ``model``; raise ``UsageError`` for one of another model."""
     from circuit.model.lens_training import AffineMap
 
-    archive = _archive(stem)
+    archive = archive_path(stem)
     said = read_document(archive.with_suffix(".json"), SCHEMA)["model"] or {}
     ours = model.identity
     same = ("config_sha256", "weights_sha256", "adapter")
@@ -186,7 +186,8 @@ def read_lens(stem: Path, model: Any) -> dict[int, Any]:
     return {k: AffineMap(arrays[f"map.{k}"], arrays[f"bias.{k}"]) for k in layers}
 
 
-def _archive(stem: Path) -> Path:
+def archive_path(stem: Path) -> Path:
+    """Return where the maps lie: ``stem`` may end in .safetensors or .json."""
     name = stem.name.removesuffix(".safetensors").removesuffix(".json")
     return stem.with_name(f"{name}.safetensors")
 

@@ -77,10 +77,15 @@ def command(
     from circuit.cli.ablation_text import study_text
     from circuit.introspect.ablate import ablate, named_ablations
     from circuit.introspect.cases import choose_case_format, read_cases
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     cases, given = read_cases(prompt, criterion, prompts)
+    which = {"component": component, "layers": layers, "heads": heads, "neurons": neurons}
+    asked: dict[str, Any] = {**which, "prompts": [case.prompt for case in cases]}
+    asked |= {"criteria": [case.criterion_name for case in cases]}
+    asked |= {"multi": multi, "method": method, "max_tokens": max_tokens, "seed": seed}
+    refuse_existing([(output, "ablation")], asked, force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     form = choose_case_format(loaded, given, raw)
@@ -97,9 +102,6 @@ def command(
     )
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **study.as_dict()}
     if output is not None:
-        asked = {"component": component, "layers": layers, "heads": heads, "neurons": neurons}
-        how = {"multi": multi, "method": method, "max_tokens": max_tokens, "seed": seed}
-        texts = {"prompts": study.prompts, "criteria": study.criteria, "format": form.name}
-        parameters = {**asked, **how, **texts}
+        parameters = {**asked, "format": form.name}
         save(output, "ablation", results, parameters=parameters, model=loaded, force=force)
     console.result(results, study_text(results, verbose=verbose), as_json=as_json)

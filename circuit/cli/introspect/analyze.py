@@ -79,16 +79,23 @@ def command(
     from circuit.introspect.analyze import AnalysisConfig, analyze, describe
     from circuit.introspect.choices import strategy_of
     from circuit.introspect.given import read_given
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.introspect.tune_lens import check_lens_options, read_lens
     from circuit.stages.running import ModelOptions
 
     check_lens_options(lens, lens_file)
     strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers)
     given = read_given(prompt)
+    config = AnalysisConfig(strategy, layer_step, layers, top_k, track or [])
+    asked = {
+        **config.as_dict(),
+        "prompts": given.texts,
+        "embedding_scale": embedding_scale,
+        "lens": lens,
+    }
+    refuse_existing([(output, "lens")], asked, inputs=given.inputs, others=[plot], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    config = AnalysisConfig(strategy, layer_step, layers, top_k, track or [])
     form = given.form(loaded, raw)
     found = analyze(
         loaded,
@@ -104,13 +111,7 @@ def command(
         "analyses": [each.as_dict() for each in found],
     }
     if output is not None:
-        parameters = {
-            **config.as_dict(),
-            "prompts": given.texts,
-            "format": form.name,
-            "embedding_scale": embedding_scale,
-            "lens": lens,
-        }
+        parameters = {**asked, "format": form.name}
         files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "lens", results, parameters=parameters, model=loaded, **files)
     if plot is not None:

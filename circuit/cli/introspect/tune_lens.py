@@ -52,17 +52,28 @@ def command(
     """
     from circuit.cli.tuned_lens_text import tuned_lens_text
     from circuit.introspect.given import Given, read_given
-    from circuit.introspect.tune_lens import default_texts, results_of, save_lens, tune_lens
+    from circuit.introspect.saved import refuse_existing
+    from circuit.introspect.tune_lens import (
+        archive_path,
+        default_texts,
+        results_of,
+        save_lens,
+        tune_lens,
+    )
     from circuit.stages.running import ModelOptions
 
     given = Given(default_texts()) if texts is None else read_given(texts)
+    asked = {"texts": given.texts, "steps": steps, "rate": rate, "seed": seed}
+    archive = archive_path(output)
+    manifest = [(archive.with_suffix(".json"), "lens_maps")]
+    refuse_existing(manifest, asked, inputs=given.inputs, others=[archive], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     form = given.form(loaded, None if chat is None else not chat)
     found = tune_lens(
         loaded, given.texts, form=form, n_steps=steps, rate=rate, seed=seed, track=console.track
     )
-    asked = {"texts": given.texts, "steps": steps, "rate": rate, "format": form.name, "seed": seed}
+    asked["format"] = form.name
     save_lens(output, found, loaded, asked, inputs=given.inputs, force=force)
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **results_of(found)}
     console.result(results, tuned_lens_text(results), as_json=as_json)
