@@ -71,6 +71,13 @@ def labels_of(given: Given, labels: str | None) -> list[str]:
     return [str(i) for i in range(n)]
 
 
+def check_several(given: Given) -> None:
+    """Raise ``UsageError`` for one prompt, which can be compared with nothing."""
+    if len(given.texts) < 2:
+        message = "one prompt is similar to nothing"
+        raise UsageError(message, hint="give two or more: -p 'a|b'")
+
+
 def layer_similarity(
     model: Any,
     given: Given,
@@ -82,9 +89,7 @@ def layer_similarity(
     seed: int = 0,
 ) -> Layers:
     """Compare all prompts at every layer; needs two prompts."""
-    if len(given.texts) < 2:
-        message = "one prompt is similar to nothing"
-        raise UsageError(message, hint="give two or more: -p 'a|b'")
+    check_several(given)
     at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
     form = given.form(model, raw)
     encoded = encode(model, given.texts, form)

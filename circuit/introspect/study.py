@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.introspect.ablate import Case, Study, ablate, components_of
-from circuit.introspect.cases import choose_case_format
+from circuit.introspect.given import Given
 from circuit.stages.running import ModelOptions
 
 Criterion = str | Callable[[str], bool]
@@ -102,7 +102,7 @@ class AblationStudy:
             self.model,
             [Case(text, criterion) for text in texts],
             ablations,
-            form=choose_case_format(self.model, None, config.raw),
+            form=Given(texts).form(self.model, config.raw, chat=True),
             method=config.method,
             max_tokens=config.max_new_tokens,
             seed=config.seed,

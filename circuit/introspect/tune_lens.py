@@ -56,6 +56,15 @@ def default_texts() -> list[str]:
     return list(dict.fromkeys(text for each in sets for text in each.texts))
 
 
+def several(texts: Sequence[str]) -> list[str]:
+    """Return each text once; raise ``DataError`` where there are too few to hold some out."""
+    once = list(dict.fromkeys(texts))
+    if len(once) < 10:
+        message = f"a lens needs 10 texts or more, not {len(once)}"
+        raise DataError(message, hint="a fifth of them is held out; more texts make a better lens")
+    return once
+
+
 def tune_lens(
     model: Any,
     texts: Sequence[str],
@@ -72,10 +81,7 @@ def tune_lens(
     """
     from circuit.model.lens_training import train_maps
 
-    texts = list(dict.fromkeys(texts))
-    if len(texts) < 10:
-        message = f"a lens needs 10 texts or more, not {len(texts)}"
-        raise DataError(message, hint="a fifth of them is held out; more texts make a better lens")
+    texts = several(texts)
     if model.n_layers < 2:
         raise DataError(
             "a model of one layer needs no lens", hint="its last layer is read as it is"

@@ -76,7 +76,7 @@ def command(
     """
     from circuit.cli.ablation_text import study_text
     from circuit.introspect.ablate import ablate, named_ablations
-    from circuit.introspect.cases import choose_case_format, read_cases
+    from circuit.introspect.cases import read_cases
     from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
@@ -85,10 +85,11 @@ def command(
     asked: dict[str, Any] = {**which, "prompts": [case.prompt for case in cases]}
     asked |= {"criteria": [case.criterion_name for case in cases]}
     asked |= {"multi": multi, "method": method, "max_tokens": max_tokens, "seed": seed}
-    refuse_existing([(output, "ablation")], asked, force=force)
+    files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+    refuse_existing([(output, "ablation")], asked, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = choose_case_format(loaded, given, raw)
+    form = given.form(loaded, raw, chat=True)
     ablations = named_ablations(loaded, component, layers, heads, neurons, multi=multi)
     study = ablate(
         loaded,
@@ -103,5 +104,5 @@ def command(
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **study.as_dict()}
     if output is not None:
         parameters = {**asked, "format": form.name}
-        save(output, "ablation", results, parameters=parameters, model=loaded, force=force)
+        save(output, "ablation", results, parameters=parameters, model=loaded, **files)
     console.result(results, study_text(results, verbose=verbose), as_json=as_json)

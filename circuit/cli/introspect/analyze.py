@@ -77,7 +77,7 @@ def command(
     """
     from circuit.cli.lens_text import analysis_text
     from circuit.introspect.analyze import AnalysisConfig, analyze, describe
-    from circuit.introspect.choices import strategy_of
+    from circuit.introspect.choices import check_tracked, strategy_of
     from circuit.introspect.given import read_given
     from circuit.introspect.saved import refuse_existing, save
     from circuit.introspect.tune_lens import check_lens_options, read_lens
@@ -85,6 +85,7 @@ def command(
 
     check_lens_options(lens, lens_file)
     strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers)
+    check_tracked(track or [])
     given = read_given(prompt)
     config = AnalysisConfig(strategy, layer_step, layers, top_k, track or [])
     asked = {

@@ -61,12 +61,14 @@ def command(
       circuit introspect circuit -m tiny -d prompts.json --answer "<tool_call>" --keep 0.5 --random 5 --verify 5
     """
     from circuit.cli.circuit_text import circuit_text
+    from circuit.introspect.choices import check_share
     from circuit.introspect.circuit import find_circuit, read_labelled
     from circuit.introspect.circuit_files import draw_circuit, write_dot
     from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.prompting import choose_format
     from circuit.stages.running import ModelOptions
 
+    check_share(keep)
     given = read_labelled(prompts, seed)
     form = choose_format(given, chat=chat, system=None, tools=None)
     asked = {"answer": answer, "wrong": wrong, "keep": keep, "verify": verify, "random": random}

@@ -51,12 +51,14 @@ def command(
       circuit introspect compare -m1 tiny -m2 tiny -p "50 + 25 = |50 + 25 =" -t 7 --json
     """
     from circuit.cli.comparison_text import comparison_text
+    from circuit.introspect.choices import check_tracked
     from circuit.introspect.compare import compare
     from circuit.introspect.given import read_given
     from circuit.introspect.in_turn import two_models
     from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
+    check_tracked(track or [])
     given = read_given(prompt)
     first = ModelOptions(model1, revision, None, dtype, trust_remote_code)
     options = two_models(first, model2, adapter, option="-m2")

@@ -51,11 +51,12 @@ def command(
     """
     from circuit.cli.similarity_text import similarity_text
     from circuit.introspect.given import read_given
-    from circuit.introspect.layer import labels_of, layer_similarity
+    from circuit.introspect.layer import check_several, labels_of, layer_similarity
     from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     given = read_given(prompt)
+    check_several(given)
     named = labels_of(given, labels)
     asked = {"prompts": given.texts, "labels": named, "layers": layers, "seed": seed}
     files: dict[str, Any] = {"inputs": given.inputs, "force": force}

@@ -98,14 +98,21 @@ def command(
       circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --components "mlp_out,3.1" --position=-5--1
     """
     from circuit.cli.patching_text import patching_text
-    from circuit.introspect.pairs import choose_pair_format, read_pairs
+    from circuit.introspect.pairs import (
+        check_alignment,
+        check_pairs,
+        choose_pair_format,
+        read_pairs,
+    )
     from circuit.introspect.patch import patch
     from circuit.introspect.patch_runs import what
     from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     asked = what(components, direction, position)
+    check_alignment(align)
     listed, given = read_pairs(clean, corrupt, pairs, answer, wrong)
+    check_pairs(listed)
     which = {"layers": layers, "position": position, "components": components, "pairs": listed}
     how = {"direction": direction, "align": align, "attribution": attribution, "verify": verify}
     known = {**which, **how, "seed": seed}

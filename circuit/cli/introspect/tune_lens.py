@@ -58,11 +58,13 @@ def command(
         default_texts,
         results_of,
         save_lens,
+        several,
         tune_lens,
     )
     from circuit.stages.running import ModelOptions
 
     given = Given(default_texts()) if texts is None else read_given(texts)
+    several(given.texts)
     asked = {"texts": given.texts, "steps": steps, "rate": rate, "seed": seed}
     archive = archive_path(output)
     manifest = [(archive.with_suffix(".json"), "lens_maps")]
