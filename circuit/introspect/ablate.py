@@ -18,16 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from circuit.errors import DataError, UsageError
+from circuit.errors import DataError
 from circuit.methods.criteria import satisfies
-from circuit.methods.layers import parse_layers
 from circuit.methods.means import mean_estimate
 from circuit.methods.scores import wilson
 from circuit.stages.neutral import neutral_prompts
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track, untracked
 
-KINDS = ("mlp", "attention", "both")
 BATCH = 128  # answers are short, so many fit
 ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones are
 
@@ -92,16 +90,6 @@ class Study:
     def as_dict(self) -> dict[str, Any]:
         """Return everything, as JSON holds it."""
         return asdict(self)
-
-
-def components_of(kind: str, layers: Sequence[int]) -> list[Any]:
-    """Return the attention, the MLP, or both, of each layer."""
-    from circuit.model.ablation import Component
-
-    if kind not in KINDS:
-        raise UsageError(f"there is no component `{kind}`", hint=f"use {', '.join(KINDS)}")
-    kinds = ("attention", "mlp") if kind == "both" else (kind,)
-    return [Component(each, layer) for layer in layers for each in kinds]
 
 
 def ablate(
@@ -249,32 +237,3 @@ def _trial(
         deltas,
         None if effect is None else effect.as_list(),
     )
-
-
-def named_ablations(
-    model: Any, component: str, layers: str, heads: str | None, neurons: str | None, *, multi: bool
-) -> list[tuple[str, list[Any]]]:
-    """Return what options name as ablations: one a layer, head or neuron, or all of them as one."""
-    if heads is not None or neurons is not None:
-        single = _numbered("head", heads) + _numbered("neuron", neurons)
-        each = [(str(one), [one]) for one in single]
-    else:
-        at = parse_layers(layers, range(model.n_layers), model.n_layers)
-        each = [(f"L{layer}", components_of(component, [layer])) for layer in at]
-    if not multi:
-        return each
-    together = [one for _, components in each for one in components]
-    return [("+".join(name for name, _ in each), together)]
-
-
-def _numbered(kind: str, text: str | None) -> list[Any]:
-    from circuit.model.ablation import Component
-
-    found = []
-    for part in [] if text is None else text.split(","):
-        layer, dot, index = part.strip().partition(".")
-        if not (dot and layer.isdecimal() and index.isdecimal()):
-            message = f"`{part}` is not a {kind}"
-            raise UsageError(message, hint=f"write layer.{kind}, as 3.0")
-        found.append(Component(kind, int(layer), int(index)))
-    return found

@@ -19,12 +19,16 @@ class LayerStrategy(StrEnum):
     CUSTOM = "custom"
 
 
-def strategy_of(name: str | None, *, all_layers: bool, layers: str | None) -> LayerStrategy:
-    """Return the strategy that options name; ``--all-layers`` and ``--layers`` are strategies, too."""
-    asked = {name, "all" if all_layers else None, "custom" if layers is not None else None} - {None}
+def strategy_of(
+    name: str | None, *, all_layers: bool, layers: str | None, step: int | None = None
+) -> LayerStrategy:
+    """Return the strategy that options name; ``--all-layers``, ``--layers`` and ``--layer-step`` are strategies, too."""
+    spaced = None if step is None else LayerStrategy.EVENLY_SPACED.value
+    asked = {name, "all" if all_layers else None, "custom" if layers is not None else None, spaced}
+    asked -= {None}
     if len(asked) > 1:
         message = "layers are chosen twice"
-        hint = "use one of --all-layers, --layers and --layer-strategy"
+        hint = "use one of --all-layers, --layers, --layer-step and --layer-strategy"
         raise UsageError(message, hint=hint)
     chosen = next(iter(asked), LayerStrategy.EVENLY_SPACED)
     if chosen not in list(LayerStrategy):

@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Any, Self
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
-from circuit.introspect.ablate import Case, Study, ablate, components_of
+from circuit.introspect.ablate import Case, Study, ablate
 from circuit.introspect.given import Given
+from circuit.introspect.parts import components_of
 from circuit.stages.running import ModelOptions
 
 Criterion = str | Callable[[str], bool]

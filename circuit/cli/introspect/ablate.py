@@ -10,7 +10,6 @@ from circuit.cli.options import (
     Dtype,
     Force,
     Json,
-    Layers,
     MaxTokens,
     Model,
     RawOrTemplate,
@@ -39,10 +38,15 @@ def command(
         str | None,
         typer.Option("--prompts", help='Prompts with expected texts: "10*10=:100|45*45=:2025".'),
     ] = None,
-    component: Annotated[str, typer.Option("--component", help="mlp, attention or both.")] = "both",
-    layers: Layers = "all",
+    component: Annotated[
+        str | None, typer.Option("--component", help="mlp, attention or both [default: both].")
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50% [default: all]."),
+    ] = None,
     heads: Annotated[
-        str | None, typer.Option("--heads", help="Heads instead, as layer.head: 3.0,3.2.")
+        str | None, typer.Option("--heads", help="Heads instead, as layer.head: 3.0,-1.2.")
     ] = None,
     neurons: Annotated[
         str | None, typer.Option("--neurons", help="Neurons instead, as layer.neuron: 3.17.")
@@ -75,13 +79,17 @@ def command(
       circuit introspect ablate -m tiny -p x -c x --prompts "10 + 10 = :20|45 + 45 = :90" --raw --layers 2,3 --multi -n 4
     """
     from circuit.cli.ablation_text import study_text
-    from circuit.introspect.ablate import ablate, named_ablations
+    from circuit.introspect.ablate import ablate
     from circuit.introspect.cases import read_cases
+    from circuit.introspect.parts import COMPONENT, LAYERS, check_parts, named_ablations
     from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
+    check_parts(component, layers, heads, neurons, method)
     cases, given = read_cases(prompt, criterion, prompts)
     which = {"component": component, "layers": layers, "heads": heads, "neurons": neurons}
+    if heads is None and neurons is None:
+        which |= {"component": component or COMPONENT, "layers": layers or LAYERS}
     asked: dict[str, Any] = {**which, "prompts": [case.prompt for case in cases]}
     asked |= {"criteria": [case.criterion_name for case in cases]}
     asked |= {"multi": multi, "method": method, "max_tokens": max_tokens, "seed": seed}

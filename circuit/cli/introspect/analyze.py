@@ -25,8 +25,9 @@ def command(
     prompt: Prompt,
     all_layers: Annotated[bool, typer.Option("--all-layers", help="Look at every layer.")] = False,
     layer_step: Annotated[
-        int, typer.Option("--layer-step", "-s", min=1, help="Look at every Nth layer.")
-    ] = 4,
+        int | None,
+        typer.Option("--layer-step", "-s", min=1, help="Look at every Nth layer [default: 4]."),
+    ] = None,
     layer_strategy: Annotated[
         str | None,
         typer.Option(
@@ -77,17 +78,19 @@ def command(
     """
     from circuit.cli.lens_text import analysis_text
     from circuit.introspect.analyze import AnalysisConfig, analyze, describe
-    from circuit.introspect.choices import check_tracked, strategy_of
+    from circuit.introspect.choices import STEP, check_tracked, strategy_of
     from circuit.introspect.given import read_given
     from circuit.introspect.saved import refuse_existing, save
     from circuit.introspect.tune_lens import check_lens_options, read_lens
     from circuit.stages.running import ModelOptions
 
     check_lens_options(lens, lens_file)
-    strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers)
+    strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers, step=layer_step)
     check_tracked(track or [])
     given = read_given(prompt)
-    config = AnalysisConfig(strategy, layer_step, layers, top_k, track or [])
+    config = AnalysisConfig(
+        strategy, STEP if layer_step is None else layer_step, layers, top_k, track or []
+    )
     asked = {
         **config.as_dict(),
         "prompts": given.texts,
