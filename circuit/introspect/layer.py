@@ -63,7 +63,7 @@ def labels_of(given: Given, labels: str | None) -> list[str]:
         named = [label.strip() for label in labels.split(",")]
         if len(named) != n or not all(named):
             message = f"{len(named)} labels are given for {n} prompts"
-            raise UsageError(message, hint="write -l working,broken: one for each prompt")
+            raise UsageError(message, hint="write --labels working,broken: one for each prompt")
         return named
     own = given.prompt_set
     if own is not None and all(prompt.label is not None for prompt in own.prompts):

@@ -18,7 +18,7 @@ from circuit.artifacts.builtin import find_set
 from circuit.artifacts.documents import read_document
 from circuit.artifacts.manifest import Run, write_manifest
 from circuit.artifacts.prompts import PromptSet
-from circuit.errors import DataError, UsageError
+from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods import divergences
 from circuit.methods.arrays import Array
 from circuit.methods.means import mean_estimate
@@ -180,7 +180,7 @@ def read_lens(stem: Path, model: Any) -> dict[int, Any]:
     """Return the maps of a lens for ``model``; raise ``UsageError`` for one of another model."""
     from circuit.model.lens_training import AffineMap
 
-    archive = archive_path(stem)
+    archive = check_lens_file(stem)
     said = read_document(archive.with_suffix(".json"), SCHEMA)["model"] or {}
     ours = model.identity
     same = ("config_sha256", "weights_sha256", "adapter")
@@ -198,6 +198,15 @@ def archive_path(stem: Path) -> Path:
     return stem.with_name(f"{name}.safetensors")
 
 
+def check_lens_file(stem: Path) -> Path:
+    """Return the archive of a lens; raise ``ArtifactError`` where there is none."""
+    archive = archive_path(stem)
+    if not archive.is_file():
+        message = f"there is no lens `{archive}`"
+        raise ArtifactError(message, hint="circuit introspect tune-lens writes one")
+    return archive
+
+
 def check_lens_options(lens: str, file: Path | None) -> None:
     """Raise ``UsageError`` for a lens that there is not, and for a tuned one without its file."""
     if lens not in ("logit", "tuned"):
@@ -205,3 +214,5 @@ def check_lens_options(lens: str, file: Path | None) -> None:
     if (lens == "tuned") != (file is not None):
         message = "--lens tuned and --lens-file go together"
         raise UsageError(message, hint="circuit introspect tune-lens writes the file")
+    if file is not None:
+        check_lens_file(file)

@@ -31,6 +31,7 @@ LINES = {
     f'neurons -m {NOWHERE} -p "a" -l 0 -n x': "not the number of a neuron",
     f'neurons -m {NOWHERE} -p "a" --from-direction missing.npz': "missing.npz",
     f'analyze -m {NOWHERE} -p ""': "prompt 0 is empty",
+    f'analyze -m {NOWHERE} -p "a" --lens tuned --lens-file no.safetensors': "no lens `no.safetensors`",
     f'analyze -m {NOWHERE} -p "a" -t ""': "a text to follow is empty",
     f'analyze -m {NOWHERE} -p "a" --layer-strategy custom': "needs layers",
     f'compare -m1 {NOWHERE} -m2 {NOWHERE} -p "a" -t ""': "a text to follow is empty",
