@@ -232,6 +232,19 @@ def reusable(
     return manifest
 
 
+def may_be_equal(
+    path: Path, schema: str, parameters: Mapping[str, Any], inputs: Sequence[Path]
+) -> bool:
+    """Say whether ``path`` can hold what a run writes of which some of the parameters and all inputs are known."""
+    found = _manifest_content(path)
+    if found is None or found.get("schema") != schema:
+        return False
+    recorded, known = found.get("parameters") or {}, plain(dict(parameters))
+    refs = [plain(reference(each, path.parent)) for each in inputs]
+    same = all(key in recorded and recorded[key] == known[key] for key in known)
+    return same and found.get("inputs") == refs
+
+
 def refuse_other(path: Path, schema: str) -> None:
     """Raise when ``path`` holds anything but a document of ``schema``, which an output could replace."""
     if path.exists() and (_manifest_content(path) or {}).get("schema") != schema:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from circuit.cli import console
+from circuit.cli.figures_text import counted
 
 WIDE = 6  # prompts that stand side by side; more are counted
 
@@ -12,9 +13,8 @@ def study_text(study: dict[str, Any], *, verbose: bool) -> str:
     n = len(study["prompts"])
     kept = n - study["n_excluded"]
     lines = [
-        f"Ablation by {study['method']} of {study['reference']}: {_prompts(n)}, {study['format']}",
-        f"Baseline: {kept} of {n} pass"
-        + (f"; the other {study['n_excluded']} are left out" if study["n_excluded"] else ""),
+        f"{_method(study)}: {counted(n)}, {study['format']}",
+        f"Baseline: {kept} of {n} pass{_left_out(study['n_excluded'])}",
         "",
         _table(study),
     ]
@@ -24,6 +24,16 @@ def study_text(study: dict[str, Any], *, verbose: bool) -> str:
         lines += ["", *_listed(study)]
     lines += ["", *_summary(study, kept)]
     return "\n".join(lines)
+
+
+def _method(study: dict[str, Any]) -> str:
+    if study["method"] == "zero":
+        return "Ablation to zero"
+    return f"Ablation by {study['method']} of {study['reference']}"
+
+
+def _left_out(n: int) -> str:
+    return f"; {counted(n)} that the model fails {'is' if n == 1 else 'are'} left out" if n else ""
 
 
 def _table(study: dict[str, Any]) -> str:
@@ -40,7 +50,8 @@ def _rate(trial: dict[str, Any]) -> str:
 
 def _effect(trial: dict[str, Any]) -> str:
     if trial["effect"] is None:
-        return ", ".join(f"{delta:+.3f}" for delta in trial["delta"])
+        known = [delta for delta in trial["delta"] if delta is not None]
+        return ", ".join(f"{delta:+.3f}" for delta in known) or "–"
     value, low, high = trial["effect"]
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
@@ -90,10 +101,6 @@ def _summary(study: dict[str, Any], kept: int) -> list[str]:
     ]
     if kept < 10:
         lines.append(
-            f"With {_prompts(kept)} an interval is wide: this is an example, not a finding."
+            f"With {counted(kept)} an interval is wide: this is an example, not a finding."
         )
     return lines
-
-
-def _prompts(n: int) -> str:
-    return "1 prompt" if n == 1 else f"{n} prompts"

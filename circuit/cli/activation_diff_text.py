@@ -3,7 +3,7 @@
 from typing import Any
 
 from circuit.cli import console
-from circuit.cli.figures_text import claim, estimate
+from circuit.cli.figures_text import claim, counted, estimate
 
 Record = dict[str, Any]
 
@@ -15,7 +15,7 @@ def activation_diff_text(results: Record) -> str:
     lines = [
         f"Base: {base['name']} ({base['n_layers']} layers of {base['d_model']})",
         f"Fine-tuned: {other['name']} ({other['n_layers']} layers of {other['d_model']})",
-        f"{n} prompts, {results['format']}, last token",
+        f"{counted(n)}, {results['format']}, last token",
         "",
         _table(results["layers"]),
         "",
@@ -55,6 +55,6 @@ def _tokens(results: Record) -> list[str]:
         return []
     shown = ", ".join(repr(results["prompts"][i]) for i in differ[:3])
     return [
-        f"{len(differ)} of {len(results['prompts'])} prompts become other tokens: {shown}"
+        f"{len(differ)} of {counted(len(results['prompts']))} {'becomes' if len(differ) == 1 else 'become'} other tokens: {shown}"
         + (" ..." if len(differ) > 3 else "")
     ]

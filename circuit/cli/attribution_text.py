@@ -3,6 +3,7 @@
 from typing import Any
 
 from circuit.cli import console
+from circuit.cli.figures_text import counted
 
 TOP = 12  # heads that are printed
 
@@ -11,7 +12,7 @@ def attribution_text(results: dict[str, Any]) -> str:
     """Lay out an attribution."""
     prompts, terms = results["prompts"], results["terms"]
     lines = [
-        f"Direct logit attribution of `{results['model']}`: {len(prompts)} prompts, {results['format']}"
+        f"Direct logit attribution of `{results['model']}`: {counted(len(prompts))}, {results['format']}"
     ]
     lines += [
         f"  {p['prompt']!r}: {p['answer']!r} over {p['wrong']!r} by {p['difference']:+.4f} logits"

@@ -15,9 +15,14 @@ def estimate(found: Sequence[float | None], form: str = ".3f") -> str:
     return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
+def counted(n: int, noun: str = "prompt") -> str:
+    """Return ``1 prompt`` or ``2 prompts``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def claim(n_groups: int) -> list[str]:
     """Return the line that says that few groups are an example; nothing where there are enough."""
     if n_groups >= ENOUGH:
         return []
-    noun = "independent prompt" if n_groups == 1 else "independent prompts"
-    return [f"{n_groups} {noun}: an example, not a finding (under {ENOUGH} nothing is claimed)."]
+    groups = counted(n_groups, "independent prompt")
+    return [f"{groups}: an example, not a finding (under {ENOUGH} nothing is claimed)."]

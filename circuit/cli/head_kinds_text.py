@@ -3,6 +3,7 @@
 from typing import Any
 
 from circuit.cli import console
+from circuit.cli.figures_text import counted
 
 TOP = 5
 ABOUT = {
@@ -19,7 +20,7 @@ def attention_text(results: dict[str, Any]) -> str:
     """Lay out the scores."""
     n, repeated = len(results["prompts"]), results["n_repeated"]
     lines = [
-        f"Attention of `{results['model']}`: {n} prompts, {results['format']}; "
+        f"Attention of `{results['model']}`: {counted(n)}, {results['format']}; "
         f"duplicate and induction on {repeated} sequences of random tokens said twice",
     ]
     for name, about in ABOUT.items():

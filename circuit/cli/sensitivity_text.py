@@ -3,14 +3,14 @@
 from typing import Any
 
 from circuit.cli import console
-from circuit.cli.figures_text import claim, estimate
+from circuit.cli.figures_text import claim, counted, estimate
 
 Record = dict[str, Any]
 
 
 def sensitivity_text(results: Record, *, summary_only: bool) -> str:
     """Lay out every contrast of forms."""
-    lines = [f"Model: {results['model']} ({results['n']} prompts)"]
+    lines = [f"Model: {results['model']} ({counted(results['n'])})"]
     if not results["has_template"]:
         lines.append("It has no chat template: raw text only.")
     for contrast in results["contrasts"]:

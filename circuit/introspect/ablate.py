@@ -1,10 +1,9 @@
 """Ablation: which components a behaviour needs.
 
-Every prompt is answered by the model as it is (the baseline) and with components taken out (``circuit.model.ablation``). Two
-measures stand side by side:
+Every prompt is answered by the model as it is (the baseline) and with components taken out (``circuit.model.ablation``). Prompts that
+fail already in the baseline say nothing about a component: they are left out of both measures, and counted. Side by side stand
 
-    pass rate    share of prompts whose answer meets the criterion, with Wilson's interval. Prompts that fail already in the baseline
-                 say nothing about a component: they are left out, and counted
+    pass rate    share of prompts whose answer meets the criterion, with Wilson's interval
     Δ log p      log p(baseline's answer | prompt) with the ablation − without, a token's mean, in nats: the mean over prompts with a bootstrap
                  interval over their groups. It sees a component that matters a little, which a pass rate does not
 
@@ -19,16 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from circuit.errors import DataError, UsageError
+from circuit.errors import DataError
 from circuit.methods.criteria import satisfies
-from circuit.methods.layers import parse_layers
 from circuit.methods.means import mean_estimate
 from circuit.methods.scores import wilson
 from circuit.stages.neutral import neutral_prompts
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track, untracked
 
-KINDS = ("mlp", "attention", "both")
 BATCH = 128  # answers are short, so many fit
 ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones are
 
@@ -62,8 +59,9 @@ class Case:
 class Trial:
     """What one ablation does: the answers, which of them pass, and what it costs.
 
-    ``passes`` holds None where the baseline failed, and ``rate`` is None where it failed everywhere. ``delta`` is Δ log p of each prompt, and
-    ``effect`` their mean with its interval: None where an answer had no token or there is one group only.
+    ``passes`` and ``delta``, Δ log p of each prompt, hold None where the baseline failed, and ``rate`` is None where it failed everywhere.
+    A delta is None, too, where the baseline's answer had no token. ``effect`` is the mean of delta with its interval over the prompts that
+    count: None where there is none of them, one of them has no delta, or there is one group only.
     """
 
     name: str
@@ -72,13 +70,13 @@ class Trial:
     passes: list[bool | None]
     rate: float | None
     interval: tuple[float, float] | None
-    delta: list[float]
+    delta: list[float | None]
     effect: list[float] | None
 
 
 @dataclass(frozen=True)
 class Study:
-    """The baseline and every ablation, strongest first where layers are swept."""
+    """The baseline and every ablation, in the order in which they were given."""
 
     prompts: list[str]
     criteria: list[str]
@@ -92,16 +90,6 @@ class Study:
     def as_dict(self) -> dict[str, Any]:
         """Return everything, as JSON holds it."""
         return asdict(self)
-
-
-def components_of(kind: str, layers: Sequence[int]) -> list[Any]:
-    """Return the attention, the MLP, or both, of each layer."""
-    from circuit.model.ablation import Component
-
-    if kind not in KINDS:
-        raise UsageError(f"there is no component `{kind}`", hint=f"use {', '.join(KINDS)}")
-    kinds = ("attention", "mlp") if kind == "both" else (kind,)
-    return [Component(each, layer) for layer in layers for each in kinds]
 
 
 def ablate(
@@ -136,7 +124,10 @@ def ablate(
     for name, components in track(ablations, "Ablating", len(ablations)):
         with ablated(model, components, method, references, seed=seed):
             answers, log_probs = run.answers_again(baseline)
-        deltas = [float(np.mean(a - b)) for a, b in zip(log_probs, plain, strict=True) if len(b)]
+        deltas = [
+            float(np.mean(a - b)) if before and len(b) else None
+            for a, b, before in zip(log_probs, plain, passed, strict=True)
+        ]
         trials.append(_trial(name, components, cases, answers, passed, deltas, seed))
     return Study(
         [case.prompt for case in cases],
@@ -224,7 +215,7 @@ def _trial(
     cases: Sequence[Case],
     answers: Sequence[Any],
     passed: Sequence[bool],
-    deltas: list[float],
+    deltas: list[float | None],
     seed: int,
 ) -> Trial:
     passes = [
@@ -232,9 +223,10 @@ def _trial(
         for case, answer, before in zip(cases, answers, passed, strict=True)
     ]
     counted = [each for each in passes if each is not None]
-    groups = [case.group or case.prompt for case in cases]
-    whole = len(deltas) == len(cases)
-    effect = mean_estimate(np.array(deltas), groups, seed=seed) if whole else None
+    groups = [c.group or c.prompt for c, before in zip(cases, passed, strict=True) if before]
+    known = [each for each in deltas if each is not None]
+    whole = 0 < len(known) == len(groups)
+    effect = mean_estimate(np.array(known), groups, seed=seed) if whole else None
     return Trial(
         name,
         [str(component) for component in components],
@@ -245,32 +237,3 @@ def _trial(
         deltas,
         None if effect is None else effect.as_list(),
     )
-
-
-def named_ablations(
-    model: Any, component: str, layers: str, heads: str | None, neurons: str | None, *, multi: bool
-) -> list[tuple[str, list[Any]]]:
-    """Return what options name as ablations: one a layer, head or neuron, or all of them as one."""
-    if heads is not None or neurons is not None:
-        single = _numbered("head", heads) + _numbered("neuron", neurons)
-        each = [(str(one), [one]) for one in single]
-    else:
-        at = parse_layers(layers, range(model.n_layers), model.n_layers)
-        each = [(f"L{layer}", components_of(component, [layer])) for layer in at]
-    if not multi:
-        return each
-    together = [one for _, components in each for one in components]
-    return [("+".join(name for name, _ in each), together)]
-
-
-def _numbered(kind: str, text: str | None) -> list[Any]:
-    from circuit.model.ablation import Component
-
-    found = []
-    for part in [] if text is None else text.split(","):
-        layer, dot, index = part.strip().partition(".")
-        if not (dot and layer.isdecimal() and index.isdecimal()):
-            message = f"`{part}` is not a {kind}"
-            raise UsageError(message, hint=f"write layer.{kind}, as 3.0")
-        found.append(Component(kind, int(layer), int(index)))
-    return found

@@ -10,8 +10,8 @@ import re
 from circuit.artifacts.prompts import PromptSet, group_of
 from circuit.errors import UsageError
 from circuit.introspect.ablate import Case
+from circuit.introspect.given import Given, read_given
 from circuit.methods.criteria import satisfies
-from circuit.stages.prompting import Format, choose_format, parse_prompts
 
 
 def expected_cases(text: str) -> list[Case]:
@@ -50,21 +50,13 @@ def criterion_cases(prompts: PromptSet | list[str], criterion: str) -> list[Case
 
 def read_cases(
     prompt: str | None, criterion: str | None, prompts: str | None
-) -> tuple[list[Case], PromptSet | None]:
-    """Read the cases that options name, and the set of prompts that they come from, if they do."""
+) -> tuple[list[Case], Given]:
+    """Read the cases that options name, and the prompts as they were given."""
     if prompts is not None:  # -p and -c are then place holders
-        return expected_cases(prompts), None
+        cases = expected_cases(prompts)
+        return cases, Given([case.prompt for case in cases])
     if prompt is None or criterion is None:
         message = "there is no prompt with a criterion"
         raise UsageError(message, hint='give -p and -c, or --prompts "10*10=:100|45*45=:2025"')
-    given = parse_prompts(prompt)
-    return criterion_cases(given, criterion), given if isinstance(given, PromptSet) else None
-
-
-def choose_case_format(model: object, given: PromptSet | None, raw: bool | None) -> Format:
-    """Choose the format: as asked, else the set's own, else the model's chat template where it has one."""
-    if given is not None:
-        chat = None if raw is None else not raw
-        return choose_format(given, chat=chat, system=None, tools=None)
-    has_template = bool(model.tokenizer.has_chat_template)  # type: ignore[attr-defined]
-    return Format(chat=has_template if raw is None else not raw)
+    given = read_given(prompt)
+    return criterion_cases(given.prompt_set or given.texts, criterion), given

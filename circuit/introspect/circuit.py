@@ -23,7 +23,7 @@ import numpy as np
 
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import DataError, UsageError
-from circuit.introspect.choices import one_token, token_text
+from circuit.introspect.choices import check_share, one_token, token_text
 from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import resample
 from circuit.methods.ranks import rank_correlation
@@ -91,8 +91,7 @@ def find_circuit(
     """
     from circuit.model.nodes import node_means
 
-    if not 0 < keep <= 1:
-        raise UsageError(f"--keep {keep} is not a share", hint="give a number above 0, at most 1")
+    check_share(keep)
     halves = split(prompts, seed)
     encoded = [prompt.ids for prompt in encode(model, prompts.texts, form)]
     token, other = _tokens(model, prompts, encoded, halves[0], answer, wrong)

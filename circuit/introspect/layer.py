@@ -63,12 +63,19 @@ def labels_of(given: Given, labels: str | None) -> list[str]:
         named = [label.strip() for label in labels.split(",")]
         if len(named) != n or not all(named):
             message = f"{len(named)} labels are given for {n} prompts"
-            raise UsageError(message, hint="write -l working,broken: one for each prompt")
+            raise UsageError(message, hint="write --labels working,broken: one for each prompt")
         return named
     own = given.prompt_set
     if own is not None and all(prompt.label is not None for prompt in own.prompts):
         return [str(prompt.label) for prompt in own.prompts]
     return [str(i) for i in range(n)]
+
+
+def check_several(given: Given) -> None:
+    """Raise ``UsageError`` for one prompt, which can be compared with nothing."""
+    if len(given.texts) < 2:
+        message = "one prompt is similar to nothing"
+        raise UsageError(message, hint="give two or more: -p 'a|b'")
 
 
 def layer_similarity(
@@ -82,9 +89,7 @@ def layer_similarity(
     seed: int = 0,
 ) -> Layers:
     """Compare all prompts at every layer; needs two prompts."""
-    if len(given.texts) < 2:
-        message = "one prompt is similar to nothing"
-        raise UsageError(message, hint="give two or more: -p 'a|b'")
+    check_several(given)
     at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
     form = given.form(model, raw)
     encoded = encode(model, given.texts, form)

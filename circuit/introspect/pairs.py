@@ -90,15 +90,30 @@ def _listed(each: Any, number: int, path: Path, answer: str | None, wrong: str |
     return Pair(**{"answer": answer, "wrong": wrong, **each})
 
 
+def check_alignment(how: str) -> None:
+    """Raise ``UsageError`` for a way to align that there is not."""
+    if how not in ALIGNMENTS:
+        raise UsageError(f"there is no alignment `{how}`", hint=f"use {' or '.join(ALIGNMENTS)}")
+
+
+def check_pairs(pairs: Sequence[Pair]) -> None:
+    """Raise ``DataError`` where there is no pair, or an empty prompt in one."""
+    if not pairs:
+        raise DataError("there are no pairs to compare", hint=f"write {FORM}")
+    for number, pair in enumerate(pairs):
+        for name, text in (("clean", pair.clean), ("corrupt", pair.corrupt)):
+            if not text:
+                message = f"the {name} prompt of pair {number} is empty"
+                raise DataError(message, hint="a prompt has one token or more")
+
+
 def align(model: Any, pairs: Sequence[Pair], form: Format, how: str = "same") -> list[Aligned]:
     """Encode pairs and choose their answers.
 
     Raises ``DataError`` for prompts of unequal length, unless they are compared from the ``end``, and for two equal answers.
     """
-    if how not in ALIGNMENTS:
-        raise UsageError(f"there is no alignment `{how}`", hint=f"use {' or '.join(ALIGNMENTS)}")
-    if not pairs:
-        raise DataError("there are no pairs to compare", hint=f"write {FORM}")
+    check_alignment(how)
+    check_pairs(pairs)
     clean = [each.ids for each in encode(model, [pair.clean for pair in pairs], form)]
     corrupt = [each.ids for each in encode(model, [pair.corrupt for pair in pairs], form)]
     for number, (a, b) in enumerate(zip(clean, corrupt, strict=True)):

@@ -11,6 +11,7 @@ from circuit.artifacts.directions import (
 )
 from circuit.artifacts.formats import formats
 from circuit.artifacts.manifest import ModelIdentity, Run
+from circuit.artifacts.places import archive_path, manifest_path
 from circuit.errors import UsageError
 from circuit.introspect.probe import Fitted, Probed
 
@@ -26,6 +27,14 @@ def check_names(direction: Path | None, probe: Path | None) -> None:
     if probe is not None and probe.suffix not in ("", ARCHIVE):
         message = f"a probe cannot be saved as `{probe}`"
         raise UsageError(message, hint=f"use a name that ends in {ARCHIVE}")
+
+
+def outputs_of(paths: Sequence[Path]) -> tuple[list[tuple[Path, str]], list[Path]]:
+    """Return the manifests that ``save_direction`` writes for these names, each with what it holds, and its other files."""
+    archives = [each for each in paths if each.suffix in ("", ARCHIVE)]
+    others = [archive_path(each) if each in archives else each for each in paths]
+    named = dict.fromkeys(manifest_path(each) for each in archives)
+    return [(each, "directions") for each in named], list(dict.fromkeys(others))
 
 
 def saved_direction(model: Any, found: Probed, fitted: Fitted, form: str, name: str) -> Direction:

@@ -5,8 +5,38 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from circuit.artifacts.atomic import refuse_overwrite
 from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Run, write_manifest
+from circuit.artifacts.manifest import Run, may_be_equal, write_manifest
+from circuit.artifacts.places import refuse_input
+from circuit.errors import UsageError
+
+
+def refuse_existing(
+    documents: Sequence[tuple[Path | None, str]],
+    parameters: Mapping[str, Any],
+    *,
+    inputs: Sequence[Path] = (),
+    others: Sequence[Path | None] = (),
+    force: bool = False,
+) -> None:
+    """Raise for outputs that exist, before a model is loaded, unless this may be the run that wrote them.
+
+    It may be where a document of ``documents``, each a path with what it holds, has these inputs and these ``parameters``, as many as are
+    known yet: then writing decides, which keeps equal content and refuses other. ``others`` are pictures and the like, which say nothing
+    of their run: they pass with such a document only. No output is an input or another output, even with ``force``.
+    """
+    own = [(path, what) for path, what in documents if path is not None]
+    paths = [path for path, _ in own] + [path for path in others if path is not None]
+    for number, path in enumerate(paths):
+        refuse_input(path, inputs)
+        if path.resolve() in [each.resolve() for each in paths[:number]]:
+            message = f"`{path}` is named for two outputs"
+            raise UsageError(message, hint="give each a name of its own")
+    again = {p for p, what in own if may_be_equal(p, f"circuit.{what}/1", parameters, inputs)}
+    for number, path in enumerate(paths):
+        known = path in again if number < len(own) else bool(again)
+        refuse_overwrite(path, force=force or known)
 
 
 def save(

@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Any, Self
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
-from circuit.introspect.ablate import Case, Study, ablate, components_of
-from circuit.introspect.cases import choose_case_format
+from circuit.introspect.ablate import Case, Study, ablate
+from circuit.introspect.given import Given
+from circuit.introspect.parts import components_of
 from circuit.stages.running import ModelOptions
 
 Criterion = str | Callable[[str], bool]
@@ -86,8 +87,9 @@ class AblationStudy:
         """Print the share of prompts that still pass, and what each ablation costs."""
         for trial in study.trials:
             passed = "no prompt passed" if trial.rate is None else f"{trial.rate:.2f} still pass"
-            mean = sum(trial.delta) / len(trial.delta) if trial.delta else float("nan")
-            print(f"{trial.name:>8}: {passed}, {mean:+.3f} nats a token")  # noqa: T201
+            known = [each for each in trial.delta if each is not None]
+            cost = f", {sum(known) / len(known):+.3f} nats a token" if known else ""
+            print(f"{trial.name:>8}: {passed}{cost}")  # noqa: T201
 
     def _study(
         self,
@@ -101,7 +103,7 @@ class AblationStudy:
             self.model,
             [Case(text, criterion) for text in texts],
             ablations,
-            form=choose_case_format(self.model, None, config.raw),
+            form=Given(texts).form(self.model, config.raw, chat=True),
             method=config.method,
             max_tokens=config.max_new_tokens,
             seed=config.seed,

@@ -18,7 +18,7 @@ from circuit.artifacts.builtin import find_set
 from circuit.artifacts.documents import read_document
 from circuit.artifacts.manifest import Run, write_manifest
 from circuit.artifacts.prompts import PromptSet
-from circuit.errors import DataError, UsageError
+from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods import divergences
 from circuit.methods.arrays import Array
 from circuit.methods.means import mean_estimate
@@ -56,6 +56,15 @@ def default_texts() -> list[str]:
     return list(dict.fromkeys(text for each in sets for text in each.texts))
 
 
+def several(texts: Sequence[str]) -> list[str]:
+    """Return each text once; raise ``DataError`` where there are too few to hold some out."""
+    once = list(dict.fromkeys(texts))
+    if len(once) < 10:
+        message = f"a lens needs 10 texts or more, not {len(once)}"
+        raise DataError(message, hint="a fifth of them is held out; more texts make a better lens")
+    return once
+
+
 def tune_lens(
     model: Any,
     texts: Sequence[str],
@@ -72,10 +81,7 @@ def tune_lens(
     """
     from circuit.model.lens_training import train_maps
 
-    texts = list(dict.fromkeys(texts))
-    if len(texts) < 10:
-        message = f"a lens needs 10 texts or more, not {len(texts)}"
-        raise DataError(message, hint="a fifth of them is held out; more texts make a better lens")
+    texts = several(texts)
     if model.n_layers < 2:
         raise DataError(
             "a model of one layer needs no lens", hint="its last layer is read as it is"
@@ -142,11 +148,17 @@ def results_of(lens: TunedLens) -> dict[str, Any]:
 
 
 def save_lens(
-    stem: Path, lens: TunedLens, model: Any, parameters: Mapping[str, Any], *, force: bool = False
+    stem: Path,
+    lens: TunedLens,
+    model: Any,
+    parameters: Mapping[str, Any],
+    *,
+    inputs: Sequence[Path] = (),
+    force: bool = False,
 ) -> None:
     """Write the archive and then its manifest; ``stem`` may end in .safetensors."""
     started = time.perf_counter()
-    archive = _archive(stem)
+    archive = archive_path(stem)
     tensors = {f"map.{k}": each.matrix for k, each in lens.maps.items()}
     tensors |= {f"bias.{k}": each.bias for k, each in lens.maps.items()}
     write_archive(archive, tensors, {"schema": SCHEMA}, force=force)
@@ -154,7 +166,7 @@ def save_lens(
         archive.with_suffix(".json"),
         schema=SCHEMA,
         parameters=parameters,
-        inputs=[],
+        inputs=list(inputs),
         outputs=[archive],
         results=results_of(lens),
         model=model.identity,
@@ -168,7 +180,7 @@ def read_lens(stem: Path, model: Any) -> dict[int, Any]:
     """Return the maps of a lens for ``model``; raise ``UsageError`` for one of another model."""
     from circuit.model.lens_training import AffineMap
 
-    archive = _archive(stem)
+    archive = check_lens_file(stem)
     said = read_document(archive.with_suffix(".json"), SCHEMA)["model"] or {}
     ours = model.identity
     same = ("config_sha256", "weights_sha256", "adapter")
@@ -180,9 +192,19 @@ def read_lens(stem: Path, model: Any) -> dict[int, Any]:
     return {k: AffineMap(arrays[f"map.{k}"], arrays[f"bias.{k}"]) for k in layers}
 
 
-def _archive(stem: Path) -> Path:
+def archive_path(stem: Path) -> Path:
+    """Return where the maps lie: ``stem`` may end in .safetensors or .json."""
     name = stem.name.removesuffix(".safetensors").removesuffix(".json")
     return stem.with_name(f"{name}.safetensors")
+
+
+def check_lens_file(stem: Path) -> Path:
+    """Return the archive of a lens; raise ``ArtifactError`` where there is none."""
+    archive = archive_path(stem)
+    if not archive.is_file():
+        message = f"there is no lens `{archive}`"
+        raise ArtifactError(message, hint="circuit introspect tune-lens writes one")
+    return archive
 
 
 def check_lens_options(lens: str, file: Path | None) -> None:
@@ -192,3 +214,5 @@ def check_lens_options(lens: str, file: Path | None) -> None:
     if (lens == "tuned") != (file is not None):
         message = "--lens tuned and --lens-file go together"
         raise UsageError(message, hint="circuit introspect tune-lens writes the file")
+    if file is not None:
+        check_lens_file(file)

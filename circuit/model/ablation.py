@@ -76,6 +76,12 @@ def reference_values(
     return References(values)
 
 
+def check_method(method: str) -> None:
+    """Raise ``UsageError`` for a way to ablate that there is not."""
+    if method not in METHODS:
+        raise UsageError(f"there is no ablation `{method}`", hint=f"use {', '.join(METHODS)}")
+
+
 def check_components(model: LoadedModel, components: Sequence[Component]) -> None:
     """Raise for a layer, a head or a neuron that there is not."""
     for component in components:
@@ -112,8 +118,7 @@ def ablated(
     seed: int = 0,
 ) -> Iterator[None]:
     """Run the model without ``components`` within the block; ``mean`` and ``resample`` need ``references``."""
-    if method not in METHODS:
-        raise UsageError(f"there is no ablation `{method}`", hint=f"use {', '.join(METHODS)}")
+    check_method(method)
     check_components(model, components)
     rng = np.random.default_rng(seed)
     edits = [Edit(c.site, _change(model, c, method, references, rng)) for c in components]

@@ -10,9 +10,10 @@ import argparse
 
 from common import report
 
-from circuit.introspect.ablate import Case, ablate, named_ablations
+from circuit.introspect.ablate import Case, ablate
 from circuit.introspect.analyze import AnalysisConfig, analyze
 from circuit.introspect.choices import LayerStrategy
+from circuit.introspect.parts import named_ablations
 from circuit.model.ablation import Component, ablated
 from circuit.model.generate import generate
 from circuit.model.loading import load_model

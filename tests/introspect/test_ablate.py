@@ -8,8 +8,9 @@ import pytest
 from checkpoints import VOCABULARY, write_checkpoint
 
 from circuit.errors import DataError, UsageError
-from circuit.introspect.ablate import ablate, named_ablations
+from circuit.introspect.ablate import ablate
 from circuit.introspect.cases import criterion_cases, expected_cases, read_cases
+from circuit.introspect.parts import named_ablations
 from circuit.model.ablation import Component, References, ablated, reference_values
 from circuit.model.generate import generate
 from circuit.model.loading import load_model
@@ -64,7 +65,7 @@ def test_only_the_block_that_writes_it_takes_the_behaviour_away(planted, compone
 def test_only_the_neuron_that_writes_it_does(planted):
     cases = criterion_cases(["Hello", "abc"], f"regex:^{ANSWER}")
     names = ",".join(f"{LAYER}.{i}" for i in (4, 5, 6))
-    ablations = named_ablations(planted, "both", "all", None, names, multi=False)
+    ablations = named_ablations(planted, None, None, None, names, multi=False)
     study = ablate(planted, cases, ablations, form=RAW, method="zero", max_tokens=1)
     assert [trial.rate for trial in study.trials] == [1.0, 0.0, 1.0]
 
@@ -101,6 +102,22 @@ def test_prompts_that_fail_anyway_are_left_out(planted):
     assert trial.name == "L0+L1+L2"
     none = ablate(planted, cases[2:], ablations, form=RAW, method="zero", max_tokens=1).trials[0]
     assert (none.rate, none.interval, none.effect) == (None, None, None)
+    assert none.delta == [None]
+
+
+def test_the_effect_is_that_of_the_prompts_that_pass(planted):
+    """A prompt that the model fails changes neither the mean nor its interval, and stands as None among the deltas."""
+    passing = criterion_cases(["a", "b", "Hello"], f"regex:^{ANSWER}")
+    cases = [passing[0], *criterion_cases(["c", "d"], "regex:^Z"), *passing[1:]]
+    ablations = named_ablations(planted, "mlp", "all", None, None, multi=False)
+    options = {"form": RAW, "method": "zero", "max_tokens": 1}
+    whole = ablate(planted, cases, ablations, **options)
+    alone = ablate(planted, passing, ablations, **options)
+    for trial, own in zip(whole.trials, alone.trials, strict=True):
+        assert [k for k, each in enumerate(trial.delta) if each is None] == [1, 2]
+        kept = [each for each in trial.delta if each is not None]
+        np.testing.assert_allclose(kept, own.delta, atol=1e-5)
+        np.testing.assert_allclose(trial.effect, own.effect, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["attention", "mlp", "head", "neuron"])
@@ -166,18 +183,30 @@ def test_cases_as_they_are_written():
         criterion_cases(["a"], "regex:[")
 
 
+def test_layers_of_heads_and_neurons_count_from_the_end(llama):
+    named = named_ablations(llama, None, None, "-1.3, 0.1", "-3.17", multi=False)
+    assert [name for name, _ in named] == ["head.2.3", "head.0.1", "neuron.0.17"]
+
+
 def test_parts_that_there_are_not(llama):
     for kinds, words in {
         ("both", "9", None, None): "out of range",
         ("all", "0", None, None): "no component `all`",
-        ("both", "0", "0", None): "is not a head",
-        ("both", "0", None, "0.x"): "is not a neuron",
+        (None, None, "0", None): "is not a head",
+        (None, None, None, "0.x"): "is not a neuron",
+        (None, None, "1.0,,", None): "a head is missing in `1.0,,`",
+        (None, "0", "1.0", None): "chosen twice",
+        ("mlp", None, None, "1.0"): "chosen twice",
     }.items():
         with pytest.raises(UsageError, match=words):
             named_ablations(llama, *kinds, multi=False)
     cases = criterion_cases(["a"], "b")
-    for heads, neurons, words in (("0.4", None, "no head 4"), (None, "2.64", "no neuron 64")):
-        ablations = named_ablations(llama, "both", "0", heads, neurons, multi=False)
+    for heads, neurons, words in (
+        ("0.4", None, "no head 4"),
+        ("-4.0", None, "no layer -4"),
+        (None, "2.64", "no neuron 64"),
+    ):
+        ablations = named_ablations(llama, None, None, heads, neurons, multi=False)
         with pytest.raises(UsageError, match=words):
             ablate(llama, cases, ablations, form=RAW)
     with pytest.raises(DataError, match="no prompts"):

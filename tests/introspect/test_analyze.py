@@ -76,6 +76,11 @@ def test_layers_are_chosen_as_they_are_named():
     for bad in (("odd", False, None), ("all", False, "0"), (None, True, "0")):
         with pytest.raises(UsageError):
             strategy_of(bad[0], all_layers=bad[1], layers=bad[2])
+    for also in ({"all_layers": True, "layers": None}, {"all_layers": False, "layers": "0"}):
+        with pytest.raises(UsageError, match="chosen twice"):
+            strategy_of(None, **also, step=2)
+    spaced = strategy_of("evenly_spaced", all_layers=False, layers=None, step=2)
+    assert spaced is LayerStrategy.EVENLY_SPACED
     with pytest.raises(UsageError, match="out of range"):
         choose_layers(6, LayerStrategy.CUSTOM, custom="7")
 

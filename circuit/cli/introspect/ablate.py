@@ -10,7 +10,6 @@ from circuit.cli.options import (
     Dtype,
     Force,
     Json,
-    Layers,
     MaxTokens,
     Model,
     RawOrTemplate,
@@ -39,10 +38,15 @@ def command(
         str | None,
         typer.Option("--prompts", help='Prompts with expected texts: "10*10=:100|45*45=:2025".'),
     ] = None,
-    component: Annotated[str, typer.Option("--component", help="mlp, attention or both.")] = "both",
-    layers: Layers = "all",
+    component: Annotated[
+        str | None, typer.Option("--component", help="mlp, attention or both [default: both].")
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option("--layers", help="all | 0,4,8 | 8-13 | -1 | every:4 | 50% [default: all]."),
+    ] = None,
     heads: Annotated[
-        str | None, typer.Option("--heads", help="Heads instead, as layer.head: 3.0,3.2.")
+        str | None, typer.Option("--heads", help="Heads instead, as layer.head: 3.0,-1.2.")
     ] = None,
     neurons: Annotated[
         str | None, typer.Option("--neurons", help="Neurons instead, as layer.neuron: 3.17.")
@@ -75,15 +79,25 @@ def command(
       circuit introspect ablate -m tiny -p x -c x --prompts "10 + 10 = :20|45 + 45 = :90" --raw --layers 2,3 --multi -n 4
     """
     from circuit.cli.ablation_text import study_text
-    from circuit.introspect.ablate import ablate, named_ablations
-    from circuit.introspect.cases import choose_case_format, read_cases
-    from circuit.introspect.saved import save
+    from circuit.introspect.ablate import ablate
+    from circuit.introspect.cases import read_cases
+    from circuit.introspect.parts import COMPONENT, LAYERS, check_parts, named_ablations
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
+    check_parts(component, layers, heads, neurons, method)
     cases, given = read_cases(prompt, criterion, prompts)
+    which = {"component": component, "layers": layers, "heads": heads, "neurons": neurons}
+    if heads is None and neurons is None:
+        which |= {"component": component or COMPONENT, "layers": layers or LAYERS}
+    asked: dict[str, Any] = {**which, "prompts": [case.prompt for case in cases]}
+    asked |= {"criteria": [case.criterion_name for case in cases]}
+    asked |= {"multi": multi, "method": method, "max_tokens": max_tokens, "seed": seed}
+    files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+    refuse_existing([(output, "ablation")], asked, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = choose_case_format(loaded, given, raw)
+    form = given.form(loaded, raw, chat=True)
     ablations = named_ablations(loaded, component, layers, heads, neurons, multi=multi)
     study = ablate(
         loaded,
@@ -97,9 +111,6 @@ def command(
     )
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **study.as_dict()}
     if output is not None:
-        asked = {"component": component, "layers": layers, "heads": heads, "neurons": neurons}
-        how = {"multi": multi, "method": method, "max_tokens": max_tokens, "seed": seed}
-        texts = {"prompts": study.prompts, "criteria": study.criteria, "format": form.name}
-        parameters = {**asked, **how, **texts}
-        save(output, "ablation", results, parameters=parameters, model=loaded, force=force)
+        parameters = {**asked, "format": form.name}
+        save(output, "ablation", results, parameters=parameters, model=loaded, **files)
     console.result(results, study_text(results, verbose=verbose), as_json=as_json)

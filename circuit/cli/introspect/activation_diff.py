@@ -50,22 +50,23 @@ def command(
     from circuit.introspect.activation_diff import activation_diff
     from circuit.introspect.given import read_given
     from circuit.introspect.in_turn import two_models
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     given = read_given(prompts)
     first = ModelOptions(base, revision, None, dtype, trust_remote_code)
     options = two_models(first, finetuned, adapter, option="-f")
+    asked = {"prompts": given.texts, "layers": layers}
+    files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+    refuse_existing([(output, "activation-diff")], asked, **files)
     console.note(f"Loading models: {options[0].id}, {options[1].id}")
     found = activation_diff(options, given, layers=layers, raw=raw)
     results: dict[str, Any] = found.as_dict()
     if output is not None:
         parameters = {
+            **asked,
             "models": [each["name"] for each in results["models"]],
-            "prompts": given.texts,
-            "layers": layers,
             "format": found.format,
         }
-        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "activation-diff", results, parameters=parameters, **files)
     console.result(results, activation_diff_text(results), as_json=as_json)

@@ -13,6 +13,7 @@ from circuit.cli.options import (
     Json,
     Model,
     Prompt,
+    Raw,
     RemoteCode,
     Revision,
     SaveJson,
@@ -24,8 +25,9 @@ def command(
     prompt: Prompt,
     all_layers: Annotated[bool, typer.Option("--all-layers", help="Look at every layer.")] = False,
     layer_step: Annotated[
-        int, typer.Option("--layer-step", "-s", min=1, help="Look at every Nth layer.")
-    ] = 4,
+        int | None,
+        typer.Option("--layer-step", "-s", min=1, help="Look at every Nth layer [default: 4]."),
+    ] = None,
     layer_strategy: Annotated[
         str | None,
         typer.Option(
@@ -52,9 +54,7 @@ def command(
     lens_file: Annotated[
         Path | None, typer.Option("--lens-file", help="A lens that tune-lens made for this model.")
     ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw/--chat", help="The text as it stands, or as a user's turn.")
-    ] = True,
+    raw: Raw = None,
     output: SaveJson = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw probabilities and entropy by layer (PNG).")
@@ -78,40 +78,46 @@ def command(
     """
     from circuit.cli.lens_text import analysis_text
     from circuit.introspect.analyze import AnalysisConfig, analyze, describe
-    from circuit.introspect.choices import strategy_of
-    from circuit.introspect.saved import save
+    from circuit.introspect.choices import STEP, check_tracked, strategy_of
+    from circuit.introspect.given import read_given
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.introspect.tune_lens import check_lens_options, read_lens
-    from circuit.stages.prompting import Format, parse_prompts
     from circuit.stages.running import ModelOptions
 
     check_lens_options(lens, lens_file)
-    strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers)
-    prompts = parse_prompts(prompt)
-    texts = prompts if isinstance(prompts, list) else prompts.texts
+    strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers, step=layer_step)
+    check_tracked(track or [])
+    given = read_given(prompt)
+    config = AnalysisConfig(
+        strategy, STEP if layer_step is None else layer_step, layers, top_k, track or []
+    )
+    asked = {
+        **config.as_dict(),
+        "prompts": given.texts,
+        "embedding_scale": embedding_scale,
+        "lens": lens,
+    }
+    refuse_existing([(output, "lens")], asked, inputs=given.inputs, others=[plot], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    config = AnalysisConfig(strategy, layer_step, layers, top_k, track or [])
+    form = given.form(loaded, raw)
     found = analyze(
         loaded,
-        texts,
+        given.texts,
         config,
-        form=Format(chat=not raw),
+        form=form,
         lens=None if lens_file is None else read_lens(lens_file, loaded),
         embedding_scale=embedding_scale,
     )
     results: dict[str, Any] = {
         "model": describe(loaded),
+        "format": form.name,
         "analyses": [each.as_dict() for each in found],
     }
     if output is not None:
-        parameters = {
-            **config.as_dict(),
-            "prompts": texts,
-            "format": "raw" if raw else "chat",
-            "embedding_scale": embedding_scale,
-            "lens": lens,
-        }
-        save(output, "lens", results, parameters=parameters, model=loaded, force=force)
+        parameters = {**asked, "format": form.name}
+        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+        save(output, "lens", results, parameters=parameters, model=loaded, **files)
     if plot is not None:
         from circuit.introspect.pictures import draw_analyses
 

@@ -58,11 +58,13 @@ def command(
     from circuit.introspect.attention import attention, parse_heads, parse_where
     from circuit.introspect.given import read_given
     from circuit.introspect.pairs import choose_pair_format
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     chosen = parse_heads(heads)
     given = read_given(prompt)
+    asked = {"prompts": given.texts, "layers": layers, "heads": heads, "seed": seed}
+    refuse_existing([(output, "attention")], asked, others=[plot], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     form = choose_pair_format(given.prompt_set, chat)
@@ -70,8 +72,7 @@ def command(
     found = attention(loaded, given.texts, layers=at, heads=chosen, form=form, seed=seed)
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
     if output is not None:
-        asked = {"prompts": given.texts, "layers": layers, "heads": heads}
-        parameters = {**asked, "format": form.name, "seed": seed}
+        parameters = {**asked, "format": form.name}
         save(output, "attention", results, parameters=parameters, model=loaded, force=force)
     if plot is not None:
         from circuit.introspect.attention_pictures import draw_attention

@@ -54,10 +54,12 @@ def command(
     from circuit.introspect.attribute import attribute
     from circuit.introspect.given import read_given
     from circuit.introspect.pairs import choose_pair_format
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     given = read_given(prompt)
+    asked = {"prompts": given.texts, "answer": answer, "wrong": wrong, "seed": seed}
+    refuse_existing([(output, "attribution")], asked, others=[plot], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     form = choose_pair_format(given.prompt_set, chat)
@@ -72,8 +74,7 @@ def command(
     )
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
     if output is not None:
-        asked = {"prompts": given.texts, "answer": answer, "wrong": wrong}
-        parameters = {**asked, "format": form.name, "seed": seed}
+        parameters = {**asked, "format": form.name}
         save(output, "attribution", results, parameters=parameters, model=loaded, force=force)
     if plot is not None:
         from circuit.introspect.pictures import draw_attribution

@@ -61,14 +61,20 @@ def command(
       circuit introspect circuit -m tiny -d prompts.json --answer "<tool_call>" --keep 0.5 --random 5 --verify 5
     """
     from circuit.cli.circuit_text import circuit_text
+    from circuit.introspect.choices import check_share
     from circuit.introspect.circuit import find_circuit, read_labelled
     from circuit.introspect.circuit_files import draw_circuit, write_dot
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.prompting import choose_format
     from circuit.stages.running import ModelOptions
 
+    check_share(keep)
     given = read_labelled(prompts, seed)
     form = choose_format(given, chat=chat, system=None, tools=None)
+    asked = {"answer": answer, "wrong": wrong, "keep": keep, "verify": verify, "random": random}
+    asked |= {"format": form.name, "seed": seed}
+    files: dict[str, Any] = {"inputs": [prompts], "force": force}
+    refuse_existing([(output, "circuit")], asked, others=[dot, plot], **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     found = find_circuit(
@@ -86,17 +92,7 @@ def command(
     about = {"model": loaded.id, "format": form.name, "prompts_name": given.name}
     results: dict[str, Any] = {**about, **found.as_dict()}
     if output is not None:
-        asked = {"answer": answer, "wrong": wrong, "keep": keep, "verify": verify, "random": random}
-        parameters = {**asked, "format": form.name, "seed": seed}
-        save(
-            output,
-            "circuit",
-            results,
-            parameters=parameters,
-            model=loaded,
-            inputs=[prompts],
-            force=force,
-        )
+        save(output, "circuit", results, parameters=asked, model=loaded, **files)
     if dot is not None:
         write_dot(found, dot, force=force)
     if plot is not None:

@@ -51,25 +51,28 @@ def command(
       circuit introspect compare -m1 tiny -m2 tiny -p "50 + 25 = |50 + 25 =" -t 7 --json
     """
     from circuit.cli.comparison_text import comparison_text
+    from circuit.introspect.choices import check_tracked
     from circuit.introspect.compare import compare
     from circuit.introspect.given import read_given
     from circuit.introspect.in_turn import two_models
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
+    check_tracked(track or [])
     given = read_given(prompt)
     first = ModelOptions(model1, revision, None, dtype, trust_remote_code)
     options = two_models(first, model2, adapter, option="-m2")
+    asked = {"prompts": given.texts, "top_k": top_k, "track": track or []}
+    files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+    refuse_existing([(output, "comparison")], asked, **files)
     console.note(f"Loading models: {options[0].id}, {options[1].id}")
     found = compare(options, given, top_k=top_k, track=track or [], raw=raw)
     results: dict[str, Any] = found.as_dict()
     if output is not None:
         parameters = {
+            **asked,
             "models": [each["name"] for each in results["models"]],
-            "prompts": given.texts,
             "format": found.format,
-            "top_k": top_k,
-            "track": track or [],
         }
-        save(output, "comparison", results, parameters=parameters, inputs=given.inputs, force=force)
+        save(output, "comparison", results, parameters=parameters, **files)
     console.result(results, comparison_text(results), as_json=as_json)

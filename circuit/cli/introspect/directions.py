@@ -32,11 +32,12 @@ def command(
       circuit introspect directions directions.safetensors computation.npz --threshold 0.1 -o cosines.json
     """
     from circuit.cli.directions_verbs_text import compared_text, tally_text
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.directions_compare import compare_directions
 
+    parameters = {"threshold": threshold}
+    refuse_existing([(output, "cosines")], parameters, inputs=files, force=force)
     results = compare_directions(files, threshold)
     if output is not None:
-        parameters = {"threshold": threshold}
         save(output, "cosines", results, parameters=parameters, inputs=files, force=force)
     console.result(results, f"{compared_text(results)}\n\n{tally_text(results)}", as_json=as_json)

@@ -48,17 +48,18 @@ def command(
     from circuit.cli.sensitivity_text import sensitivity_text
     from circuit.introspect.format_sensitivity import format_sensitivity
     from circuit.introspect.given import read_given
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     given = read_given(prompt)
+    parameters = {"prompts": given.texts, "layers": layers, "max_tokens": max_tokens}
+    files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+    refuse_existing([(output, "format-sensitivity")], parameters, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     found = format_sensitivity(loaded, given, layers=layers, max_tokens=max_tokens)
     results: dict[str, Any] = {"model": loaded.id, **found.as_dict()}
     if output is not None:
-        parameters = {"prompts": given.texts, "layers": layers, "max_tokens": max_tokens}
-        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "format-sensitivity", results, parameters=parameters, model=loaded, **files)
     text = sensitivity_text(results, summary_only=summary_only)
     console.result(results, text, as_json=as_json)

@@ -74,11 +74,16 @@ def command(
     from circuit.cli.generation_text import generation_text
     from circuit.introspect.generate import Decoding, expected_texts, generate_answers
     from circuit.introspect.given import read_given
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     given = read_given(prompt)
     expected_texts(given, expected, criterion)
+    how = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "raw": raw}
+    asked = {"compare_format": compare_format, "expected": expected, "criterion": criterion}
+    parameters = {"prompts": given.texts, **how, **asked}
+    files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+    refuse_existing([(output, "answers")], parameters, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     found = generate_answers(
@@ -92,10 +97,6 @@ def command(
     )
     results: dict[str, Any] = {"model": loaded.id, **found.as_dict()}
     if output is not None:
-        how = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "raw": raw}
-        asked = {"compare_format": compare_format, "expected": expected, "criterion": criterion}
-        parameters = {"prompts": given.texts, **how, **asked}
-        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "answers", results, parameters=parameters, model=loaded, **files)
     text = generation_text(results, show_tokens=show_tokens)
     console.result(results, text, as_json=as_json)

@@ -56,12 +56,10 @@ def command(
     from circuit.cli.hooks_text import hooks_text
     from circuit.introspect.given import read_given
     from circuit.introspect.hooks import hook
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     given = read_given(prompt)
-    console.note(f"Loading model: {model}")
-    loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     asked: dict[str, Any] = {
         "layers": layers,
         "sites": sites,
@@ -71,10 +69,13 @@ def command(
         "top_k": top_k,
         "raw": raw,
     }
+    parameters = {"prompts": given.texts, **asked}
+    files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+    refuse_existing([(output, "hooks")], parameters, **files)
+    console.note(f"Loading model: {model}")
+    loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     found = hook(loaded, given, **asked)
     results: dict[str, Any] = {"model": loaded.id, "prompts": [each.as_dict() for each in found]}
     if output is not None:
-        parameters = {"prompts": given.texts, **asked}
-        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "hooks", results, parameters=parameters, model=loaded, **files)
     console.result(results, hooks_text(results), as_json=as_json)

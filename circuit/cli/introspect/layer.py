@@ -51,12 +51,16 @@ def command(
     """
     from circuit.cli.similarity_text import similarity_text
     from circuit.introspect.given import read_given
-    from circuit.introspect.layer import labels_of, layer_similarity
-    from circuit.introspect.saved import save
+    from circuit.introspect.layer import check_several, labels_of, layer_similarity
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     given = read_given(prompt)
+    check_several(given)
     named = labels_of(given, labels)
+    asked = {"prompts": given.texts, "labels": named, "layers": layers, "seed": seed}
+    files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+    refuse_existing([(output, "layer-similarity")], {**asked, "attention": attention}, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     found = layer_similarity(
@@ -64,8 +68,6 @@ def command(
     )
     results: dict[str, Any] = {"model": loaded.id, **found.as_dict()}
     if output is not None:
-        asked = {"prompts": given.texts, "labels": named, "layers": layers, "seed": seed}
         parameters = {**asked, "attention": attention, "format": found.format}
-        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
         save(output, "layer-similarity", results, parameters=parameters, model=loaded, **files)
     console.result(results, similarity_text(results), as_json=as_json)

@@ -68,7 +68,7 @@ def command(
     from circuit.introspect.given import read_given
     from circuit.introspect.layer import labels_of
     from circuit.introspect.neurons import Wanted, look_at_neurons, parse_indices, read_direction
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     given = read_given(prompt)
@@ -76,6 +76,11 @@ def command(
     wanted = Wanted(parse_indices(neurons or []), from_direction, auto_discover, top_k)
     if from_direction is not None:
         read_direction(from_direction)
+    asked = {"prompts": given.texts, "labels": named, "top_k": top_k, "neurons": wanted.indices}
+    asked |= {"auto_discover": auto_discover, "seed": seed}
+    inputs = [*given.inputs, *([from_direction] if from_direction else [])]
+    files: dict[str, Any] = {"inputs": inputs, "force": force}
+    refuse_existing([(output, "neurons")], asked, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     found = look_at_neurons(
@@ -90,10 +95,6 @@ def command(
     )
     results: dict[str, Any] = {"model": loaded.id, **found.as_dict()}
     if output is not None:
-        asked = {"prompts": given.texts, "labels": named, "layer": found.layer, "top_k": top_k}
-        chosen = {"neurons": wanted.indices, "auto_discover": auto_discover, "seed": seed}
-        parameters = {**asked, **chosen, "format": found.format}
-        inputs = [*given.inputs, *([from_direction] if from_direction else [])]
-        files: dict[str, Any] = {"inputs": inputs, "force": force}
+        parameters = {**asked, "layer": found.layer, "format": found.format}
         save(output, "neurons", results, parameters=parameters, model=loaded, **files)
     console.result(results, neurons_text(results), as_json=as_json)

@@ -98,14 +98,25 @@ def command(
       circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --components "mlp_out,3.1" --position=-5--1
     """
     from circuit.cli.patching_text import patching_text
-    from circuit.introspect.pairs import choose_pair_format, read_pairs
+    from circuit.introspect.pairs import (
+        check_alignment,
+        check_pairs,
+        choose_pair_format,
+        read_pairs,
+    )
     from circuit.introspect.patch import patch
     from circuit.introspect.patch_runs import what
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     asked = what(components, direction, position)
+    check_alignment(align)
     listed, given = read_pairs(clean, corrupt, pairs, answer, wrong)
+    check_pairs(listed)
+    which = {"layers": layers, "position": position, "components": components, "pairs": listed}
+    how = {"direction": direction, "align": align, "attribution": attribution, "verify": verify}
+    known = {**which, **how, "seed": seed}
+    refuse_existing([(output, "patching")], known, others=[plot], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     form = choose_pair_format(given, chat)
@@ -123,17 +134,8 @@ def command(
     )
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
     if output is not None:
-        which = {"layers": layers, "position": position, "components": components}
-        how = {"direction": direction, "align": align, "attribution": attribution, "verify": verify}
-        texts = {"pairs": listed, "format": form.name, "seed": seed}
-        save(
-            output,
-            "patching",
-            results,
-            parameters={**which, **how, **texts},
-            model=loaded,
-            force=force,
-        )
+        parameters = {**known, "format": form.name}
+        save(output, "patching", results, parameters=parameters, model=loaded, force=force)
     if plot is not None:
         from circuit.introspect.pictures import draw_patching
 

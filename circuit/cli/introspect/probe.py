@@ -78,9 +78,9 @@ def command(
     from circuit.cli.probe_text import probe_text
     from circuit.introspect.given import read_given
     from circuit.introspect.probe import check_method, probe, two_classes
-    from circuit.introspect.probe_files import check_names, saved_direction
+    from circuit.introspect.probe_files import check_names, outputs_of, saved_direction
     from circuit.introspect.probe_files import save_direction as save_one
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.stages.running import ModelOptions
 
     started = time.perf_counter()
@@ -89,24 +89,27 @@ def command(
     tests = [] if test is None else read_given(test).texts
     check_method(method)
     check_names(save_direction, save_probe)
+    parameters: dict[str, Any] = {
+        "class_a": a.texts,
+        "class_b": b.texts,
+        "labels": [label_a, label_b],
+        "layers": layers or "all",
+        "method": method,
+        "seed": seed,
+    }
+    inputs = [*a.inputs, *b.inputs]
+    paths = list(dict.fromkeys(path for path in (save_direction, save_probe) if path is not None))
+    documents, others = outputs_of(paths)
+    files: dict[str, Any] = {"inputs": inputs, "force": force}
+    refuse_existing([(output, "probe"), *documents], parameters, others=others, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     form = a.form(loaded, raw)
     found, fitted = probe(
         loaded, classes, form=form, layers=layers, method=method, tests=tests, seed=seed
     )
-    parameters = {
-        "class_a": a.texts,
-        "class_b": b.texts,
-        "labels": [label_a, label_b],
-        "layers": layers or "all",
-        "method": method,
-        "format": form.name,
-        "seed": seed,
-    }
-    inputs = [*a.inputs, *b.inputs]
+    parameters["format"] = form.name
     kept = saved_direction(loaded, found, fitted, form.name, name or f"{label_a}_vs_{label_b}")
-    paths = list(dict.fromkeys(path for path in (save_direction, save_probe) if path is not None))
     for path in paths:
         save_one(path, kept, loaded, parameters, inputs=inputs, started=started, force=force)
     results: dict[str, Any] = {
@@ -116,7 +119,6 @@ def command(
         "saved": [str(path if path.suffix else f"{path}.safetensors") for path in paths],
     }
     if output is not None:
-        files: dict[str, Any] = {"inputs": inputs, "force": force}
         asked = {**parameters, "tests": tests}
         save(output, "probe", results, parameters=asked, model=loaded, **files)
     console.result(results, probe_text(results), as_json=as_json)

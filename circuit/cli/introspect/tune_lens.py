@@ -6,7 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from circuit.cli import console
-from circuit.cli.options import Adapter, Dtype, Force, Json, Model, RemoteCode, Revision, Seed
+from circuit.cli.options import (
+    Adapter,
+    ChatOrText,
+    Dtype,
+    Force,
+    Json,
+    Model,
+    RemoteCode,
+    Revision,
+    Seed,
+)
 
 
 def command(
@@ -25,9 +35,7 @@ def command(
     ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of Adam.")] = 200,
     rate: Annotated[float, typer.Option("--rate", min=0, help="Its rate at the start.")] = 1e-3,
-    chat: Annotated[
-        bool, typer.Option("--chat/--raw", help="As a user's turn, or as the text stands.")
-    ] = False,
+    chat: ChatOrText = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     revision: Revision = None,
@@ -43,19 +51,31 @@ def command(
       circuit introspect tune-lens -m tiny --texts @prompts.json --chat --steps 40 -o tuned.safetensors
     """
     from circuit.cli.tuned_lens_text import tuned_lens_text
-    from circuit.introspect.given import read_given
-    from circuit.introspect.tune_lens import default_texts, results_of, save_lens, tune_lens
-    from circuit.stages.prompting import Format
+    from circuit.introspect.given import Given, read_given
+    from circuit.introspect.saved import refuse_existing
+    from circuit.introspect.tune_lens import (
+        archive_path,
+        default_texts,
+        results_of,
+        save_lens,
+        several,
+        tune_lens,
+    )
     from circuit.stages.running import ModelOptions
 
-    listed = default_texts() if texts is None else read_given(texts).texts
+    given = Given(default_texts()) if texts is None else read_given(texts)
+    several(given.texts)
+    asked = {"texts": given.texts, "steps": steps, "rate": rate, "seed": seed}
+    archive = archive_path(output)
+    manifest = [(archive.with_suffix(".json"), "lens_maps")]
+    refuse_existing(manifest, asked, inputs=given.inputs, others=[archive], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = Format(chat=chat)
+    form = given.form(loaded, None if chat is None else not chat)
     found = tune_lens(
-        loaded, listed, form=form, n_steps=steps, rate=rate, seed=seed, track=console.track
+        loaded, given.texts, form=form, n_steps=steps, rate=rate, seed=seed, track=console.track
     )
-    asked = {"texts": listed, "steps": steps, "rate": rate, "format": form.name, "seed": seed}
-    save_lens(output, found, loaded, asked, force=force)
+    asked["format"] = form.name
+    save_lens(output, found, loaded, asked, inputs=given.inputs, force=force)
     results: dict[str, Any] = {"model": loaded.id, "format": form.name, **results_of(found)}
     console.result(results, tuned_lens_text(results), as_json=as_json)

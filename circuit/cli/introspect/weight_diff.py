@@ -38,9 +38,12 @@ def command(
       circuit introspect weight-diff -b tiny -f tiny --spectrum 0 -o weights.json
     """
     from circuit.cli.weight_diff_text import weight_diff_text
-    from circuit.introspect.saved import save
+    from circuit.introspect.saved import refuse_existing, save
     from circuit.introspect.weight_diff import weight_diff
 
+    asked = {"base": base, "finetuned": finetuned, "revision": revision}
+    parameters = {**asked, "spectrum": spectrum, "largest_svd": largest_svd}
+    refuse_existing([(output, "weight-diff")], parameters, force=force)
     found = weight_diff(
         base,
         finetuned,
@@ -51,7 +54,5 @@ def command(
     )
     results: dict[str, Any] = found.as_dict()
     if output is not None:
-        asked = {"base": base, "finetuned": finetuned, "revision": revision}
-        parameters = {**asked, "spectrum": spectrum, "largest_svd": largest_svd}
         save(output, "weight-diff", results, parameters=parameters, force=force)
     console.result(results, weight_diff_text(results, top=top), as_json=as_json)

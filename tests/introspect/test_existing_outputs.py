@@ -1,0 +1,96 @@
+"""Output that exists stops a command before its model is loaded; the run that wrote it passes, and nothing is lost."""
+
+import json
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.cli.app import app
+from circuit.errors import ArtifactError, UsageError
+from circuit.introspect.saved import refuse_existing, save
+
+NOWHERE = "./nowhere"
+LINES = {
+    "ablate -m {m} -p a -c x -o there": "there",
+    "activation-diff -b {m} -f {m} -p a -o there": "there",
+    "analyze -m {m} -p a -o new.json --plot there": "there",
+    "attention -m {m} -p a --plot there": "there",
+    "attribute -m {m} -p a -o there": "there",
+    "circuit -m {m} -d set.json -o new.json --dot there": "there",
+    "compare -m1 {m} -m2 {m} -p a -o there": "there",
+    "format-sensitivity -m {m} -p a -o there": "there",
+    "generate -m {m} -p a -o there": "there",
+    "hooks -m {m} -p a -o there": "there",
+    'layer -m {m} -p "a|b" -o there': "there",
+    "neurons -m {m} -p a -l 0 -n 1 -o there": "there",
+    "patch -m {m} --clean a --corrupt b -o new.json --plot there": "there",
+    "probe -m {m} -a a -b b --save-direction there.npz": "there.npz",
+    "probe -m {m} -a a -b b --save-probe there": "there.safetensors",
+    "tune-lens -m {m} -o there": "there.safetensors",
+    "weight-diff -b {m} -f {m} -o there": "there",
+}
+
+
+def run(line):
+    return CliRunner().invoke(app, ["introspect", *shlex.split(line)])
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_output_that_exists_is_noticed_before_a_model_is_looked_for(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prompts = tuple(Prompt(text=f"{a} {i}", label=a) for a in ("yes", "no") for i in range(6))
+    PromptSet(name="s", labels=("no", "yes"), prompts=prompts).save(tmp_path / "set.json")
+    (tmp_path / LINES[line]).write_text("mine")
+    before = sorted(tmp_path.iterdir())
+    problem = run(line.format(m=NOWHERE)).exception
+    assert isinstance(problem, ArtifactError)
+    assert f"`{LINES[line]}` is already there" in problem.message
+    assert (tmp_path / LINES[line]).read_text() == "mine"
+    assert sorted(tmp_path.iterdir()) == before
+    forced = run(f"{line.format(m=NOWHERE)} --force").exception
+    assert NOWHERE.removeprefix("./") in forced.message  # it went on to the model
+
+
+def test_the_same_run_over_its_own_output_passes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = 'analyze -m tiny -p "a|b" --layers -1 -o lens.json --plot lens.png'
+    for _ in range(2):
+        assert run(line).exit_code == 0
+    other = run(line.replace('"a|b"', "c")).exception
+    assert "`lens.json` is already there" in other.message
+    (tmp_path / "lens.json").unlink()
+    assert "`lens.png` is already there" in run(line).exception.message
+
+
+def test_documents_of_another_run(tmp_path):
+    source, out, picture = tmp_path / "in.txt", tmp_path / "out.json", tmp_path / "out.png"
+    source.write_text("a\n")
+    picture.write_bytes(b"mine")
+    save(out, "lens", {"x": 1}, parameters={"k": [1], "format": "raw"}, inputs=[source])
+    files = {"inputs": [source], "others": [picture]}
+    refuse_existing([(out, "lens")], {"k": (1,)}, **files)
+    for documents, known in (
+        ([(out, "hooks")], {"k": [1]}),
+        ([(out, "lens")], {"k": [2]}),
+        ([(out, "lens")], {"j": 1}),
+        ([(None, "lens")], {"k": [1]}),
+    ):
+        with pytest.raises(ArtifactError, match="already there"):
+            refuse_existing(documents, known, **files)
+    source.write_text("b\n")
+    with pytest.raises(ArtifactError, match="already there"):
+        refuse_existing([(out, "lens")], {"k": [1]}, **files)
+    assert json.loads(out.read_text())["results"] == {"x": 1}
+
+
+def test_no_output_is_an_input_or_another_output(tmp_path):
+    source, out = tmp_path / "in.json", tmp_path / "out.json"
+    source.write_text("[]")
+    with pytest.raises(UsageError, match="from which it is made"):
+        refuse_existing([(source, "lens")], {}, inputs=[source], force=True)
+    with pytest.raises(UsageError, match="named for two outputs"):
+        refuse_existing([(out, "lens")], {}, others=[out], force=True)
+    with pytest.raises(ArtifactError, match="is a folder"):
+        refuse_existing([(tmp_path, "lens")], {}, force=True)

@@ -1,0 +1,49 @@
+"""What commands say of one prompt, of prompts that fail, and of labels is English, and names options that there are."""
+
+import pytest
+from typer.testing import CliRunner
+
+from circuit.cli.ablation_text import study_text
+from circuit.cli.app import app
+from circuit.errors import UsageError
+from circuit.introspect.ablate import ablate
+from circuit.introspect.cases import criterion_cases
+from circuit.introspect.given import Given
+from circuit.introspect.layer import labels_of
+from circuit.introspect.parts import named_ablations
+from circuit.stages.prompting import Format
+
+
+def test_an_ablation_says_what_it_leaves_out(llama):
+    ablations = named_ablations(llama, "mlp", "0", None, None, multi=False)
+    options = {"form": Format(chat=False), "max_tokens": 1}
+    for n, method, said in (
+        (1, "zero", ["Ablation to zero: 1 prompt, raw", "0 of 1 pass; 1 prompt that the model"]),
+        (2, "mean", ["Ablation by mean of the neutral", "0 of 2 pass; 2 prompts that the model"]),
+    ):
+        cases = criterion_cases(["a", "b"][:n], "no such answer")
+        study = ablate(llama, cases, ablations, method=method, **options)
+        text = study_text({"format": "raw", **study.as_dict()}, verbose=False)
+        assert all(part in text for part in said)
+        (row,) = [line.split() for line in text.splitlines() if "no prompt passed" in line]
+        assert row == ["L0", "no", "prompt", "passed", "–"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "attention -m tiny -p a",
+        "attribute -m tiny -p a",
+        "format-sensitivity -m tiny -p a --layers 0 -n 1",
+    ],
+)
+def test_one_prompt_is_one_prompt(line):
+    done = CliRunner().invoke(app, ["introspect", *line.split()])
+    assert "1 prompt" in done.output
+    assert "1 prompts" not in done.output
+
+
+def test_the_hint_of_labels_names_their_option():
+    with pytest.raises(UsageError) as problem:
+        labels_of(Given(["a", "b"]), "a")
+    assert "--labels working,broken" in problem.value.hint
