@@ -16,11 +16,16 @@ from circuit.methods.bootstrap import resample
 from circuit.methods.splits import group_codes, permuted_labels
 
 Mean = list[float | None]
+UNDEFINED = 0.05  # share of resamples without a pair, above which the others make no interval
 
 
 @dataclass(frozen=True)
 class Separation:
-    """Means with their intervals, whose ends are None where a label has one group; a mean of no pair is None, too."""
+    """Means with their intervals; a mean of no pair is None.
+
+    The ends are None where a label has one group, or where so few are drawn that over 5 % of the resamples hold no pair:
+    those left would all hold the same pairs.
+    """
 
     within: Mean | None
     between: Mean | None
@@ -50,9 +55,10 @@ def separation(
         value = float(statistic(np.ones((1, len(y))))[0])
         if not np.isfinite(value):
             return None
-        if weights is None:
+        drawn = None if weights is None else weights.draws(statistic)
+        if drawn is None or np.mean(~np.isfinite(drawn.draws)) > UNDEFINED:
             return [round(value, 6), None, None]
-        return [*weights.draws(statistic).estimate(bounds=(low, high)).as_list()]
+        return [*drawn.estimate(bounds=(low, high)).as_list()]
 
     same = y[:, None] == y[None, :]
     inside, outside = _mean_over(S, same), _mean_over(S, ~same)
