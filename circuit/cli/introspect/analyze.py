@@ -111,7 +111,8 @@ def command(
             "embedding_scale": embedding_scale,
             "lens": lens,
         }
-        save(output, "lens", results, parameters=parameters, model=loaded, force=force)
+        files: dict[str, Any] = {"inputs": [lens_file] if lens_file else [], "force": force}
+        save(output, "lens", results, parameters=parameters, model=loaded, **files)
     if plot is not None:
         from circuit.introspect.pictures import draw_analyses
 
