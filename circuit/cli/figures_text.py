@@ -15,9 +15,9 @@ def estimate(found: Sequence[float | None], form: str = ".3f") -> str:
     return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def claim(n_groups: int) -> list[str]:
+def claim(n_groups: int, what: str = "prompt") -> list[str]:
     """Return the line that says that few groups are an example; nothing where there are enough."""
     if n_groups >= ENOUGH:
         return []
-    noun = "independent prompt" if n_groups == 1 else "independent prompts"
+    noun = f"independent {what}" if n_groups == 1 else f"independent {what}s"
     return [f"{n_groups} {noun}: an example, not a finding (under {ENOUGH} nothing is claimed)."]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from circuit.cli import console
+from circuit.cli.figures_text import claim
 
 TOP = 5
 ABOUT = {
@@ -31,7 +32,7 @@ def attention_text(results: dict[str, Any]) -> str:
             lines += ["", f"{name}: {about} (all alike: {even:.3f})"]
             lines.append(console.table(["head", "score"], rows))
     lines += ["", "A pattern says where a head looks, not what it moves."]
-    return "\n".join(lines)
+    return "\n".join([*lines, *claim(results["n_groups"])])
 
 
 def _value(score: dict[str, Any]) -> str:

@@ -133,9 +133,7 @@ def _nothing_alike(a: Any, b: Any, shared: Sequence[str]) -> DataError:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return the key that sorts names with their numbers as numbers: layer 10 after layer 9."""
-    return [
-        (int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)
-    ]
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _tensor(a: Any, b: Any, name: str, top: int, largest_svd: int) -> tuple[TensorDiff, Sums]:

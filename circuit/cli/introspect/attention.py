@@ -68,7 +68,8 @@ def command(
     form = choose_pair_format(given.prompt_set, chat)
     at = parse_where(layers, loaded.n_layers)
     found = attention(loaded, given.texts, layers=at, heads=chosen, form=form, seed=seed)
-    results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
+    about = {"model": loaded.id, "format": form.name, "n_groups": given.n_groups}
+    results: dict[str, Any] = {**about, **found.as_dict()}
     if output is not None:
         asked = {"prompts": given.texts, "layers": layers, "heads": heads}
         parameters = {**asked, "format": form.name, "seed": seed}
