@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.artifacts.atomic import write_file
 from circuit.introspect.attention import AttentionResult
 from circuit.introspect.pictures import shown
 from circuit.methods.head_patterns import SCORES
 from circuit.plots.cells import Cells, cells
-from circuit.plots.style import png
+from circuit.stages.picture_files import write_picture
 
 
 def draw_attention(found: AttentionResult, out: Path, *, force: bool = False) -> None:
@@ -32,7 +31,7 @@ def draw_attention(found: AttentionResult, out: Path, *, force: bool = False) ->
     else:
         drawings = [_scores(found, name) for name in SCORES if name in found.uniform]
         figure = cells(drawings, across=3, label="score", signed=False)
-    write_file(out, png(figure), force=force)
+    write_picture(out, figure, force=force)
 
 
 def _scores(found: AttentionResult, name: str) -> Cells:

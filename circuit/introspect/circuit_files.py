@@ -13,7 +13,7 @@ import numpy as np
 from circuit.artifacts.atomic import write_file
 from circuit.introspect.circuit import Found, NodeEffect
 from circuit.plots.cells import Cells, cells
-from circuit.plots.style import png
+from circuit.stages.picture_files import write_picture
 
 
 def _effect(node: NodeEffect) -> float:
@@ -36,7 +36,7 @@ def draw_circuit(found: Found, out: Path, *, force: bool = False) -> None:
     title = f"faithfulness {found.faithfulness[0]:.2f}, {len(found.circuit)} of {len(found.nodes)} nodes"
     drawing = Cells(title, matrix, [str(k) for k in layers], columns, marked=marked)
     figure = cells([drawing], across=1, label="effect of leaving it out")
-    write_file(out, png(figure), force=force)
+    write_picture(out, figure, force=force)
 
 
 def write_dot(found: Found, out: Path, *, force: bool = False) -> None:

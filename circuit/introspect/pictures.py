@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.artifacts.atomic import write_file
 from circuit.introspect.analyze import AnalysisResult
 from circuit.introspect.attribute import Attribution
 from circuit.introspect.patch import Patching
 from circuit.plots.bars import bars
 from circuit.plots.cells import Cells, cells
 from circuit.plots.curve import Panel, Series, curves
-from circuit.plots.style import png
+from circuit.stages.picture_files import write_picture
 
 
 def draw_analyses(found: Sequence[AnalysisResult], out: Path, *, force: bool = False) -> None:
@@ -35,7 +34,7 @@ def draw_analyses(found: Sequence[AnalysisResult], out: Path, *, force: bool = F
             [p.normalized_entropy or 0.0 for p in each.layer_predictions] for each in found
         ]
         panels.append(Panel("Entropy / log V", [_series("entropy", layers, entropies)]))
-    write_file(out, png(curves(panels)), force=force)
+    write_picture(out, curves(panels), force=force)
 
 
 def _series(name: str, layers: Sequence[int], values: Sequence[Sequence[float]]) -> Series:
@@ -63,7 +62,7 @@ def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
     across = len({grid.direction for grid in found.grids})
     word = "estimated share" if found.method == "attribution" else "share"
     label = f"{word} of the logit difference"
-    write_file(out, png(cells(list(drawings.values()), across=across, label=label)), force=force)
+    write_picture(out, cells(list(drawings.values()), across=across, label=label), force=force)
 
 
 def shown(token: str) -> str:
@@ -82,4 +81,4 @@ def draw_attribution(found: Attribution, out: Path, *, force: bool = False, top:
         [term.interval for term in terms],
         xlabel="Direct effect on the logit difference",
     )
-    write_file(out, png(figure), force=force)
+    write_picture(out, figure, force=force)

@@ -6,7 +6,10 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from circuit.cli.app import app
+from circuit.errors import UsageError
 from circuit.plots import style
 from circuit.plots.curve import Panel, Series, curves, limits
 from circuit.plots.heatmap import heatmap
@@ -16,6 +19,7 @@ from circuit.plots.pca import pca
 from circuit.plots.rates import Response, rates
 from circuit.plots.scatter import Classes, scatter
 from circuit.plots.stratigraphy import Row, stratigraphy
+from circuit.stages.picture_files import write_picture
 
 RNG = np.random.default_rng(0)
 POINTS, CLASSES = RNG.normal(size=(60, 2)), RNG.integers(-1, 2, 60)
@@ -215,3 +219,26 @@ def test_a_response_without_random_directions_and_at_one_strength():
         assert style.png(drawn)
     texts = [text.get_text() for text in some_rates(1, random=False).axes[0].texts]
     assert texts == ["direction"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("PNG", b"\x89PNG")]
+)
+def test_a_picture_is_what_its_name_says_and_undated(tmp_path, suffix, start):
+    path = tmp_path / f"picture.{suffix}"
+    written = []
+    for _ in range(2):
+        write_picture(path, a_curve(), force=True)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    assert written[0].startswith(start)
+    assert b"Date" not in written[0]
+
+
+def test_another_suffix_is_refused_while_the_command_line_is_read(tmp_path):
+    """No model is looked for: there is none of that name."""
+    with pytest.raises(UsageError, match="not the name of a picture"):
+        write_picture(tmp_path / "picture.jpg", None)
+    line = ["introspect", "attribute", "-m", "nothing", "-p", "a", "--plot", "new.jpg"]
+    done = CliRunner().invoke(app, line)
+    assert isinstance(done.exception, UsageError)

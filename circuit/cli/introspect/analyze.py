@@ -16,6 +16,7 @@ from circuit.cli.options import (
     RemoteCode,
     Revision,
     SaveJson,
+    picture,
 )
 
 
@@ -57,7 +58,12 @@ def command(
     ] = True,
     output: SaveJson = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw probabilities and entropy by layer (PNG).")
+        Path | None,
+        typer.Option(
+            "--plot",
+            callback=picture,
+            help="Draw probabilities and entropy by layer (png, pdf, svg).",
+        ),
     ] = None,
     dtype: Dtype = "auto",
     revision: Revision = None,

@@ -18,6 +18,7 @@ from circuit.cli.options import (
     Revision,
     SaveJson,
     Seed,
+    picture,
 )
 
 
@@ -37,7 +38,11 @@ def command(
     output: SaveJson = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="Draw the patterns of --heads, or all scores (PNG)."),
+        typer.Option(
+            "--plot",
+            callback=picture,
+            help="Draw the patterns of --heads, or all scores (png, pdf, svg).",
+        ),
     ] = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
