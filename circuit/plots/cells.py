@@ -12,14 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circuit.plots.style import DPI, INK, Array, typeset
+from circuit.plots.style import DPI, GREY, INK, Array, typeset
 
 NAMED = 40  # columns that are named one by one; more are counted
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """One panel: a matrix (n_rows, n_columns) with the names of its rows and columns; ``marked`` cells get a frame."""
+    """One panel: a matrix (n_rows, n_columns) with the names of its rows and columns; ``marked`` cells get a frame, ``dotted`` ones a dot."""
 
     title: str
     matrix: Array
@@ -28,6 +28,7 @@ class Cells:
     xlabel: str = ""
     ylabel: str = "Layer"
     marked: Sequence[tuple[int, int]] = ()
+    dotted: Sequence[tuple[int, int]] = ()
     upwards: bool = True
 
 
@@ -86,6 +87,8 @@ def _finish(ax: Axes, drawing: Cells) -> None:
         step = 1 if len(drawing.rows) <= 14 else 2
         ax.set_yticks(range(0, len(drawing.rows), step), list(drawing.rows)[::step])
         ax.tick_params(axis="y", labelsize=5.5)
+    for row, column in drawing.dotted:
+        ax.plot(column, row, marker="o", ms=1.6, color=GREY, mew=0)
     for row, column in drawing.marked:
         x, y = [column - 0.5, column + 0.5], [row - 0.5, row + 0.5]
         ax.plot([x[0], x[1], x[1], x[0], x[0]], [y[0], y[0], y[1], y[1], y[0]], color=INK, lw=1.0)
