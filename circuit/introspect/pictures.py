@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.introspect.analyze import AnalysisResult
+from circuit.introspect.analyze import AnalysisResult, TokenEvolutionResult
 from circuit.introspect.attribute import Attribution
 from circuit.introspect.patch import Patching
 from circuit.plots.bars import bars
@@ -20,9 +20,9 @@ def draw_analyses(found: Sequence[AnalysisResult], out: Path, *, force: bool = F
     Of several prompts the median is drawn, with the quartiles as a band.
     """
     layers = found[0].captured_layers
-    tracked = [evolution.token for evolution in found[0].token_evolutions]
+    tracked = [_followed(evolution) for evolution in found[0].token_evolutions]
     probabilities: Mapping[str, list[list[float]]] = {
-        repr(name): [list(each.token_evolutions[i].layer_probabilities.values()) for each in found]
+        name: [list(each.token_evolutions[i].layer_probabilities.values()) for each in found]
         for i, name in enumerate(tracked)
     }
     if not tracked:
@@ -37,10 +37,20 @@ def draw_analyses(found: Sequence[AnalysisResult], out: Path, *, force: bool = F
     write_picture(out, curves(panels), force=force)
 
 
+def _followed(evolution: TokenEvolutionResult) -> str:
+    """Name the token that a line is of, and the text that it begins where that is longer."""
+    first, *more = evolution.pieces
+    return f"{first!r} of {_shorten(repr(evolution.token), 14)}" if more else repr(evolution.token)
+
+
+def _shorten(text: str, n: int) -> str:
+    return text if len(text) <= n else f"{text[: n - 1]}…"
+
+
 def _series(name: str, layers: Sequence[int], values: Sequence[Sequence[float]]) -> Series:
 
     low, middle, high = np.quantile(np.array(values, dtype=float), [0.25, 0.5, 0.75], axis=0)
-    return Series(name, list(layers), middle.tolist(), low.tolist(), high.tolist())
+    return Series(name.replace("$", r"\$"), list(layers), middle.tolist(), low.tolist(), high.tolist())
 
 
 def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:

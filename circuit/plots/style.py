@@ -165,8 +165,13 @@ def name_end(
     )
 
 
-def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Move labels apart along one axis, so that neighbours are at least ``gap`` apart, and as little as possible."""
+def spread(
+    positions: Sequence[float], gap: float, within: tuple[float, float] | None = None
+) -> list[float]:
+    """Move labels apart along one axis, so that neighbours are at least ``gap`` apart, and as little as possible.
+
+    All stay ``within`` two ends, if there is room for them.
+    """
     order = np.argsort(positions, kind="stable")
     placed = np.array(positions, dtype=float)
     for _ in range(200):
@@ -179,4 +184,8 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
                 moved = True
         if not moved:
             break
+    if within is not None:
+        steps = gap * np.arange(len(order))
+        placed[order] = np.minimum(placed[order], within[1] - steps[::-1])
+        placed[order] = np.maximum(placed[order], within[0] + steps)
     return [float(y) for y in placed]

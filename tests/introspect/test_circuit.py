@@ -149,7 +149,10 @@ def test_a_kind_that_every_random_set_has_whole_is_said():
     (line,) = _exhausted(some, True)
     assert line == "Every random set has all MLPs and the embedding too: heads only are compared."
     assert _exhausted(some, False) == []
-    assert _exhausted([{**each, "is_found": k not in (1, 3)} for k, each in enumerate(found)], True) == []
+    assert (
+        _exhausted([{**each, "is_found": k not in (1, 3)} for k, each in enumerate(found)], True)
+        == []
+    )
 
 
 def test_what_is_no_behaviour(chain, words):

@@ -181,6 +181,14 @@ def test_labels_are_spread_without_changing_their_order():
     assert placed[3] > placed[1]
 
 
+def test_labels_stay_within_the_axes():
+    placed = style.spread([0.0, 0.0, 0.01, 1.0], 0.075, (0.02, 0.98))
+    assert min(placed) == pytest.approx(0.02)
+    assert max(placed) == pytest.approx(0.98)
+    assert np.diff(sorted(placed)).min() >= 0.075 - 1e-9
+    assert style.spread([0.5, 0.8], 0.1, (0.0, 1.0)) == [0.5, 0.8]
+
+
 def test_constant_scores_can_be_drawn():
     figure = histogram([np.zeros(5), np.zeros(4)], ["a", "b"], xlabel="x")
     assert style.png(figure)
