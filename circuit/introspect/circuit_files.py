@@ -12,7 +12,7 @@ import numpy as np
 
 from circuit.artifacts.atomic import write_file
 from circuit.introspect.circuit import Found, NodeEffect
-from circuit.plots.cells import Cells, cells
+from circuit.plots.cells import Cells, Scale, cells
 from circuit.stages.picture_files import write_picture
 
 
@@ -44,8 +44,8 @@ def draw_circuit(found: Found, out: Path, *, force: bool = False) -> None:
         title += "\n(one is the embedding, which has no cell)"
     rows = [str(k) for k in layers]
     drawing = Cells(title, matrix, rows, columns, marked=marked, dotted=estimated)
-    label = "effect of leaving it out" + ("\n(dot: estimated)" if estimated else "")
-    figure = cells([drawing], across=1, label=label)
+    label = "effect of leaving it out" + (" (dot: estimated)" if estimated else "")
+    figure = cells([drawing], Scale(label), across=1)
     write_picture(out, figure, force=force)
 
 

@@ -9,7 +9,7 @@ from circuit.introspect.analyze import AnalysisResult, TokenEvolutionResult
 from circuit.introspect.attribute import Attribution
 from circuit.introspect.patch import Patching
 from circuit.plots.bars import bars
-from circuit.plots.cells import Cells, cells
+from circuit.plots.cells import Cells, Scale, cells
 from circuit.plots.curve import Panel, Series, curves
 from circuit.stages.picture_files import write_picture
 
@@ -50,7 +50,9 @@ def _shorten(text: str, n: int) -> str:
 def _series(name: str, layers: Sequence[int], values: Sequence[Sequence[float]]) -> Series:
 
     low, middle, high = np.quantile(np.array(values, dtype=float), [0.25, 0.5, 0.75], axis=0)
-    return Series(name.replace("$", r"\$"), list(layers), middle.tolist(), low.tolist(), high.tolist())
+    return Series(
+        name.replace("$", r"\$"), list(layers), middle.tolist(), low.tolist(), high.tolist()
+    )
 
 
 def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
@@ -70,9 +72,10 @@ def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
             ylabel="Head" if head else "Layer",
         )
     across = len({grid.direction for grid in found.grids})
-    word = "estimated share" if found.method == "attribution" else "share"
-    label = f"{word} of the logit difference"
-    write_picture(out, cells(list(drawings.values()), across=across, label=label), force=force)
+    scale = Scale("share of the logit difference")
+    if found.method == "attribution":
+        scale = Scale("estimated share of the logit difference", least=0)
+    write_picture(out, cells(list(drawings.values()), scale, across=across), force=force)
 
 
 def shown(token: str) -> str:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from circuit.cli.app import app
 from circuit.errors import UsageError
 from circuit.plots import style
+from circuit.plots.cells import Cells, Scale, cells
 from circuit.plots.curve import Panel, Series, curves, limits
 from circuit.plots.heatmap import heatmap
 from circuit.plots.histogram import histogram
@@ -187,6 +188,36 @@ def test_labels_stay_within_the_axes():
     assert max(placed) == pytest.approx(0.98)
     assert np.diff(sorted(placed)).min() >= 0.075 - 1e-9
     assert style.spread([0.5, 0.8], 0.1, (0.0, 1.0)) == [0.5, 0.8]
+
+
+def drawn_cells(scale, *sizes):
+    panels = [Cells("x", np.full((3, 4), size), list("abc"), list("abcd")) for size in sizes]
+    return cells(panels, scale, across=2)
+
+
+def test_scales_of_colour_hold_the_numbers():
+    """One scale, or one each; small numbers are not white where no full effect is asked for."""
+    ends = {
+        "one": [
+            image.norm.vmax for ax in drawn_cells(Scale("x"), 0.1, 2.0).axes for image in ax.images
+        ],
+        "own": [
+            image.norm.vmax
+            for ax in drawn_cells(Scale("", signed=False, least=0, own=True), 0.1, 0.4).axes
+            for image in ax.images
+        ],
+    }
+    assert ends == {"one": [2.0, 2.0], "own": [0.1, 0.4]}
+    assert Scale("x", least=0).end([Cells("x", np.zeros((1, 1)), ["a"], ["b"])]) == 1
+    assert Scale("x").end([Cells("x", np.array([[np.nan, 0.2]]), ["a"], ["b", "c"])]) == 1
+
+
+def test_the_label_of_a_bar_is_inside_the_picture():
+    figure = drawn_cells(Scale("estimated share of the logit difference"), 0.1)
+    figure.canvas.draw()
+    label = figure.axes[-1].yaxis.label.get_window_extent()
+    assert label.y0 >= 0
+    assert label.y1 <= figure.bbox.height
 
 
 def test_constant_scores_can_be_drawn():
