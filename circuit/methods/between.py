@@ -16,15 +16,17 @@ from circuit.methods.bootstrap import resample
 from circuit.methods.splits import group_codes, permuted_labels
 
 Mean = list[float | None]
-UNDEFINED = 0.05  # share of resamples without a pair, above which the others make no interval
+UNDEFINED = (
+    0.05  # share of resamples without a pair within a label, above which there is no interval
+)
 
 
 @dataclass(frozen=True)
 class Separation:
     """Means with their intervals; a mean of no pair is None.
 
-    The ends are None where a label has one group, or where so few are drawn that over 5 % of the resamples hold no pair:
-    those left would all hold the same pairs.
+    The ends are None where a label has one group, or so few that over 5 % of the resamples hold no pair within a label: in those
+    every label is one group drawn again and again.
     """
 
     within: Mean | None
@@ -55,13 +57,14 @@ def separation(
         value = float(statistic(np.ones((1, len(y))))[0])
         if not np.isfinite(value):
             return None
-        drawn = None if weights is None else weights.draws(statistic)
-        if drawn is None or np.mean(~np.isfinite(drawn.draws)) > UNDEFINED:
+        if weights is None:
             return [round(value, 6), None, None]
-        return [*drawn.estimate(bounds=(low, high)).as_list()]
+        return [*weights.draws(statistic).estimate(bounds=(low, high)).as_list()]
 
     same = y[:, None] == y[None, :]
     inside, outside = _mean_over(S, same), _mean_over(S, ~same)
+    if weights is not None and np.mean(np.isnan(inside(weights.weights))) > UNDEFINED:
+        weights = None
 
     def gap(w: Array) -> Array:
         return inside(w) - outside(w)
