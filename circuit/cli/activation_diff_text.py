@@ -16,13 +16,16 @@ def activation_diff_text(results: Record) -> str:
         f"Base: {base['name']} ({base['n_layers']} layers of {base['d_model']})",
         f"Fine-tuned: {other['name']} ({other['n_layers']} layers of {other['d_model']})",
         f"{counted(n)}, {results['format']}, last token",
+        *_matched(results),
         "",
         _table(results["layers"]),
         "",
         *_tokens(results),
     ]
     moved = [each for each in results["layers"] if each["moved"] is not None]
-    if moved:
+    if moved and _unlike(results):
+        lines.append("The depths differ: no layer is said to have moved most.")
+    elif moved:
         most = max(moved, key=lambda each: each["moved"][0])
         nothing = most["moved"][0] == 0
         lines.append(
@@ -35,6 +38,17 @@ def activation_diff_text(results: Record) -> str:
     if n < 4:
         lines.append("CKA needs 4 prompts or more.")
     return "\n".join([*lines, *claim(results["n_groups"])])
+
+
+def _unlike(results: Record) -> bool:
+    base, other = results["models"]
+    return bool(base["n_layers"] != other["n_layers"])
+
+
+def _matched(results: Record) -> list[str]:
+    if not _unlike(results):
+        return []
+    return ["a ~ b: layer a of the base and the other's at the same share of the depth, layer b"]
 
 
 def _table(layers: list[Record]) -> str:

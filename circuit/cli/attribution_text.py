@@ -3,7 +3,7 @@
 from typing import Any
 
 from circuit.cli import console
-from circuit.cli.figures_text import counted
+from circuit.cli.figures_text import claim, counted
 
 TOP = 12  # heads that are printed
 
@@ -20,6 +20,10 @@ def attribution_text(results: dict[str, Any]) -> str:
     ]
     if len(prompts) > 4:
         lines.append(f"  … and {len(prompts) - 4} more")
+    if not results["same_tokens"]:
+        lines.append(
+            "Each prompt has its own pair of tokens: the means are over unlike differences (--answer, --wrong)."
+        )
     if results["soft_cap"] is not None:
         lines.append(
             f"The model caps its logits softly at ±{results['soft_cap']:g}; the terms are those of the logits before the cap."
@@ -40,7 +44,7 @@ def attribution_text(results: dict[str, Any]) -> str:
     lines.append(
         "Only what is written directly is counted: circuit introspect patch sees the rest."
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, *claim(results["n_groups"])])
 
 
 def _value(term: dict[str, Any]) -> str:

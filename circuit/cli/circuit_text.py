@@ -39,6 +39,7 @@ def circuit_text(results: dict[str, Any]) -> str:
             f"Faithfulness, held out: {_bounds(results['faithfulness'])} (search: {results['search_faithfulness']:.3f}, aim: {results['keep']:g})",
             f"The embedding and all nodes but these: {_bounds(results['without'])}",
             _random(results),
+            *_exhausted(nodes, bool(results["random"])),
         ]
     )
 
@@ -46,6 +47,19 @@ def circuit_text(results: dict[str, Any]) -> str:
 def _bounds(estimate: list[float]) -> str:
     value, low, high = estimate
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _exhausted(nodes: list[dict[str, Any]], are_drawn: bool) -> list[str]:
+    """Say which kinds are found whole, so that random sets of as many of each kind cannot do without them."""
+    names = {"head": "heads", "mlp": "MLPs", "embed": "the embedding"}
+    there = {kind: [n["is_found"] for n in nodes if n["kind"] == kind] for kind in names}
+    whole = [kind for kind, found in there.items() if found and all(found)]
+    if not are_drawn or not {"head", "mlp"} & {*whole}:
+        return []
+    said = " and ".join(names[k] if k == "embed" else f"all {names[k]}" for k in whole)
+    compared = [names[k] for k in ("head", "mlp") if any(there[k]) and not all(there[k])]
+    what = f"{' and '.join(compared)} only are compared" if compared else "nothing is compared"
+    return [f"Every random set has {said} too: {what}."]
 
 
 def _random(results: dict[str, Any]) -> str:

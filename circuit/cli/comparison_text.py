@@ -4,6 +4,7 @@ from typing import Any
 
 from circuit.cli import console
 from circuit.cli.figures_text import claim, estimate
+from circuit.introspect.vocabulary import is_whole
 
 Record = dict[str, Any]
 
@@ -23,7 +24,7 @@ def comparison_text(results: Record) -> str:
         lines += ["", *_prompt(each, names)]
     if len(results["prompts"]) > 1:
         lines += ["", *_summary(results, names)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *claim(results["n_groups"])])
 
 
 def _names(models: list[Record]) -> list[str]:
@@ -75,6 +76,8 @@ def _emerged(view: Record, name: str) -> str:
 
 
 def _seen(seen: Record) -> str:
+    if seen["rank"] is None and not is_whole(seen["text"]):
+        return f"{seen['text']!r} is a piece of a character: not compared"
     if seen["rank"] is None:
         pieces = ", ".join(map(repr, seen["pieces"]))
         return f"{seen['text']!r} is no token of it (it makes {pieces} of it): no rank"
@@ -95,4 +98,4 @@ def _summary(results: Record, names: list[str]) -> list[str]:
     for name, depth in zip(names, results["depth"], strict=True):
         if depth is not None:
             lines.append(f"  Depth of emergence, {name}: {estimate(depth, '.2f')}")
-    return [*lines, *claim(results["n_groups"])]
+    return lines

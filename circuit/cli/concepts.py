@@ -19,8 +19,8 @@ from circuit.cli.options import (
     Revision,
     Seed,
     System,
+    picture,
 )
-from circuit.errors import UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +36,8 @@ MaxTokens = Annotated[
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Save the results as JSON.")]
 Plot = Annotated[
-    Path | None, typer.Option("--plot", help="Draw a picture (PNG) of what was measured.")
+    Path | None,
+    typer.Option("--plot", callback=picture, help="Draw what was measured (png, pdf, svg)."),
 ]
 Rule = Annotated[
     str, typer.Option("--rule", help="What strength 1 is: raw, the natural length, or as in steer.")
@@ -145,7 +146,6 @@ def try_(
     manner = Manner(rule)
     manner.check()
     texts, form = _prompts(prompts, chat, system)
-    _check_picture(plot)
     loaded = load(model, revision, adapter, dtype, trust_remote_code)
     trial = Trial(ingredients, texts, layer, manner, form, _decoding(max_tokens))
     results, _ = try_concepts(loaded, trial, output, force=force, track=console.track)
@@ -215,7 +215,6 @@ def scan(
         decoding=_decoding(max_tokens),
         seed=seed,
     )
-    _check_picture(plot)
     loaded = load(model, revision, adapter, dtype, trust_remote_code)
     results, _ = scan(loaded, asked, output, force=force, track=console.track)
     if plot is not None:
@@ -239,11 +238,6 @@ def _decoding(max_tokens: int) -> Any:
     from circuit.stages.decoding import Decoding
 
     return Decoding(max_tokens)
-
-
-def _check_picture(path: Path | None) -> None:
-    if path is not None and path.suffix != ".png":
-        raise UsageError(f"`{path}` is not the name of a PNG file", hint="--plot picture.png")
 
 
 app.command()(create)

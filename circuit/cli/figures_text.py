@@ -20,9 +20,9 @@ def counted(n: int, noun: str = "prompt") -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def claim(n_groups: int) -> list[str]:
+def claim(n_groups: int, what: str = "prompt") -> list[str]:
     """Return the line that says that few groups are an example; nothing where there are enough."""
     if n_groups >= ENOUGH:
         return []
-    groups = counted(n_groups, "independent prompt")
+    groups = counted(n_groups, f"independent {what}")
     return [f"{groups}: an example, not a finding (under {ENOUGH} nothing is claimed)."]

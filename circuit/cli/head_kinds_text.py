@@ -3,7 +3,7 @@
 from typing import Any
 
 from circuit.cli import console
-from circuit.cli.figures_text import counted
+from circuit.cli.figures_text import claim, counted
 
 TOP = 5
 ABOUT = {
@@ -31,8 +31,14 @@ def attention_text(results: dict[str, Any]) -> str:
             rows = [[f"L{s['layer']}.H{s['head']}", _value(s)] for s in best]
             lines += ["", f"{name}: {about} (all alike: {even:.3f})"]
             lines.append(console.table(["head", "score"], rows))
+    if (first := results["patterns"][0]) and n > 1:
+        names = ", ".join(f"L{p['layer']}.H{p['head']}" for p in first)
+        lines += [
+            "",
+            f"Patterns of {names}: the file has those of every prompt, the picture those of {results['prompts'][0]!r}.",
+        ]
     lines += ["", "A pattern says where a head looks, not what it moves."]
-    return "\n".join(lines)
+    return "\n".join([*lines, *claim(results["n_groups"])])
 
 
 def _value(score: dict[str, Any]) -> str:

@@ -5,6 +5,14 @@ from typing import Annotated
 
 import typer
 
+
+def picture(path: Path | None) -> Path | None:
+    """Check the name of a picture while the command line is read."""
+    from circuit.stages.picture_files import check_picture
+
+    return check_picture(path)
+
+
 Model = Annotated[str, typer.Option("--model", "-m", help="Hub id, checkpoint folder, or tiny.")]
 Revision = Annotated[
     str | None, typer.Option("--revision", help="Branch, tag or commit of a model on the hub.")

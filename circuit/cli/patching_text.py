@@ -3,6 +3,7 @@
 from typing import Any
 
 from circuit.cli import console
+from circuit.cli.figures_text import claim
 
 TOP = 8  # cells of a grid that are printed; all are in the file
 
@@ -27,7 +28,7 @@ def patching_text(results: dict[str, Any]) -> str:
         lines += ["", *_grid(grid, results["positions"])]
     for direction, correlation in results["rank_correlation"].items():
         lines += ["", *_checked(results, direction, correlation)]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *claim(results["n_groups"], "pair")]).rstrip()
 
 
 def _pair(pair: dict[str, Any]) -> list[str]:

@@ -5,8 +5,12 @@ from typing import Any
 from circuit.cli import console
 
 Record = dict[str, Any]
-MUCH = 0.1  # relative change that is marked
+MUCH, MARK = 0.1, "***"  # a larger relative change is marked
 KINDS = ("attention", "mlp", "norm")
+RANKS = (
+    "Of B - A: the largest singular values, the stable rank (sum of their squares / the largest square), "
+    "the effective rank (exp of the entropy of their shares)"
+)
 
 
 def weight_diff_text(results: Record, *, top: int) -> str:
@@ -16,6 +20,7 @@ def weight_diff_text(results: Record, *, top: int) -> str:
         f"Base: {results['base']}",
         f"Fine-tuned: {results['finetuned']}",
         f"{len(tensors)} tensors, {results['n_equal']} of them equal",
+        *_depths(results["n_layers"]),
         *_storage(tensors),
         "",
         "=== Components ===",
@@ -26,10 +31,20 @@ def weight_diff_text(results: Record, *, top: int) -> str:
     changed = [each for each in tensors if each["largest"]]
     if changed:
         lines += ["", "=== Changed most ===", _tensors(changed, top)]
+        if any(each["spectrum"] is not None for each in changed):
+            lines.append(RANKS)
         if results["n_without_spectrum"]:
             n = results["n_without_spectrum"]
             lines.append(f"No spectrum of {n} tensors (--spectrum, --largest-svd)")
+    if any(MARK in line for line in lines):
+        lines.append(f"{MARK}: a relative change over {MUCH:g}")
     return "\n".join([*lines, *_missing(results)])
+
+
+def _depths(n_layers: tuple[int, int]) -> list[str]:
+    if n_layers[0] == n_layers[1]:
+        return []
+    return [f"They have {n_layers[0]} and {n_layers[1]} blocks: those of one number are compared"]
 
 
 def _storage(tensors: list[Record]) -> list[str]:
@@ -64,7 +79,7 @@ def _layers(components: list[Record]) -> str:
 def _marked(value: float | str | None) -> str:
     if isinstance(value, str):
         return value
-    return _number(value) + (" ***" if value is not None and value > MUCH else "")
+    return _number(value) + (f" {MARK}" if value is not None and value > MUCH else "")
 
 
 def _tensors(changed: list[Record], top: int) -> str:

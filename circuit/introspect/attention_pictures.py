@@ -1,15 +1,14 @@
-"""Pictures of attention: the patterns of chosen heads, or the scores of all."""
+"""Pictures of attention: the patterns of chosen heads, or the scores of all, of which each is a quantity with a scale of its own."""
 
 from pathlib import Path
 
 import numpy as np
 
-from circuit.artifacts.atomic import write_file
 from circuit.introspect.attention import AttentionResult
 from circuit.introspect.pictures import shown
 from circuit.methods.head_patterns import SCORES
-from circuit.plots.cells import Cells, cells
-from circuit.plots.style import png
+from circuit.plots.cells import Cells, Scale, cells
+from circuit.stages.picture_files import write_picture
 
 
 def draw_attention(found: AttentionResult, out: Path, *, force: bool = False) -> None:
@@ -28,11 +27,14 @@ def draw_attention(found: AttentionResult, out: Path, *, force: bool = False) ->
             )
             for p in found.patterns[0]
         ]
-        figure = cells(drawings, across=min(3, len(drawings)), label="attention", signed=False)
+        n = len(found.prompts)
+        title = f"Prompt 1 of {n}" if n > 1 else ""
+        scale = Scale("attention", signed=False)
+        figure = cells(drawings, scale, across=min(3, len(drawings)), title=title)
     else:
         drawings = [_scores(found, name) for name in SCORES if name in found.uniform]
-        figure = cells(drawings, across=3, label="score", signed=False)
-    write_file(out, png(figure), force=force)
+        figure = cells(drawings, Scale("", signed=False, least=0, own=True), across=3)
+    write_picture(out, figure, force=force)
 
 
 def _scores(found: AttentionResult, name: str) -> Cells:
@@ -42,4 +44,5 @@ def _scores(found: AttentionResult, name: str) -> Cells:
     for score in own:
         matrix[layers.index(score.layer), score.head] = score.value
     heads = [str(h) for h in range(matrix.shape[1])]
-    return Cells(name, matrix, [str(layer) for layer in layers], heads, xlabel="Head")
+    title = f"{name} / largest" if name == "entropy" else name
+    return Cells(title, matrix, [str(layer) for layer in layers], heads, xlabel="Head")

@@ -61,6 +61,10 @@ class Attribution:
     heads: list[Term]
     error: float  # the largest |Σ terms − d| of a prompt, relative to |d|
     soft_cap: float | None
+    n_groups: int
+    same_tokens: (
+        bool  # else each prompt has its own pair of tokens, and means are over unlike differences
+    )
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, as JSON holds it."""
@@ -116,6 +120,8 @@ def attribute(
         heads,
         error,
         forms.cap,
+        len(set(names)),
+        len(set(zip(answers, wrongs, strict=True))) == 1,
     )
 
 

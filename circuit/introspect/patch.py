@@ -93,6 +93,7 @@ class Patching:
     grids: list[Grid]
     checked: list[Checked]
     rank_correlation: dict[str, float | None]
+    n_groups: int
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, as JSON holds it."""
@@ -143,6 +144,7 @@ def patch(
         {d: _correlation([c for c in checked if c.direction == d]) for d in what.directions}
         if attribution
         else {},
+        len(set(groups)),
     )
 
 

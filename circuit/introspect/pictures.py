@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.artifacts.atomic import write_file
-from circuit.introspect.analyze import AnalysisResult
+from circuit.introspect.analyze import AnalysisResult, TokenEvolutionResult
 from circuit.introspect.attribute import Attribution
 from circuit.introspect.patch import Patching
 from circuit.plots.bars import bars
-from circuit.plots.cells import Cells, cells
+from circuit.plots.cells import Cells, Scale, cells
 from circuit.plots.curve import Panel, Series, curves
-from circuit.plots.style import png
+from circuit.stages.picture_files import write_picture
 
 
 def draw_analyses(found: Sequence[AnalysisResult], out: Path, *, force: bool = False) -> None:
@@ -21,9 +20,9 @@ def draw_analyses(found: Sequence[AnalysisResult], out: Path, *, force: bool = F
     Of several prompts the median is drawn, with the quartiles as a band.
     """
     layers = found[0].captured_layers
-    tracked = [evolution.token for evolution in found[0].token_evolutions]
+    tracked = [_followed(evolution) for evolution in found[0].token_evolutions]
     probabilities: Mapping[str, list[list[float]]] = {
-        repr(name): [list(each.token_evolutions[i].layer_probabilities.values()) for each in found]
+        name: [list(each.token_evolutions[i].layer_probabilities.values()) for each in found]
         for i, name in enumerate(tracked)
     }
     if not tracked:
@@ -35,13 +34,25 @@ def draw_analyses(found: Sequence[AnalysisResult], out: Path, *, force: bool = F
             [p.normalized_entropy or 0.0 for p in each.layer_predictions] for each in found
         ]
         panels.append(Panel("Entropy / log V", [_series("entropy", layers, entropies)]))
-    write_file(out, png(curves(panels)), force=force)
+    write_picture(out, curves(panels), force=force)
+
+
+def _followed(evolution: TokenEvolutionResult) -> str:
+    """Name the token that a line is of, and the text that it begins where that is longer."""
+    first, *more = evolution.pieces
+    return f"{first!r} of {_shorten(repr(evolution.token), 14)}" if more else repr(evolution.token)
+
+
+def _shorten(text: str, n: int) -> str:
+    return text if len(text) <= n else f"{text[: n - 1]}…"
 
 
 def _series(name: str, layers: Sequence[int], values: Sequence[Sequence[float]]) -> Series:
 
     low, middle, high = np.quantile(np.array(values, dtype=float), [0.25, 0.5, 0.75], axis=0)
-    return Series(name, list(layers), middle.tolist(), low.tolist(), high.tolist())
+    return Series(
+        name.replace("$", r"\$"), list(layers), middle.tolist(), low.tolist(), high.tolist()
+    )
 
 
 def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
@@ -61,9 +72,10 @@ def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
             ylabel="Head" if head else "Layer",
         )
     across = len({grid.direction for grid in found.grids})
-    word = "estimated share" if found.method == "attribution" else "share"
-    label = f"{word} of the logit difference"
-    write_file(out, png(cells(list(drawings.values()), across=across, label=label)), force=force)
+    scale = Scale("share of the logit difference")
+    if found.method == "attribution":
+        scale = Scale("estimated share of the logit difference", least=0)
+    write_picture(out, cells(list(drawings.values()), scale, across=across), force=force)
 
 
 def shown(token: str) -> str:
@@ -82,4 +94,4 @@ def draw_attribution(found: Attribution, out: Path, *, force: bool = False, top:
         [term.interval for term in terms],
         xlabel="Direct effect on the logit difference",
     )
-    write_file(out, png(figure), force=force)
+    write_picture(out, figure, force=force)

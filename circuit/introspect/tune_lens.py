@@ -129,7 +129,8 @@ def _fits(
             divergence = divergences.kl(goal, _log_probs(model, rows))
             estimate = mean_estimate(divergence, owner, seed=seed)
             assert estimate is not None  # two texts or more are held out
-            found.append(estimate.as_list())
+            value, low, high = estimate.as_list()
+            found.append([value, max(0.0, low), high])  # no KL is negative
         fits.append(LayerFit(k, *found))
     return fits
 

@@ -10,7 +10,7 @@ are not stored alike, that is part of the difference.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -70,6 +70,8 @@ class WeightDiff:
     reshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]]
     n_equal: int
     n_without_spectrum: int
+    n_layers: tuple[int, int]
+    checkpoints: list[dict[str, str | None]]  # fingerprints of both
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, as JSON holds it."""
@@ -87,7 +89,7 @@ def weight_diff(
 ) -> WeightDiff:
     """Compare two checkpoints; ``top`` singular values are kept, 0 computes none.
 
-    Raises ``DataError`` where no tensor of one has its like in the other.
+    Raises ``DataError`` where the two share no name of a tensor, or no shape of one.
     """
     from circuit.model.weights import open_weights
 
@@ -95,9 +97,7 @@ def weight_diff(
     shared = [name for name in a.tensors if name in b.tensors]
     alike = [name for name in shared if a.tensors[name].shape == b.tensors[name].shape]
     if not alike:
-        message = f"`{base}` and `{finetuned}` share no tensor"
-        hint = f"the first has `{next(iter(a.tensors))}`, the second `{next(iter(b.tensors))}`"
-        raise DataError(message, hint=hint)
+        raise _nothing_alike(a, b, shared)
     found = [
         _tensor(a, b, name, top, largest_svd) for name in track(alike, "Comparing", len(alike))
     ]
@@ -109,12 +109,31 @@ def weight_diff(
         tensors,
         _components(found),
         _component("whole", None, [part for _, part in found]),
-        [name for name in a.tensors if name not in b.tensors],
-        [name for name in b.tensors if name not in a.tensors],
+        sorted((name for name in a.tensors if name not in b.tensors), key=natural),
+        sorted((name for name in b.tensors if name not in a.tensors), key=natural),
         [(n, a.tensors[n].shape, b.tensors[n].shape) for n in shared if n not in set(alike)],
         sum(each.largest == 0 for each in tensors),
         len(skipped),
+        (_depth(a.tensors), _depth(b.tensors)),
+        [a.fingerprint(), b.fingerprint()],
     )
+
+
+def _nothing_alike(a: Any, b: Any, shared: Sequence[str]) -> DataError:
+    if not shared:
+        hint = f"the first has `{next(iter(a.tensors))}`, the second `{next(iter(b.tensors))}`"
+        return DataError(f"`{a.id}` and `{b.id}` share no name of a tensor", hint=hint)
+    name = min(shared, key=natural)
+    shapes = [" x ".join(map(str, each.tensors[name].shape)) for each in (a, b)]
+    return DataError(
+        f"no tensor of `{a.id}` has its shape in `{b.id}`: `{name}` is {shapes[0]} in the first and {shapes[1]} in the second",
+        hint="weights are compared number by number: give two checkpoints of one architecture",
+    )
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return the key that sorts names with their numbers as numbers: layer 10 after layer 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _tensor(a: Any, b: Any, name: str, top: int, largest_svd: int) -> tuple[TensorDiff, Sums]:
@@ -144,6 +163,11 @@ def place_of(name: str) -> tuple[str, int | None]:
     match = _LAYER.search(name)
     kind = next((kind for kind, pattern in _KINDS if pattern.search(name)), "other")
     return kind, None if match is None else int(match[1])
+
+
+def _depth(names: Iterable[str]) -> int:
+    """Count the layers that tensors belong to."""
+    return len({place_of(name)[1] for name in names} - {None})
 
 
 def _components(found: Sequence[tuple[TensorDiff, Sums]]) -> list[ComponentDiff]:

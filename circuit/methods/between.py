@@ -16,11 +16,18 @@ from circuit.methods.bootstrap import resample
 from circuit.methods.splits import group_codes, permuted_labels
 
 Mean = list[float | None]
+UNDEFINED = (
+    0.05  # share of resamples without a pair within a label, above which there is no interval
+)
 
 
 @dataclass(frozen=True)
 class Separation:
-    """Means with their intervals, whose ends are None where a label has one group; a mean of no pair is None, too."""
+    """Means with their intervals; a mean of no pair is None.
+
+    The ends are None where a label has one group, or so few that over 5 % of the resamples hold no pair within a label: in those
+    every label is one group drawn again and again.
+    """
 
     within: Mean | None
     between: Mean | None
@@ -56,6 +63,8 @@ def separation(
 
     same = y[:, None] == y[None, :]
     inside, outside = _mean_over(S, same), _mean_over(S, ~same)
+    if weights is not None and np.mean(np.isnan(inside(weights.weights))) > UNDEFINED:
+        weights = None
 
     def gap(w: Array) -> Array:
         return inside(w) - outside(w)

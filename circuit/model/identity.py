@@ -52,9 +52,14 @@ def config_digest(config: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that hold the weights: ``model*.safetensors``, or all where none is named so."""
+    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
+
+
 def weights_digest(folder: Path, adapter: Path | None) -> str:
     """SHA-256 over the names and digests of the weight files, the adapter's included."""
-    files = sorted(folder.glob("model*.safetensors"))
+    files = weight_files(folder)
     if adapter is not None:
         files += sorted(adapter.glob("*.safetensors")) + sorted(adapter.glob("adapter_config.json"))
     return _digest_of(files)

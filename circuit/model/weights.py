@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from circuit.errors import ModelError
 from circuit.model.checkpoint import find_folder, normalised, read_config
+from circuit.model.identity import config_digest, snapshot_revision, weight_files, weights_digest
 
 Array = npt.NDArray[np.float32]
 NUMBERS = 2**23  # of one piece: 32 MB
@@ -40,6 +41,15 @@ class Weights:
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
 
+    def fingerprint(self) -> dict[str, str | None]:
+        """Return the commit, where the folder has one, and the digests of the configuration and the weight files."""
+        return {
+            "id": self.id,
+            "revision": snapshot_revision(self.folder),
+            "config_sha256": config_digest(dict(self.config)),
+            "weights_sha256": weights_digest(self.folder, None),
+        }
+
     def read(self, name: str) -> mx.array:
         """Return one tensor, unpacked; it is read from the disk when it is evaluated."""
         tensor = self.tensors[name]
@@ -56,7 +66,7 @@ def open_weights(model_id: str, revision: str | None = None) -> Weights:
     """List the tensors of a checkpoint without reading them; raises ``ModelError`` where it has none that can be read."""
     folder = find_folder(model_id, revision)
     config = normalised(read_config(folder))
-    files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
+    files = weight_files(folder)
     if not files:
         message = f"`{folder}` holds no safetensors files"
         raise ModelError(message, hint="weights are read from safetensors only: convert them")

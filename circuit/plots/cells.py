@@ -1,10 +1,13 @@
-"""Rectangular grids of numbers, layers upwards and tokens or heads along: one panel each, all on one scale of colour.
+"""Rectangular grids of numbers, layers upwards and tokens or heads along: one panel each, all on one scale of colour or each on its own.
 
-Effects are drawn from −1 (blue) over 0 (white) to 1 (red), or further where they go further; weights from 0 (white) to 1 (blue).
+Effects are drawn from blue over 0 (white) to red, weights from 0 (white) to blue. A ``Scale`` ends at the largest number of its panels, and
+not below ``least``: with 1 a full effect has the full colour in every picture, with 0 small numbers are seen.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,14 +15,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circuit.plots.style import DPI, INK, Array, typeset
+from circuit.plots.style import DPI, GREY, INK, Array, typeset
 
 NAMED = 40  # columns that are named one by one; more are counted
+WIDE = 0.062  # inches of a letter of a label
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """One panel: a matrix (n_rows, n_columns) with the names of its rows and columns; ``marked`` cells get a frame."""
+    """One panel: a matrix (n_rows, n_columns) with the names of its rows and columns; ``marked`` cells get a frame, ``dotted`` ones a dot."""
 
     title: str
     matrix: Array
@@ -28,17 +32,34 @@ class Cells:
     xlabel: str = ""
     ylabel: str = "Layer"
     marked: Sequence[tuple[int, int]] = ()
+    dotted: Sequence[tuple[int, int]] = ()
     upwards: bool = True
 
 
-def cells(drawings: Sequence[Cells], *, across: int, label: str, signed: bool = True) -> Figure:
-    """Draw panels in rows of ``across``, with one colour bar."""
+@dataclass(frozen=True)
+class Scale:
+    """What the colours of a picture say: ``label`` names the numbers; ``own`` gives each panel a scale and a bar for itself."""
+
+    label: str
+    signed: bool = True
+    least: float = 1.0
+    own: bool = False
+
+    def end(self, drawings: Sequence[Cells]) -> float:
+        """Return the number of the full colour."""
+        largest = max(float(np.nanmax(np.abs(d.matrix), initial=0)) for d in drawings)
+        return max(self.least, largest) or 1.0
+
+
+def cells(drawings: Sequence[Cells], scale: Scale, *, across: int, title: str = "") -> Figure:
+    """Draw panels in rows of ``across``, with one colour bar, or one each."""
     down = -(-len(drawings) // across)
     widest = max(len(d.columns) for d in drawings)
     tallest = max(len(d.rows) for d in drawings)
     width = float(np.clip(0.9 + 0.17 * widest, 1.9, 7.0))
     height = float(np.clip(0.95 + 0.13 * tallest, 1.5, 5.5))
-    extreme = _extreme(drawings) if signed else 1.0
+    if scale.own:
+        width += 0.45
     with typeset():
         figure = Figure(
             figsize=(width * across + 0.6, height * down), layout="constrained", dpi=DPI
@@ -46,27 +67,35 @@ def cells(drawings: Sequence[Cells], *, across: int, label: str, signed: bool = 
         FigureCanvasAgg(figure)
         axes = figure.subplots(down, across, squeeze=False).ravel().tolist()
         for ax, drawing in zip(axes, drawings, strict=False):
+            end = scale.end([drawing] if scale.own else drawings)
             image = ax.imshow(
                 drawing.matrix,
-                cmap="RdBu_r" if signed else "Blues",
-                vmin=-extreme if signed else 0,
-                vmax=extreme,
+                cmap="RdBu_r" if scale.signed else "Blues",
+                vmin=-end if scale.signed else 0,
+                vmax=end,
                 origin="lower" if drawing.upwards else "upper",
                 aspect="auto",
                 interpolation="nearest",
             )
             _finish(ax, drawing)
+            if scale.own:
+                _bar(figure, image, [ax], scale.label, height)
         for ax in axes[len(drawings) :]:
             ax.set_axis_off()
-        bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 1.6 / down), aspect=22, pad=0.01)
-        bar.set_label(label)
-        bar.outline.set_visible(False)
+        if not scale.own:
+            _bar(figure, image, axes, scale.label, height * min(down, 1.6), min(1.0, 1.6 / down))
+        if title:
+            figure.suptitle(title)
     return figure
 
 
-def _extreme(drawings: Sequence[Cells]) -> float:
-    largest = max(float(np.nanmax(np.abs(d.matrix))) for d in drawings)
-    return max(1.0, largest)
+def _bar(
+    figure: Figure, image: Any, axes: list[Axes], label: str, height: float, shrink: float = 1.0
+) -> None:
+    """Add the bar of ``height`` inches, with as many lines of its label as it needs to fit beside it."""
+    bar = figure.colorbar(image, ax=axes, shrink=shrink, aspect=22, pad=0.01)
+    bar.set_label(textwrap.fill(label, max(10, int((height - 0.45) / WIDE))))
+    bar.outline.set_visible(False)
 
 
 def _finish(ax: Axes, drawing: Cells) -> None:
@@ -86,6 +115,8 @@ def _finish(ax: Axes, drawing: Cells) -> None:
         step = 1 if len(drawing.rows) <= 14 else 2
         ax.set_yticks(range(0, len(drawing.rows), step), list(drawing.rows)[::step])
         ax.tick_params(axis="y", labelsize=5.5)
+    for row, column in drawing.dotted:
+        ax.plot(column, row, marker="o", ms=1.6, color=GREY, mew=0)
     for row, column in drawing.marked:
         x, y = [column - 0.5, column + 0.5], [row - 0.5, row + 0.5]
         ax.plot([x[0], x[1], x[1], x[0], x[0]], [y[0], y[0], y[1], y[1], y[0]], color=INK, lw=1.0)

@@ -102,9 +102,10 @@ def _finish(ax: Axes, drawing: Panel, xlabel: str) -> None:
 def _end_labels(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     """Name each line to the right of where it ends."""
     low, high = ax.get_ylim()
-    for (_, name, ink), y in zip(
-        labels, spread([value for value, _, _ in labels], 0.075 * (high - low)), strict=True
-    ):
+    gap = 0.075 * (high - low)
+    inside = (low + gap / 2, high - gap / 2)
+    heights = spread([value for value, _, _ in labels], gap, inside)
+    for (_, name, ink), y in zip(labels, heights, strict=True):
         name_end(ax, name, y, ink)
 
 

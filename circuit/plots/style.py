@@ -1,4 +1,4 @@
-"""What all figures share: size, type, colours, and how one becomes a PNG.
+"""What all figures share: size, type, colours, and how one becomes a file.
 
 A figure is 3.4 inches wide for a panel, the width of a column in two-column papers, with 7-point type at that size. Colours
 are those of Okabe and Ito (2008), told apart by colour-blind readers; past eight classes the marker changes too, so that a
@@ -60,6 +60,15 @@ _TYPE: Any = {
     "legend.frameon": False,
     "figure.dpi": DPI,
 }
+_VECTORS: Any = {
+    "svg.hashsalt": "circuit",  # names of parts are random without it
+    "pdf.fonttype": 42,  # journals refuse fonts of type 3
+}
+_UNDATED: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    "svg": {"Creator": None, "Date": None},
+}
 
 
 @contextmanager
@@ -117,10 +126,15 @@ def finished(axes: Sequence[Axes]) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """Render at 200 dots per inch; equal figures give equal bytes."""
+    """Render at 200 dots per inch."""
+    return rendered(figure, "png")
+
+
+def rendered(figure: Figure, form: str) -> bytes:
+    """Render as ``png``, ``pdf`` or ``svg``; equal figures give equal bytes, so nothing is dated."""
     buffer = io.BytesIO()
-    with rc_context(_TYPE):
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    with rc_context({**_TYPE, **_VECTORS}):
+        figure.savefig(buffer, format=form, dpi=DPI, metadata=_UNDATED[form])
     return buffer.getvalue()
 
 
@@ -151,8 +165,13 @@ def name_end(
     )
 
 
-def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Move labels apart along one axis, so that neighbours are at least ``gap`` apart, and as little as possible."""
+def spread(
+    positions: Sequence[float], gap: float, within: tuple[float, float] | None = None
+) -> list[float]:
+    """Move labels apart along one axis, so that neighbours are at least ``gap`` apart, and as little as possible.
+
+    All stay ``within`` two ends, if there is room for them.
+    """
     order = np.argsort(positions, kind="stable")
     placed = np.array(positions, dtype=float)
     for _ in range(200):
@@ -165,4 +184,8 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
                 moved = True
         if not moved:
             break
+    if within is not None:
+        steps = gap * np.arange(len(order))
+        placed[order] = np.minimum(placed[order], within[1] - steps[::-1])
+        placed[order] = np.maximum(placed[order], within[0] + steps)
     return [float(y) for y in placed]

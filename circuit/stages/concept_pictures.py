@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.atomic import write_file
 from circuit.plots.curve import Panel, Series, curves
-from circuit.plots.style import png
 from circuit.plots.tokens import token_lines
+from circuit.stages.picture_files import write_picture
 
 Record = dict[str, Any]
 
@@ -36,7 +35,7 @@ def draw_scan(results: Record, path: Path, *, force: bool) -> str:
         f"prompts. NLL: of the greedy answers, per token, under the model as it is. Bands: 95 % bootstrap; grey: mean and range of "
         f"{results['controls']} random directions of the same length."
     )
-    write_file(path, png(curves(panels, xlabel=label)), force=force)
+    write_picture(path, curves(panels, xlabel=label), force=force)
     return caption
 
 
@@ -50,7 +49,7 @@ def draw_trial(results: Record, path: Path, *, force: bool) -> str:
         f"The answer to {results['answers'][0]['prompt']!r} under {mixed}, token by token: its log-probability under the steered model "
         "that wrote it, and under the model as it is. Where they part, steering chose the token."
     )
-    write_file(path, png(figure), force=force)
+    write_picture(path, figure, force=force)
     return caption
 
 

@@ -8,6 +8,7 @@ import pytest
 from checkpoints import write_checkpoint
 from other_tokenizer import rewrite_tokenizer
 
+from circuit.cli.activation_diff_text import activation_diff_text
 from circuit.errors import UsageError
 from circuit.introspect.activation_diff import activation_diff, counterpart
 from circuit.introspect.given import Given
@@ -30,6 +31,7 @@ def test_a_model_has_not_moved_from_itself(llama_folder):
         assert each.moved == [0, 0, 0]
         assert each.cka[0] == pytest.approx(1)
     assert found.other_tokens == []
+    assert "~" not in activation_diff_text(found.as_dict())
 
 
 def test_a_block_that_writes_twice_as_much_moves_what_follows(llama_folder, tmp_path):
@@ -70,6 +72,11 @@ def test_other_depth_width_and_tokenizer(llama_folder, tmp_path):
     assert [GIVEN.texts[i] for i in found.other_tokens] == ["abc", "ab c"]
     assert found.cosines is None
     assert [counterpart(k, 3, 6) for k in range(3)] == [1, 3, 5]
+    narrow = write_checkpoint(tmp_path / "deep", num_hidden_layers=6)
+    text = activation_diff_text(activation_diff(options(llama_folder, narrow), GIVEN).as_dict())
+    assert "0 ~ 1" in text
+    assert "at the same share of the depth" in text
+    assert "Moved most" not in text
     assert [counterpart(k, 6, 3) for k in range(6)] == [0, 0, 1, 1, 1, 2]
 
 

@@ -8,7 +8,7 @@ from checkpoints import write_checkpoint
 from circuit.errors import ModelError, UsageError
 from circuit.introspect.analyze import AnalysisConfig, analyze
 from circuit.introspect.choices import LayerStrategy, choose_layers, strategy_of
-from circuit.introspect.pictures import draw_analyses
+from circuit.introspect.pictures import _followed, draw_analyses
 from circuit.methods import divergences
 from circuit.model.embedding import embedding_scale
 from circuit.model.loading import load_model
@@ -129,6 +129,11 @@ def test_a_picture_of_several_prompts(llama, tmp_path):
         analyze(llama, ["Hello", "x"], AnalysisConfig(LayerStrategy.ALL)), tmp_path / "a.png"
     )
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_line_is_named_by_the_token_that_it_follows(llama):
+    whole, one = analyze(llama, ["x"], AnalysisConfig(track_tokens=["ab", "a"]))[0].token_evolutions
+    assert (_followed(whole), _followed(one)) == ("'a' of 'ab'", "'a'")
 
 
 def test_divergences_are_scipys():

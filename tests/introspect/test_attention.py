@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from circuit.cli.head_kinds_text import attention_text
 from circuit.errors import UsageError
 from circuit.introspect.attention import attention, parse_heads, patterns, repeated_tokens
 from circuit.introspect.attention_pictures import draw_attention
@@ -59,6 +60,11 @@ def test_a_planted_head_attends_evenly_and_all_heads_are_scored(chain, tmp_path)
         weights, np.tril(np.ones((5, 5))) / np.arange(1, 6)[:, None], atol=1e-6
     )
     draw_attention(found, tmp_path / "patterns.png")
+    about = {"model": "m", "format": "raw", "n_groups": 2}
+    text = attention_text({**about, **found.as_dict()})
+    assert "Patterns of L0.H1" in text
+    assert "the picture those of 'xay.'" in text
+    assert "2 independent prompts: an example" in text
     draw_attention(attention(chain, ["xay."], layers=[0]), tmp_path / "scores.png")
 
 

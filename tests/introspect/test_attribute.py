@@ -6,6 +6,7 @@ import pytest
 from architectures import CONFIGS
 from checkpoints import write_checkpoint
 
+from circuit.cli.attribution_text import attribution_text
 from circuit.errors import ModelError, UsageError
 from circuit.introspect import attribute as attribution
 from circuit.introspect.attribute import attribute
@@ -90,6 +91,18 @@ def test_planted_parts_have_all_of_it(chain):
     assert mean["mlp.1"] == pytest.approx(found.prompts[0].difference, rel=1e-4)
     others = [abs(value) for name, value in mean.items() if name != "mlp.1"]
     assert max(others) < 1e-4 * mean["mlp.1"]
+
+
+def test_unlike_pairs_of_tokens_and_few_prompts_are_said(llama):
+    own = attribute(llama, ["Hello", "1 + 1 = ", "xyz"])
+    said = "Each prompt has its own pair of tokens"
+    assert said in attribution_text({"model": "m", "format": "raw", **own.as_dict()})
+    one = attribute(llama, ["Hello", "1 + 1 = "], answer="Q", wrong="Z")
+    text = attribution_text({"model": "m", "format": "raw", **one.as_dict()})
+    assert said not in text
+    assert text.endswith(
+        "2 independent prompts: an example, not a finding (under 10 nothing is claimed)."
+    )
 
 
 def test_answers_and_what_cannot_be_divided(llama, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.cli.circuit_text import _exhausted
 from circuit.errors import DataError, UsageError
 from circuit.introspect.circuit import find_circuit, random_sets, split
 from circuit.introspect.circuit_files import draw_circuit, write_dot
@@ -53,6 +54,10 @@ def test_the_planted_parts_are_found_and_random_ones_do_not_do(chain, words, tmp
     assert text.startswith("digraph circuit {")
     assert '"head.0.1" -> "mlp.1";' in text
     assert '"mlp.1" -> "logits";' in text
+    assert "est." not in text
+    guessed = [replace(node, effect=None) for node in found.nodes]
+    write_dot(replace(found, nodes=guessed), tmp_path / "estimated.dot")
+    assert (tmp_path / "estimated.dot").read_text().count(' est."];') == 3
 
 
 def test_keeping_everything_is_the_model_and_nothing_tells_no_prompt_apart(llama):
@@ -133,6 +138,21 @@ def test_groups_are_on_one_side_and_random_sets_of_the_same_kinds(chain, words):
         assert len(set(drawn)) == 4
     assert shared_ends([np.array([1, 2, 3]), np.array([1, 2, 3])]) == (3, 0)
     assert shared_ends([np.array([1, 2, 3, 9]), np.array([1, 4, 9])]) == (1, 1)
+
+
+def test_a_kind_that_every_random_set_has_whole_is_said():
+    """Sets of as many MLPs as there are are one set."""
+    kinds = ["embed", "head", "head", "mlp", "mlp"]
+    found = [{"kind": kind, "is_found": True} for kind in kinds]
+    assert "nothing is compared" in _exhausted(found, True)[0]
+    some = [{**each, "is_found": k != 1} for k, each in enumerate(found)]
+    (line,) = _exhausted(some, True)
+    assert line == "Every random set has all MLPs and the embedding too: heads only are compared."
+    assert _exhausted(some, False) == []
+    assert (
+        _exhausted([{**each, "is_found": k not in (1, 3)} for k, each in enumerate(found)], True)
+        == []
+    )
 
 
 def test_what_is_no_behaviour(chain, words):

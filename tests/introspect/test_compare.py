@@ -9,6 +9,7 @@ from other_tokenizer import rewrite_tokenizer
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
+from circuit.cli.comparison_text import _seen, comparison_text
 from circuit.errors import DataError, UsageError
 from circuit.introspect.compare import compare
 from circuit.introspect.given import Given, read_given
@@ -87,6 +88,17 @@ def test_another_tokenizer_is_compared_by_text(llama_folder, foreign):
         assert token != ours.find(text, [3, 4])
     assert ours.find(" c", [3]) is None
     assert theirs.find(" c", [3]) is not None
+
+
+def test_a_piece_of_a_character_is_not_compared():
+    piece = {"text": "\N{REPLACEMENT CHARACTER}", "rank": None, "pieces": ["?", "?"]}
+    assert _seen(piece).endswith("is a piece of a character: not compared")
+    assert "no token of it" in _seen({**piece, "text": "ab"})
+
+
+def test_few_prompts_are_an_example_however_few(llama_folder):
+    text = comparison_text(compare(options(llama_folder, llama_folder), Given(["a"])).as_dict())
+    assert text.count("1 independent prompt: an example") == 1
 
 
 def test_a_tracked_text_that_is_a_token_of_neither(llama_folder, deeper):

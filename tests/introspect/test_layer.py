@@ -88,3 +88,14 @@ def test_labels_as_they_are_given(llama):
             labels_of(Given(["a", "b"]), labels)
     with pytest.raises(UsageError, match="similar to nothing"):
         layer_similarity(llama, Given(["a"]), ["x"])
+
+
+def test_two_groups_a_label_make_no_interval():
+    """A resample that draws one group for all of a label has no pair within it: those left hold all the same pairs."""
+    S, labels = planted(np.random.default_rng(0), 8.0, n=4)[:2]
+    few = separation(S, labels, ["0", "1", "2", "3"])
+    for mean in (few.within, few.between, few.separation):
+        assert mean[0] is not None
+        assert mean[1:] == [None, None]
+    S, labels, groups = planted(np.random.default_rng(0), 8.0, n=10)
+    assert None not in separation(S, labels, groups).separation

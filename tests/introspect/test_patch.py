@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.cli.patching_text import patching_text
 from circuit.errors import DataError, UsageError
 from circuit.introspect.pairs import Pair, align, read_pairs
 from circuit.introspect.patch import patch
@@ -53,6 +54,8 @@ def test_a_head_by_itself_is_patched_token_by_token(chain, tmp_path):
     estimated = patch(chain, [PAIR], asked(chain, components="0.1"), form=RAW, attribution=True)
     assert np.array(estimated.grids[0].effect).argmax() == 4
     draw_patching(found, tmp_path / "p.png")
+    text = patching_text({"model": "m", "format": "raw", **found.as_dict()})
+    assert "\n1 independent pair: an example" in text
     with pytest.raises(UsageError, match="no head 7 in layer 1"):
         patch(chain, [PAIR], asked(chain, components="1.7"), form=RAW)
     with pytest.raises(UsageError, match=r"no component `1\.x`"):

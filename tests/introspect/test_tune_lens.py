@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from in_process import run
 
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.introspect.analyze import AnalysisConfig, analyze
@@ -40,7 +41,23 @@ def test_training_brings_early_layers_nearer_to_the_model(llama, lens):
     assert [fit.layer for fit in lens.fits] == [0, 1]
     for fit in lens.fits:
         assert fit.tuned[0] < 0.7 * fit.plain[0]
-        assert fit.tuned[1] <= fit.tuned[0] <= fit.tuned[2]
+        assert 0 <= fit.tuned[1] <= fit.tuned[0] <= fit.tuned[2]
+
+
+def test_no_bound_of_a_divergence_is_negative(identity_llama):
+    """Where blocks do nothing every layer reads as the last, but for what training unsettles."""
+    for fit in tune_lens(identity_llama, TEXTS[:12], n_steps=2, rate=1e-2).fits:
+        assert min(fit.tuned + fit.plain) >= 0
+
+
+def test_what_a_tuned_lens_read_comes_from_its_file(
+    llama, llama_folder, lens, tmp_path, monkeypatch
+):
+    save_lens(tmp_path / "lens.safetensors", lens, llama, {"seed": 0})
+    line = f'introspect analyze -m {llama_folder} -p "one" --layers 0 -o found.json'
+    run(f"{line} --lens tuned --lens-file lens.safetensors", tmp_path, monkeypatch)
+    (source,) = json.loads((tmp_path / "found.json").read_text())["inputs"]
+    assert source["path"] == "lens.safetensors"
 
 
 def test_a_map_that_is_known_is_learnt(llama):

@@ -8,6 +8,7 @@ import pytest
 from checkpoints import write_checkpoint
 from mlx_lm.convert import convert
 
+from circuit.cli.weight_diff_text import weight_diff_text
 from circuit.errors import DataError, ModelError
 from circuit.introspect.weight_diff import place_of, weight_diff
 from circuit.methods.matrix_change import spectrum, sums
@@ -146,8 +147,30 @@ def test_what_only_one_has_is_listed(llama_folder, tmp_path):
         n_ctx=64,
         layer_norm_epsilon=1e-5,
     )
-    with pytest.raises(DataError, match="share no tensor"):
+    with pytest.raises(DataError, match="share no name of a tensor"):
         weight_diff(str(llama_folder), str(gpt2))
+
+
+def test_equal_names_of_other_shapes_are_said_with_their_shapes(llama_folder, tmp_path):
+    other = write_checkpoint(tmp_path, hidden_size=16, intermediate_size=48, head_dim=4)
+    with pytest.raises(DataError, match=r"lm_head\.weight` is \d+ x 32 in the first and \d+ x 16"):
+        weight_diff(str(llama_folder), str(other))
+
+
+def test_another_depth_is_said_and_its_tensors_are_sorted(llama_folder, tmp_path):
+    deep = write_checkpoint(tmp_path, seed=3, num_hidden_layers=12)
+    found = weight_diff(str(llama_folder), str(deep))
+    assert found.n_layers == (3, 12)
+    layers = [place_of(name)[1] for name in found.only_finetuned]
+    assert layers == sorted(layers)
+    assert set(layers) == set(range(3, 12))
+    text = weight_diff_text(found.as_dict(), top=3)
+    assert "They have 3 and 12 blocks" in text
+    assert "***: a relative change over 0.1" in text
+    assert "stable rank" in text
+    assert "blocks" not in weight_diff_text(
+        weight_diff(str(llama_folder), str(llama_folder)).as_dict(), top=3
+    )
 
 
 def test_files_that_cannot_be_read(llama_folder, tmp_path):
@@ -179,3 +202,13 @@ def test_nothing_is_divided_by_zero():
     assert sums([(zero, one)]).relative is None
     assert sums([(one, -one)]).cosine == -1
     assert spectrum(np.zeros((3, 3)), 2) is None
+
+
+def test_both_checkpoints_have_the_fingerprints_of_loaded_models(llama_folder, llama, tmp_path):
+    """What names a checkpoint in the file of a comparison names it in this one."""
+    other = write_checkpoint(tmp_path, seed=3)
+    first, second = weight_diff(str(llama_folder), str(other), top=0).checkpoints
+    keys = ("config_sha256", "weights_sha256", "revision")
+    assert [first[key] for key in keys] == [getattr(llama.identity, key) for key in keys]
+    assert first["config_sha256"] == second["config_sha256"]
+    assert first["weights_sha256"] != second["weights_sha256"]

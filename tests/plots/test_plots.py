@@ -6,8 +6,12 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from circuit.cli.app import app
+from circuit.errors import UsageError
 from circuit.plots import style
+from circuit.plots.cells import Cells, Scale, cells
 from circuit.plots.curve import Panel, Series, curves, limits
 from circuit.plots.heatmap import heatmap
 from circuit.plots.histogram import histogram
@@ -16,6 +20,7 @@ from circuit.plots.pca import pca
 from circuit.plots.rates import Response, rates
 from circuit.plots.scatter import Classes, scatter
 from circuit.plots.stratigraphy import Row, stratigraphy
+from circuit.stages.picture_files import write_picture
 
 RNG = np.random.default_rng(0)
 POINTS, CLASSES = RNG.normal(size=(60, 2)), RNG.integers(-1, 2, 60)
@@ -177,6 +182,44 @@ def test_labels_are_spread_without_changing_their_order():
     assert placed[3] > placed[1]
 
 
+def test_labels_stay_within_the_axes():
+    placed = style.spread([0.0, 0.0, 0.01, 1.0], 0.075, (0.02, 0.98))
+    assert min(placed) == pytest.approx(0.02)
+    assert max(placed) == pytest.approx(0.98)
+    assert np.diff(sorted(placed)).min() >= 0.075 - 1e-9
+    assert style.spread([0.5, 0.8], 0.1, (0.0, 1.0)) == [0.5, 0.8]
+
+
+def drawn_cells(scale, *sizes):
+    panels = [Cells("x", np.full((3, 4), size), list("abc"), list("abcd")) for size in sizes]
+    return cells(panels, scale, across=2)
+
+
+def test_scales_of_colour_hold_the_numbers():
+    """One scale, or one each; small numbers are not white where no full effect is asked for."""
+    ends = {
+        "one": [
+            image.norm.vmax for ax in drawn_cells(Scale("x"), 0.1, 2.0).axes for image in ax.images
+        ],
+        "own": [
+            image.norm.vmax
+            for ax in drawn_cells(Scale("", signed=False, least=0, own=True), 0.1, 0.4).axes
+            for image in ax.images
+        ],
+    }
+    assert ends == {"one": [2.0, 2.0], "own": [0.1, 0.4]}
+    assert Scale("x", least=0).end([Cells("x", np.zeros((1, 1)), ["a"], ["b"])]) == 1
+    assert Scale("x").end([Cells("x", np.array([[np.nan, 0.2]]), ["a"], ["b", "c"])]) == 1
+
+
+def test_the_label_of_a_bar_is_inside_the_picture():
+    figure = drawn_cells(Scale("estimated share of the logit difference"), 0.1)
+    figure.canvas.draw()
+    label = figure.axes[-1].yaxis.label.get_window_extent()
+    assert label.y0 >= 0
+    assert label.y1 <= figure.bbox.height
+
+
 def test_constant_scores_can_be_drawn():
     figure = histogram([np.zeros(5), np.zeros(4)], ["a", "b"], xlabel="x")
     assert style.png(figure)
@@ -226,3 +269,26 @@ def test_panels_share_one_legend_and_a_scale_that_cuts_no_band():
     assert names == ["chance", "threshold 0.75", "words", "probe"]
     assert [ax.get_ylim()[0] for ax in drawn.axes] == [0.1, 0.1]
     assert not any(ax.texts for ax in drawn.axes)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("PNG", b"\x89PNG")]
+)
+def test_a_picture_is_what_its_name_says_and_undated(tmp_path, suffix, start):
+    path = tmp_path / f"picture.{suffix}"
+    written = []
+    for _ in range(2):
+        write_picture(path, a_curve(), force=True)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    assert written[0].startswith(start)
+    assert b"Date" not in written[0]
+
+
+def test_another_suffix_is_refused_while_the_command_line_is_read(tmp_path):
+    """No model is looked for: there is none of that name."""
+    with pytest.raises(UsageError, match="not the name of a picture"):
+        write_picture(tmp_path / "picture.jpg", None)
+    line = ["introspect", "attribute", "-m", "nothing", "-p", "a", "--plot", "new.jpg"]
+    done = CliRunner().invoke(app, line)
+    assert isinstance(done.exception, UsageError)

@@ -17,6 +17,7 @@ from circuit.cli.options import (
     RemoteCode,
     Revision,
     SaveJson,
+    picture,
 )
 
 
@@ -57,7 +58,12 @@ def command(
     raw: Raw = None,
     output: SaveJson = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw probabilities and entropy by layer (PNG).")
+        Path | None,
+        typer.Option(
+            "--plot",
+            callback=picture,
+            help="Draw probabilities and entropy by layer (png, pdf, svg).",
+        ),
     ] = None,
     dtype: Dtype = "auto",
     revision: Revision = None,
@@ -97,7 +103,8 @@ def command(
         "embedding_scale": embedding_scale,
         "lens": lens,
     }
-    refuse_existing([(output, "lens")], asked, inputs=given.inputs, others=[plot], force=force)
+    inputs = [*given.inputs, *([lens_file] if lens_file else [])]
+    refuse_existing([(output, "lens")], asked, inputs=inputs, others=[plot], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
     form = given.form(loaded, raw)
@@ -116,7 +123,7 @@ def command(
     }
     if output is not None:
         parameters = {**asked, "format": form.name}
-        files: dict[str, Any] = {"inputs": given.inputs, "force": force}
+        files: dict[str, Any] = {"inputs": inputs, "force": force}
         save(output, "lens", results, parameters=parameters, model=loaded, **files)
     if plot is not None:
         from circuit.introspect.pictures import draw_analyses

@@ -18,6 +18,7 @@ from circuit.cli.options import (
     Revision,
     SaveJson,
     Seed,
+    picture,
 )
 
 
@@ -37,7 +38,11 @@ def command(
     output: SaveJson = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="Draw the patterns of --heads, or all scores (PNG)."),
+        typer.Option(
+            "--plot",
+            callback=picture,
+            help="Draw the patterns of --heads, or all scores (png, pdf, svg).",
+        ),
     ] = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
@@ -70,7 +75,8 @@ def command(
     form = choose_pair_format(given.prompt_set, chat)
     at = parse_where(layers, loaded.n_layers)
     found = attention(loaded, given.texts, layers=at, heads=chosen, form=form, seed=seed)
-    results: dict[str, Any] = {"model": loaded.id, "format": form.name, **found.as_dict()}
+    about = {"model": loaded.id, "format": form.name, "n_groups": given.n_groups}
+    results: dict[str, Any] = {**about, **found.as_dict()}
     if output is not None:
         parameters = {**asked, "format": form.name}
         save(output, "attention", results, parameters=parameters, model=loaded, force=force)

@@ -18,6 +18,7 @@ from circuit.cli.options import (
     Revision,
     SaveJson,
     Seed,
+    picture,
 )
 
 
@@ -33,7 +34,8 @@ def command(
     chat: ChatOrText = None,
     output: SaveJson = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw the largest terms (PNG).")
+        Path | None,
+        typer.Option("--plot", callback=picture, help="Draw the largest terms (png, pdf, svg)."),
     ] = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",

@@ -17,6 +17,7 @@ from circuit.cli.options import (
     Revision,
     SaveJson,
     Seed,
+    picture,
 )
 
 
@@ -44,7 +45,10 @@ def command(
     chat: Chat = None,
     output: SaveJson = None,
     dot: Annotated[Path | None, typer.Option("--dot", help="Write the set as a DOT file.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Draw all nodes (PNG).")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", callback=picture, help="Draw all nodes (png, pdf, svg)."),
+    ] = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     revision: Revision = None,

@@ -17,6 +17,7 @@ from circuit.cli.options import (
     Revision,
     SaveJson,
     Seed,
+    picture,
 )
 
 
@@ -80,7 +81,10 @@ def command(
     ] = 20,
     chat: ChatOrText = None,
     output: SaveJson = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Draw heat maps (PNG).")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", callback=picture, help="Draw heat maps (png, pdf, svg)."),
+    ] = None,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     revision: Revision = None,
