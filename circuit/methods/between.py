@@ -2,8 +2,8 @@
 
     within = mean of S_ij over pairs i < j of one label, between = over pairs of two labels, separation = within − between
 
-A resample draws groups within labels; rows that are drawn w times weigh w_i w_j S_ij, pairs of a row with itself are left out. Under
-the null labels are exchangeable between groups (``splits.permuted_labels``), p = (1 + #{permuted ≥ observed}) / (1 + N).
+A resample draws groups within labels: S_ij weighs w_g w_h for rows of groups g ≠ h, w_g for two rows of one group (its copies do not meet,
+see ``bootstrap``), and pairs of a row with itself are left out. Under the null labels are exchangeable between groups (``splits.permuted_labels``), p = (1 + #{permuted ≥ observed}) / (1 + N).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +16,8 @@ from circuit.methods.bootstrap import resample
 from circuit.methods.splits import group_codes, permuted_labels
 
 Mean = list[float | None]
-UNDEFINED = (
-    0.05  # share of resamples without a pair within a label, above which there is no interval
-)
+# Share of resamples without a pair within a label, above which there is no interval.
+UNDEFINED = 0.05
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ def separation(
         return [*weights.draws(statistic).estimate(bounds=(low, high)).as_list()]
 
     same = y[:, None] == y[None, :]
-    inside, outside = _mean_over(S, same), _mean_over(S, ~same)
+    codes = group_codes(groups)
+    inside, outside = _mean_over(S, same, codes), _mean_over(S, ~same, codes)
     if weights is not None and np.mean(np.isnan(inside(weights.weights))) > UNDEFINED:
         weights = None
 
@@ -77,27 +77,34 @@ def separation(
     )
 
 
-def _mean_over(S: Array, chosen: Array) -> Callable[[Array], Array]:
+def _mean_over(S: Array, chosen: Array, codes: Array) -> Callable[[Array], Array]:
     """Return the mean of ``S`` over the chosen pairs as a function of row weights (B, n); NaN without a pair."""
-    mask = chosen & ~np.eye(len(S), dtype=bool)
+    mask = (chosen & ~np.eye(len(S), dtype=bool)).astype(float)
     values = np.where(mask, S, 0)
+    first = np.unique(codes, return_index=True)[1]
+    member = (codes[None, :] == codes[first][:, None]).astype(float)
+
+    def weighed(weights: Array, of: Array) -> Array:
+        own = np.einsum("gi,ij,gj->g", member, of, member, optimize=True)
+        surplus = weights[:, first] * (weights[:, first] - 1)
+        whole = np.einsum("bi,ij,bj->b", weights, of, weights, optimize=True)
+        return np.asarray(whole - surplus @ own)
 
     def statistic(weights: Array) -> Array:
-        total = np.einsum("bi,ij,bj->b", weights, values, weights, optimize=True)
-        pairs = np.einsum("bi,ij,bj->b", weights, mask.astype(float), weights, optimize=True)
+        total, pairs = weighed(weights, values), weighed(weights, mask)
         mean: Array = np.full(len(weights), np.nan)
-        np.divide(total, pairs, out=mean, where=pairs > 0)
+        np.divide(total, pairs, out=mean, where=pairs > 0.5)
         return mean
 
     return statistic
 
 
 def _p(S: Array, y: Array, groups: Sequence[str], n: int, rng: np.random.Generator) -> float:
-    one = np.ones((1, len(y)))
+    one, codes = np.ones((1, len(y))), group_codes(groups)
 
     def gap(labels: Array) -> float:
         same = labels[:, None] == labels[None, :]
-        return float((_mean_over(S, same)(one) - _mean_over(S, ~same)(one))[0])
+        return float((_mean_over(S, same, codes)(one) - _mean_over(S, ~same, codes)(one))[0])
 
     observed = gap(y)
     drawn = [gap(each) for each in permuted_labels(y, groups, rng, size=n)]
