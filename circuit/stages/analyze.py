@@ -2,7 +2,7 @@
 
 Reads an archive of activations, writes ``analysis.json`` (``circuit.analysis/1``). Results:
 
-    questions   {label, category}: classes, n, n_groups, what is wrong with its rows (``flags``), and its baselines: words and surface of
+    questions   {label, category}: classes, n, n_groups, what is wrong with its rows (``flags``), and its baselines: words, word pairs and surface of
                 the text, ``embed`` where collected
     blind       the places at which all prompts have the same activations
     layers      one entry per site, position and layer:
