@@ -74,8 +74,8 @@ def require_schema(document: Any, schema: str, path: Path) -> dict[str, Any]:
     """Return a parsed document if it says that it is ``schema``."""
     found = schema_of(document)
     if found != schema:
-        message = (
-            f"`{path}` holds {f'`{found}`' if found else 'no circuit document'}, not `{schema}`"
+        message = f"`{path}` holds " + (
+            f"`{found}`, not `{schema}`" if found else f"no circuit document: `{schema}` is wanted"
         )
         raise ArtifactError(message, hint=_hint_for(found))
     return dict(document)
