@@ -163,7 +163,7 @@ def test_version_and_bare_command():
         ("concepts try hapy -m ./nowhere -p a", 2, "no concept `hapy`"),
         ("concepts try happy:x -m ./nowhere -p a", 2, "not a number"),
         ("concepts try happy -m tiny -p a --layer 9", 2, "out of range"),
-        ("concepts try happy -m ./nowhere -p a --plot x.pdf", 2, "PNG"),
+        ("concepts try happy -m ./nowhere -p a --plot x.jpg", 2, ".svg"),
         ("concepts scan happy -m ./nowhere --over depth", 2, "no scan over `depth`"),
         ("concepts build -m ./nowhere --concepts hapy", 2, "no concept `hapy`"),
         ("concepts create happy --positive a --neutral b", 2, "built-in"),
