@@ -75,7 +75,7 @@ def require_schema(document: Any, schema: str, path: Path) -> dict[str, Any]:
     found = schema_of(document)
     if found != schema:
         message = f"`{path}` holds " + (
-            f"`{found}`, not `{schema}`" if found else f"no circuit document: `{schema}` is wanted"
+            f"`{found}`, not `{schema}`" if found else f"no circuit document, and not `{schema}`"
         )
         raise ArtifactError(message, hint=_hint_for(found))
     return dict(document)
