@@ -32,7 +32,7 @@ from typing import Any, overload
 from circuit.artifacts.directions import Direction
 from circuit.artifacts.written_by_hand import nearest
 from circuit.errors import UsageError
-from circuit.model.loading import LoadedModel as Model
+from circuit.model.checkpoint.loading import LoadedModel as Model
 from circuit.stages.best_layers import LayerGain, best_layers
 from circuit.stages.decoding import Decoding
 from circuit.stages.extract import Pair, extract_direction

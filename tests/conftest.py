@@ -23,7 +23,7 @@ from circuit.artifacts.concept_files import concept_of, save_own
 @pytest.fixture(scope="session", autouse=True)
 def library(tmp_path_factory) -> Path:
     """A cache and a library of concepts of their own: what other sessions left proves nothing."""
-    from circuit.model.runtime import cache_folder
+    from circuit.model.machine.runtime import cache_folder
 
     folder, blas = tmp_path_factory.mktemp("library"), cache_folder() / "blas"
     if blas.is_dir():
@@ -42,7 +42,7 @@ def llama_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def llama(llama_folder):
     """The loaded checkpoint."""
-    from circuit.model.loading import load_model
+    from circuit.model.checkpoint.loading import load_model
 
     return load_model(str(llama_folder))
 
@@ -50,7 +50,7 @@ def llama(llama_folder):
 @pytest.fixture(scope="session")
 def identity_llama(tmp_path_factory):
     """A Llama whose blocks return exactly what they read."""
-    from circuit.model.loading import load_model
+    from circuit.model.checkpoint.loading import load_model
 
     folder = write_checkpoint(tmp_path_factory.mktemp("identity"), identity_blocks=True)
     return load_model(str(folder))

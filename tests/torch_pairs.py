@@ -6,7 +6,7 @@ import torch
 import transformers
 from checkpoints import VOCABULARY, write_tokenizer
 
-from circuit.model.loading import load_model
+from circuit.model.checkpoint.loading import load_model
 
 SHAPE = {
     "vocab_size": VOCABULARY,

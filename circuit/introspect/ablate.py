@@ -1,6 +1,6 @@
 """Ablation: which components a behaviour needs.
 
-Every prompt is answered by the model as it is (the baseline) and with components taken out (``circuit.model.ablation``). Prompts that
+Every prompt is answered by the model as it is (the baseline) and with components taken out (``circuit.model.interventions.ablation``). Prompts that
 fail already in the baseline say nothing about a component: they are left out of both measures, and counted. Side by side stand
 
     pass rate    share of prompts whose answer meets the criterion, with Wilson's interval
@@ -107,8 +107,8 @@ def ablate(
 
     Raises ``UsageError`` for components that there are not and ``DataError`` without a prompt.
     """
-    from circuit.model.ablation import ablated, check_components
-    from circuit.model.generate import may_be_ragged
+    from circuit.model.forward.generate import may_be_ragged
+    from circuit.model.interventions.ablation import ablated, check_components
 
     if not cases:
         raise DataError("there are no prompts to ablate on", hint="give them with -p or --prompts")
@@ -152,7 +152,7 @@ class _Run:
 
     def answers(self, encoded: Sequence[Any]) -> list[Any]:
         """Return the greedy answers to prompts."""
-        from circuit.model.generate import generate
+        from circuit.model.forward.generate import generate
 
         return generate(
             self.model,
@@ -185,7 +185,7 @@ class _Run:
 
     def read(self, answers: Sequence[Any]) -> list[Any]:
         """Return what the model says of given answers, in one pass a text."""
-        from circuit.model.forced import Text, readings
+        from circuit.model.forward.teacher_forcing import Text, readings
 
         texts = [
             Text(np.concatenate([p.ids, np.array(a.ids, np.int32)]), len(p.ids))
@@ -198,7 +198,7 @@ def _references(
     model: Any, encoded: Sequence[Any], components: Sequence[Any], form: Format, method: str
 ) -> tuple[Any, str]:
     """Return what replaces a component, and in words where that comes from."""
-    from circuit.model.ablation import reference_values
+    from circuit.model.interventions.ablation import reference_values
 
     if method == "zero":
         return None, "nothing"

@@ -107,7 +107,7 @@ def counterpart(layer: int, n_layers: int, n_other: int) -> int:
 
 
 def _collect(model: Any, given: Given, raw: bool | None) -> _Collected:
-    from circuit.model.token_states import token_texts
+    from circuit.model.forward.token_states import token_texts
 
     form = given.form(model, raw)
     encoded = encode(model, given.texts, form)

@@ -170,7 +170,7 @@ def analyze(
 
 def _embedded(model: Any, scale: float | None) -> AbstractContextManager[None]:
     """Scale the token embeddings by ``scale`` in the place of the model's own factor, while the block runs."""
-    from circuit.model.embedding import scaled_embedding
+    from circuit.model.interventions.embedding import scaled_embedding
 
     return nullcontext() if scale is None else scaled_embedding(model, scale)
 
@@ -179,7 +179,7 @@ def _lens_log_probs(
     model: Any, states: Mapping[int, Array], last: int, lens: Lens | None
 ) -> dict[int, Array]:
     """Return log-probabilities (V,) after each layer; the last block needs no lens."""
-    from circuit.model.tail import read_logits
+    from circuit.model.forward.tail import read_logits
 
     mapped = {
         k: state if lens is None or k == last else lens[k](state[None])[0]

@@ -97,8 +97,8 @@ def attention(
 
 def patterns(model: Any, ids: Any, layers: Sequence[int]) -> dict[int, Array]:
     """Return the patterns (T, n_heads, T) of token ids (T,), for each layer."""
-    from circuit.model.patching import states
-    from circuit.model.sites import Site
+    from circuit.model.patching.patching import states
+    from circuit.model.sites.sites import Site
 
     found = states(model, ids, [Site("attn_pattern", layer) for layer in layers])
     return {site.layer or 0: np.asarray(rows) for site, rows in found.items()}
@@ -120,7 +120,7 @@ def repeated_tokens(model: Any, seed: int, n: int = REPEATS, length: int = LENGT
 
 def check_heads(model: Any, heads: Sequence[tuple[int, int]]) -> None:
     """Raise ``UsageError`` for a layer or a head that there is not."""
-    from circuit.model.ablation import Component, check_components
+    from circuit.model.interventions.ablation import Component, check_components
 
     check_components(model, [Component("head", layer, head) for layer, head in heads])
 

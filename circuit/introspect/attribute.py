@@ -1,12 +1,12 @@
 """Direct logit attribution: what every component adds, by itself and directly, to the logit difference of two answers.
 
 At a prompt's last token the residual stream is the sum of what was added to it, h = embed + Σ_l (attn_out_l + mlp_out_l). With the statistics of the
-final norm held as they are, the logit difference d = logit(answer) − logit(wrong) is linear in h (``circuit.model.readout``), so
+final norm held as they are, the logit difference d = logit(answer) − logit(wrong) is linear in h (``circuit.model.gradients.linear_form``), so
 
     d = constant + v·embed + Σ_l (v·attn_out_l + v·mlp_out_l),      v·attn_out_l = Σ_heads + the map's constant
 
 and each term is a component's share in logits. The sum is compared with the model's own d, and an error above ``BOUND`` of
-its size is refused. Families without a row in ``circuit.model.families`` are divided by blocks.
+its size is refused. Families without a row in ``circuit.model.checkpoint.families`` are divided by blocks.
 
 Where it is not exact: the norm's statistics are themselves made by all components, and holding them is a convention (Elhage et al. 2021);
 a soft-capped head (Gemma 2) is read before its cap, as is said in the result; what a component does *through* later ones is not in its
@@ -85,7 +85,7 @@ def attribute(
 
     Raises ``UsageError`` for an answer that is not one token or the same as the other.
     """
-    from circuit.model.readout import read_differences, readout
+    from circuit.model.gradients.linear_form import read_differences, readout
 
     chosen = [None if text is None else one_token(model, text) for text in (answer, wrong)]
     encoded = encode(model, prompts, form)
@@ -127,7 +127,7 @@ def attribute(
 
 def _parts(model: Any) -> list[tuple[str, int | None]]:
     """Return the sites whose sum is the last residual: by sublayer where the family is known, else by block."""
-    from circuit.model.sites import available_sites
+    from circuit.model.sites.sites import available_sites
 
     split = {"attn_out", "mlp_out"} <= set(available_sites(model))
     inside = ("attn_out", "mlp_out") if split else ("block",)
@@ -141,8 +141,8 @@ def _name(site: str, layer: int | None) -> str:
 
 def _held(model: Any, encoded: Sequence[Any]) -> dict[tuple[str, int | None], Array]:
     """Return what every site holds at the last token, (n_prompts, width) each."""
-    from circuit.model.capture import capture, plan
-    from circuit.model.sites import available_sites, sites_at
+    from circuit.model.forward.capture import capture, plan
+    from circuit.model.sites.sites import available_sites, sites_at
 
     wanted = {"embed", "resid_pre", "resid_post", "attn_out", "mlp_out", "z"}
     names = sorted(wanted & {*available_sites(model), "embed"})
@@ -172,7 +172,7 @@ def _answers(
     model: Any, final: Array, answer: int | None, wrong: int | None
 ) -> tuple[list[int], list[int], Array]:
     """Return the answers' ids and the model's logit difference of each prompt."""
-    from circuit.model.tail import read_logits
+    from circuit.model.forward.tail import read_logits
 
     if answer is not None and answer == wrong:
         raise UsageError("--answer and --wrong are the same token", hint="name two tokens")
@@ -194,9 +194,7 @@ def _check(model: Any, terms: Sequence[Term], read: Array) -> float:
     bound = BOUND.get(model.dtype, 5e-2)
     if (missing > bound * np.abs(values).sum(axis=0)).any():
         message = f"the parts of `{model.id}` do not add up to its logits: {missing.max():.3g} logits are missing"
-        hint = (
-            "its row in circuit/model/families.py does not fit it, or its blocks do more than add"
-        )
+        hint = "its row in circuit/model/checkpoint/families.py does not fit it, or its blocks do more than add"
         raise ModelError(message, hint=hint)
     return float((missing / np.maximum(np.abs(read), 1e-12)).max())
 
@@ -205,8 +203,8 @@ def _heads(
     model: Any, held: dict[tuple[str, int | None], Array], vectors: Array
 ) -> list[tuple[str, str, int, int | None, Array]]:
     """Return the terms of every head, and of each layer what its attention adds beside them."""
-    from circuit.model.ablation import Component, count
-    from circuit.model.readout import head_forms
+    from circuit.model.gradients.linear_form import head_forms
+    from circuit.model.interventions.ablation import Component, count
 
     if ("z", model.n_layers - 1) not in held or ("attn_out", 0) not in held:
         return []

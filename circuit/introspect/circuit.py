@@ -2,7 +2,7 @@
 
 The behaviour is that one token is said after prompts of one label and not after those of the other. With s the log-odds of that token, or its
 logit against a given other token's, B = mean of s over the positive prompts − mean over the negative ones. Of a set of nodes
-(``circuit.model.nodes``), with all others at their mean,
+(``circuit.model.patching.nodes``), with all others at their mean,
 
     faithfulness = (B(set) − B(nothing)) / (B(all) − B(nothing))
 
@@ -89,7 +89,7 @@ def find_circuit(
 
     Raises ``DataError`` for prompts without two labels in two groups each, or where the model does not tell the labels apart.
     """
-    from circuit.model.nodes import node_means
+    from circuit.model.patching.nodes import node_means
 
     check_share(keep)
     halves = split(prompts, seed)
@@ -148,8 +148,8 @@ class _Half:
         token: int,
         other: int | None,
     ) -> "_Half":
-        from circuit.model.nodes import Behaviour, all_nodes
-        from circuit.model.patching import log_odds, logit_difference
+        from circuit.model.patching.nodes import Behaviour, all_nodes
+        from circuit.model.patching.patching import log_odds, logit_difference
 
         score = log_odds(token) if other is None else logit_difference(token, other)
         labels = [prompts.prompts[int(r)].label for r in rows]
@@ -184,7 +184,7 @@ def _tokens(
     wrong: str | None,
 ) -> tuple[int, int | None]:
     """Return the token that is said, by default the likeliest after most positive prompts, and the other one if there is one."""
-    from circuit.model.patching import read_last
+    from circuit.model.patching.patching import read_last
 
     other = None if wrong is None else one_token(model, wrong)
     if answer is not None:

@@ -119,7 +119,7 @@ def format_sensitivity(
 def _form(
     model: Any, name: str, texts: list[str], form: Any, layers: Sequence[int], max_tokens: int
 ) -> _Form:
-    from circuit.model.generate import generate
+    from circuit.model.forward.generate import generate
 
     encoded = encode(model, texts, form)
     return _Form(

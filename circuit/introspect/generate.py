@@ -169,7 +169,7 @@ def _answered(
     criterion: str | None,
     decoding: Decoding,
 ) -> list[Written]:
-    from circuit.model.generate import Sampling, generate
+    from circuit.model.forward.generate import Sampling, generate
 
     encoded = encode(model, texts, form)
     sampling = Sampling(temperature=decoding.temperature, seed=decoding.seed)
@@ -189,7 +189,7 @@ def _judged(
     expected: str | None,
     criterion: str | None,
 ) -> Written:
-    from circuit.model.token_states import token_texts
+    from circuit.model.forward.token_states import token_texts
 
     decoded = str(model.tokenizer.decode(answer.ids))
     span = None

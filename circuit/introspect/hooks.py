@@ -1,6 +1,6 @@
 """What a model holds while it reads one prompt: the sites, their shapes and norms, attention, and the lens, layer by layer.
 
-Everything is taken from one forward pass of the model itself (``circuit.model.sites``). Of each site: its shape, the norm at the last token and
+Everything is taken from one forward pass of the model itself (``circuit.model.sites.sites``). Of each site: its shape, the norm at the last token and
 the mean norm over the tokens after the first, which is an attention sink with a norm of its own. With ``last_only`` only the last token is
 kept. Attention is that of the last token, averaged over heads. The lens is that of ``circuit introspect analyze``.
 """
@@ -69,7 +69,7 @@ def hook(
     raw: bool | None = None,
 ) -> list[Hooked]:
     """Read every prompt; raises ``UsageError`` for layers and sites that there are not, and ``ModelError`` that says why."""
-    from circuit.model.sites import parse_sites
+    from circuit.model.sites.sites import parse_sites
 
     at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
     wanted = parse_sites(sites, at, model)
@@ -102,8 +102,8 @@ def _hooked(
     attention: bool,
     last_only: bool,
 ) -> Hooked:
-    from circuit.model.last_attention import last_attention
-    from circuit.model.token_states import token_states, token_texts
+    from circuit.model.forward.last_attention import last_attention
+    from circuit.model.forward.token_states import token_states, token_texts
 
     states = token_states(model, ids, sites)
     tokens = token_texts(model, ids)

@@ -43,6 +43,6 @@ def in_turn(options: Sequence[ModelOptions], question: Callable[[object], T]) ->
 
 
 def _release() -> None:
-    from circuit.model.release import release
+    from circuit.model.machine.release import release
 
     release()

@@ -123,8 +123,8 @@ def _layer(
 
 
 def _attention(model: Any, ids: Any, layers: Sequence[int]) -> list[Attended]:
-    from circuit.model.last_attention import last_attention
-    from circuit.model.token_states import token_texts
+    from circuit.model.forward.last_attention import last_attention
+    from circuit.model.forward.token_states import token_texts
 
     tokens = token_texts(model, ids.tolist())
     found = last_attention(model, ids.tolist(), layers)

@@ -104,7 +104,7 @@ class ModelAnalyzer:
         return self._model
 
     def _load(self) -> None:
-        from circuit.model.embedding import embedding_scale
+        from circuit.model.interventions.embedding import embedding_scale
 
         self._model = self._options.load()
         own = embedding_scale(self._model) if self._scale is None else self._scale

@@ -63,7 +63,7 @@ class ModelHooks:
     """Runs a network and keeps what was asked for in ``state``."""
 
     def __init__(self, network: Any) -> None:
-        from circuit.model.blocks import residual_width
+        from circuit.model.checkpoint.blocks import residual_width
 
         residual_width(network)  # refuses what has no residual stream of blocks
         self.model = loaded(network)
@@ -81,7 +81,7 @@ class ModelHooks:
 
     def forward(self, input_ids: Any) -> Any:
         """Run token ids (batch, tokens), fill ``state``, and return the logits (batch, tokens, vocabulary)."""
-        from circuit.model.sites import recording, sites_at
+        from circuit.model.sites.sites import recording, sites_at
 
         layers = range(self.model.n_layers) if self._config.layers is None else self._config.layers
         wanted = {_SITES[name] for name in _SITES if getattr(self._config, name)}
@@ -102,7 +102,7 @@ class ModelHooks:
 
 def loaded(network: Any, tokenizer: Any = None) -> Any:
     """Return a network that is at hand as the model layer takes it; it has no checkpoint behind it."""
-    from circuit.model.loading import LoadedModel, checkpoint_dtype
+    from circuit.model.checkpoint.loading import LoadedModel, checkpoint_dtype
 
     family = getattr(network, "model_type", None) or getattr(network.args, "model_type", "unknown")
     config = {"model_type": family}
@@ -120,7 +120,7 @@ class LogitLens:
         self, *, position: int = -1, top_k: int = 5, row: int = 0
     ) -> dict[int, list[tuple[str, float]]]:
         """Return the ``top_k`` likeliest tokens with their probabilities after each captured layer."""
-        from circuit.model.tail import read_logits
+        from circuit.model.forward.tail import read_logits
 
         found = {}
         for layer, states in sorted(self.hooks.state.hidden_states.items()):

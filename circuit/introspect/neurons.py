@@ -121,7 +121,7 @@ def look_at_neurons(
     allow_other_model: bool = False,
 ) -> Neurons:
     """Choose neurons of a layer and describe them; the layer of a direction is the default with one."""
-    from circuit.model.neurons import n_neurons, write_vectors
+    from circuit.model.interventions.neurons import n_neurons, write_vectors
 
     direction = None if wanted.direction is None else read_direction(wanted.direction)
     if direction is not None:
@@ -191,8 +191,8 @@ def _activations(
     model: Any, encoded: Sequence[Any], layer: int
 ) -> tuple[list[list[str]], list[Array]]:
     """Return the tokens of each prompt and every neuron's activation at them, (n_tokens, n_neurons)."""
-    from circuit.model.sites import Site
-    from circuit.model.token_states import token_states, token_texts
+    from circuit.model.forward.token_states import token_states, token_texts
+    from circuit.model.sites.sites import Site
 
     site = Site("mlp_act", layer)
     ids = [prompt.ids.tolist() for prompt in encoded]

@@ -140,7 +140,7 @@ def _aligned(model: Any, pair: Pair, clean: Any, corrupt: Any, number: int) -> A
 
 
 def _likeliest(model: Any, ids: Any) -> int:
-    from circuit.model.patching import read_last
+    from circuit.model.patching.patching import read_last
 
     return int(np.argmax(read_last(model, ids)))
 

@@ -23,7 +23,7 @@ def check_kind(kind: str) -> None:
 
 def components_of(kind: str, layers: Sequence[int]) -> list[Any]:
     """Return the attention, the MLP, or both, of each layer."""
-    from circuit.model.ablation import Component
+    from circuit.model.interventions.ablation import Component
 
     check_kind(kind)
     kinds = ("attention", "mlp") if kind == "both" else (kind,)
@@ -38,7 +38,7 @@ def check_parts(
     method: str = "mean",
 ) -> None:
     """Raise ``UsageError`` for parts that are named badly, or twice, and for a method that there is not."""
-    from circuit.model.ablation import check_method
+    from circuit.model.interventions.ablation import check_method
 
     check_method(method)
     if heads is None and neurons is None:
@@ -92,7 +92,7 @@ def named_ablations(
 
 
 def _numbered(model: Any, kind: str, text: str | None) -> list[Any]:
-    from circuit.model.ablation import Component
+    from circuit.model.interventions.ablation import Component
 
     n = model.n_layers
     return [

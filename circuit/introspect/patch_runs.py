@@ -42,7 +42,7 @@ class What:
 
     def sites(self) -> list[Any]:
         """Return what has to be known of either run: the components' sites, and what their blocks read."""
-        from circuit.model.sites import Site
+        from circuit.model.sites.sites import Site
 
         found = [
             Site(name, layer)
@@ -54,7 +54,7 @@ class What:
 
     def check(self, model: Any) -> None:
         """Raise ``UsageError`` for a head that the model does not have."""
-        from circuit.model.ablation import Component, check_components
+        from circuit.model.interventions.ablation import Component, check_components
 
         heads = filter(None, map(head_of, self.components))
         check_components(model, [Component("head", *head) for head in heads])
@@ -115,7 +115,7 @@ class PairRun:
     @classmethod
     def of(cls, model: Any, pair: Aligned, what: What) -> "PairRun":
         """Run both prompts of a pair."""
-        from circuit.model.patching import logit_difference, read_last, states
+        from circuit.model.patching.patching import logit_difference, read_last, states
 
         found = []
         for ids in (pair.clean, pair.corrupt):
@@ -166,7 +166,7 @@ def positions_of(runs: Sequence[PairRun], what: What) -> list[int]:
 
 def head_count(model: Any, layer: int) -> int:
     """Return how many heads a layer has."""
-    from circuit.model.ablation import Component, count
+    from circuit.model.interventions.ablation import Component, count
 
     return count(model, Component("head", layer, 0))
 
@@ -213,8 +213,8 @@ def layer_cells(
     only: Sequence[int] | None = None,
 ) -> Array:
     """Patch the cells of one layer, all or ``only`` some, as a batch; cells that change nothing are not run."""
-    from circuit.model.patching import patched_scores
-    from circuit.model.sites import Site
+    from circuit.model.patching.patching import patched_scores
+    from circuit.model.sites.sites import Site
 
     ids, base, other, plain = run.side(direction)
     site = Site(_site(component), layer)
@@ -237,8 +237,8 @@ def estimated_cells(
     run: PairRun, what: What, positions: Sequence[int]
 ) -> dict[tuple[str, str], Array]:
     """Return the estimated effect of every cell, from one backward pass in each direction."""
-    from circuit.model.patching import attributions
-    from circuit.model.sites import Site
+    from circuit.model.patching.patching import attributions
+    from circuit.model.sites.sites import Site
 
     found: dict[tuple[str, str], Array] = {}
     for direction in what.directions:

@@ -13,8 +13,8 @@ AT_ONCE = 64  # rows of logits in one pass of the tail
 
 def last_states(model: Any, encoded: Sequence[Any], layers: Sequence[int]) -> dict[int, Array]:
     """Return ``resid_post`` of each layer at the last token of every prompt, (n, d_model)."""
-    from circuit.model.capture import capture, plan
-    from circuit.model.sites import Site
+    from circuit.model.forward.capture import capture, plan
+    from circuit.model.sites.sites import Site
 
     rows = {k: np.empty((len(encoded), model.d_model), np.float32) for k in layers}
     sites = [Site("resid_post", k) for k in layers]
@@ -26,7 +26,7 @@ def last_states(model: Any, encoded: Sequence[Any], layers: Sequence[int]) -> di
 
 def next_log_probs(model: Any, encoded: Sequence[Any]) -> Array:
     """Return log-probabilities (n, V) float32 of the token after every prompt."""
-    from circuit.model.tail import read_logits
+    from circuit.model.forward.tail import read_logits
 
     last = model.n_layers - 1
     states = last_states(model, encoded, [last])[last]

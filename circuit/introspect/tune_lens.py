@@ -1,6 +1,6 @@
 """The tuned lens: train it, keep it, and use it on the model that it was trained on and on no other.
 
-An archive ``<stem>.safetensors`` holds for each layer A (``map.<layer>``) and b (``bias.<layer>``), see ``circuit.model.lens_training``; its manifest
+An archive ``<stem>.safetensors`` holds for each layer A (``map.<layer>``) and b (``bias.<layer>``), see ``circuit.model.gradients.lens_training``; its manifest
 (schema ``circuit.lens_maps/1``) says for which model, by the digests of configuration and weights, and how well it does: KL of the model's own
 prediction from the lens's, in nats a token, on held-out texts, with an interval over texts and beside the plain logit lens.
 """
@@ -79,7 +79,7 @@ def tune_lens(
 
     Every token but the first of each text counts. Raises ``DataError`` with fewer than ten texts.
     """
-    from circuit.model.lens_training import train_maps
+    from circuit.model.gradients.lens_training import train_maps
 
     texts = several(texts)
     if model.n_layers < 2:
@@ -105,8 +105,8 @@ def tune_lens(
 
 def _rows(model: Any, texts: Sequence[str], form: Format) -> tuple[dict[int, Array], Array]:
     """Return the residuals (n_tokens, d_model) after every block, and the text of each row."""
-    from circuit.model.patching import states
-    from circuit.model.sites import Site
+    from circuit.model.patching.patching import states
+    from circuit.model.sites.sites import Site
 
     sites = [Site("resid_post", k) for k in range(model.n_layers)]
     found: dict[int, list[Array]] = {k: [] for k in range(model.n_layers)}
@@ -136,7 +136,7 @@ def _fits(
 
 
 def _log_probs(model: Any, rows: Array) -> Array:
-    from circuit.model.tail import read_logits
+    from circuit.model.forward.tail import read_logits
 
     parts = [read_logits(model, rows[i : i + 256]) for i in range(0, len(rows), 256)]
     return divergences.log_softmax(np.concatenate(parts))
@@ -179,7 +179,7 @@ def save_lens(
 
 def read_lens(stem: Path, model: Any) -> dict[int, Any]:
     """Return the maps of a lens for ``model``; raise ``UsageError`` for one of another model."""
-    from circuit.model.lens_training import AffineMap
+    from circuit.model.gradients.lens_training import AffineMap
 
     archive = check_lens_file(stem)
     said = read_document(archive.with_suffix(".json"), SCHEMA)["model"] or {}

@@ -91,7 +91,7 @@ def weight_diff(
 
     Raises ``DataError`` where the two share no name of a tensor, or no shape of one.
     """
-    from circuit.model.weights import open_weights
+    from circuit.model.checkpoint.weights import open_weights
 
     a, b = open_weights(base, revision), open_weights(finetuned, revision)
     shared = [name for name in a.tensors if name in b.tensors]
@@ -137,7 +137,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def _tensor(a: Any, b: Any, name: str, top: int, largest_svd: int) -> tuple[TensorDiff, Sums]:
-    from circuit.model.weights import matrix, pieces
+    from circuit.model.checkpoint.weights import matrix, pieces
 
     x, y = a.read(name), b.read(name)
     added = sums(pieces(x, y))

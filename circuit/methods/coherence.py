@@ -7,7 +7,7 @@
 
 ``ids`` are token ids (T,). A text without an n-gram has none that is repeated: 1, 0 and 0. Under ``SHORT`` tokens nothing
 is called a collapse. None of these says whether a text makes sense: that it is likely under the model as it is does
-(``mean_nll`` of ``circuit.model.forced.token_log_probs``), and a loop is likely too, so both stand side by side.
+(``mean_nll`` of ``circuit.model.forward.teacher_forcing.token_log_probs``), and a loop is likely too, so both stand side by side.
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,6 @@ Importing this package finds a fast BLAS first: MLX binds its matrix products wh
 so the order cannot be left to the caller.
 """
 
-from circuit.model import runtime
+from circuit.model.machine import runtime
 
 runtime.prepare()

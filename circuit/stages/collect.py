@@ -124,7 +124,7 @@ def collect_shard(
 
 def part(text: str | None) -> tuple[int, int] | None:
     """Return (number, count) of ``--shard i/n``, or of this process under mlx.launch, or nothing."""
-    from circuit.model.launch import launched_group
+    from circuit.model.machine.launch import launched_group
 
     group = launched_group()
     if text is None:

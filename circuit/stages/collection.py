@@ -89,7 +89,7 @@ class Collection:
     @cached_property
     def sites(self) -> list[Any]:
         """The sites, each with its layer."""
-        from circuit.model.sites import parse_sites
+        from circuit.model.sites.sites import parse_sites
 
         n_layers = self.model.n_layers
         layers = parse_layers(self.wanted.layers, range(n_layers), n_layers)
@@ -98,7 +98,7 @@ class Collection:
     @cached_property
     def positions(self) -> list[Any]:
         """The positions, each with its name."""
-        from circuit.model.positions import parse_positions
+        from circuit.model.prompts.positions import parse_positions
 
         return parse_positions(self.wanted.positions)
 
@@ -134,11 +134,11 @@ class Collection:
 
     def layout(self, number: int = 1, count: int = 1, *, force: bool = False) -> Layout:
         """Turn the prompts of shard ``number`` of ``count`` into tokens, and plan how they run."""
-        from circuit.model.budget import measured_batch_tokens
-        from circuit.model.capture import plan
-        from circuit.model.launch import least
-        from circuit.model.runtime import circumstances
-        from circuit.model.tokens import token_ids
+        from circuit.model.forward.budget import measured_batch_tokens
+        from circuit.model.forward.capture import plan
+        from circuit.model.machine.launch import least
+        from circuit.model.machine.runtime import circumstances
+        from circuit.model.prompts.tokens import token_ids
 
         encoded = encode(
             self.model,
@@ -234,8 +234,8 @@ class Collection:
 
     def _capture(self, layout: Layout, writer: ActivationsWriter, track: Track) -> None:
         """Run the batches that are not done; another thread writes while the next are computed."""
-        from circuit.model.allocator import give_back_freed_memory
-        from circuit.model.capture import capture
+        from circuit.model.forward.capture import capture
+        from circuit.model.machine.allocator import give_back_freed_memory
 
         give_back_freed_memory()
         finished, total = writer.finished, len(layout.plan.batches)
@@ -246,14 +246,14 @@ class Collection:
 
     def told_by_first(self, units: AbstractSet[int] | tuple[()] | None, n: int) -> set[int] | None:
         """Agree with the other processes of a split model on what the first one says."""
-        from circuit.model.launch import said_by_first
+        from circuit.model.machine.launch import said_by_first
 
         group = self.model.group
         return None if group is None else said_by_first(group, units, n)
 
     def follow(self, layout: Layout) -> None:
         """Run the batches that the first process runs, and keep nothing."""
-        from circuit.model.capture import capture
+        from circuit.model.forward.capture import capture
 
         finished = self.told_by_first(None, len(layout.plan.batches))
         for _ in capture(self.model, layout.plan, without=finished or ()):
@@ -276,7 +276,7 @@ class Collection:
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of a token's value at each site, the same in all of its layers."""
-        from circuit.model.sites import site_shape
+        from circuit.model.sites.sites import site_shape
 
         shapes: dict[str, tuple[int, ...]] = {}
         for site in self.sites:

@@ -87,9 +87,9 @@ def fit_concepts(
 
 
 def _residuals(model: Any, texts: Sequence[str], layers: Sequence[int], track: Track) -> Rows:
-    from circuit.model.capture import capture, plan
-    from circuit.model.positions import parse_positions
-    from circuit.model.sites import Site
+    from circuit.model.forward.capture import capture, plan
+    from circuit.model.prompts.positions import parse_positions
+    from circuit.model.sites.sites import Site
 
     sites = [Site("resid_post", layer) for layer in layers]
     positions = parse_positions([f"{POSITION},{OTHER}"])

@@ -160,7 +160,7 @@ def _tokens(
     model: Any, encoded: Sequence[Any], written: Sequence[Any], acting: Acting
 ) -> list[dict[str, Any]]:
     """Return for each answer its tokens, and their log-probability under the model as it is and as it wrote."""
-    from circuit.model.forced import token_log_probs
+    from circuit.model.forward.teacher_forcing import token_log_probs
     from circuit.stages.steered_text import texts_of
 
     texts = texts_of(encoded, written)

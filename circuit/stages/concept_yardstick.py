@@ -38,7 +38,7 @@ class Yardstick:
     @classmethod
     def of(cls, model: Any, name: str, n_boot: int) -> "Yardstick":
         """Take the held-out texts of the concept ``name``, and neutral prompts."""
-        from circuit.model.forced import Text
+        from circuit.model.forward.teacher_forcing import Text
 
         held_out, y, groups = held_out_texts(PromptSet.load(find_concept(name)))
         # The first token is given: nothing stands before it.
@@ -55,7 +55,7 @@ class Yardstick:
 
     def damage(self, model: Any, acting: Acting) -> Array:
         """Return the mean KL per token of every neutral prompt, (m,)."""
-        from circuit.model.forced import divergence
+        from circuit.model.forward.teacher_forcing import divergence
 
         moved = divergence(model, self.neutral, lambda: acting.on(model))
         return np.array([each.kl.mean(dtype=np.float64) for each in moved])
@@ -88,7 +88,7 @@ class Yardstick:
 
 
 def _per_token(model: Any, texts: Sequence[Any]) -> Array:
-    from circuit.model.forced import token_log_probs
+    from circuit.model.forward.teacher_forcing import token_log_probs
 
     found = token_log_probs(model, texts) if texts else []
     return np.array([each.mean(dtype=np.float64) for each in found])

@@ -187,7 +187,7 @@ def remove(name: str) -> Path:
 
 
 def _folder() -> Path:
-    from circuit.model.runtime import cache_folder
+    from circuit.model.machine.runtime import cache_folder
 
     return cache_folder() / "concepts"
 

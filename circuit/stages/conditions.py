@@ -50,8 +50,8 @@ class Condition:
 
     def logits(self, model: Any, encoded: Sequence[Any]) -> npt.NDArray[np.float64]:
         """Return the probe's logit at the last token of every prompt (n,)."""
-        from circuit.model.capture import capture, plan
-        from circuit.model.sites import Site
+        from circuit.model.forward.capture import capture, plan
+        from circuit.model.sites.sites import Site
 
         site = Site(SITE, self.probe.layer)
         rows = np.empty((len(encoded), model.d_model))

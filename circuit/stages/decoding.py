@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Decoding:
-    """How text is generated: at temperature 0 greedily; see ``circuit.model.generate.Sampling``."""
+    """How text is generated: at temperature 0 greedily; see ``circuit.model.forward.generate.Sampling``."""
 
     max_tokens: int = 50
     temperature: float = 0.0
@@ -18,6 +18,6 @@ class Decoding:
 
     def sampling(self) -> Any:
         """Return the options of sampling, as the model layer takes them."""
-        from circuit.model.generate import Sampling
+        from circuit.model.forward.generate import Sampling
 
         return Sampling(**{k: v for k, v in asdict(self).items() if k != "max_tokens"})

@@ -68,7 +68,7 @@ def promoted_tokens(
     allow_other_model: bool = False,
 ) -> dict[str, Any]:
     """Return the ``top`` tokens that ``direction`` promotes and suppresses most, and what random ones do."""
-    from circuit.model.intervene import check_fits
+    from circuit.model.interventions.steering import check_fits
 
     check_model(direction, model, allow_other=allow_other_model)
     check_fits(model, direction.layer, direction.vector)
@@ -115,8 +115,8 @@ def promoted_by(
 
 def _residuals(model: Any, prompts: Sequence[str], form: Format) -> Array:
     """Return what the last block gives at the last token of each prompt, (n_prompts, d_model)."""
-    from circuit.model.capture import capture, plan
-    from circuit.model.sites import Site
+    from circuit.model.forward.capture import capture, plan
+    from circuit.model.sites.sites import Site
 
     site = Site("resid_post", model.n_layers - 1)
     rows = np.empty((len(prompts), model.d_model), np.float32)
@@ -127,7 +127,7 @@ def _residuals(model: Any, prompts: Sequence[str], form: Format) -> Array:
 
 def _differences(model: Any, residuals: Array, vector: Array) -> Array:
     """Return the centred difference of logits at each residual, (n_prompts, vocabulary)."""
-    from circuit.model.tail_difference import tail_difference
+    from circuit.model.gradients.tail_difference import tail_difference
 
     steps = COEFFICIENT * np.linalg.norm(residuals, axis=1, keepdims=True) * vector
     return tail_difference(model, residuals, steps)
@@ -142,7 +142,7 @@ def _chance(model: Any, residuals: Array, seed: int) -> list[float]:
 
 
 def _listed(model: Any, moved: Array, mean: Array, ids: Array) -> list[dict[str, Any]]:
-    from circuit.model.token_states import token_texts
+    from circuit.model.forward.token_states import token_texts
 
     return [
         {

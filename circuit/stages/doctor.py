@@ -14,7 +14,7 @@ SLOW = 0.8  # MLX within 20 % of numpy's own speed is as it should be
 
 def examine_machine() -> dict[str, Any]:
     """Return device, BLAS and its measured speed, versions, folders, and advice in words."""
-    from circuit.model import runtime
+    from circuit.model.machine import runtime
 
     runtime.require_mlx()
     blas = runtime.prepare()
@@ -50,10 +50,10 @@ def _advice(device: str, ratio: float, problem: str) -> list[str]:
 
 
 def examine_model(model_id: str, *, revision: str | None, dtype: str) -> dict[str, Any]:
-    """Load a model and run the self-test of ``circuit.model.selftest`` on it."""
-    from circuit.model.loading import load_model
-    from circuit.model.selftest import self_test
-    from circuit.model.sites import available_sites
+    """Load a model and run the self-test of ``circuit.model.forward.selftest`` on it."""
+    from circuit.model.checkpoint.loading import load_model
+    from circuit.model.forward.selftest import self_test
+    from circuit.model.sites.sites import available_sites
 
     model = load_model(model_id, revision=revision, dtype=dtype)
     checks = self_test(model)

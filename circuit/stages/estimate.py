@@ -49,8 +49,8 @@ class Estimate:
 
 def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
     """Lay out the work of ``job``, or of one shard of it, run one batch, and extrapolate."""
-    from circuit.model.batches import padding_waste
-    from circuit.model.budget import bytes_per_token, weight_bytes
+    from circuit.model.forward.batches import padding_waste
+    from circuit.model.forward.budget import bytes_per_token, weight_bytes
 
     layout = job.layout(number, count)
     plan = layout.plan
@@ -80,7 +80,7 @@ def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
 
 def _seconds(job: Collection, layout: Layout, flops: float) -> float:
     """Run the batches in the middle, as many as run at once, twice, and extrapolate from the second."""
-    from circuit.model.capture import capture
+    from circuit.model.forward.capture import capture
 
     n, together = len(layout.plan.batches), job.model.n_streams
     middle = max(0, min(n // 2, n - together))
@@ -95,7 +95,7 @@ def _seconds(job: Collection, layout: Layout, flops: float) -> float:
 
 def _answering_seconds(job: Collection, layout: Layout) -> float:
     """Answer one unit of middle length, shortly, and extrapolate; 0 where nothing is answered."""
-    from circuit.model.generate import generate, may_be_ragged
+    from circuit.model.forward.generate import generate, may_be_ragged
 
     if (asked := job.wanted.asked) is None:
         return 0.0
@@ -115,7 +115,7 @@ def _answering_seconds(job: Collection, layout: Layout) -> float:
 
 def _flops(job: Collection, plan: Any, units: range) -> float:
     """Count the operations of some batches, padding included."""
-    from circuit.model.budget import attention_width, block_weights
+    from circuit.model.forward.budget import attention_width, block_weights
 
     last = max(site.layer or 0 for site in job.sites)
     weights, width = block_weights(job.model, last), attention_width(job.model) * (last + 1)

@@ -189,7 +189,7 @@ def _units(job: Evaluation) -> list[_Unit]:
 
 def _answered(job: Evaluation, stem: Path, key: str, *, force: bool, track: Track) -> Path:
     """Answer what has no answer yet, and return the file of all answers."""
-    from circuit.model.generate import may_be_ragged
+    from circuit.model.forward.generate import may_be_ragged
 
     units = _units(job)
     decoding, criteria = job.choices.decoding, job.choices.criteria

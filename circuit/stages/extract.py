@@ -72,8 +72,8 @@ def _origin(pair: Pair, rows: Array) -> dict[str, Any]:
 
 
 def _last_residuals(model: Any, texts: list[str], layer: int, form: Format) -> Array:
-    from circuit.model.capture import capture, plan
-    from circuit.model.sites import Site
+    from circuit.model.forward.capture import capture, plan
+    from circuit.model.sites.sites import Site
 
     site = Site("resid_post", layer)
     rows = np.empty((len(texts), model.d_model), np.float32)

@@ -218,8 +218,8 @@ def apply_probe(
     generate: int = 0,
 ) -> dict[str, Any]:
     """Read a probe at every token of ``prompts`` and of ``generate`` tokens that the model goes on to write."""
-    from circuit.model.sites import Site
-    from circuit.model.token_states import token_states, token_texts
+    from circuit.model.forward.token_states import token_states, token_texts
+    from circuit.model.sites.sites import Site
 
     probe, identity = read_probe(probes, name, layer)
     model = options.load()
@@ -258,7 +258,7 @@ def apply_probe(
 def _written(model: Any, encoded: Sequence[Any], n_tokens: int) -> list[list[int]]:
     if not n_tokens:
         return [[] for _ in encoded]
-    from circuit.model.generate import generate
+    from circuit.model.forward.generate import generate
 
     return [answer.ids for answer in generate(model, encoded, max_tokens=n_tokens)]
 

@@ -48,7 +48,7 @@ def check_asked(
 
     ``first`` is the number of the first prompt of ``encoded``.
     """
-    from circuit.model.generate import check_room
+    from circuit.model.forward.generate import check_room
 
     check_room(model, encoded, asked.max_tokens, first=first)
     check_criteria(prompts, asked)
@@ -73,7 +73,7 @@ def answer_all(
 
     ``encoded`` are the prompts at ``writer.rows``, in that order; ``prompts`` is the whole set.
     """
-    from circuit.model.generate import may_be_ragged
+    from circuit.model.forward.generate import may_be_ragged
 
     ragged = may_be_ragged(model)
     units = units_of([len(each.ids) for each in encoded])
@@ -100,8 +100,8 @@ def answers(
     *,
     ragged: bool | None = None,
 ) -> list[Answer]:
-    """Answer and judge the prompts ``encoded`` of ``rows``; ``ragged`` as in ``circuit.model.generate``."""
-    from circuit.model.generate import generate
+    """Answer and judge the prompts ``encoded`` of ``rows``; ``ragged`` as in ``circuit.model.forward.generate``."""
+    from circuit.model.forward.generate import generate
 
     written = generate(model, encoded, max_tokens=asked.max_tokens, ragged=ragged)
     return [

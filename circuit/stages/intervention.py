@@ -41,9 +41,9 @@ class Manner:
 
     def check(self, coefficients: Sequence[float] = ()) -> None:
         """Raise ``UsageError`` for what there is not, and for coefficients that the operator does not take."""
-        from circuit.model.intervene import check_operator
-        from circuit.model.operators import SHARES
-        from circuit.model.scopes import parse_scope
+        from circuit.model.forward.scopes import parse_scope
+        from circuit.model.interventions.operators import SHARES
+        from circuit.model.interventions.steering import check_operator
 
         for coefficient in (0.0, *coefficients):
             check_operator(self.operator, coefficient)
@@ -82,9 +82,9 @@ class Intervention:
         return cls(tuple(Part(direction) for direction in directions))
 
     def steerings(self, coefficient: float) -> list[Any]:
-        """Return what ``circuit.model.intervene.steered`` takes, at this coefficient."""
-        from circuit.model.intervene import Steering
-        from circuit.model.scopes import parse_scope
+        """Return what ``circuit.model.interventions.steering.steered`` takes, at this coefficient."""
+        from circuit.model.forward.scopes import parse_scope
+        from circuit.model.interventions.steering import Steering
 
         scope = parse_scope(self.manner.scope)
         return [
@@ -104,7 +104,7 @@ class Intervention:
     @contextmanager
     def steered(self, model: Any, coefficient: float) -> Iterator[None]:
         """Steer everything that ``model`` runs within the block."""
-        from circuit.model.intervene import steered
+        from circuit.model.interventions.steering import steered
 
         with steered(model, self.steerings(coefficient)):
             yield
@@ -199,8 +199,8 @@ def _unit(direction: Direction, rule: str) -> float | None:
 
 
 def _median_norms(model: Any, parts: Sequence[Part], neutral: Sequence[Any]) -> list[float | None]:
-    from circuit.model.norms import median_norms
-    from circuit.model.sites import Site
+    from circuit.model.forward.norms import median_norms
+    from circuit.model.sites.sites import Site
 
     sites = [
         Site(d.site, None if d.site == "embed" else d.layer) for d in (p.direction for p in parts)

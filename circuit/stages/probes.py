@@ -171,7 +171,7 @@ def _collections(
     trained = [_collected(model, pool, layers, out, force, track) for pool in gathered]
     if not settings.random_weights:
         return [Collection(p, t, None) for p, t in zip(gathered, trained, strict=True)]
-    from circuit.model.random_weights import randomise
+    from circuit.model.checkpoint.random_weights import randomise
 
     model = randomise(model, seed=settings.seed)
     stem = out.with_name(f"{out.stem}.random")

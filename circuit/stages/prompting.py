@@ -66,9 +66,9 @@ def encode(
     max_length: int | None = None,
     truncate: str = "left",
 ) -> Sequence[Any]:
-    """Turn texts into token ids in this format: see ``circuit.model.tokens``."""
-    from circuit.model.rendering import PromptFormat
-    from circuit.model.tokens import encode_prompts
+    """Turn texts into token ids in this format: see ``circuit.model.prompts.tokens``."""
+    from circuit.model.prompts.rendering import PromptFormat
+    from circuit.model.prompts.tokens import encode_prompts
 
     chat = PromptFormat(chat=form.chat, system=form.system, tools=form.tools)
     return encode_prompts(model, texts, chat, max_length=max_length, truncate=truncate)

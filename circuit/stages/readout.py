@@ -6,7 +6,7 @@
                 m = log p(y⁺) − log(1 − p(y⁺)) (as in Arditi et al. 2406.11717), and pmass says nothing
     criterion   m = 1 where the text that the model writes meets a criterion (``circuit.methods.criteria``), else 0
 
-Answers are tokenised after their prompt (``circuit.model.continuations``), several tokens by their summed log-probability. A
+Answers are tokenised after their prompt (``circuit.model.prompts.continuations``), several tokens by their summed log-probability. A
 spelling that begins with another one of its side is in that one's probability already and is left out. ``prefill`` is the beginning of an
 answer that is put into the model's mouth, after which it is read.
 
@@ -127,7 +127,7 @@ class Reader:
 
     def log_p(self, intervention: Intervention, coefficient: float) -> Array:
         """Return log p of both sides after every prompt, (n, 2); −∞ of a side without answers."""
-        from circuit.model.forced import answer_log_probs
+        from circuit.model.forward.teacher_forcing import answer_log_probs
 
         with intervention.steered(self.model, coefficient):
             found = answer_log_probs(self.model, [each.ids for each in self.encoded], self.answers)
@@ -135,7 +135,7 @@ class Reader:
         return np.array([(_log_sum(row[:k]), _log_sum(row[k:])) for row, k in sides])
 
     def _judged(self, intervention: Intervention, coefficient: float) -> Measured:
-        from circuit.model.generate import generate
+        from circuit.model.forward.generate import generate
 
         with intervention.steered(self.model, coefficient):
             written = generate(
@@ -157,8 +157,8 @@ def reader(
     model: Any, readout: Readout, prompts: Sequence[Prompt], encoded: Sequence[Any]
 ) -> Reader:
     """Make a read-out ready: tokenise the answers, and measure whether prompts may share a batch."""
-    from circuit.model.continuations import answer_ids, prefilled
-    from circuit.model.generate import may_be_ragged
+    from circuit.model.forward.generate import may_be_ragged
+    from circuit.model.prompts.continuations import answer_ids, prefilled
 
     readout.check(prompts)
     begun = prefilled(encoded, readout.prefill)

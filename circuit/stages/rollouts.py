@@ -66,7 +66,7 @@ def percentile(statistic: str) -> float:
 
 def prepared(model: Any, prompts: Sequence[Any], n_tokens: int = 20) -> Neutral:
     """Measure, before anything is steered, whether the prompts may share a batch."""
-    from circuit.model.generate import may_be_ragged
+    from circuit.model.forward.generate import may_be_ragged
 
     if not prompts:
         message = "there are no neutral prompts"
@@ -81,8 +81,8 @@ def roll_out(
     model: Any, intervention: Intervention, coefficient: float, neutral: Neutral
 ) -> Rollouts:
     """Write after every neutral prompt at this coefficient, and compare the two models on what was written."""
-    from circuit.model.forced import Text, divergence
-    from circuit.model.generate import generate
+    from circuit.model.forward.generate import generate
+    from circuit.model.forward.teacher_forcing import Text, divergence
 
     with intervention.steered(model, coefficient):
         written = generate(
@@ -112,7 +112,7 @@ def coherence(model: Any, rollouts: Rollouts, neutral: Neutral) -> dict[str, flo
 
     Means over the texts that have a token; None where none has one.
     """
-    from circuit.model.forced import Text, token_log_probs
+    from circuit.model.forward.teacher_forcing import Text, token_log_probs
 
     pairs = [(p, ids) for p, ids in zip(neutral.prompts, rollouts.answers, strict=True) if ids]
     if not pairs:

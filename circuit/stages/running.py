@@ -25,9 +25,9 @@ class ModelOptions:
     tensor_parallel: bool = False
 
     def load(self) -> Any:
-        """Load it: see ``circuit.model.loading``."""
-        from circuit.model.loading import load_model
-        from circuit.model.runtime import require_mlx
+        """Load it: see ``circuit.model.checkpoint.loading``."""
+        from circuit.model.checkpoint.loading import load_model
+        from circuit.model.machine.runtime import require_mlx
 
         require_mlx()
         return load_model(

@@ -11,8 +11,8 @@ def list_sites(options: ModelOptions) -> dict[str, Any]:
     A site appears once for each shape that it has, with the layers that have it; one that some
     layers lack appears among ``missing`` too.
     """
-    from circuit.model.places import SITES
-    from circuit.model.sites import available_sites, check_row
+    from circuit.model.sites.reading_places import SITES
+    from circuit.model.sites.sites import available_sites, check_row
 
     model = options.load()
     check_row(model, available_sites(model))
@@ -36,7 +36,7 @@ def list_sites(options: ModelOptions) -> dict[str, Any]:
 
 def _asked(model: Any, name: str) -> tuple[list[tuple[int, str]], dict[tuple[int, ...], list[int]]]:
     """Return why each layer lacks the site, and the layers that have it by its shape there."""
-    from circuit.model.sites import Site, site_shape, why_not
+    from circuit.model.sites.sites import Site, site_shape, why_not
 
     reasons: list[tuple[int, str]] = []
     shapes: dict[tuple[int, ...], list[int]] = {}
@@ -50,8 +50,8 @@ def _asked(model: Any, name: str) -> tuple[list[tuple[int, str]], dict[tuple[int
 
 
 def _described(model: Any, name: str, shape: tuple[int, ...], layers: list[int]) -> dict[str, Any]:
-    from circuit.model.places import place_of
-    from circuit.model.spelling import blocks_path, lens_name
+    from circuit.model.sites.reading_places import place_of
+    from circuit.model.sites.spelling import blocks_path, lens_name
 
     place, lens = place_of(model, name, layers[0]), lens_name(model, name)
     path = blocks_path(model, 0 if name == "embed" else "*")

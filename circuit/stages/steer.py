@@ -142,7 +142,7 @@ def _answers(
     model: Any, job: Job, track: Track, show: Show | None
 ) -> tuple[list[Answers], list[bool]]:
     """Return the answers of the intervention and its controls, and which prompts were steered at all."""
-    from circuit.model.generate import may_be_ragged
+    from circuit.model.forward.generate import may_be_ragged
 
     encoded = encode(model, job.texts, job.form)
     ragged = may_be_ragged(model)  # measured before anything is steered
@@ -212,8 +212,8 @@ def _generate(
 
 def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> Any:
     """Answer one prompt, and show the answer while it is written."""
-    from circuit.model.generate import Generated, stream
-    from circuit.model.intervene import steered
+    from circuit.model.forward.generate import Generated, stream
+    from circuit.model.interventions.steering import steered
 
     pieces = []
     sampling, most = job.decoding.sampling(), job.decoding.max_tokens

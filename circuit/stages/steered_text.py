@@ -30,13 +30,13 @@ class Acting:
 
     @property
     def steerings(self) -> list[Any]:
-        """What ``circuit.model.intervene.steered`` takes."""
+        """What ``circuit.model.interventions.steering.steered`` takes."""
         return [steering for each, c in self.at for steering in each.steerings(c)]
 
     @contextmanager
     def on(self, model: Any) -> Iterator[None]:
         """Steer everything that ``model`` runs within the block."""
-        from circuit.model.intervene import steered
+        from circuit.model.interventions.steering import steered
 
         with steered(model, self.steerings):
             yield
@@ -66,9 +66,9 @@ def write(
     *,
     ragged: bool | None = None,
 ) -> list[Any]:
-    """Answer every prompt: see ``circuit.model.generate``, also for ``ragged``."""
-    from circuit.model.generate import generate, may_be_ragged
-    from circuit.model.intervene import is_scoped
+    """Answer every prompt: see ``circuit.model.forward.generate``, also for ``ragged``."""
+    from circuit.model.forward.generate import generate, may_be_ragged
+    from circuit.model.interventions.steering import is_scoped
 
     if ragged is None:
         ragged = may_be_ragged(model)  # measured before anything is steered
@@ -105,7 +105,7 @@ def coherence(
 
 def texts_of(encoded: Sequence[Any], answers: Sequence[Any]) -> dict[int, Any]:
     """Return each prompt with its answer, by row, where there is an answer."""
-    from circuit.model.forced import Text
+    from circuit.model.forward.teacher_forcing import Text
 
     return {
         row: Text(np.concatenate([prompt.ids, answer.ids]).astype(np.int32), len(prompt.ids))
@@ -117,7 +117,7 @@ def texts_of(encoded: Sequence[Any], answers: Sequence[Any]) -> dict[int, Any]:
 def _likelihood(
     model: Any, texts: dict[int, Any], acting: Acting
 ) -> tuple[dict[int, float | None], dict[int, float | None]]:
-    from circuit.model.forced import divergence, token_log_probs
+    from circuit.model.forward.teacher_forcing import divergence, token_log_probs
 
     rows, listed = list(texts), list(texts.values())
     if not rows:

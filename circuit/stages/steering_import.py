@@ -113,8 +113,8 @@ def _model(
 
 
 def _identity(model: str, revision: str | None) -> ModelIdentity:
-    from circuit.model.loading import shape_of
-    from circuit.model.runtime import require_mlx
+    from circuit.model.checkpoint.loading import shape_of
+    from circuit.model.machine.runtime import require_mlx
 
     require_mlx()
     shape = shape_of(model, revision=revision)

@@ -82,7 +82,7 @@ def ready_vector(
     model: Any, direction: Direction, coefficient: float, manner: Manner, form: Format
 ) -> ReadyVector:
     """Find out what coefficient 1 is, and check that the vector fits the model."""
-    from circuit.model.intervene import check_fits
+    from circuit.model.interventions.steering import check_fits
 
     check_fits(model, direction.layer, direction.vector)
     manner.check([coefficient])
@@ -100,8 +100,8 @@ def shares(
     model: Any, vectors: Sequence[ReadyVector], encoded: Sequence[Any]
 ) -> list[float | None]:
     """Return for each vector how long what it adds is, as a share of the median residual of the prompts ``encoded``."""
-    from circuit.model.norms import median_norms
-    from circuit.model.sites import Site
+    from circuit.model.forward.norms import median_norms
+    from circuit.model.sites.sites import Site
 
     placed = [(v.direction.site, v.direction.layer) for v in vectors]
     sites = [Site(site, None if site == "embed" else layer) for site, layer in placed]

@@ -27,8 +27,8 @@ class Wanted:
 
     def check(self, prompts: PromptSet) -> None:
         """Raise what can be known to be wrong before there is a model."""
-        from circuit.model.positions import parse_positions
-        from circuit.model.tokens import check_side
+        from circuit.model.prompts.positions import parse_positions
+        from circuit.model.prompts.tokens import check_side
 
         float_spelling(self.dtype)
         check_side(self.truncate)

@@ -18,10 +18,10 @@ from raw import Raw
 
 from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.artifacts.templates import TemplateSet
-from circuit.model.generate import generate
-from circuit.model.loading import LoadedModel
-from circuit.model.rendering import RAW, PromptFormat
-from circuit.model.tokens import encode_prompts
+from circuit.model.checkpoint.loading import LoadedModel
+from circuit.model.forward.generate import generate
+from circuit.model.prompts.rendering import RAW, PromptFormat
+from circuit.model.prompts.tokens import encode_prompts
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 OPENINGS = Path(__file__).parent / "heldout_moods.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 from abilities import ABILITIES, Row
 
 from circuit.methods.scores import wilson
-from circuit.model.loading import load_model
+from circuit.model.checkpoint.loading import load_model
 
 CARD = Path(__file__).parent / "card.md"
 AIMS = {"a": 95, "b": 95, "c": 90, "d": 80, "e": 90}

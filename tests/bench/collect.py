@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from common import LLAMA_8B, LLAMA_110M, checkpoint, make_prompts, report, seconds
 
-from circuit.model import runtime
-from circuit.model.capture import Plan, capture, plan
-from circuit.model.lists import stacked
-from circuit.model.loading import LoadedModel, load_model
-from circuit.model.sites import Site
-from circuit.model.tokens import Encoded
+from circuit.model.checkpoint.loading import LoadedModel, load_model
+from circuit.model.forward.capture import Plan, capture, plan
+from circuit.model.machine import runtime
+from circuit.model.prompts.lists import stacked
+from circuit.model.prompts.tokens import Encoded
+from circuit.model.sites.sites import Site
 
 PREFIX = 512
 Work = Callable[[], object]

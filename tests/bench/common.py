@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/checkpoints.py
 
 from checkpoints import write_checkpoint
 
-from circuit.model.tokens import Encoded
+from circuit.model.prompts.tokens import Encoded
 
 REPEATS = 5
 VOCABULARY = 32000

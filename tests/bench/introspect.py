@@ -14,9 +14,9 @@ from circuit.introspect.ablate import Case, ablate
 from circuit.introspect.analyze import AnalysisConfig, analyze
 from circuit.introspect.choices import LayerStrategy
 from circuit.introspect.parts import named_ablations
-from circuit.model.ablation import Component, ablated
-from circuit.model.generate import generate
-from circuit.model.loading import load_model
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.forward.generate import generate
+from circuit.model.interventions.ablation import Component, ablated
 from circuit.stages.prompting import Format, encode
 
 RAW = Format(chat=False)

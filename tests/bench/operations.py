@@ -3,7 +3,7 @@
     python tests/bench/operations.py [--rows 16] [--length 32]
 
 Processor time, not wall time, of the best of some runs, in ns a token; ``MLX`` is what the wheel does where circuit
-puts a faster function in its place (``circuit/model/silu.py``, ``softmax.py``).
+puts a faster function in its place (``circuit/model/machine/silu.py``, ``softmax.py``).
 """
 
 import argparse
@@ -13,9 +13,9 @@ from functools import partial
 
 from common import LLAMA_110M
 
-from circuit.model import runtime
-from circuit.model import silu as fast_silu
-from circuit.model import softmax as fast_softmax
+from circuit.model.machine import runtime
+from circuit.model.machine import silu as fast_silu
+from circuit.model.machine import softmax as fast_softmax
 
 AT_ONCE, REPEATS = 6, 8
 

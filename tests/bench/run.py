@@ -12,7 +12,7 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
-from circuit.model import runtime
+from circuit.model.machine import runtime
 
 PARTS = ("speed.py", "introspect.py", "operations.py", "collect.py", "memory.py", "kills.py")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from common import checkpoint, make_prompts, quietly, report
 
-from circuit.model import runtime
-from circuit.model.generate import generate
-from circuit.model.intervene import Steering, is_scoped, steered
-from circuit.model.loading import LoadedModel, load_model
-from circuit.model.scopes import parse_scope
+from circuit.model.checkpoint.loading import LoadedModel, load_model
+from circuit.model.forward.generate import generate
+from circuit.model.forward.scopes import parse_scope
+from circuit.model.interventions.steering import Steering, is_scoped, steered
+from circuit.model.machine import runtime
 
 TOKENS = 32
 

@@ -52,6 +52,6 @@ def chain_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def chain(chain_folder):
     """The loaded checkpoint."""
-    from circuit.model.loading import load_model
+    from circuit.model.checkpoint.loading import load_model
 
     return load_model(str(chain_folder))

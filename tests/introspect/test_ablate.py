@@ -11,10 +11,10 @@ from circuit.errors import DataError, UsageError
 from circuit.introspect.ablate import ablate
 from circuit.introspect.cases import criterion_cases, expected_cases, read_cases
 from circuit.introspect.parts import named_ablations
-from circuit.model.ablation import Component, References, ablated, reference_values
-from circuit.model.generate import generate
-from circuit.model.loading import load_model
-from circuit.model.sites import Site, hidden_states
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.forward.generate import generate
+from circuit.model.interventions.ablation import Component, References, ablated, reference_values
+from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.neutral import neutral_prompts
 from circuit.stages.prompting import Format, encode
 

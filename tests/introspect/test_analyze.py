@@ -10,8 +10,8 @@ from circuit.introspect.analyze import AnalysisConfig, analyze
 from circuit.introspect.choices import LayerStrategy, choose_layers, strategy_of
 from circuit.introspect.pictures import _followed, draw_analyses
 from circuit.methods import divergences
-from circuit.model.embedding import embedding_scale
-from circuit.model.loading import load_model
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.interventions.embedding import embedding_scale
 from circuit.stages.prompting import Format, encode
 
 RAW = Format(chat=False)
@@ -49,8 +49,8 @@ def test_blocks_that_do_nothing_change_nothing(identity_llama):
 
 def test_every_layer_is_what_the_tail_makes_of_its_residual(llama):
     """With the blocks after layer k doing nothing, the model itself says what the lens reads at k."""
-    from circuit.model.edits import Edit, edited
-    from circuit.model.sites import Site
+    from circuit.model.interventions.edits import Edit, edited
+    from circuit.model.sites.sites import Site
 
     (found,) = analyze(llama, ["Hello"], ALL)
     for k in range(2):

@@ -11,8 +11,8 @@ from circuit.errors import ModelError, UsageError
 from circuit.introspect import attribute as attribution
 from circuit.introspect.attribute import attribute
 from circuit.introspect.pictures import draw_attribution
-from circuit.model.loading import load_model
-from circuit.model.readout import frozen_forms
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.gradients.linear_form import frozen_forms
 
 FAMILIES = [
     "llama",
@@ -118,7 +118,7 @@ def test_answers_and_what_cannot_be_divided(llama, monkeypatch):
 
 
 def test_a_head_that_bends_is_refused(tmp_path, monkeypatch):
-    from circuit.model import readout
+    from circuit.model.gradients.gradients import linear_form as readout
 
     config = {**CONFIGS["gemma2"], "final_logit_softcapping": 2.0}
     model = load_model(str(write_checkpoint(tmp_path / "bent", "gemma2", **config)))

@@ -15,8 +15,8 @@ from circuit.errors import DataError, UsageError
 from circuit.introspect.circuit import find_circuit, random_sets, split
 from circuit.introspect.circuit_files import draw_circuit, write_dot
 from circuit.methods.search import pruned, shortest_beginning
-from circuit.model.nodes import Behaviour, all_nodes, node_means, shared_ends
-from circuit.model.patching import logit_difference
+from circuit.model.patching.nodes import Behaviour, all_nodes, node_means, shared_ends
+from circuit.model.patching.patching import logit_difference
 from circuit.stages.prompting import Format, encode
 
 RAW = Format(chat=False)

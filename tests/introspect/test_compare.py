@@ -16,7 +16,7 @@ from circuit.introspect.given import Given, read_given
 from circuit.introspect.in_turn import in_turn, two_models
 from circuit.introspect.states import next_log_probs
 from circuit.introspect.vocabulary import Vocabulary
-from circuit.model.loading import LoadedModel, load_model
+from circuit.model.checkpoint.loading import LoadedModel, load_model
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import ModelOptions
 

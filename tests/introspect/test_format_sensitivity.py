@@ -9,8 +9,8 @@ from scipy.stats import entropy
 from circuit.errors import UsageError
 from circuit.introspect.format_sensitivity import format_sensitivity
 from circuit.introspect.given import Given
-from circuit.model.loading import load_model
-from circuit.model.sites import Site, hidden_states
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.prompting import Format, encode
 
 

@@ -27,7 +27,7 @@ def test_the_first_token_that_carries_the_answer(llama):
 
 
 def test_answers_are_those_of_greedy_decoding(llama):
-    from circuit.model.generate import generate
+    from circuit.model.forward.generate import generate
 
     given = Given(["Hello", "1 + 1 = "])
     found = generate_answers(llama, given, Decoding(5), raw=True, criterion="regex:.")

@@ -9,7 +9,7 @@ from circuit.introspect.analyze import AnalysisConfig, analyze
 from circuit.introspect.choices import LayerStrategy
 from circuit.introspect.given import Given
 from circuit.introspect.hooks import hook
-from circuit.model.sites import Site, hidden_states
+from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.prompting import Format, encode
 
 GIVEN = Given(["Hello"])

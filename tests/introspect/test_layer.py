@@ -10,8 +10,8 @@ from circuit.introspect.given import Given
 from circuit.introspect.layer import labels_of, layer_similarity
 from circuit.methods.between import separation
 from circuit.methods.similarity import cosine_matrix
-from circuit.model.last_attention import last_attention
-from circuit.model.sites import Site, hidden_states
+from circuit.model.forward.last_attention import last_attention
+from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.prompting import Format, encode
 
 TEXTS = ["1 + 1 = ", "1 + 1 =", "Hello"]

@@ -12,9 +12,9 @@ from circuit.introspect.given import Given
 from circuit.introspect.neurons import Wanted, look_at_neurons, parse_indices
 from circuit.methods.scores import auroc
 from circuit.methods.single_feature import choose_feature, effects
-from circuit.model.loading import load_model
-from circuit.model.neurons import write_vectors
-from circuit.model.sites import Site, hidden_states
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.interventions.neurons import write_vectors
+from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.prompting import Format, encode
 
 GIVEN = Given(["Hello", "ab c"])

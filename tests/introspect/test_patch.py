@@ -66,8 +66,8 @@ def test_the_source_is_put_where_it_is_asked_and_nowhere_else(llama):
     """All tokens of the stream at once are the other prompt: each cell alone is a full run with that row replaced."""
     import mlx.core as mx
 
-    from circuit.model.patching import Patch, last_logits, patched, states
-    from circuit.model.sites import Site
+    from circuit.model.patching.patching import Patch, last_logits, patched, states
+    from circuit.model.sites.sites import Site
 
     (pair,) = align(llama, [Pair("ab", "cd", "x", "y")], RAW)
     site = Site("resid_pre", 1)
@@ -124,8 +124,8 @@ def test_attribution_is_the_gradient_and_its_largest_are_patched(llama):
     """A step of ε times the difference changes the score by ε times the estimate."""
     import mlx.core as mx
 
-    from circuit.model.patching import Patch, last_logits, patched, states
-    from circuit.model.sites import Site
+    from circuit.model.patching.patching import Patch, last_logits, patched, states
+    from circuit.model.sites.sites import Site
 
     pair = Pair("hello", "jelly", "x", "y")
     (one,) = align(llama, [pair], RAW)

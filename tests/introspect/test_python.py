@@ -78,7 +78,7 @@ def test_the_hooks(capsys):
     from mlx_lm import load
 
     from circuit.introspect import CaptureConfig, LogitLens, ModelHooks, PositionSelection
-    from circuit.model.checkpoint import find_folder
+    from circuit.model.checkpoint.files import find_folder
 
     model, tokenizer = load(str(find_folder("tiny")))
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from circuit.artifacts.prompts import Prompt, PromptSet
 from circuit.cli.app import app
-from circuit.model.loading import load_model
+from circuit.model.checkpoint.loading import load_model
 from circuit.stages.prompting import Format, encode
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}

@@ -17,8 +17,8 @@ from circuit.introspect.tune_lens import (
     save_lens,
     tune_lens,
 )
-from circuit.model.lens_training import AffineMap, train_maps
-from circuit.model.loading import load_model
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.gradients.lens_training import AffineMap, train_maps
 
 TEXTS = [f"{a} {b} {c}." for a in ("one", "two", "three") for b in ("big", "old") for c in "xyzuvw"]
 ALL = AnalysisConfig(LayerStrategy.ALL)

@@ -8,7 +8,7 @@ from checkpoints import write_checkpoint
 @pytest.fixture(scope="session")
 def of(tmp_path_factory):
     """family -> a model of it, made on first use; not to be changed."""
-    from circuit.model.loading import load_model
+    from circuit.model.checkpoint.loading import load_model
 
     made = {}
 

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuit.errors import DataError, ModelError, UsageError
-from circuit.model import runtime
-from circuit.model.batches import plan_batches
-from circuit.model.capture import capture, plan
-from circuit.model.loading import load_model
-from circuit.model.padding import padding_error
-from circuit.model.places import STREAM
-from circuit.model.positions import parse_positions
-from circuit.model.prefix import checked_prefix, common_prefix
-from circuit.model.selftest import self_test
-from circuit.model.sites import Site, available_sites, hidden_states, site_shape, sites_at
-from circuit.model.tail import tail_logits
-from circuit.model.tokens import Encoded, encode_prompts
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.forward.batches import plan_batches
+from circuit.model.forward.capture import capture, plan
+from circuit.model.forward.padding import padding_error
+from circuit.model.forward.prefix import checked_prefix, common_prefix
+from circuit.model.forward.selftest import self_test
+from circuit.model.forward.tail import tail_logits
+from circuit.model.machine import runtime
+from circuit.model.prompts.positions import parse_positions
+from circuit.model.prompts.tokens import Encoded, encode_prompts
+from circuit.model.sites.reading_places import STREAM
+from circuit.model.sites.sites import Site, available_sites, hidden_states, site_shape, sites_at
 
 
 def collect(model, prompts, sites, positions=("last",), **options):

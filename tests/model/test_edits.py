@@ -9,10 +9,10 @@ from architectures import CONFIGS
 from checkpoints import write_checkpoint
 
 from circuit.errors import UsageError
-from circuit.model.edits import EDITABLE, Edit, edited
-from circuit.model.gradients import site_gradients
-from circuit.model.loading import load_model
-from circuit.model.sites import Site, hidden_states
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.gradients.gradients import site_gradients
+from circuit.model.interventions.edits import EDITABLE, Edit, edited
+from circuit.model.sites.sites import Site, hidden_states
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
 

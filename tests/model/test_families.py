@@ -5,10 +5,10 @@ from architectures import CONFIGS
 from checkpoints import VOCABULARY, write_checkpoint
 
 from circuit.errors import ModelError
-from circuit.model.families import FAMILIES
-from circuit.model.generate import may_be_batched
-from circuit.model.loading import load_model
-from circuit.model.selftest import self_test
+from circuit.model.checkpoint.families import FAMILIES
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.forward.generate import may_be_batched
+from circuit.model.forward.selftest import self_test
 
 GPT_BIGCODE = {
     "n_embd": 32,

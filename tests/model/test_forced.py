@@ -9,11 +9,17 @@ from architectures import CONFIGS
 from checkpoints import unit_vector
 from scipy.special import log_softmax
 
-from circuit.model import forced
-from circuit.model.edits import Edit, edited
-from circuit.model.forced import Text, answer_log_probs, divergence, readings, token_log_probs
-from circuit.model.intervene import Steering, steered
-from circuit.model.sites import Site
+from circuit.model.forward import teacher_forcing as forced
+from circuit.model.forward.teacher_forcing import (
+    Text,
+    answer_log_probs,
+    divergence,
+    readings,
+    token_log_probs,
+)
+from circuit.model.interventions.edits import Edit, edited
+from circuit.model.interventions.steering import Steering, steered
+from circuit.model.sites.sites import Site
 
 RNG = np.random.default_rng(0)
 TEXTS = [

@@ -7,11 +7,17 @@ from architectures import CONFIGS
 from checkpoints import unit_vector, write_checkpoint
 
 from circuit.errors import DataError, ModelError
-from circuit.model.generate import RAGGED, batch_error, generate, may_be_batched, may_be_ragged
-from circuit.model.intervene import Steering, steered
-from circuit.model.loading import load_model
-from circuit.model.scopes import parse_scope
-from circuit.model.tokens import Encoded, encode_prompts
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.forward.generate import (
+    RAGGED,
+    batch_error,
+    generate,
+    may_be_batched,
+    may_be_ragged,
+)
+from circuit.model.forward.scopes import parse_scope
+from circuit.model.interventions.steering import Steering, steered
+from circuit.model.prompts.tokens import Encoded, encode_prompts
 
 MAMBA = {"state_size": 8, "conv_kernel": 4, "expand": 2, "time_step_rank": 4}
 MAMBA |= {"use_bias": False, "use_conv_bias": True}

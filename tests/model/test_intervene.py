@@ -6,11 +6,11 @@ import pytest
 from checkpoints import unit_vector, write_checkpoint
 
 from circuit.errors import ModelError, UsageError
-from circuit.model.generate import Sampling, generate
-from circuit.model.intervene import Steering, steered
-from circuit.model.loading import load_model
-from circuit.model.sites import Site, hidden_states
-from circuit.model.tokens import encode_prompts
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.forward.generate import Sampling, generate
+from circuit.model.interventions.steering import Steering, steered
+from circuit.model.prompts.tokens import encode_prompts
+from circuit.model.sites.sites import Site, hidden_states
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
 

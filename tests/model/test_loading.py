@@ -12,9 +12,9 @@ import pytest
 from checkpoints import write_checkpoint
 
 from circuit.errors import ModelError, UsageError
-from circuit.model.checkpoint import normalised
-from circuit.model.loading import load_model
-from circuit.model.sites import Site, hidden_states
+from circuit.model.checkpoint.files import normalised
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.sites.sites import Site, hidden_states
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuit.model.operators import OPERATORS, Step
+from circuit.model.interventions.operators import OPERATORS, Step
 
 D = 7
 SEEDS = st.integers(0, 2**32 - 1)

@@ -8,12 +8,19 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from circuit.model.capture import capture, plan
-from circuit.model.families import find_family
-from circuit.model.places import SITES
-from circuit.model.sites import Site, available_sites, hidden_states, is_linear, recording, sites_at
-from circuit.model.tail import tail_logits
-from circuit.model.tokens import Encoded
+from circuit.model.checkpoint.families import find_family
+from circuit.model.forward.capture import capture, plan
+from circuit.model.forward.tail import tail_logits
+from circuit.model.prompts.tokens import Encoded
+from circuit.model.sites.reading_places import SITES
+from circuit.model.sites.sites import (
+    Site,
+    available_sites,
+    hidden_states,
+    is_linear,
+    recording,
+    sites_at,
+)
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

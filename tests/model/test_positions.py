@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuit.errors import DataError, ModelError, UsageError
-from circuit.model.loading import load_model
-from circuit.model.positions import parse_position, parse_positions
-from circuit.model.rendering import RAW, PromptFormat
-from circuit.model.tokens import Encoded, encode_prompts
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.prompts.positions import parse_position, parse_positions
+from circuit.model.prompts.rendering import RAW, PromptFormat
+from circuit.model.prompts.tokens import Encoded, encode_prompts
 
 CHAT = PromptFormat(chat=True)
 KINDS = ("bytes", "trimmed", "merged", "metaspace", "prepended")

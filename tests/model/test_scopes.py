@@ -6,12 +6,12 @@ import pytest
 from checkpoints import unit_vector
 
 from circuit.errors import ModelError, UsageError
-from circuit.model.forced import Text, token_log_probs
-from circuit.model.generate import generate, stream
-from circuit.model.intervene import Steering, is_scoped, steered
-from circuit.model.scopes import ALL, parse_scope, reading, touched
-from circuit.model.sites import Site, hidden_states
-from circuit.model.tokens import encode_prompts
+from circuit.model.forward.generate import generate, stream
+from circuit.model.forward.scopes import ALL, parse_scope, reading, touched
+from circuit.model.forward.teacher_forcing import Text, token_log_probs
+from circuit.model.interventions.steering import Steering, is_scoped, steered
+from circuit.model.prompts.tokens import encode_prompts
+from circuit.model.sites.sites import Site, hidden_states
 
 SCOPES = ("all", "prompt", "generated", "last:2")
 TEXTS = ["Hello", "A longer prompt than that", "x", "Hello there", "yz"]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuit.model import silu as fast
-from circuit.model.loading import load_model
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.machine import silu as fast
 
 
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=50))

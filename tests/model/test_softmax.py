@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuit.model import softmax as fast
-from circuit.model.loading import load_model
+from circuit.model.checkpoint.loading import load_model
+from circuit.model.machine import softmax as fast
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MLX's own is used")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from circuit.errors import ModelError, UsageError
-from circuit.model.sites import parse_sites
+from circuit.model.sites.sites import parse_sites
 
 
 def named(text, model, layers=(0, 1)):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from checkpoints import unit_vector
 
-from circuit.model.generate import generate
-from circuit.model.intervene import Steering, steered
-from circuit.model.tokens import Encoded
+from circuit.model.forward.generate import generate
+from circuit.model.interventions.steering import Steering, steered
+from circuit.model.prompts.tokens import Encoded
 
 torch = pytest.importorskip("torch")
 torch_pairs = pytest.importorskip("torch_pairs")

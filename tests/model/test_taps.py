@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from circuit.errors import ModelError
-from circuit.model.taps import Tap, past_taps, tapped
+from circuit.model.checkpoint.taps import Tap, past_taps, tapped
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
 

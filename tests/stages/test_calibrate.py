@@ -49,7 +49,7 @@ def test_the_divergence_grows_with_the_square_of_a_small_strength(llama, neutral
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
 @pytest.mark.parametrize("layer", [0, 2])
 def test_random_checkpoints_land_on_the_target(tmp_path, family, layer):
-    from circuit.model.loading import load_model
+    from circuit.model.checkpoint.loading import load_model
 
     model = load_model(str(write_checkpoint(tmp_path, family, seed=layer)))
     prompts = neutral_prompts(model, RAW, neutral_set().texts[:12])

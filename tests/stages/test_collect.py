@@ -40,8 +40,8 @@ def run(folder, dataset, out, *, force=False, **options):
 def test_rows_are_the_models_states_in_the_datasets_order(llama, llama_folder, dataset, tmp_path):
     import mlx.core as mx
 
-    from circuit.model.sites import Site, hidden_states
-    from circuit.model.tokens import encode_prompts
+    from circuit.model.prompts.tokens import encode_prompts
+    from circuit.model.sites.sites import Site, hidden_states
 
     wanted = {"sites": "embed,resid_post", "positions": "last,mean", "batch_tokens": 40}
     acts = run(llama_folder, dataset, tmp_path / "acts", wanted=wanted).activations
@@ -276,9 +276,9 @@ def test_a_dry_run_counts_the_answers(llama_folder, dataset, tmp_path):
 
 
 def test_what_is_kept_of_every_token_counts_as_memory(llama):
-    from circuit.model.budget import kept_per_token
-    from circuit.model.positions import parse_positions
-    from circuit.model.sites import Site
+    from circuit.model.forward.budget import kept_per_token
+    from circuit.model.prompts.positions import parse_positions
+    from circuit.model.sites.sites import Site
 
     sites = [Site("resid_post", 0), Site("attn_pattern", 1)]
     heads = llama.config["num_attention_heads"]

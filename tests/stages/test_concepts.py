@@ -18,7 +18,7 @@ from circuit.artifacts.directions import read_directions
 from circuit.artifacts.manifest import digest
 from circuit.artifacts.prompts import PromptSet
 from circuit.errors import CircuitError, UsageError
-from circuit.model.sites import Site, hidden_states
+from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.concept_fit import RAW, Texts, held_out_texts
 from circuit.stages.concept_pictures import draw_scan, draw_trial
 from circuit.stages.concept_scan import STRENGTHS, planned, scan

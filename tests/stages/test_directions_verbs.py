@@ -354,7 +354,7 @@ def test_the_row_of_the_head_promotes_its_own_token(llama):
 
 
 def test_the_step_is_the_linearised_effect_up_to_the_third_order(llama):
-    from circuit.model.tail_difference import tail_difference
+    from circuit.model.gradients.tail_difference import tail_difference
 
     rng = np.random.default_rng(2)
     h = rng.normal(size=(4, 32)).astype(np.float32)

@@ -5,8 +5,8 @@ import sys
 import pytest
 from checkpoints import write_checkpoint
 
-from circuit.model import runtime
-from circuit.model.selftest import CHECKS
+from circuit.model.forward.selftest import CHECKS
+from circuit.model.machine import runtime
 from circuit.stages.doctor import _advice, examine_machine, examine_model
 
 

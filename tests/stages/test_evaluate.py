@@ -12,7 +12,7 @@ from circuit.artifacts.directions import Direction, write_npz
 from circuit.artifacts.manifest import digest
 from circuit.artifacts.tables import read_table
 from circuit.errors import CircuitError, ModelError, UsageError
-from circuit.model.sites import Site, hidden_states
+from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.evaluate import TOGETHER, UNSTEERED, Choices, evaluate
 from circuit.stages.evaluation_files import Files
 from circuit.stages.extract import Pair, extract_direction

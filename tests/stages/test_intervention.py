@@ -31,7 +31,7 @@ def direction(model, layer=1, name="d", seed=0, norm=2.0, **fields):
 def states(model, intervention, coefficient, layer):
     import mlx.core as mx
 
-    from circuit.model.sites import Site, hidden_states
+    from circuit.model.sites.sites import Site, hidden_states
 
     site = Site("resid_post", layer)
     with intervention.steered(model, coefficient):
@@ -119,7 +119,7 @@ def test_projection_moves_one_mean_to_the_other(identity_llama):
 def test_the_median_norm_is_that_of_neutral_prompts_without_their_first_token(llama):
     import mlx.core as mx
 
-    from circuit.model.sites import Site, hidden_states
+    from circuit.model.sites.sites import Site, hidden_states
     from circuit.stages.neutral import neutral_prompts
 
     site = Site("resid_post", 1)
@@ -210,8 +210,8 @@ def test_a_text_that_falls_into_repetition_is_flagged(llama):
     )
     results, _ = steer(llama, job)
     from circuit.methods.coherence import collapsed
-    from circuit.model.generate import generate
-    from circuit.model.intervene import steered
+    from circuit.model.forward.generate import generate
+    from circuit.model.interventions.steering import steered
 
     with steered(llama, job.intervention.steerings(40.0)):
         ids = generate(llama, encode(llama, ["Hello"], RAW), max_tokens=30)[0].ids

@@ -7,8 +7,8 @@ from checkpoints import unit_vector
 from circuit.artifacts.directions import Direction
 from circuit.artifacts.prompts import Prompt
 from circuit.errors import UsageError
-from circuit.model.continuations import answer_ids, prefilled
-from circuit.model.tokens import encode_prompts
+from circuit.model.prompts.continuations import answer_ids, prefilled
+from circuit.model.prompts.tokens import encode_prompts
 from circuit.stages.intervention import Intervention
 from circuit.stages.prompting import Format, encode
 from circuit.stages.readout import Readout, reader, spellings

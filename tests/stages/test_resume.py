@@ -114,7 +114,7 @@ def test_what_is_done_is_kept_and_other_options_refuse_to_go_on(folder, whole, t
 
 
 def test_the_measured_budget_of_a_begun_run_is_kept(folder, tmp_path, monkeypatch):
-    from circuit.model import budget
+    from circuit.model.forward import budget
 
     wanted = Wanted(layers="0")
     monkeypatch.setattr(budget, "BATCH_TOKENS", 64)

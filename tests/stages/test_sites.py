@@ -8,7 +8,7 @@ from checkpoints import write_checkpoint
 from typer.testing import CliRunner
 
 from circuit.cli.app import app
-from circuit.model.places import SITES
+from circuit.model.sites.reading_places import SITES
 from circuit.stages.running import ModelOptions
 from circuit.stages.sites import list_sites
 
@@ -45,8 +45,8 @@ def test_a_llama_offers_every_site(folders):
 
 
 def test_every_listed_spelling_is_read_as_its_site(folders):
-    from circuit.model.loading import load_model
-    from circuit.model.sites import parse_sites
+    from circuit.model.checkpoint.loading import load_model
+    from circuit.model.sites.sites import parse_sites
 
     for folder in folders.values():
         model = load_model(folder)

@@ -40,8 +40,8 @@ def outputs(results, coefficient):
 def test_extraction_is_the_difference_of_the_last_residuals(llama):
     import mlx.core as mx
 
-    from circuit.model.sites import Site, hidden_states
-    from circuit.model.tokens import encode_prompts
+    from circuit.model.prompts.tokens import encode_prompts
+    from circuit.model.sites.sites import Site, hidden_states
 
     direction = extract_direction(llama, Pair("1 = ", "1 ="), layer="0", form=RAW)
     site = Site("resid_post", 0)
@@ -64,8 +64,8 @@ def test_extraction_defaults_to_the_middle_and_refuses_equal_prompts(llama):
 
 
 def test_coefficient_zero_is_the_unsteered_model_and_others_are_not(llama):
-    from circuit.model.generate import generate
-    from circuit.model.tokens import encode_prompts
+    from circuit.model.forward.generate import generate
+    from circuit.model.prompts.tokens import encode_prompts
 
     prompts = ["Hello", "50 + 25 = ", "50 + 25 ="]
     job = Job(Intervention.of(made_direction(llama)), prompts, [-3.0, 0.0, 3.0], RAW, SHORT)

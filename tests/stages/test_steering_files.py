@@ -234,7 +234,7 @@ def test_steer_takes_every_format(tmp_path, llama, name):
 
 
 def test_the_shape_of_a_model_is_found_without_its_weights(tmp_path):
-    from circuit.model.loading import load_model, shape_of
+    from circuit.model.checkpoint.loading import load_model, shape_of
 
     for family, more in {"llama": {}, "gpt2": {"n_ctx": 64, "n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 64, "layer_norm_epsilon": 1e-5}}.items():  # fmt: skip
         folder = write_checkpoint(tmp_path / family, family, **more)

@@ -58,7 +58,7 @@ def planted(identity_llama):
     import mlx.core as mx
 
     weights = np.array(identity_llama.network.lm_head.weight.astype(mx.float32))
-    from circuit.model.tokens import encode_prompts
+    from circuit.model.prompts.tokens import encode_prompts
 
     ids = [int(encode_prompts(identity_llama, [letter])[0].ids[-1]) for letter in "YN"]
     v = weights[ids[0]] - weights[ids[1]]

@@ -1,0 +1,240 @@
+"""Open a checkpoint: the name ``tiny``, a local folder, or an id on the Hugging Face hub.
+
+``mlx_lm.load`` does the work. Around it: the configuration is brought into the form that every
+mlx-lm family reads, weights are held in the dtype that ``runtime.compute_dtype`` chooses, remote
+code never runs unless asked for, and what goes wrong is said in one sentence.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+
+from circuit.errors import CircuitError, ModelError, UsageError
+from circuit.model.checkpoint.blocks import blocks_of, residual_width
+from circuit.model.checkpoint.families import IGNORE_WINDOW
+from circuit.model.checkpoint.files import find_folder, normalised, read_config
+from circuit.model.checkpoint.files import identity as identify
+from circuit.model.machine import runtime
+from circuit.model.machine.silu import use_fast_silu
+from circuit.model.machine.softmax import use_fast_softmax
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A network with its tokenizer and everything that says which one it is."""
+
+    id: str
+    network: nn.Module
+    tokenizer: Any
+    config: dict[str, Any]
+    folder: Path
+    requested_revision: str | None
+    adapter: Path | None
+    dtype: str
+    group: Any | None = None  # the processes that the weights are split over
+
+    @property
+    def n_streams(self) -> int:
+        """How many batches run side by side: one where processes wait for each other."""
+        return 1 if self.group is not None else runtime.n_streams()
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches are in memory at once: the next are begun before the last are fetched."""
+        return 2 * self.n_streams
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The transformer blocks, first to last."""
+        return blocks_of(self.network)
+
+    @property
+    def n_layers(self) -> int:
+        """The number of blocks."""
+        return len(self.blocks)
+
+    @property
+    def family(self) -> str:
+        """The ``model_type`` of the checkpoint."""
+        return str(self.config["model_type"])
+
+    @cached_property
+    def d_model(self) -> int:
+        """The width of the residual stream, as the blocks read and return it."""
+        return residual_width(self.network)
+
+    @property
+    def context_length(self) -> int | None:
+        """The longest prompt that runs as the checkpoint was trained, when its config says so.
+
+        Where mlx-lm attends to everything although the checkpoint has a sliding window, that window
+        is the limit: a longer prompt would give states that the model never learned.
+        """
+        text = self.config.get("text_config", self.config)
+        limits = [text.get("max_position_embeddings"), text.get("n_positions")]
+        if self.family in IGNORE_WINDOW and text.get("use_sliding_window", True):
+            limits.append(text.get("sliding_window"))
+        return min((int(limit) for limit in limits if limit is not None), default=None)
+
+    @cached_property
+    def identity(self) -> identify.ModelIdentity:
+        """Fingerprints of configuration and weights, for the manifest."""
+        return identify.ModelIdentity(
+            id=self.id,
+            requested_revision=self.requested_revision,
+            revision=identify.snapshot_revision(self.folder),
+            family=self.family,
+            n_layers=self.n_layers,
+            d_model=self.d_model,
+            dtype=self.dtype,
+            quantization=self.config.get("quantization"),
+            adapter=None if self.adapter is None else self.adapter.name,
+            config_sha256=identify.config_digest(self.config),
+            weights_sha256=identify.weights_digest(self.folder, self.adapter),
+        )
+
+    @cached_property
+    def tokenizer_identity(self) -> identify.TokenizerIdentity:
+        """Fingerprints of the tokenizer's files, for the manifest."""
+        template = self.tokenizer.chat_template
+        encoded = self.tokenizer.encode("a")
+        bos = self.tokenizer.bos_token_id
+        return identify.TokenizerIdentity(
+            files_sha256=identify.tokenizer_digest(self.folder),
+            chat_template_sha256=None if template is None else identify.config_digest(template),
+            bos="tokenizer" if bos is not None and encoded[:1] == [bos] else "none",
+        )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a vector must fit: the ``model_type``, the number of blocks and the residual stream's width."""
+
+    family: str
+    n_layers: int
+    d_model: int
+
+
+def shape_of(model_id: str, *, revision: str | None = None) -> Shape:
+    """Return the shape of a checkpoint; no weight is read."""
+    from mlx_lm.utils import load_model as build
+
+    folder = find_folder(model_id, revision)
+    config = read_config(folder)
+    with _explained(model_id):
+        network, _ = build(folder, lazy=True, model_config=normalised(config))
+        return Shape(str(config["model_type"]), len(blocks_of(network)), residual_width(network))
+
+
+def load_model(
+    model_id: str,
+    *,
+    revision: str | None = None,
+    adapter: Path | None = None,
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+    tensor_parallel: bool = False,
+) -> LoadedModel:
+    """Load a model and its tokenizer; ``tensor_parallel`` splits it over the launched processes.
+
+    Raises ``ModelError`` when it cannot be found, read, or run by mlx-lm.
+    """
+    import mlx_lm
+
+    group = _group() if tensor_parallel else None
+    folder = find_folder(model_id, revision)
+    config = read_config(folder)
+    if adapter is not None and not (adapter / "adapter_config.json").exists():
+        message = f"`{adapter}` holds no LoRA adapter (`adapter_config.json`)"
+        raise ModelError(message, hint="--adapter names a folder that mlx_lm.lora wrote")
+    use_fast_silu()
+    use_fast_softmax()
+    with _explained(model_id):
+        network, tokenizer, config = mlx_lm.load(
+            str(folder),
+            model_config=normalised(config),
+            adapter_path=None if adapter is None else str(adapter),
+            tokenizer_config={"trust_remote_code": trust_remote_code},
+            trust_remote_code=trust_remote_code,
+            lazy=True,
+            return_config=True,
+        )
+        held = _hold(network, dtype, group)
+        runtime.share_out_threads(residual_width(network))
+    return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held, group)
+
+
+def _group() -> Any:
+    from circuit.model.machine.launch import launched_group
+
+    if (group := launched_group()) is None:
+        message = "--tensor-parallel splits a model over processes, and there is only this one"
+        raise UsageError(message, hint="start it with mlx.launch -n N -- circuit …")
+    return group
+
+
+def _hold(network: Any, requested: str, group: Any | None) -> str:
+    """Bring the weights to the wanted dtype, read them from disk, and return the dtype's name.
+
+    With a ``group`` each process reads its own part: mlx-lm's ``shard``.
+    """
+    from mlx_lm.utils import dequantize_model
+
+    checkpoint = checkpoint_dtype(network)
+    wanted = runtime.compute_dtype(requested, checkpoint)
+    if wanted != checkpoint:
+        network.set_dtype(getattr(mx, wanted))
+    if requested != "checkpoint" and wanted == "float32" and runtime.device() == "cpu":
+        # After set_dtype, so that scales are widened first and weights are exact in float32.
+        dequantize_model(network)
+        network.set_dtype(mx.float32)
+    if group is not None:
+        if not hasattr(network, "shard"):
+            message = "mlx-lm cannot split this family over processes"
+            raise ModelError(message, hint="leave out --tensor-parallel")
+        network.shard(group)
+    mx.eval(network.parameters())
+    return wanted
+
+
+def checkpoint_dtype(network: nn.Module) -> str:
+    """Return the dtype that most of the checkpoint's floating-point numbers are kept in."""
+    sizes: dict[str, int] = {}
+    for _, array in tree_flatten(network.parameters()):
+        if mx.issubdtype(array.dtype, mx.floating):
+            name = str(array.dtype).removeprefix("mlx.core.")
+            sizes[name] = sizes.get(name, 0) + array.size
+    return max(sizes, key=lambda name: sizes[name])
+
+
+@contextmanager
+def _explained(model_id: str) -> Iterator[None]:
+    """Turn what mlx-lm and transformers say about a bad checkpoint into one sentence.
+
+    A checkpoint is foreign input, so whatever its loading raises is about the checkpoint. mlx-lm's
+    ``olmo`` prints to stdout and leaves the program when a package is missing.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except UsageError:
+        raise
+    except CircuitError as problem:
+        message = f"model `{model_id}` cannot be measured: {problem.message}"
+        raise type(problem)(message, hint=problem.hint) from problem
+    except SystemExit as stop:
+        message = f"model `{model_id}` cannot be loaded: mlx-lm lacks a package that it needs"
+        raise ModelError(message, hint="install the package named above") from stop
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        message = f"model `{model_id}` cannot be loaded: {reason}"
+        hint = "check that the folder is complete and that this mlx-lm supports its model_type"
+        raise ModelError(message, hint=hint) from error

@@ -1,0 +1,259 @@
+"""Text from the model: mlx-lm's own batch generator, with its key-value cache.
+
+Taps that are installed around a call act in it, so steering needs no code here. A cache never
+outlives a call: keys and values computed under one intervention must not serve another. A steering that
+leaves some tokens alone has to know where each prompt ends, so there the prompts of a batch start together
+(``in_step``), where otherwise a finished one makes room for the next.
+
+mlx-lm pads prompts of unequal length. Some of its families let the pads into their state (Mamba 1
+and Jamba, in 0.32.2) and then answer otherwise than the prompt would alone, without a word. So that
+is measured (``ragged_error``), and where it happens only prompts of equal length run together.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import mlx.core as mx
+import numpy as np
+
+from circuit.errors import DataError, ModelError
+from circuit.model.checkpoint.loading import LoadedModel
+from circuit.model.forward.padding import IDS, padding_bound
+from circuit.model.forward.scopes import reading
+from circuit.model.prompts.tokens import Encoded
+
+Sampler = Callable[[mx.array], mx.array]
+# Three of each: with two, a mask of the wrong shape may happen to fit.
+RAGGED = [*IDS, list(range(7, 15))]
+EQUAL = [list(range(first, first + 6)) for first in (1, 5, 9)]
+_FAILS = (ValueError, TypeError, AttributeError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What the model wrote after one prompt, without the token that ended it."""
+
+    text: str
+    ids: list[int]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is chosen: mlx-lm's own options. Temperature 0 is greedy and needs no seed."""
+
+    temperature: float = 0.0
+    top_p: float = 0.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float | None = None
+    seed: int = 0
+
+    def sampler(self, flags: list[mx.array]) -> Sampler:
+        """Return mlx-lm's sampler, which notes in ``flags`` whether a log-probability was NaN."""
+        from mlx_lm.sample_utils import make_sampler
+
+        chosen = make_sampler(
+            temp=self.temperature, top_p=self.top_p, top_k=self.top_k, min_p=self.min_p
+        )
+        return _watched(chosen, flags)
+
+    def processors(self) -> list[Any]:
+        """Return what changes the logits before a token is chosen."""
+        from mlx_lm.sample_utils import make_logits_processors
+
+        made: list[Any] = make_logits_processors(repetition_penalty=self.repetition_penalty)
+        return made
+
+
+GREEDY = Sampling()
+
+
+def generate(
+    model: LoadedModel,
+    prompts: Sequence[Encoded],
+    sampling: Sampling = GREEDY,
+    *,
+    max_tokens: int = 50,
+    batch_size: int = 32,
+    ragged: bool | None = None,
+    in_step: bool = False,
+) -> list[Generated]:
+    """Generate after every prompt.
+
+    ``ragged`` says whether prompts of unequal length may share a batch; None measures it, which a
+    caller that steers does beforehand, on the model as it is. With ``in_step`` the prompts of a batch start together.
+
+    Raises ``DataError`` when a prompt and its answer would leave the model's context, and
+    ``ModelError`` when the model's output is not a number.
+    """
+    if not prompts:
+        raise DataError("there are no prompts to answer", hint="give at least one prompt")
+    check_room(model, prompts, max_tokens)
+    lengths = np.array([len(prompt.ids) for prompt in prompts])
+    if ragged is None:
+        ragged = len(set(lengths)) > 1 and may_be_ragged(model)
+    if not ragged and len(prompts) > 1 and not may_be_batched(model):
+        batch_size = 1
+    mx.random.seed(sampling.seed)
+    answers: dict[int, Generated] = {}
+    for rows in _groups(lengths, batch_size, ragged=ragged, in_step=in_step):
+        batch = [prompts[row].ids.tolist() for row in rows.tolist()]
+        response = _respond(model, batch, max_tokens, sampling, batch_size, in_step=in_step)
+        made = map(Generated, response.texts, map(list, response.token_ids))
+        answers.update(zip(rows.tolist(), made, strict=True))
+    return [answers[row] for row in range(len(prompts))]
+
+
+def _groups(
+    lengths: np.ndarray, batch_size: int, *, ragged: bool, in_step: bool
+) -> list[np.ndarray]:
+    """Return the rows that are handed to mlx-lm together; it makes its own batches of them."""
+    # A prompt of one token has nothing to read before it answers, so it is never in step with others.
+    kinds = (lengths == 1) & in_step if ragged else lengths
+    groups = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+    if not in_step:
+        return groups
+    # Of nearly equal length, so that little is padding.
+    ordered = [rows[np.argsort(-lengths[rows], kind="stable")] for rows in groups]
+    return [rows[i : i + batch_size] for rows in ordered for i in range(0, len(rows), batch_size)]
+
+
+def stream(
+    model: LoadedModel, prompt: Encoded, sampling: Sampling = GREEDY, *, max_tokens: int = 50
+) -> Iterator[Generated]:
+    """Yield the answer to one prompt piece by piece, as it is written; raises as ``generate`` does.
+
+    A piece has the text that is complete by now, and its token but for the one that ends the answer.
+    """
+    from mlx_lm.generate import stream_generate
+
+    check_room(model, [prompt], max_tokens)
+    mx.random.seed(sampling.seed)
+    flags: list[mx.array] = []
+    length = len(prompt.ids)
+    with reading(model, [length], cached=True):
+        for piece in stream_generate(
+            model.network,
+            model.tokenizer,
+            prompt.ids.tolist(),
+            max_tokens=max_tokens,
+            sampler=sampling.sampler(flags),
+            logits_processors=sampling.processors(),
+            prefill_step_size=length,
+        ):
+            _check_numbers(model, flags)
+            yield Generated(piece.text, [] if piece.finish_reason == "stop" else [piece.token])
+
+
+def may_be_ragged(model: LoadedModel) -> bool:
+    """Say whether prompts of unequal length generate together as they do alone."""
+    return _are_alike(model, RAGGED, _ragged)
+
+
+def may_be_batched(model: LoadedModel) -> bool:
+    """Say whether prompts of equal length do: in some families they do not even run (Gemma 2, in mlx-lm 0.32.2)."""
+    return _are_alike(model, EQUAL, _batched)
+
+
+_ragged: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
+_batched: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
+
+
+def _are_alike(
+    model: LoadedModel, ids: Sequence[list[int]], known: WeakKeyDictionary[LoadedModel, bool]
+) -> bool:
+    """Measure once for each model whether these prompts answer together as they do alone."""
+    if model not in known:
+        known[model] = batch_error(model, ids) < padding_bound(model)
+    return known[model]
+
+
+def batch_error(model: LoadedModel, ids: Sequence[list[int]]) -> float:
+    """Return the relative error of log-probabilities that sharing a batch causes; infinite where it does not run.
+
+    Raises ``ModelError`` for the few families with which mlx-lm's batch generator does not run at all.
+    """
+    try:
+        alone = [_respond(model, [i], 2, GREEDY, in_step=True, return_logprobs=True) for i in ids]
+    except _FAILS as error:
+        message = f"mlx-lm cannot generate in batches with family `{model.family}`: {error}"
+        hint = "collect and probes work with this model; steer does not"
+        raise ModelError(message, hint=hint) from error
+    try:
+        together = _respond(model, ids, 2, GREEDY, in_step=True, return_logprobs=True)
+    except _FAILS:
+        return float("inf")
+    if together.token_ids != [one.token_ids[0] for one in alone]:
+        return float("inf")
+    a = np.concatenate(together.logprobs)
+    b = np.concatenate([one.logprobs[0] for one in alone])
+    return float(np.abs(a - b).max(initial=0) / np.abs(b).max(initial=1e-30))
+
+
+def _respond(
+    model: LoadedModel,
+    ids: Sequence[list[int]],
+    max_tokens: int,
+    sampling: Sampling,
+    batch_size: int = 32,
+    *,
+    in_step: bool = False,
+    return_logprobs: bool = False,
+) -> Any:
+    from mlx_lm.generate import batch_generate
+
+    flags: list[mx.array] = []
+    lengths = [len(each) for each in ids]
+    with reading(model, lengths, cached=True) if in_step else nullcontext():
+        response = batch_generate(
+            model.network,
+            model.tokenizer,
+            ids,
+            max_tokens=max_tokens,
+            return_token_ids=True,
+            return_logprobs=return_logprobs,
+            sampler=sampling.sampler(flags),
+            logits_processors=sampling.processors(),
+            completion_batch_size=batch_size,
+            prefill_batch_size=batch_size,
+            **({"prefill_step_size": max(lengths)} if in_step else {}),
+        )
+    _check_numbers(model, flags)
+    return response
+
+
+def _check_numbers(model: LoadedModel, flags: list[mx.array]) -> None:
+    if any(flag.item() for flag in flags):
+        message = f"`{model.id}` in {model.dtype} gives logits that are not numbers"
+        raise ModelError(message, hint="use --dtype float32, or a smaller coefficient")
+    flags.clear()
+
+
+def _watched(sampler: Sampler, flags: list[mx.array]) -> Sampler:
+    """Note whether log-probabilities were NaN: the largest of them would still be some token."""
+
+    def sample(log_probabilities: mx.array) -> mx.array:
+        flag = mx.any(mx.isnan(log_probabilities))
+        # At once: a flag that waits keeps a whole step's arrays alive.
+        mx.async_eval(flag)  # type: ignore[no-untyped-call]
+        flags.append(flag)
+        return sampler(log_probabilities)
+
+    return sample
+
+
+def check_room(
+    model: LoadedModel, prompts: Sequence[Encoded], max_tokens: int, *, first: int = 0
+) -> None:
+    """Raise ``DataError`` when a prompt and its answer would leave the model's context, naming it."""
+    lengths = [len(prompt.ids) for prompt in prompts]
+    longest, limit = max(lengths), model.context_length
+    if limit is not None and longest + max_tokens > limit:
+        message = (
+            f"prompt {first + lengths.index(longest)} has {longest} tokens, which with an answer of "
+            f"{max_tokens} exceed the {limit} tokens that `{model.id}` reads"
+        )
+        raise DataError(message, hint="ask for a shorter answer, or shorten the prompt")

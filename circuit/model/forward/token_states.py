@@ -1,0 +1,23 @@
+"""The state at every token of one sequence, and the text of each token: what is read along a prompt."""
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
+
+from circuit.model.checkpoint.loading import LoadedModel
+from circuit.model.sites.sites import Site, hidden_states
+
+
+def token_states(
+    model: LoadedModel, ids: Sequence[int], sites: Sequence[Site]
+) -> dict[Site, npt.NDArray[np.float32]]:
+    """Run one sequence and return the states (n_tokens, width) at each site."""
+    found = hidden_states(model, mx.array([list(ids)]), sites)
+    return {site: np.array(state[0].astype(mx.float32)) for site, state in found.items()}
+
+
+def token_texts(model: LoadedModel, ids: Sequence[int]) -> list[str]:
+    """Return the text of each token by itself; a piece of a character comes out as a replacement mark."""
+    return [model.tokenizer.decode([token]) for token in ids]

@@ -1,0 +1,190 @@
+"""The frozen linear form of a function that is linear up to a norm, without knowing which norm.
+
+Direct logit attribution divides a logit difference among what was added to the residual stream, with the statistics of the final norm held
+as they are: m(h) = v·h + m(0). Families norm differently (RMS with weights w or 1 + w, LayerNorm with centring and bias), scale logits,
+tie heads. All of them make m of the form
+
+    m(h) = a·h / σ(h) + m(0),     σ(c·h) = c·σ(h) for c > 0
+
+so v = a/σ(h). It is measured on the model's own tail: ∇m = (a − (a·h/σ)∇σ)/σ is parallel to ``a`` exactly where m = m(0). Newton's steps
+along the gradient lead to such a point h₀ near h; v is ∇m(h₀), scaled so that v·h = m(h) − m(0). The same function gives an attention's heads
+through its map and, in Gemma and OLMo, the norm after it. Where there is no norm ∇m is ``a`` everywhere, and nothing changes.
+
+That m has this form is checked: at another point h' the forms of two different differences must agree in their ratio with what the tail
+says there. A soft-cap, c·tanh(·/c), is not linear after the norm: such logits are uncapped, and it is said.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
+
+from circuit.errors import ModelError
+from circuit.model.checkpoint.loading import LoadedModel
+from circuit.model.forward.tail import tail_logits
+from circuit.model.interventions.edits import Edit, edited
+from circuit.model.sites.sites import Site, recording
+
+Array = npt.NDArray[np.float32]
+Rows = Callable[[list[mx.array]], list[mx.array]]  # arrays (n, d_i) -> numbers (n,) of each row
+STEPS = 12  # at most; three are enough as a rule
+CAPS = ("final_logit_softcapping", "logits_soft_cap", "final_logit_soft_cap")
+
+
+@dataclass(frozen=True, eq=False)
+class Forms:
+    """Linear forms of rows: for each array the vectors v (n, d_i) and the constants m(0) (n,); the soft-cap that was undone."""
+
+    vectors: list[Array]
+    constants: list[Array]
+    cap: float | None = None
+
+
+def frozen_forms(function: Rows, at: Sequence[Array]) -> Forms:
+    """Return the frozen linear form of each row of each array; row r of array i may only matter for number r of i."""
+    points = [mx.array(each) for each in at]
+    # A factor keeps the direction, so h₀ can be looked for where h is; at 0 itself every σ has a constant under the root.
+    zero = function([mx.zeros_like(each) for each in points])
+    plain = function(points)
+    found = points
+    for _ in range(STEPS):
+        values, slopes = _slopes(function, found)
+        if _is_root(values, zero, plain):
+            break
+        found = [
+            h - ((m - c) / mx.maximum((g * g).sum(axis=-1), 1e-30))[:, None] * g
+            for h, m, c, g in zip(found, values, zero, slopes, strict=True)
+        ]
+        mx.eval(found)
+    vectors = []
+    for h, m, c, g in zip(points, plain, zero, slopes, strict=True):
+        along = (g * h).sum(axis=-1)
+        scale = mx.where(mx.abs(along) > 1e-30, (m - c) / along, 1.0)
+        vectors.append(np.array(scale[:, None] * g))
+    return Forms(vectors, [np.array(c) for c in zero])
+
+
+def _is_root(values: list[mx.array], zero: list[mx.array], plain: list[mx.array]) -> bool:
+    """Say whether all rows are where m = m(0), to the rounding of what they were."""
+    pairs = zip(values, zero, plain, strict=True)
+    return all(bool((mx.abs(m - c) <= 1e-6 * mx.abs(p - c)).all()) for m, c, p in pairs)
+
+
+def _slopes(function: Rows, at: list[mx.array]) -> tuple[list[mx.array], list[mx.array]]:
+    """Return the numbers and the gradient of each with respect to its row."""
+
+    def total(points: list[mx.array]) -> tuple[mx.array, list[mx.array]]:
+        values = function(points)
+        return sum((each.sum() for each in values), mx.array(0.0)), values
+
+    (_, values), slopes = mx.value_and_grad(total)(at)
+    return values, slopes
+
+
+def logit_cap(model: LoadedModel) -> float | None:
+    """Return c where the configuration says that logits are c·tanh(·/c); mlx-lm's code may not do so (Gemma 3)."""
+    text = model.config.get("text_config", model.config)
+    cap = next((text[name] for name in CAPS if text.get(name)), None)
+    return None if cap is None else float(cap)
+
+
+def plain_logits(model: LoadedModel, residuals: mx.array, cap: float | None) -> mx.array:
+    """Return float32 logits (n, vocabulary) of residuals after the last block, with a soft-cap undone."""
+    logits = tail_logits(model, residuals).astype(mx.float32)
+    if cap is None:
+        return logits
+    return cap * mx.arctanh(mx.clip(logits / cap, -1 + 1e-6, 1 - 1e-6))
+
+
+def _differences(
+    model: LoadedModel, answers: Sequence[int], others: Sequence[int], cap: float | None
+) -> Callable[[mx.array], mx.array]:
+    """Return the function of residuals (n, d_model) that gives logit(answer) − logit(other) of each row."""
+    pairs = mx.stack([mx.array(list(answers)), mx.array(list(others))], axis=1)
+
+    def difference(residuals: mx.array) -> mx.array:
+        two = mx.take_along_axis(plain_logits(model, residuals, cap), pairs, axis=1)
+        return two[:, 0] - two[:, 1]
+
+    return difference
+
+
+def read_differences(
+    model: LoadedModel,
+    residuals: Array,
+    answers: Sequence[int],
+    others: Sequence[int],
+    cap: float | None = None,
+) -> Array:
+    """Return logit(answer) − logit(other) (n,) of residuals (n, d_model), before a soft-cap."""
+    return np.array(_differences(model, answers, others, cap)(mx.array(residuals)))
+
+
+def readout(
+    model: LoadedModel, residuals: Array, answers: Sequence[int], others: Sequence[int]
+) -> Forms:
+    """Return v (n, d_model) and m(0) of each row's logit difference, with the final norm's statistics held.
+
+    A soft-cap is undone only where the logits are not linear as they are. Raises ``ModelError`` where they are not even then.
+    """
+    third = _third(model, answers, others)
+    for cap in dict.fromkeys((None, logit_cap(model))):
+        pair = [_differences(model, answers, o, cap) for o in (others, third)]
+        forms = [frozen_forms(lambda rows, f=f: [f(rows[0])], [residuals]) for f in pair]  # type: ignore[misc]
+        if _disagreement(residuals, pair, forms) < (1e-3 if model.dtype == "float32" else 0.1):
+            return Forms(forms[0].vectors, forms[0].constants, cap)
+    message = f"the head of `{model.id}` is not linear after a norm, so its logits cannot be divided among components"
+    raise ModelError(message, hint="use circuit introspect patch, which needs no such form")
+
+
+def _third(model: LoadedModel, answers: Sequence[int], others: Sequence[int]) -> list[int]:
+    """Return for each row a token that is neither of its two."""
+    size = int(tail_logits(model, mx.zeros((1, model.d_model))).shape[-1])
+    return [
+        next(t % size for t in (o + 1, o + 2) if t % size != a)
+        for a, o in zip(answers, others, strict=True)
+    ]
+
+
+def _disagreement(
+    residuals: Array, pair: Sequence[Callable[[mx.array], mx.array]], forms: Sequence[Forms]
+) -> float:
+    """Return how far, at other residuals, what the tail says of two differences is from one factor times their forms."""
+    turned = np.roll(residuals, 1, axis=1)
+    said = [
+        np.array(f(mx.array(turned))) - form.constants[0]
+        for f, form in zip(pair, forms, strict=True)
+    ]
+    meant = [(form.vectors[0] * turned).sum(axis=1) for form in forms]
+    error = np.abs(said[0] * meant[1] - said[1] * meant[0])
+    whole = np.hypot(*said) * np.hypot(*meant)
+    return float((error / np.maximum(whole, 1e-30)).max())
+
+
+def head_forms(model: LoadedModel, z: Sequence[Array], vectors: Array) -> Forms:
+    """Return the frozen linear forms of v·attn_out as functions of what the heads hand over.
+
+    ``z`` holds (n, width) of each layer at the read token, ``vectors`` v (n, d_model). A norm between the heads' map and the stream is frozen too.
+    """
+    direction = mx.array(vectors)
+    layers = range(model.n_layers)
+
+    def written(rows: list[mx.array]) -> list[mx.array]:
+        seen: dict[int, mx.array] = {}
+        edits = [
+            Edit(Site("z", k), lambda hidden, row=row: row[:, None].astype(hidden.dtype))  # type: ignore[misc]
+            for k, row in zip(layers, rows, strict=True)
+        ]
+        outs = [Site("attn_out", k) for k in layers]
+        with (
+            edited(model, edits),
+            recording(
+                model, outs, lambda site, read: seen.update({site.layer or 0: read(lambda h: h)})
+            ),
+        ):
+            model.network(mx.zeros((len(direction), 1), dtype=mx.int32))
+        return [(seen[k][:, 0].astype(mx.float32) * direction).sum(axis=-1) for k in layers]
+
+    return frozen_forms(written, z)

@@ -1,0 +1,57 @@
+"""The token ids that a given answer has after a prompt: tokenised together with it, not by itself.
+
+A tokenizer writes "Yes" after "Answer:" otherwise than at the start of a text (SentencePiece puts a blank before it, BPE may merge it with
+what precedes). So prompt and answer are tokenised as one text, and the prompt's own tokens are cut off. Where they
+are not a prefix of the whole, because a token reaches over the border, the answer is tokenised by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from circuit.errors import DataError
+from circuit.model.prompts.rendering import render
+from circuit.model.prompts.tokens import Encoded
+
+
+def prefilled(prompts: Sequence[Encoded], prefill: str) -> list[Encoded]:
+    """Return the prompts with the beginning of an answer, as whose continuation the model is read."""
+    if not prefill:
+        return list(prompts)
+    longer = []
+    for number, prompt in enumerate(prompts):
+        ids = _after(prompt, number, [prefill])[0]
+        longer.append(replace(prompt, ids=np.concatenate([prompt.ids, np.array(ids, np.int32)])))
+    return longer
+
+
+def answer_ids(
+    prompts: Sequence[Encoded], answers: Sequence[Sequence[str]], prefill: str = ""
+) -> list[list[list[int]]]:
+    """Return the token ids of each prompt's answers, as they follow the prompt (and ``prefill``)."""
+    found = []
+    for number, (prompt, listed) in enumerate(zip(prompts, answers, strict=True)):
+        found.append(_after(prompt, number, listed, prefill))
+    return found
+
+
+def _after(
+    prompt: Encoded, number: int, answers: Sequence[str], prefill: str = ""
+) -> list[list[int]]:
+    source = prompt.origin(number)
+    before = render(source.model, prompt.text, source.format) + prefill
+    start, *whole = source.tokenised([before, *(before + answer for answer in answers)])
+    found = []
+    for answer, ids in zip(answers, whole, strict=True):
+        own = ids[len(start) :] if ids[: len(start)] == start else _alone(source.model, answer)
+        if not own:
+            message = f"the answer {answer!r} has no token after prompt {number}"
+            raise DataError(message, hint="give an answer that the tokenizer does not drop")
+        found.append(own)
+    return found
+
+
+def _alone(model: object, answer: str) -> list[int]:
+    ids: list[int] = model.tokenizer.encode(answer, add_special_tokens=False)  # type: ignore[attr-defined]
+    return ids
