@@ -29,8 +29,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
-from circuit.artifacts.directions import Direction
-from circuit.artifacts.written_by_hand import nearest
+from circuit.artifacts.files.yaml_or_json import nearest
+from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.model.checkpoint.loading import LoadedModel as Model
 from circuit.stages.best_layers import LayerGain, best_layers

@@ -17,7 +17,7 @@ from checkpoints import write_checkpoint
 from processes import run_circuit
 
 import circuit.model  # noqa: F401  # a fast BLAS before any test file imports MLX
-from circuit.artifacts.concept_files import concept_of, save_own
+from circuit.artifacts.prompts.concept_files import concept_of, save_own
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from checkpoints import write_checkpoint
 
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
 
 WORDS = ("red", "green", "blue", "yellow", "black", "white", "brown", "grey")
 

@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 
-from circuit.artifacts.activations_writer import ActivationsWriter
-from circuit.artifacts.manifest import ModelIdentity, Run
-from circuit.artifacts.origin import Origin
-from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.artifacts.activations.writer import ActivationsWriter
+from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.origin import Origin
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 
 TOOLS = {"weather": "get_weather", "email": "send_email", "timer": "set_timer"}
 CHAT = ("factual", "creative", "smalltalk")

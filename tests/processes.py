@@ -86,7 +86,7 @@ def start_circuit(
 def run_in_read_only(folder: Path, code: str) -> str:
     """Run ``code`` as nobody, in ``folder``, which is read-only meanwhile; return what it prints."""
     # Root may write everywhere. Imports come first: nobody may not be allowed to read the sources.
-    imports = "import circuit.artifacts.activations_writer, circuit.artifacts.archive\n"
+    imports = "import circuit.artifacts.activations.writer, circuit.artifacts.archive.archive\n"
     drop = f"import os; os.setgid({NOBODY}); os.setuid({NOBODY})\n" if os.geteuid() == 0 else ""
     command = [sys.executable, "-c", imports + drop + code]
     folder.chmod(0o555)

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from circuit.artifacts.builtin import (
+from circuit.artifacts.prompts.builtin import (
     builtin_concepts,
     builtin_probes,
     builtin_sets,
     datasets_folder,
 )
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.templates import TemplateSet
-from circuit.artifacts.verdict import current_verdict
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.templates import TemplateSet
+from circuit.artifacts.prompts.verdict import current_verdict
 from circuit.methods.probing import cross_validated_probe
 from circuit.methods.surface import TEXT_BASELINES, words
 from circuit.stages.dataset_check import findings

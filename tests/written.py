@@ -8,13 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.activations_writer import ActivationsWriter, Shard, forget_finished
-from circuit.artifacts.manifest import ModelIdentity, Run
-from circuit.artifacts.origin import Origin
-from circuit.artifacts.places import manifest_path, shard_path
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.shards import join_shards
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.shards import join_shards
+from circuit.artifacts.activations.writer import ActivationsWriter, Shard, forget_finished
+from circuit.artifacts.files.paths import manifest_path, shard_path
+from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.origin import Origin
+from circuit.artifacts.prompts.prompts import PromptSet
 
 SITES = (("embed", 0), ("resid_post", 0), ("resid_post", 3), ("q_rope", 3), ("head_keys", 3))
 SHAPES = {"q_rope": (2, 2), "head_keys": (2,)}

@@ -7,7 +7,7 @@ the criterion ``expected`` is then each prompt's own expected text.
 
 import re
 
-from circuit.artifacts.prompts import PromptSet, group_of
+from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import UsageError
 from circuit.introspect.ablate import Case
 from circuit.introspect.given import Given, read_given

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError, UsageError
 from circuit.introspect.choices import check_share, one_token, token_text
 from circuit.methods.arrays import Array

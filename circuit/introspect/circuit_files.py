@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.artifacts.atomic import write_file
+from circuit.artifacts.files.atomic import write_file
 from circuit.introspect.circuit import Found, NodeEffect
 from circuit.plots.cells import Cells, Scale, cells
 from circuit.stages.picture_files import write_picture

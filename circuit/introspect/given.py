@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.means import mean_estimate

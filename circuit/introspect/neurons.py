@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.directions import Direction, read_steering_file
+from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
 from circuit.introspect.given import Given, mean_of
 from circuit.methods.arrays import Array

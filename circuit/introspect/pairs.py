@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.documents import read_json
-from circuit.artifacts.prompts import PromptSet, group_of
+from circuit.artifacts.files.documents import read_json
+from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import DataError, UsageError
 from circuit.introspect.choices import one_token, token_text
 from circuit.stages.prompting import Format, choose_format, encode

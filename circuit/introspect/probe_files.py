@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.directions import (
+from circuit.artifacts.files.paths import archive_path, manifest_path
+from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.steering_files.files import (
     Direction,
     write_directions,
     write_steering_file,
 )
-from circuit.artifacts.formats import formats
-from circuit.artifacts.manifest import ModelIdentity, Run
-from circuit.artifacts.places import archive_path, manifest_path
+from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import UsageError
 from circuit.introspect.probe import Fitted, Probed
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.atomic import refuse_overwrite
-from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Run, may_be_equal, write_manifest
-from circuit.artifacts.places import refuse_input
+from circuit.artifacts.files.atomic import refuse_overwrite
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.files.paths import refuse_input
+from circuit.artifacts.manifest.manifest import Run, may_be_equal, write_manifest
 from circuit.errors import UsageError
 
 

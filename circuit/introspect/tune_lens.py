@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.archive import read_archive, write_archive
-from circuit.artifacts.builtin import find_set
-from circuit.artifacts.documents import read_document
-from circuit.artifacts.manifest import Run, write_manifest
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.archive.archive import read_archive, write_archive
+from circuit.artifacts.files.documents import read_document
+from circuit.artifacts.manifest.manifest import Run, write_manifest
+from circuit.artifacts.prompts.builtin import find_set
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods import divergences
 from circuit.methods.arrays import Array

@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.manifest import Run, reusable, write_manifest
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.manifest.manifest import Run, reusable, write_manifest
 from circuit.errors import UsageError
 from circuit.methods.above import Certainty
 from circuit.methods.emergence import (

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.builtin import builtin_probes
-from circuit.artifacts.documents import canonical_json, read_json, schema_of
-from circuit.artifacts.prompts import Prompt, PromptSet, Rows, save_all
+from circuit.artifacts.files.documents import canonical_json, read_json, schema_of
+from circuit.artifacts.prompts.builtin import builtin_probes
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet, Rows, save_all
 from circuit.errors import DataError, UsageError
 from circuit.stages.prompting import Format, choose_format
 

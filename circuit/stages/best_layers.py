@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.prompts import Prompt
+from circuit.artifacts.prompts.prompts import Prompt
 from circuit.errors import UsageError
 from circuit.methods.dose_response import response
 from circuit.methods.layers import parse_layers

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import UsageError
 from circuit.methods.root import Root, solve
 from circuit.stages.intervention import Intervention, kl_target

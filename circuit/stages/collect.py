@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.activations_writer import Shard, forget_finished
-from circuit.artifacts.contents import SCHEMA, SHARD_SCHEMA
-from circuit.artifacts.manifest import Run, manifest_path, reusable
-from circuit.artifacts.places import refuse_input, shard_path
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.shards import Joined, join_shards
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.contents import SCHEMA, SHARD_SCHEMA
+from circuit.artifacts.activations.shards import Joined, join_shards
+from circuit.artifacts.activations.writer import Shard, forget_finished
+from circuit.artifacts.files.paths import refuse_input, shard_path
+from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ArtifactError, UsageError
 from circuit.stages.collection import Collection
 from circuit.stages.prompting import Format, choose_format

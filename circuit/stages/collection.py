@@ -18,13 +18,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.activations_writer import ActivationsWriter, Shard, interrupted
-from circuit.artifacts.answers import AnswersWriter
-from circuit.artifacts.arrangement import Arrangement
-from circuit.artifacts.differences import fingerprint
-from circuit.artifacts.manifest import manifest_path
-from circuit.artifacts.origin import Origin
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.activations.answers import AnswersWriter
+from circuit.artifacts.activations.arrangement import Arrangement
+from circuit.artifacts.activations.writer import ActivationsWriter, Shard, interrupted
+from circuit.artifacts.files.differences import fingerprint
+from circuit.artifacts.manifest.manifest import manifest_path
+from circuit.artifacts.manifest.origin import Origin
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ModelError, StoppedError
 from circuit.methods.layers import parse_layers
 from circuit.stages.generated import Asked, answer_all, check_asked

@@ -8,7 +8,7 @@ not trained from one another share no axes: then CKA is the number to read, and 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
 from circuit.methods.across import drift, read_across
 from circuit.methods.task import Task

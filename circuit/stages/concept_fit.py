@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.directions import Direction
-from circuit.artifacts.manifest import ModelIdentity
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.manifest.manifest import ModelIdentity
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import Direction
 from circuit.methods.crossfit import cross_fitted_quality
 from circuit.methods.directions import fit_direction
 from circuit.methods.splits import grouped_folds, merge_identical

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.concept_files import find_concept
-from circuit.artifacts.directions import Direction
+from circuit.artifacts.prompts.concept_files import find_concept
+from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.methods.arrays import Array
 from circuit.stages.concept_fit import RAW

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.concept_files import find_concept
+from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.errors import UsageError
 from circuit.stages.concept_fit import RAW
 from circuit.stages.concepts import DEPTHS, concept_directions, depths, one_layer

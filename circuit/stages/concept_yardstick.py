@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.concept_files import find_concept
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.concept_files import find_concept
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.methods.arrays import Array
 from circuit.methods.bootstrap import resample
 from circuit.stages.concept_fit import RAW, held_out_texts

@@ -14,20 +14,9 @@ from typing import Any
 import numpy as np
 
 from circuit import __version__
-from circuit.artifacts.builtin import builtin_concepts
-from circuit.artifacts.concept_files import (
-    concept_of,
-    concepts,
-    find_concept,
-    own_concepts,
-    read_concept,
-    remove_own,
-    save_own,
-)
-from circuit.artifacts.differences import fingerprint
-from circuit.artifacts.directions import SCHEMA, Direction, read_directions, write_directions
-from circuit.artifacts.documents import plain, read_json, schema_of
-from circuit.artifacts.manifest import (
+from circuit.artifacts.files.differences import fingerprint
+from circuit.artifacts.files.documents import plain, read_json, schema_of
+from circuit.artifacts.manifest.manifest import (
     Manifest,
     ModelIdentity,
     Run,
@@ -36,7 +25,23 @@ from circuit.artifacts.manifest import (
     read_manifest,
     reusable,
 )
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.builtin import builtin_concepts
+from circuit.artifacts.prompts.concept_files import (
+    concept_of,
+    concepts,
+    find_concept,
+    own_concepts,
+    read_concept,
+    remove_own,
+    save_own,
+)
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import (
+    SCHEMA,
+    Direction,
+    read_directions,
+    write_directions,
+)
 from circuit.errors import UsageError
 from circuit.methods.layers import parse_layers
 from circuit.stages import concept_fit

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
 from circuit.methods.transfer import transfer_matrix
 from circuit.stages.flags import few_groups, tell

@@ -8,17 +8,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.builtin import (
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.files.paths import refuse_input
+from circuit.artifacts.prompts.builtin import (
     builtin_concepts,
     builtin_probes,
     builtin_sets,
     find_set,
     given_set,
 )
-from circuit.artifacts.documents import plain
-from circuit.artifacts.places import refuse_input
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.templates import TemplateSet
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.errors import UsageError
 
 

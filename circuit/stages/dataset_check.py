@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from circuit.artifacts.prompts import Prompt, PromptSet, group_of
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet, group_of
 from circuit.stages.flags import by_group
 
 SURFACE: dict[str, Callable[[str], float]] = {

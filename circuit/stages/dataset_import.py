@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.documents import read_json, schema_of, validated
-from circuit.artifacts.manifest import reference
-from circuit.artifacts.places import refuse_input
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.tables import Row, Table, read_table
+from circuit.artifacts.files.documents import read_json, schema_of, validated
+from circuit.artifacts.files.paths import refuse_input
+from circuit.artifacts.manifest.manifest import reference
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.tables import Row, Table, read_table
 from circuit.errors import ArtifactError, DataError, UsageError
 
 FIELDS = ("text", "label", "category", "group", "pair", "expected_tool", "expected")

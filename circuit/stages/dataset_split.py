@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from circuit.artifacts.builtin import given_set, spelled
-from circuit.artifacts.manifest import digest
-from circuit.artifacts.places import refuse_input
-from circuit.artifacts.prompts import PromptSet, group_of, save_all
+from circuit.artifacts.files.paths import refuse_input
+from circuit.artifacts.manifest.manifest import digest
+from circuit.artifacts.prompts.builtin import given_set, spelled
+from circuit.artifacts.prompts.prompts import PromptSet, group_of, save_all
 from circuit.errors import DataError, UsageError
 
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.builtin import find_set
-from circuit.artifacts.documents import read_json, schema_of
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.verdict import Interval, Verdict, judged_content, write_verdict
+from circuit.artifacts.files.documents import read_json, schema_of
+from circuit.artifacts.prompts.builtin import find_set
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.verdict import Interval, Verdict, judged_content, write_verdict
 from circuit.errors import DataError
 from circuit.methods.probing import cross_validated_probe
 from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS, least_groups, merge_identical

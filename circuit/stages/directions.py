@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.directions import SCHEMA, Direction, write_directions
-from circuit.artifacts.manifest import Run, manifest_path, reusable
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable
+from circuit.artifacts.steering_files.files import SCHEMA, Direction, write_directions
 from circuit.errors import DataError
 from circuit.methods.directions import load
 from circuit.methods.layers import parse_layers

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.directions import Direction, read_steering_file
+from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
 from circuit.methods.chance import cosine_bound
 from circuit.methods.similarity import cosine_matrix, expected_cosine

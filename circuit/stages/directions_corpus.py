@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
 from circuit.methods.directions import Method, Rows
 from circuit.stages.contrasts import Contrast

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.directions import Direction
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError
 from circuit.methods.crossfit import Quality, cross_fitted_quality
 from circuit.methods.design import design

@@ -3,7 +3,7 @@
 Fingerprints of the weights decide where both are known, else the names do; files of other tools may have neither, and then nothing is said.
 """
 
-from circuit.artifacts.manifest import ModelIdentity
+from circuit.artifacts.manifest.manifest import ModelIdentity
 
 
 def other_weights(a: ModelIdentity | None, b: ModelIdentity | None) -> bool:

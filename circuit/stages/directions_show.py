@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.directions import SCHEMA, Direction, format_of, read_steering_file
-from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Manifest, manifest_path, read_manifest
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import Manifest, manifest_path, read_manifest
+from circuit.artifacts.steering_files.files import SCHEMA, Direction, format_of, read_steering_file
 from circuit.errors import UsageError
 from circuit.methods.layers import parse_layers
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.directions import Direction
+from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.stages.prompting import Format, encode, parse_prompts
 from circuit.stages.questions import Array

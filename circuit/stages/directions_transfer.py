@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.directions import Direction, read_steering_file
-from circuit.artifacts.manifest import Manifest, digest
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.manifest.manifest import Manifest, digest
+from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
 from circuit.methods.bootstrap import Estimate, auroc_statistic, resample
 from circuit.methods.crossfit import aurocs_within

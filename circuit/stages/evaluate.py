@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.answers import Answer, AnswersWriter, Header, open_answers
-from circuit.artifacts.differences import fingerprint
-from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
-from circuit.artifacts.origin import Origin
-from circuit.artifacts.question_file import AskedQuestion, Questions
-from circuit.artifacts.tables import write_csv
+from circuit.artifacts.activations.answers import Answer, AnswersWriter, Header, open_answers
+from circuit.artifacts.files.differences import fingerprint
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
+from circuit.artifacts.manifest.origin import Origin
+from circuit.artifacts.prompts.question_file import AskedQuestion, Questions
+from circuit.artifacts.prompts.tables import write_csv
 from circuit.errors import UsageError
 from circuit.methods.criteria import verdict
 from circuit.stages.decoding import Decoding

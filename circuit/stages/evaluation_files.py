@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.question_file import Questions
-from circuit.artifacts.steering_config import SteeringConfig
+from circuit.artifacts.prompts.question_file import Questions
+from circuit.artifacts.steering_files.config import SteeringConfig
 from circuit.stages.evaluate import Choices, Evaluation, check_choices
 from circuit.stages.prompting import Format, choose_format
 from circuit.stages.steering_vectors import check_config, vectors_of

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from circuit.artifacts.directions import Direction
-from circuit.artifacts.manifest import ModelIdentity
+from circuit.artifacts.manifest.manifest import ModelIdentity
+from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError
 from circuit.methods.layers import parse_layers
 from circuit.stages.prompting import Format, encode

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations.activations import Activations
 from circuit.plots.curve import Panel, Series, curves, limits
 from circuit.plots.heatmap import heatmap
 from circuit.plots.histogram import histogram

@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.directions import Direction, read_directions, write_directions
-from circuit.artifacts.manifest import ModelIdentity, Run
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
 from circuit.errors import DataError, UsageError
 from circuit.methods.fitted import FittedProbe, fit_probe, probabilities
 from circuit.methods.layers import parse_layers

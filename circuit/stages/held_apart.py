@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from circuit.artifacts.prompts import PromptSet, group_of
+from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import DataError
 
 

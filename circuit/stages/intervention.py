@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from circuit.artifacts.directions import Direction
+from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.stages.prompting import Format
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Run, reusable, write_manifest
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import Run, reusable, write_manifest
 
 
 def kept(

@@ -18,9 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.answers import SUFFIX, Answer, Answers, read_answers
-from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.answers import SUFFIX, Answer, Answers, read_answers
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.errors import ArtifactError, DataError, UsageError
 
 OF_PROMPTS = "prompts"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations.activations import Activations
 from circuit.methods import geometry, projection
 from circuit.methods.permutation import family_wise
 from circuit.methods.probing import ProbeResult, probe

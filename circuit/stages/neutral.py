@@ -7,8 +7,8 @@ A model reads them in the format of the prompts that it is steered on, with the 
 from collections.abc import Sequence
 from typing import Any
 
-from circuit.artifacts.builtin import find_set
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.builtin import find_set
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.stages.prompting import Format, encode
 
 NAME = "neutral"

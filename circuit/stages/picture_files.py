@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.atomic import write_file
+from circuit.artifacts.files.atomic import write_file
 from circuit.errors import UsageError
 
 FORMATS = ("png", "pdf", "svg")

@@ -31,9 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.documents import canonical_json, plain
-from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.files.documents import canonical_json, plain
+from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import DataError
 from circuit.methods.description_length import MIN_ROWS
 from circuit.methods.emergence import check_threshold

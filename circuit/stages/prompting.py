@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ArtifactError
 
 

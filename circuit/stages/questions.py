@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
 from circuit.methods.splits import groups_per_class, merge_identical
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from circuit.artifacts.prompts import Prompt
+from circuit.artifacts.prompts.prompts import Prompt
 from circuit.errors import UsageError
 from circuit.methods.criteria import satisfies
 from circuit.stages.intervention import Intervention

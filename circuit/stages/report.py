@@ -14,11 +14,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.atomic import write_file
-from circuit.artifacts.directions import SCHEMA as DIRECTIONS
-from circuit.artifacts.documents import read_bytes, read_json, schema_of
-from circuit.artifacts.manifest import Manifest, check_outputs, digest, manifest_path, read_manifest
-from circuit.artifacts.places import refuse_input
+from circuit.artifacts.files.atomic import write_file
+from circuit.artifacts.files.documents import read_bytes, read_json, schema_of
+from circuit.artifacts.files.paths import refuse_input
+from circuit.artifacts.manifest.manifest import (
+    Manifest,
+    check_outputs,
+    digest,
+    manifest_path,
+    read_manifest,
+)
+from circuit.artifacts.steering_files.files import SCHEMA as DIRECTIONS
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages import (
     report_analysis,

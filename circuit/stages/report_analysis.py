@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from circuit.artifacts.manifest import Manifest
+from circuit.artifacts.manifest.manifest import Manifest
 from circuit.stages import figures
 from circuit.stages.analyze import entries_at
 from circuit.stages.figures import Picture

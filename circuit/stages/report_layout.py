@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.manifest import Manifest, digest
+from circuit.artifacts.manifest.manifest import Manifest, digest
 from circuit.stages.report_page import (
     Finding,
     Html,

@@ -12,8 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.documents import read_json, schema_of
-from circuit.artifacts.manifest import Run, check_outputs, read_manifest, reusable, write_manifest
+from circuit.artifacts.files.documents import read_json, schema_of
+from circuit.artifacts.manifest.manifest import (
+    Run,
+    check_outputs,
+    read_manifest,
+    reusable,
+    write_manifest,
+)
 from circuit.errors import ArtifactError
 from circuit.plots.multiples import Curve, multiples
 from circuit.plots.stratigraphy import Row, stratigraphy

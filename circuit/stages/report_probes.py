@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from circuit.artifacts.manifest import Manifest
+from circuit.artifacts.manifest.manifest import Manifest
 from circuit.methods.permutation import LEVEL
 from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS
 from circuit.methods.verdict import DECODABLE, NOT, SELECTIVE

@@ -7,7 +7,7 @@ random directions no p is below 1/(k + 1), and then the sentence says that no mo
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from circuit.artifacts.manifest import Manifest
+from circuit.artifacts.manifest.manifest import Manifest
 from circuit.methods.permutation import LEVEL
 from circuit.methods.splits import MIN_GROUPS
 from circuit.stages.report_page import Finding, Section, Table

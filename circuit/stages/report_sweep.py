@@ -1,6 +1,6 @@
 """What a report says of ``steer sweep``: the verdict that the sweep came to, and the numbers that it rests on."""
 
-from circuit.artifacts.manifest import Manifest
+from circuit.artifacts.manifest.manifest import Manifest
 from circuit.stages.report_page import Finding, Section, Table
 from circuit.stages.report_words import Record, counted, p_text
 from circuit.stages.sweep_pictures import sweep_pictures, title

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.directions import Direction, write_directions
-from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Run, digest, manifest_path, reusable, write_manifest
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import Run, digest, manifest_path, reusable, write_manifest
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import DataError, UsageError
 from circuit.methods.dose_response import response
 from circuit.stages.calibrate import TOLERANCE, calibrate, check_target

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.directions import Direction, read_steering_file
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.stages.calibrate import refuse_calibrated
 from circuit.stages.held_apart import check_apart
 from circuit.stages.readout import Readout

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.directions import read_steering_file
-from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Manifest, Run, digest, reusable, write_manifest
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import Manifest, Run, digest, reusable, write_manifest
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import ArtifactError, UsageError
 from circuit.methods.dose_response import response
 from circuit.stages.intervention import Intervention, Manner, Part

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.atomic import explained
-from circuit.artifacts.directions import Direction, write_directions, write_steering_file
-from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.files.atomic import explained
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import Direction, write_directions, write_steering_file
 from circuit.errors import UsageError
 from circuit.methods.coherence import collapsed
 from circuit.stages.conditions import Condition

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from circuit.artifacts.directions import Direction, read_steering_file
-from circuit.artifacts.formats import Written, formats
-from circuit.artifacts.manifest import manifest_path
-from circuit.artifacts.places import refuse_input
+from circuit.artifacts.files.paths import refuse_input
+from circuit.artifacts.manifest.manifest import manifest_path
+from circuit.artifacts.steering_files.files import Direction, read_steering_file
+from circuit.artifacts.steering_files.formats import Written, formats
 from circuit.errors import UsageError
 from circuit.stages.directions_show import chosen_directions
 from circuit.stages.questions import Note, silent

@@ -11,14 +11,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.directions import (
+from circuit.artifacts.manifest.manifest import ModelIdentity, Run, manifest_path, reusable
+from circuit.artifacts.steering_files.files import (
     SCHEMA,
     Direction,
     format_of,
     read_steering_file,
     write_directions,
 )
-from circuit.artifacts.manifest import ModelIdentity, Run, manifest_path, reusable
 from circuit.errors import ModelError, UsageError
 from circuit.stages.questions import Note, silent
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.directions import read_steering_file
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import UsageError
 from circuit.stages.conditions import Condition
 from circuit.stages.extract import Pair, extract_direction

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.directions import Direction, read_steering_file
+from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import ModelError, UsageError
 from circuit.methods.layers import parse_layers
 from circuit.stages.intervention import Part

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from circuit.artifacts.prompts import PromptSet, group_of
+from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.methods.criteria import satisfies
 from circuit.methods.scores import wilson
 

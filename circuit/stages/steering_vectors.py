@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.directions import Direction, read_steering_file, unit
-from circuit.artifacts.steering_config import SteeringConfig, VectorSpec
+from circuit.artifacts.steering_files.config import SteeringConfig, VectorSpec
+from circuit.artifacts.steering_files.files import Direction, read_steering_file, unit
 from circuit.errors import CircuitError
 from circuit.stages.extract import Pair, extract_direction
 from circuit.stages.intervention import Intervention, Manner, Part, resolve

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.documents import plain
-from circuit.artifacts.manifest import Run, manifest_path, reusable, write_manifest
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.units import Units
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.files.units import Units
+from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import UsageError
 from circuit.stages.calibrate import Calibration, calibrate, check_target
 from circuit.stages.controls import Control, controls
@@ -161,7 +161,7 @@ def _check(job: Job) -> None:
 
 
 def _digests(paths: Sequence[Path]) -> list[str]:
-    from circuit.artifacts.manifest import digest
+    from circuit.artifacts.manifest.manifest import digest
 
     return [digest(path) for path in paths]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.manifest import (
+from circuit.artifacts.manifest.manifest import (
     Manifest,
     Run,
     check_outputs,

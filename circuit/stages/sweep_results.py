@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError
 from circuit.methods.dose_response import Response, null_p, response, score, shape, slopes
 from circuit.methods.scores import wilson

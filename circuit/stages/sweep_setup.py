@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.stages.calibrate import refuse_calibrated
 from circuit.stages.held_apart import check_apart
 from circuit.stages.readout import Readout

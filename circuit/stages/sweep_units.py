@@ -1,7 +1,7 @@
 """What a sweep measures, unit by unit: one vector at one dose, all prompts together.
 
 Every unit is a pure function of the model, the job and its name, and returns plain numbers, so that finished ones can be kept
-in a journal (``circuit.artifacts.units``) and a run that was cut short goes on.
+in a journal (``circuit.artifacts.files.units``) and a run that was cut short goes on.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from circuit.artifacts.units import Units
+from circuit.artifacts.files.units import Units
 from circuit.stages.controls import Control, at_same_kl
 from circuit.stages.intervention import Intervention
 from circuit.stages.readout import Measured, Reader

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.contents import SCHEMA as ACTIVATIONS
-from circuit.artifacts.directions import SCHEMA as DIRECTIONS
-from circuit.artifacts.directions import Direction
-from circuit.artifacts.documents import read_json, schema_of
-from circuit.artifacts.manifest import Manifest, digest, manifest_path, read_manifest
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.contents import SCHEMA as ACTIVATIONS
+from circuit.artifacts.files.documents import read_json, schema_of
+from circuit.artifacts.manifest.manifest import Manifest, digest, manifest_path, read_manifest
+from circuit.artifacts.steering_files.files import SCHEMA as DIRECTIONS
+from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.directions import fit_direction
 from circuit.methods.splits import permuted_labels

@@ -17,10 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from circuit.artifacts.builtin import located
-from circuit.artifacts.documents import read_json, schema_of
-from circuit.artifacts.manifest import digest
-from circuit.artifacts.places import index_path, manifest_path
+from circuit.artifacts.files.documents import read_json, schema_of
+from circuit.artifacts.files.paths import index_path, manifest_path
+from circuit.artifacts.manifest.manifest import digest
+from circuit.artifacts.prompts.builtin import located
 from circuit.errors import ArtifactError
 
 

@@ -22,11 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.atomic import write_file
-from circuit.artifacts.directions import SCHEMA as DIRECTIONS
-from circuit.artifacts.documents import written_json
-from circuit.artifacts.manifest import (
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.files.atomic import write_file
+from circuit.artifacts.files.documents import written_json
+from circuit.artifacts.manifest.manifest import (
     Manifest,
     Run,
     check_outputs,
@@ -36,6 +35,7 @@ from circuit.artifacts.manifest import (
     reusable,
     write_manifest,
 )
+from circuit.artifacts.steering_files.files import SCHEMA as DIRECTIONS
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods import projection
 from circuit.methods.emergence import check_threshold

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from circuit.artifacts.dtypes import float_spelling
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.archive.dtypes import float_spelling
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.stages.generated import Asked, check_criteria
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from circuit.artifacts.activations_writer import ActivationsWriter
+from circuit.artifacts.activations.writer import ActivationsWriter
 
 
 def write_behind(

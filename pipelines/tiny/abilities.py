@@ -16,8 +16,8 @@ from typing import Any
 from phrases import Phrases, load
 from raw import Raw
 
-from circuit.artifacts.prompts import Prompt, PromptSet
-from circuit.artifacts.templates import TemplateSet
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
+from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.generate import generate
 from circuit.model.prompts.rendering import RAW, PromptFormat

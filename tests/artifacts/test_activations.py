@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from written import MODEL, POSITIONS, SITES, WIDTHS, Plan
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.activations_writer import ActivationsWriter
-from circuit.artifacts.manifest import Run
-from circuit.artifacts.origin import Origin
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.writer import ActivationsWriter
+from circuit.artifacts.manifest.manifest import Run
+from circuit.artifacts.manifest.origin import Origin
 from circuit.errors import ArtifactError, CircuitError, UsageError
 
 LAST = Plan(positions=("last",))
@@ -95,8 +95,8 @@ def test_means_do_not_depend_on_how_much_is_read_at_once(tmp_path: Path, monkeyp
     opened = Plan(n=40).write(tmp_path / "a")
     whole = opened.read("resid_post", 3, "all")
     for chunk in (1, 7, 100):
-        monkeypatch.setattr("circuit.artifacts.ragged._CHUNK", chunk)
-        monkeypatch.setattr("circuit.artifacts.archive._CHUNK", chunk)
+        monkeypatch.setattr("circuit.artifacts.archive.ragged._CHUNK", chunk)
+        monkeypatch.setattr("circuit.artifacts.archive.archive._CHUNK", chunk)
         np.testing.assert_array_equal(opened.read("resid_post", 3, "all"), whole)
 
 

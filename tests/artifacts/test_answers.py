@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from circuit.artifacts.answers import (
+from circuit.artifacts.activations.answers import (
     Answer,
     AnswersWriter,
     Header,

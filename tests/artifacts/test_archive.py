@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as npst
 from processes import run_in_read_only
 from safetensors.numpy import load_file
 
-from circuit.artifacts.archive import Archive, is_archive, read_archive, write_archive
-from circuit.artifacts.archive_writer import ArchiveWriter
-from circuit.artifacts.bfloat16 import from_bfloat16, to_bfloat16
-from circuit.artifacts.layout import Layout, Tensor
+from circuit.artifacts.archive.archive import Archive, is_archive, read_archive, write_archive
+from circuit.artifacts.archive.bfloat16 import from_bfloat16, to_bfloat16
+from circuit.artifacts.archive.layout import Layout, Tensor
+from circuit.artifacts.archive.writer import ArchiveWriter
 from circuit.errors import ArtifactError, UsageError
 
 LARGE = Layout.of({"x": Tensor("F32", (100, 100))}, {})
@@ -247,7 +247,7 @@ def test_two_processes_cannot_write_the_same_archive(tmp_path: Path):
 
 def test_a_folder_that_is_not_writable(tmp_path: Path):
     code = (
-        "import pathlib; from circuit.artifacts.archive import write_archive\n"
+        "import pathlib; from circuit.artifacts.archive.archive import write_archive\n"
         "from circuit.errors import ArtifactError\n"
         "try: write_archive(pathlib.Path('x.safetensors'), {'x': [1]}, {})\n"
         "except ArtifactError as error: print(error)\n"
@@ -264,8 +264,8 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path):
 
 def test_a_killed_writer_leaves_no_archive(tmp_path: Path):
     code = (
-        "import sys, time, pathlib; from circuit.artifacts.archive_writer import ArchiveWriter\n"
-        "from circuit.artifacts.layout import Layout, Tensor\n"
+        "import sys, time, pathlib; from circuit.artifacts.archive.writer import ArchiveWriter\n"
+        "from circuit.artifacts.archive.layout import Layout, Tensor\n"
         "layout = Layout.of({'x': Tensor('F32', (2, 3))}, {})\n"
         "writer = ArchiveWriter(pathlib.Path(sys.argv[1]), layout)\n"
         "writer.put('x', [[1, 2, 3]]); print('put', flush=True); time.sleep(60)"
@@ -284,8 +284,8 @@ def test_a_killed_writer_leaves_no_archive(tmp_path: Path):
 def test_memory_does_not_grow_with_rows(tmp_path: Path):
     code = (
         "import resource, sys, pathlib, numpy as np\n"
-        "from circuit.artifacts.archive_writer import ArchiveWriter\n"
-        "from circuit.artifacts.layout import Layout, Tensor\n"
+        "from circuit.artifacts.archive.writer import ArchiveWriter\n"
+        "from circuit.artifacts.archive.layout import Layout, Tensor\n"
         "layout = Layout.of({'x': Tensor('F32', (4096, 4096))}, {})\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "batch = np.ones((8, 4096), np.float32); before = peak()\n"

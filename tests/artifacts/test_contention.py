@@ -10,7 +10,7 @@ import pytest
 from processes import run_code, run_in_read_only
 from written import RUN, SMALL, files
 
-from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations.activations import Activations
 from circuit.errors import ArtifactError
 
 
@@ -67,7 +67,7 @@ def test_no_space_for_the_archive_is_noticed_before_the_work(tmp_path: Path):
 
 def test_a_folder_that_is_not_writable(tmp_path: Path):
     code = (
-        "import pathlib; from circuit.artifacts.journal import Journal\n"
+        "import pathlib; from circuit.artifacts.archive.journal import Journal\n"
         "from circuit.errors import ArtifactError\n"
         "try: Journal(pathlib.Path('a.safetensors'))\n"
         "except ArtifactError as error: print(error)\n"
@@ -87,7 +87,7 @@ def test_one_process_writes_at_a_time(tmp_path: Path, whole):
 
 def test_who_waited_for_a_lock_sees_what_became_of_the_file(tmp_path: Path, monkeypatch):
     """Another process finishes between the opening of the journal and its locking."""
-    from circuit.artifacts import locks
+    from circuit.artifacts.files import locks
 
     first = SMALL.writer(tmp_path / "a")
     SMALL.fill(first, range(SMALL.n))
@@ -138,10 +138,10 @@ COLLECT = """
 import sys, tracemalloc
 from pathlib import Path
 import numpy as np
-from circuit.artifacts.activations_writer import ActivationsWriter
-from circuit.artifacts.manifest import Run
-from circuit.artifacts.origin import Origin
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.activations.writer import ActivationsWriter
+from circuit.artifacts.manifest.manifest import Run
+from circuit.artifacts.manifest.origin import Origin
+from circuit.artifacts.prompts.prompts import PromptSet
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
 tracemalloc.start()
 prompts = PromptSet.load(folder / "prompts.json")

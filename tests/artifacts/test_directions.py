@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from circuit.artifacts.directions import (
+from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.steering_files.files import (
     Direction,
     read_directions,
     read_steering_file,
@@ -19,7 +20,6 @@ from circuit.artifacts.directions import (
     write_npz,
     write_steering_file,
 )
-from circuit.artifacts.manifest import ModelIdentity, Run
 from circuit.errors import ArtifactError, CircuitError, DataError
 
 MODEL = ModelIdentity(id="org/m", n_layers=4, d_model=5, weights_sha256="0" * 64)

@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from circuit.artifacts.directions import (
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import ModelIdentity
+from circuit.artifacts.steering_files.files import (
     Direction,
     format_of,
     read_steering_file,
     unit,
     write_steering_file,
 )
-from circuit.artifacts.documents import plain
-from circuit.artifacts.formats import formats
-from circuit.artifacts.manifest import ModelIdentity
+from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
 
 MODEL = ModelIdentity(id="org/m", family="llama", n_layers=8, d_model=5, weights_sha256="0" * 64)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuit.artifacts.atomic import write_file
-from circuit.artifacts.documents import canonical_json, read_document, written_json
-from circuit.artifacts.manifest import (
+from circuit.artifacts.files.atomic import write_file
+from circuit.artifacts.files.documents import canonical_json, read_document, written_json
+from circuit.artifacts.manifest.manifest import (
     ModelIdentity,
     Run,
     digest,

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuit.artifacts.builtin import builtin_probes, builtin_sets, find_set
-from circuit.artifacts.expansion import fillings
-from circuit.artifacts.prompts import Prompt, PromptSet
-from circuit.artifacts.templates import TemplateSet, filled, slots_in
+from circuit.artifacts.prompts.builtin import builtin_probes, builtin_sets, find_set
+from circuit.artifacts.prompts.expansion import fillings
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
+from circuit.artifacts.prompts.templates import TemplateSet, filled, slots_in
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
 
 DATA = Path(__file__).parent / "data"

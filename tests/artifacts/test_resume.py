@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from processes import TESTS, run_code
 from written import RUN, SMALL, Plan, files, shards
 
-from circuit.artifacts import resumable
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.activations_writer import interrupted
-from circuit.artifacts.journal import journal_path
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.writer import interrupted
+from circuit.artifacts.archive.archive import resumable
+from circuit.artifacts.archive.journal import journal_path
 from circuit.errors import ArtifactError
 
 quick = settings(

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from processes import run_code
 from written import RUN, SITES, Plan, shards
 
-from circuit.artifacts import shards as joining
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.manifest import reusable
-from circuit.artifacts.places import archive_path, index_path, manifest_path, shard_path
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.activations import shards as joining
+from circuit.artifacts.files.paths import archive_path, index_path, manifest_path, shard_path
+from circuit.artifacts.manifest.manifest import reusable
 from circuit.errors import ArtifactError, UsageError
 from circuit.stages.verify import verify
 
@@ -199,7 +199,7 @@ def test_an_index_that_does_not_fit_is_one_sentence(tmp_path: Path):
     other = replace(PLAN, dtype="float16").write(tmp_path / "b").archive.path
     part.write_bytes(other.read_bytes())
     document = json.loads((tmp_path / "a.json").read_text())
-    from circuit.artifacts.manifest import digest
+    from circuit.artifacts.manifest.manifest import digest
 
     for output in document["outputs"]:
         output["sha256"] = digest(tmp_path / output["path"])

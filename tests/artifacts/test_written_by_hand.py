@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from circuit.artifacts.question_file import Questions
-from circuit.artifacts.steering_config import SteeringConfig
+from circuit.artifacts.prompts.question_file import Questions
+from circuit.artifacts.steering_files.config import SteeringConfig
 from circuit.errors import ArtifactError, CircuitError
 
 PAIR = "positive_prompt: I am glad\n    negative_prompt: I am sad"

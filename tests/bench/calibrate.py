@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from checkpoints import unit_vector, write_checkpoint
 
-from circuit.artifacts.directions import Direction
+from circuit.artifacts.steering_files.files import Direction
 from circuit.stages.calibrate import calibrate
 from circuit.stages.intervention import Intervention
 from circuit.stages.neutral import neutral_prompts

@@ -68,7 +68,7 @@ def mixing_at(k: int, seed: int, folder: Path) -> Path:
 
 def letters(seed: int):
     """Pairs that differ in one letter of a word that occurs once: no count of words can know it."""
-    from circuit.artifacts.prompts import Prompt, PromptSet
+    from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 
     draw = random.Random(seed)
     prompts = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.circuit_text import _exhausted
 from circuit.errors import DataError, UsageError
 from circuit.introspect.circuit import find_circuit, random_sets, split

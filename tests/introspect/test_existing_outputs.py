@@ -6,7 +6,7 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
-from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.app import app
 from circuit.errors import ArtifactError, UsageError
 from circuit.introspect.saved import refuse_existing, save

@@ -6,7 +6,7 @@ import pytest
 from checkpoints import unit_vector, write_checkpoint
 from mlx_lm.convert import convert
 
-from circuit.artifacts.directions import Direction, write_npz
+from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import DataError, UsageError
 from circuit.introspect.given import Given
 from circuit.introspect.neurons import Wanted, look_at_neurons, parse_indices

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.patching_text import patching_text
 from circuit.errors import DataError, UsageError
 from circuit.introspect.pairs import Pair, align, read_pairs

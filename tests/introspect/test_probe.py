@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from circuit.artifacts.directions import read_steering_file
+from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import DataError, UsageError
 from circuit.introspect.given import Given
 from circuit.introspect.probe import Classes, fit, probe, two_classes

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.app import app
 from circuit.model.checkpoint.loading import load_model
 from circuit.stages.prompting import Format, encode

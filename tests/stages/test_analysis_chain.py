@@ -11,11 +11,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import Prompt, PromptSet, prompt_set, write_planted
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.activations_writer import ActivationsWriter
-from circuit.artifacts.directions import read_steering_file
-from circuit.artifacts.manifest import Run, digest
-from circuit.artifacts.origin import Origin
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.writer import ActivationsWriter
+from circuit.artifacts.manifest.manifest import Run, digest
+from circuit.artifacts.manifest.origin import Origin
+from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.cli.analysis_text import analysis_text
 from circuit.cli.directions_text import directions_text
 from circuit.errors import ArtifactError, DataError, UsageError

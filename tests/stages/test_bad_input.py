@@ -11,11 +11,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from checkpoints import write_checkpoint
 from planted_archive import write_planted
 
-from circuit.artifacts.activations_writer import ActivationsWriter
-from circuit.artifacts.directions import read_directions
-from circuit.artifacts.origin import Origin
-from circuit.artifacts.prompts import Prompt, PromptSet
-from circuit.artifacts.run import Run
+from circuit.artifacts.activations.writer import ActivationsWriter
+from circuit.artifacts.manifest.origin import Origin
+from circuit.artifacts.manifest.run import Run
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
+from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import ArtifactError, DataError
 from circuit.stages.analyze import analyze
 from circuit.stages.directions import Choices, directions

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from checkpoints import unit_vector, write_checkpoint
 
-from circuit.artifacts.directions import Direction
+from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError, UsageError
 from circuit.stages.calibrate import Calibration, Request, calibrate, calibrated, run_calibration
 from circuit.stages.intervention import Intervention, Manner, Part

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, UsageError
 from circuit.stages.collect import collect, limited, prepared
 from circuit.stages.generated import Asked

@@ -7,16 +7,16 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from circuit.artifacts.concept_files import (
+from circuit.artifacts.manifest.manifest import digest
+from circuit.artifacts.prompts.concept_files import (
     concept_of,
     concepts,
     own_concepts,
     read_concept,
     save_own,
 )
-from circuit.artifacts.directions import read_directions
-from circuit.artifacts.manifest import digest
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import CircuitError, UsageError
 from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.concept_fit import RAW, Texts, held_out_texts

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from circuit.artifacts.builtin import builtin_concepts
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.tables import read_table
-from circuit.artifacts.verdict import current_verdict
+from circuit.artifacts.prompts.builtin import builtin_concepts
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.tables import read_table
+from circuit.artifacts.prompts.verdict import current_verdict
 from circuit.cli.dataset import app
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
 from circuit.stages.dataset_check import findings, surface

@@ -10,9 +10,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import Prompt, PromptSet, prompt_set, write_planted
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.directions import Direction, read_directions, write_npz
-from circuit.artifacts.manifest import ModelIdentity
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.manifest.manifest import ModelIdentity
+from circuit.artifacts.steering_files.files import Direction, read_directions, write_npz
 from circuit.errors import ArtifactError, DataError, ModelError, UsageError
 from circuit.methods.chance import cosine_bound
 from circuit.stages.directions import Choices, directions

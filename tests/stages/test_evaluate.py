@@ -7,10 +7,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from circuit.artifacts.answers import answers_path
-from circuit.artifacts.directions import Direction, write_npz
-from circuit.artifacts.manifest import digest
-from circuit.artifacts.tables import read_table
+from circuit.artifacts.activations.answers import answers_path
+from circuit.artifacts.manifest.manifest import digest
+from circuit.artifacts.prompts.tables import read_table
+from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.evaluate import TOGETHER, UNSTEERED, Choices, evaluate

@@ -5,11 +5,11 @@ import json
 import pytest
 from processes import run_circuit
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.answers import AnswersWriter, answers_path, read_answers
-from circuit.artifacts.builtin import find_set
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.templates import TemplateSet
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.answers import AnswersWriter, answers_path, read_answers
+from circuit.artifacts.prompts.builtin import find_set
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze import analyze
 from circuit.stages.collect import collect, prepared
@@ -198,7 +198,7 @@ def test_too_few_groups_and_changed_answers_are_refused(
 
 
 def test_prompts_without_labels_are_labelled_by_the_model(prompts):
-    from circuit.artifacts.answers import Answer
+    from circuit.artifacts.activations.answers import Answer
 
     bare = PromptSet.model_validate(
         {"name": "bare", "prompts": [{"text": "a"}, {"text": "b", "expected_tool": "t"}]}

@@ -6,8 +6,8 @@ from checkpoints import unit_vector
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuit.artifacts.directions import Direction, write_directions, write_npz
-from circuit.artifacts.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.steering_files.files import Direction, write_directions, write_npz
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.stages.conditions import Condition
 from circuit.stages.extract import Pair

@@ -10,10 +10,10 @@ import pytest
 from checkpoints import write_checkpoint
 from typer.testing import CliRunner
 
-from circuit.artifacts.activations import Activations
-from circuit.artifacts.builtin import builtin_probes
-from circuit.artifacts.manifest import read_manifest
-from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.manifest.manifest import read_manifest
+from circuit.artifacts.prompts.builtin import builtin_probes
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli import probes as cli
 from circuit.cli.probes_text import readings_text, report_text
 from circuit.errors import CircuitError, DataError, UsageError

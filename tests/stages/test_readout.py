@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from checkpoints import unit_vector
 
-from circuit.artifacts.directions import Direction
-from circuit.artifacts.prompts import Prompt
+from circuit.artifacts.prompts.prompts import Prompt
+from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.model.prompts.continuations import answer_ids, prefilled
 from circuit.model.prompts.tokens import encode_prompts

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import prompt_set, write_planted
 
-from circuit.artifacts.directions import Direction
-from circuit.artifacts.documents import read_json
-from circuit.artifacts.manifest import read_manifest
-from circuit.artifacts.prompts import Prompt, PromptSet
+from circuit.artifacts.files.documents import read_json
+from circuit.artifacts.manifest.manifest import read_manifest
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet
+from circuit.artifacts.steering_files.files import Direction
 from circuit.cli.app import app
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages import report_probes, report_steering

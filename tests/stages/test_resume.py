@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from killing import command, kill_and_go_on, write_killable
 
-from circuit.artifacts.activations import Activations
+from circuit.artifacts.activations.activations import Activations
 from circuit.errors import ArtifactError, StoppedError, UsageError
 from circuit.stages.collect import Collected, Waiting, collect, collect_shard, part, prepared
 from circuit.stages.running import ModelOptions

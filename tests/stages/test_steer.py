@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from circuit.artifacts.directions import Direction, read_steering_file, write_npz
-from circuit.artifacts.manifest import ModelIdentity
-from circuit.artifacts.prompts import PromptSet
+from circuit.artifacts.manifest.manifest import ModelIdentity
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import Direction, read_steering_file, write_npz
 from circuit.errors import CircuitError, DataError, ModelError, UsageError
 from circuit.stages.extract import Pair, extract_direction
 from circuit.stages.intervention import Intervention

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
-from circuit.artifacts.directions import (
+from circuit.artifacts.manifest.manifest import ModelIdentity, Run, digest
+from circuit.artifacts.steering_files.files import (
     Direction,
     read_steering_file,
     unit,
     write_directions,
     write_npz,
 )
-from circuit.artifacts.formats import formats
-from circuit.artifacts.manifest import ModelIdentity, Run, digest
+from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.stages.directions_show import show_directions
 from circuit.stages.steering_export import Request as Export

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from checkpoints import unit_vector
 
-from circuit.artifacts.directions import Direction, write_directions
-from circuit.artifacts.manifest import ModelIdentity, Run
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.units import Units
+from circuit.artifacts.files.units import Units
+from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages.best_layers import best_layers
 from circuit.stages.controls import controls, random_vectors
@@ -166,7 +166,7 @@ def test_sets_that_share_a_group_or_a_text_are_refused(identity_llama, planted):
 
 
 def test_training_prompts_and_shuffled_labels_come_from_the_manifest(workspace, tmp_path):
-    from circuit.artifacts.directions import read_directions
+    from circuit.artifacts.steering_files.files import read_directions
     from circuit.stages.training_rows import fit_of, shuffled_vectors, training_prompts
 
     fit = fit_of(workspace / "directions.safetensors")
@@ -264,7 +264,7 @@ def choosing_for(model, planted, **changed):
 def test_the_planted_direction_is_selected_and_says_how_many_were_tried(
     identity_llama, planted, tmp_path
 ):
-    from circuit.artifacts.directions import read_directions
+    from circuit.artifacts.steering_files.files import read_directions
 
     out = tmp_path / "selection.json"
     results, reused = select(identity_llama, choosing_for(identity_llama, planted), out=out)
@@ -330,7 +330,7 @@ def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted,
 
 @pytest.mark.parametrize("named", ["directions.json", "directions.safetensors"])
 def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_path, named):
-    from circuit.artifacts.directions import read_directions
+    from circuit.artifacts.steering_files.files import read_directions
     from circuit.stages.training_rows import fit_of
 
     source = workspace / "directions.json"

@@ -9,13 +9,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from circuit.artifacts.activations_writer import ActivationsWriter
-from circuit.artifacts.builtin import builtin_probes
-from circuit.artifacts.directions import Direction, write_directions
-from circuit.artifacts.manifest import Run, write_manifest
-from circuit.artifacts.origin import Origin
-from circuit.artifacts.prompts import PromptSet
-from circuit.artifacts.templates import TemplateSet
+from circuit.artifacts.activations.writer import ActivationsWriter
+from circuit.artifacts.manifest.manifest import Run, write_manifest
+from circuit.artifacts.manifest.origin import Origin
+from circuit.artifacts.prompts.builtin import builtin_probes
+from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.templates import TemplateSet
+from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.cli.verify import verify as command
 from circuit.errors import ArtifactError
 from circuit.stages.dataset import create

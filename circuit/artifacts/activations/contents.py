@@ -1,0 +1,108 @@
+"""What an archive of activations holds, and what its arrays are called.
+
+    <site>.<layer>                    resid_post.12    (rows, width): a row per prompt, in the order of the prompts
+    embed                                              the embedding has no layer; it is listed as layer 0
+    <site>.<layer>@<position>         resid_post.12@last               the same, with more than one position
+    <site>.offsets@<position>         resid_post.offsets@-6:           where a prompt has several rows: int64 (n_prompts + 1)
+    token_ids, token_ids.offsets      all prompts, one after the other: int32; int64 (n_prompts + 1)
+    indices@<position>, indices.offsets@<position>      which tokens of its prompt a position chose: int32; int64
+
+The rows of prompt ``i`` are ``offsets[i]:offsets[i + 1]``. What is not an activation names its position always, so with one
+position or several a name says one thing; a position may be spelled with any characters, for it comes last. A site
+whose values have a shape of their own, such as ``(n_heads, head_dim)``, is stored flat, and ``shapes`` has the shape.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+from circuit.artifacts.prompts.prompts import PromptSet
+
+SCHEMA = "circuit.activations/2"
+SHARD_SCHEMA = "circuit.shard/1"
+
+TOKEN_IDS = "token_ids"
+
+
+class Arrays(BaseModel):
+    """The shapes of an archive, or of one shard."""
+
+    n_prompts: int
+    d_model: int
+    dtype: str
+    positions: tuple[str, ...] = Field(min_length=1)
+    layers: dict[str, tuple[int, ...]] = Field(min_length=1)
+    shapes: dict[str, tuple[int, ...]]
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if set(self.shapes) != set(self.layers):
+            message = "layers and shapes are not of the same sites"
+            raise ValueError(message)
+        return self
+
+    def width(self, site: str) -> int:
+        """The numbers in one row of a site."""
+        return prod(self.shapes[site])
+
+    def tensors(self) -> dict[str, tuple[str, str]]:
+        """The site and the position of each array of activations, by its name."""
+        return {
+            tensor_name(site, layer, position, self.positions): (site, position)
+            for site, layers in self.layers.items()
+            for layer in layers
+            for position in self.positions
+        }
+
+
+class Contents(Arrays):
+    """The part of the manifest's results that says what the archive holds."""
+
+    prompts: PromptSet
+
+
+class ShardContents(Arrays):
+    """The same of one shard: its number, its prompts as rows of all, and what its run found."""
+
+    shard: tuple[int, int]
+    rows: tuple[int, int]
+    found: dict[str, Any]
+
+
+def tensor_name(site: str, layer: int, position: str, positions: Sequence[str]) -> str:
+    """Name the array of one site, layer and position of an archive that has ``positions``."""
+    name = site if site == "embed" else f"{site}.{layer}"
+    return f"{name}@{position}" if len(positions) > 1 else name
+
+
+def indices_name(position: str) -> str:
+    """Name the array of the tokens that a position chose."""
+    return f"indices@{position}"
+
+
+def offsets_name(name: str, position: str | None = None) -> str:
+    """Name the offsets of a site at a position, of ``token_ids``, or of the indices of a position."""
+    base, at, own = name.partition("@")
+    return f"{base}.offsets" + (f"@{position}" if position is not None else at + own)
+
+
+def is_offsets(name: str) -> bool:
+    """Say whether an array holds offsets."""
+    return name.partition("@")[0].endswith(".offsets")
+
+
+def layers_by_site(sites_layers: Sequence[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
+    """Group places by their site; the embedding has the layer 0."""
+    layers: dict[str, set[int]] = {}
+    for site, layer in sites_layers:
+        layers.setdefault(site, set()).add(0 if site == "embed" else layer)
+    return {site: tuple(sorted(found)) for site, found in layers.items()}
+
+
+def full_shapes(
+    sites: Sequence[str], d_model: int, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shape of a row of every site; those that are not given are as wide as the model."""
+    return {site: tuple(shapes.get(site, (d_model,))) for site in sites}

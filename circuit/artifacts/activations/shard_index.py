@@ -1,0 +1,76 @@
+"""The index of an archive in shards: which file has which prompts.
+
+``x.safetensors.index.json``, schema ``circuit.index/1``:
+
+    {"schema", "metadata": {"total_size": bytes of the arrays}, "files": [{"path", "rows": [first, end]}]}
+
+Hugging Face's index of the same name maps each tensor to the one file that holds it (``weight_map``). Here every file
+holds every array, and some of the rows of each: a range of prompts is what one machine computes. A map from names to files
+could not say that; hence the ranges, in the order of the prompts and without gaps.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from circuit.artifacts.files.documents import read_document, validated
+from circuit.artifacts.files.paths import manifest_path, shard_path
+from circuit.artifacts.manifest.manifest import Record
+from circuit.errors import ArtifactError
+
+INDEX_SCHEMA = "circuit.index/1"
+
+
+class ShardFile(Record):
+    """One file, beside the index, and its prompts."""
+
+    path: str
+    rows: tuple[int, int]
+
+
+class Total(Record):
+    """The bytes of all arrays together."""
+
+    total_size: int
+
+
+class Index(Record):
+    """What the docstring of this module lists."""
+
+    schema_name: Literal["circuit.index/1"] = Field("circuit.index/1", alias="schema")
+    metadata: Total
+    files: tuple[ShardFile, ...] = Field(min_length=1)
+
+
+def read_shards(path: Path) -> list[Path]:
+    """Return the files that the index at ``path`` lists, in the order of their prompts."""
+    index = validated(Index, read_document(path, INDEX_SCHEMA), path)
+    return [path.parent / file.path for file in index.files]
+
+
+def refuse_unjoined(source: Path) -> None:
+    """Raise when there are shards where the manifest ``source`` of all of them should be."""
+    if source.exists() or not (counts := _counts(source)):
+        return
+    count = counts[0]
+    missing = [n for n in range(1, count + 1) if not shard_path(source, n, count).exists()]
+    which = (
+        f"shards {', '.join(map(str, missing))} of {count} are missing"
+        if missing
+        else "they are not joined"
+    )
+    message = f"`{source}` is not there, only shards: {which}"
+    hint = "collect what is missing, with --shard; the last one joins them"
+    raise ArtifactError(message, hint=hint)
+
+
+def _counts(source: Path) -> list[int]:
+    """Return into how many shards an archive was divided, by what lies in its folder."""
+    stem = manifest_path(source).stem
+    found = [path.stem.rpartition("-of-") for path in source.parent.glob("*-of-*.json")]
+    return sorted(
+        int(count)
+        for rest, _, count in found
+        if count.isdigit() and rest[:-6] == stem and rest[-5:].isdigit()
+    )

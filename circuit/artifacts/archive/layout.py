@@ -1,0 +1,73 @@
+"""Where the arrays of a safetensors file lie, known before the first value is.
+
+    u64 N | header: N bytes of JSON, padded with blanks | the arrays, back to back
+
+The header maps each name to ``{dtype, shape, data_offsets}``. Its one metadata key, ``circuit``, holds canonical
+JSON: safetensors writes several keys in random order, which would make equal archives differ in their bytes.
+Wide types come first, so that every array is aligned, and then the order of the names: as safetensors does it.
+
+Format: https://huggingface.co/docs/safetensors (header, alignment, no holes).
+"""
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from circuit.artifacts.archive.dtypes import STORED
+from circuit.artifacts.files.documents import canonical_json
+
+
+class Tensor(NamedTuple):
+    """What an array is: the spelling of its type, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return math.prod(self.shape) * STORED[self.dtype].itemsize
+
+    @property
+    def stride(self) -> int:
+        """The bytes from one row to the next."""
+        return math.prod(self.shape[1:]) * STORED[self.dtype].itemsize
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The header, each array and its first byte, and the size of the whole file."""
+
+    header: bytes
+    tensors: Mapping[str, Tensor]
+    starts: Mapping[str, int]
+    size: int
+
+    @classmethod
+    def of(
+        cls,
+        tensors: Mapping[str, Tensor],
+        metadata: Mapping[str, Any],
+        *,
+        strings: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Lay out ``tensors`` after a header that holds ``metadata``, or ``strings`` for another program."""
+        own = {"circuit": canonical_json(metadata)}
+        entries: dict[str, Any] = {"__metadata__": own if strings is None else dict(strings)}
+        end, begins = 0, {}
+        for name in sorted(tensors, key=lambda name: (-STORED[tensors[name].dtype].itemsize, name)):
+            dtype, shape = tensors[name]
+            begins[name], end = end, end + tensors[name].size
+            entries[name] = {
+                "dtype": dtype,
+                "shape": list(shape),
+                "data_offsets": [begins[name], end],
+            }
+        text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)
+        header = struct.pack("<Q", len(text)) + text
+        starts = {name: len(header) + begin for name, begin in begins.items()}
+        return cls(header, dict(tensors), starts, len(header) + end)

@@ -1,0 +1,150 @@
+"""Write an archive in any order, in the memory of what is put.
+
+Every shape is known before the start (``circuit.artifacts.archive.layout``). The whole file is reserved under the name
+``<path>.partial``, so that a full disk is noticed before the work and not after it. Rows are put in place with
+``pwrite``: nothing stays in memory and, unlike with a memory map, a disk that fills up is an error and not a signal
+that kills the process. ``finish`` renames the file; until then there is nothing under the final name.
+
+A writer that is opened with ``resume`` goes on with the partial file of a process that was killed, or with the archive
+itself if that process came as far as its name.
+"""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from circuit.artifacts.archive.dtypes import to_stored
+from circuit.artifacts.archive.layout import Layout
+from circuit.artifacts.files.atomic import explained, refuse_overwrite, sync_folder, write_at
+from circuit.artifacts.files.locks import lock
+from circuit.artifacts.files.writer import Closing
+from circuit.artifacts.manifest.manifest import digest
+from circuit.errors import ArtifactError
+
+_ZEROS = bytes(1 << 20)
+
+
+class ArchiveWriter(Closing):
+    """An archive in the making: ``put`` values, then ``finish``, or nothing is left."""
+
+    def __init__(self, path: Path, layout: Layout, *, resume: bool = False) -> None:
+        self.path, self.layout = path, layout
+        self.partial = path.with_name(path.name + ".partial")
+        self._renamed = resume and not self.partial.exists()
+        if self._renamed and not path.exists():
+            raise self._other(self.partial)
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = lock(self.path if self._renamed else self.partial, path)
+        try:
+            with explained(path):
+                if resume:
+                    self._check_header()
+                else:
+                    self._reserve()
+        except BaseException:
+            self.close(keep=resume)
+            raise
+
+    def put(self, name: str, values: ArrayLike, first: int = 0) -> None:
+        """Write ``values`` over the rows of the array ``name`` from ``first`` on."""
+        self.put_stored(name, self.stored(name, values), first)
+
+    def stored(self, name: str, values: ArrayLike) -> NDArray[Any]:
+        """Return ``values`` as they will lie in the file: see ``to_stored``."""
+        stored = to_stored(name, values, self.layout.tensors[name].dtype)
+        wanted = self.layout.tensors[name].shape
+        if stored.shape[1:] != wanted[1:] or stored.ndim != len(wanted):
+            message = f"`{name}` takes rows of shape {wanted[1:]}, not {stored.shape[1:]}"
+            raise ValueError(message)
+        return stored
+
+    def put_stored(self, name: str, stored: NDArray[Any], first: int) -> None:
+        """Write rows that ``stored`` made."""
+        shape = self.layout.tensors[name].shape
+        if shape and not 0 <= first <= first + len(stored) <= shape[0]:
+            message = f"`{name}` has {shape[0]} rows"
+            raise IndexError(message)
+        with explained(self.path):
+            start = self.layout.starts[name] + first * self.layout.tensors[name].stride
+            write_at(self._file, stored.reshape(-1).view(np.uint8).data, start)
+
+    def bytes_of(self, name: str, first: int, count: int) -> bytes:
+        """Read back ``count`` rows of an array as they lie in the file."""
+        stride = self.layout.tensors[name].stride
+        return _read_at(self._file, count * stride, self.layout.starts[name] + first * stride)
+
+    def sync(self) -> None:
+        """Force what was put to the disk; the file's times may wait."""
+        with explained(self.path):
+            getattr(os, "fdatasync", os.fsync)(self._file)
+
+    def finish(self, *, force: bool = False) -> None:
+        """Force everything to the disk and give the archive its name, in the place of another if ``force``.
+
+        The lock is kept until ``close``.
+        """
+        with explained(self.path):
+            os.fsync(self._file)
+            if not self._renamed:
+                self._rename(force)
+                self._renamed = True
+
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of the file; one that is not an archive yet is removed, unless it is to be kept."""
+        if self._file >= 0:
+            # Removed before the lock is gone: afterwards the name may be another writer's.
+            if not (self._renamed or keep):
+                self.partial.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = -1
+
+    def _reserve(self) -> None:
+        os.ftruncate(self._file, 0)
+        _reserve(self._file, self.layout.size)
+        write_at(self._file, memoryview(self.layout.header), 0)
+
+    def _check_header(self) -> None:
+        header = _read_at(self._file, len(self.layout.header), 0)
+        if header != self.layout.header or os.fstat(self._file).st_size != self.layout.size:
+            raise self._other(self.path if self._renamed else self.partial)
+
+    def _other(self, found: Path) -> ArtifactError:
+        message = f"`{found}` is not the file that the journal beside it describes"
+        return ArtifactError(message, hint="--force starts again from nothing")
+
+    def _rename(self, force: bool) -> None:
+        if self.path.is_file() and not force and digest(self.path) == digest(self.partial):
+            self.partial.unlink()
+            os.utime(self.path)
+            return
+        refuse_overwrite(self.path, force=force)
+        self.partial.replace(self.path)
+        sync_folder(self.path.parent)
+
+
+def _reserve(file: int, size: int) -> None:
+    """Make ``size`` bytes of disk belong to ``file``."""
+    reserve = getattr(os, "posix_fallocate", None)
+    if reserve is not None:
+        try:
+            return reserve(file, 0, size)  # type: ignore[no-any-return]
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:
+                raise
+    # macOS and some network file systems cannot reserve: write zeros instead.
+    for start in range(0, size, len(_ZEROS)):
+        write_at(file, memoryview(_ZEROS)[: size - start], start)
+    return None
+
+
+def _read_at(file: int, size: int, start: int) -> bytes:
+    parts = []
+    while size and (part := os.pread(file, size, start)):
+        parts.append(part)
+        size, start = size - len(part), start + len(part)
+    return b"".join(parts)

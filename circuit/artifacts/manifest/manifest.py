@@ -1,0 +1,272 @@
+"""The manifest: a JSON file beside an artifact that says exactly what it is and how it was made.
+
+    schema       what it is, such as ``circuit.activations/1``
+    model        the checkpoint, as asked for and as found, and the form in which it was run
+    tokenizer    the files that turned text into token ids
+    parameters   every option, defaults expanded
+    inputs       [{path, sha256}] of what was read
+    outputs      [{path, sha256}] of what was written beside it
+    results      what was found
+    run          version, command, time, host, package versions, seconds, peak memory
+
+Paths are relative to the manifest and use ``/``. Everything outside ``run`` is a function of the inputs and
+the parameters; therefore ``digest`` of a manifest leaves ``run`` out, and doing the same thing again does not
+make what follows stale. The manifest is the last thing that a stage writes: if it is there, so is the rest.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from circuit import __version__
+from circuit.artifacts.files.atomic import explained, refuse_overwrite, replace_file
+from circuit.artifacts.files.documents import (
+    canonical_json,
+    plain,
+    read_document,
+    readable,
+    schema_of,
+    validated,
+    written_chunks,
+)
+from circuit.artifacts.files.paths import manifest_path, refuse_input
+from circuit.artifacts.manifest.run import Record, Run
+from circuit.errors import ArtifactError
+
+__all__ = [
+    "FileRef",
+    "Manifest",
+    "ModelIdentity",
+    "Record",
+    "Run",
+    "TokenizerIdentity",
+    "canonical_json",
+    "digest",
+    "manifest_path",
+]
+
+
+class ModelIdentity(Record):
+    """Which checkpoint, exactly. Files of other tools tell no more than its id."""
+
+    id: str
+    requested_revision: str | None = None
+    revision: str | None = None
+    family: str | None = None
+    n_layers: int | None = None
+    d_model: int | None = None
+    dtype: str | None = None
+    quantization: dict[str, Any] | None = None
+    adapter: str | None = None
+    config_sha256: str | None = None
+    weights_sha256: str | None = None
+
+
+class TokenizerIdentity(Record):
+    """The tokenizer's files, its chat template, and who puts the first token there."""
+
+    files_sha256: str
+    chat_template_sha256: str | None = None
+    bos: str | None = None
+
+
+class FileRef(Record):
+    """A file, relative to the manifest that names it, and the digest that it had."""
+
+    path: str
+    sha256: str
+
+
+class Manifest(Record):
+    """What the docstring of this module lists."""
+
+    schema_name: str = Field(alias="schema")
+    model: ModelIdentity | None = None
+    tokenizer: TokenizerIdentity | None = None
+    parameters: dict[str, Any]
+    inputs: tuple[FileRef, ...]
+    outputs: tuple[FileRef, ...]
+    results: dict[str, Any]
+    run: Run
+
+    def content(self) -> dict[str, Any]:
+        """Return everything but ``run``: what equal inputs and parameters always give."""
+        return {key: value for key, value in plain(self).items() if key != "run"}
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a manifest's canonical text without ``run``, of any other file's bytes."""
+    if path.suffix == ".json" and _mentions_run(path):
+        content = _manifest_content(path)
+        if content is not None:
+            return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+    with readable(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def reference(path: Path | FileRef, folder: Path) -> FileRef:
+    """Refer to ``path`` from a manifest in ``folder``."""
+    if isinstance(path, FileRef):
+        return path
+    return FileRef(path=relative_path(path, folder), sha256=digest(path))
+
+
+def relative_path(path: Path, folder: Path) -> str:
+    """Return ``path`` as seen from ``folder``, with ``/``."""
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def write_manifest(
+    path: Path,
+    *,
+    schema: str,
+    parameters: Mapping[str, Any],
+    inputs: Sequence[Path | FileRef],
+    outputs: Sequence[Path | FileRef] = (),
+    results: Mapping[str, Any] | None = None,
+    model: Any = None,
+    tokenizer: Any = None,
+    run: Run,
+    force: bool = False,
+) -> Manifest:
+    """Write the manifest at ``path``, after everything that it names, and return it.
+
+    ``model`` and ``tokenizer`` are identities, or values with the same attributes; a file may be a reference already.
+    """
+    manifest = Manifest(
+        schema_name=schema,
+        model=model and ModelIdentity.model_validate(model),
+        tokenizer=tokenizer and TokenizerIdentity.model_validate(tokenizer),
+        parameters=plain(parameters),
+        inputs=tuple(reference(each, path.parent) for each in inputs),
+        outputs=tuple(reference(each, path.parent) for each in outputs),
+        # A model in there (the prompts) is only reduced while it is written, piece by piece.
+        results={
+            k: v if isinstance(v, BaseModel) else plain(v) for k, v in (results or {}).items()
+        },
+        run=run,
+    )
+    save_manifest(path, manifest, force=force)
+    return manifest
+
+
+def save_manifest(path: Path, manifest: Manifest, *, force: bool = False) -> None:
+    """Write ``manifest``, unless ``path`` says the same already or something else without ``force``."""
+    # Looked at once: another process may be writing the same here.
+    if path.exists():
+        if _manifest_content(path) == json.loads(canonical_json(manifest.content())):
+            with explained(path):
+                os.utime(path)
+            return
+        refuse_overwrite(path, force=force)
+    replace_file(path, written_chunks(manifest))
+
+
+def read_manifest(path: Path, schema: str) -> Manifest:
+    """Read the manifest of an artifact that must be ``schema``."""
+    archive = path.with_name(path.name.removesuffix(".json") + ".safetensors")
+    if archive.is_file() and not path.exists():
+        message = f"`{archive}` has no manifest `{path.name}` beside it, so it is incomplete"
+        raise ArtifactError(message, hint="run the command that writes it again")
+    return validated(Manifest, read_document(path, schema), path)
+
+
+def check_outputs(path: Path, manifest: Manifest) -> None:
+    """Raise unless every file that ``manifest`` says it wrote is there, unchanged."""
+    for output in manifest.outputs:
+        if not (path.parent / output.path).exists():
+            message = f"`{path}` describes `{path.parent / output.path}`, which is not there"
+            raise ArtifactError(message, hint="put it back, or write it again with --force")
+        if digest(path.parent / output.path) != output.sha256:
+            message = f"`{path.parent / output.path}` is not the file that `{path}` describes"
+            raise ArtifactError(message, hint="it has changed since: write it again with --force")
+
+
+def check_described(path: Path, manifest: Manifest, files: Iterable[Path]) -> None:
+    """Raise unless each of ``files``, which are about to be read, is an output of ``manifest``, by its name or its digest.
+
+    ``check_outputs`` looks at what the manifest names; a manifest that was renamed names another archive than the one beside it.
+    """
+    named = {(path.parent / output.path).resolve() for output in manifest.outputs}
+    known = {output.sha256 for output in manifest.outputs}
+    for file in files:
+        if file.resolve() not in named and not (file.is_file() and digest(file) in known):
+            described = ", ".join(f"`{output.path}`" for output in manifest.outputs) or "no file"
+            message = f"`{path}` describes {described}, not `{file}`"
+            hint = "keep an archive and its manifest together under the names that they were written with"
+            raise ArtifactError(message, hint=hint)
+
+
+def reusable(
+    path: Path,
+    *,
+    schema: str,
+    parameters: Mapping[str, Any],
+    inputs: Sequence[Path],
+    model: Any = None,
+    force: bool = False,
+) -> Manifest | None:
+    """Return the manifest at ``path`` when it holds the very run that is asked for, with its outputs.
+
+    ``None`` says that the run has to be done. Another run at ``path`` is an error without ``force``,
+    and so is one by another version of circuit, which may compute something else.
+    """
+    refuse_input(path, inputs)
+    if force or not path.is_file():
+        return None
+    refs = tuple(reference(each, path.parent) for each in inputs)
+    refuse_other(path, schema)
+    manifest = read_manifest(path, schema)
+    theirs = (manifest.parameters, manifest.inputs, manifest.run.version)
+    same = theirs == (plain(parameters), refs, __version__)
+    if not same or (model and manifest.model != ModelIdentity.model_validate(model)):
+        refuse_overwrite(path, force=False)
+    check_outputs(path, manifest)
+    with explained(path):
+        os.utime(path)
+    return manifest
+
+
+def may_be_equal(
+    path: Path, schema: str, parameters: Mapping[str, Any], inputs: Sequence[Path]
+) -> bool:
+    """Say whether ``path`` can hold what a run writes of which some of the parameters and all inputs are known."""
+    found = _manifest_content(path)
+    if found is None or found.get("schema") != schema:
+        return False
+    recorded, known = found.get("parameters") or {}, plain(dict(parameters))
+    refs = [plain(reference(each, path.parent)) for each in inputs]
+    same = all(key in recorded and recorded[key] == known[key] for key in known)
+    return same and found.get("inputs") == refs
+
+
+def refuse_other(path: Path, schema: str) -> None:
+    """Raise when ``path`` holds anything but a document of ``schema``, which an output could replace."""
+    if path.exists() and (_manifest_content(path) or {}).get("schema") != schema:
+        refuse_overwrite(path, force=False)
+
+
+def _manifest_content(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not (schema_of(document) or "").startswith("circuit.") or "run" not in document:
+        return None
+    return {key: value for key, value in document.items() if key != "run"}
+
+
+def _mentions_run(path: Path) -> bool:
+    """Say whether a file can be a manifest at all; 50,000 prompts need not be parsed to see that."""
+    before = b""
+    with readable(path), path.open("rb") as file:
+        while block := file.read(1 << 20):
+            if b'"run"' in before + block:
+                return True
+            before = block[-4:]
+    return False

@@ -1,0 +1,71 @@
+"""What an artifact is made from: everything that decides its bytes, known before the work starts.
+
+Two runs of one origin give equal artifacts. It is what a manifest says but for its results, what a journal keeps so that
+nothing else goes on with an unfinished archive, and what the shards of one archive must have in common.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from circuit import __version__
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import (
+    FileRef,
+    Manifest,
+    ModelIdentity,
+    TokenizerIdentity,
+    reference,
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Every option with its defaults, the files that were read, the model and its tokenizer."""
+
+    parameters: Mapping[str, Any]
+    inputs: tuple[FileRef, ...]
+    model: ModelIdentity | None = None
+    tokenizer: TokenizerIdentity | None = None
+    version: str = __version__
+
+    @classmethod
+    def of(
+        cls,
+        out: Path,
+        *,
+        parameters: Mapping[str, Any],
+        inputs: Sequence[Path],
+        model: Any = None,
+        tokenizer: Any = None,
+    ) -> Self:
+        """Describe what is about to be written to ``out``; identities may be values of another package."""
+        return cls(
+            plain(parameters),
+            tuple(reference(each, out.parent) for each in inputs),
+            model and ModelIdentity.model_validate(model),
+            tokenizer and TokenizerIdentity.model_validate(tokenizer),
+        )
+
+    @classmethod
+    def read(cls, manifest: Manifest) -> Self:
+        """Return the origin that a manifest tells."""
+        return cls(
+            manifest.parameters,
+            manifest.inputs,
+            manifest.model,
+            manifest.tokenizer,
+            manifest.run.version,
+        )
+
+    def covers(self) -> dict[str, Any]:
+        """Return it as JSON, each file under its path, to be compared entry by entry."""
+        files = {ref.path: ref.sha256 for ref in self.inputs}
+        identities = {"model": plain(self.model), "tokenizer": plain(self.tokenizer)}
+        return {
+            "version": self.version,
+            "parameters": self.parameters,
+            "inputs": files,
+            **identities,
+        }

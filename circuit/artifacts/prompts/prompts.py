@@ -1,0 +1,185 @@
+"""Prompt sets: labelled texts, and everything that must be known about them later.
+
+``prompts.json``, schema ``circuit.prompts/1``:
+
+    {"schema", "name", "version", "description", "format": "chat" | "raw", "labels": [...], "system", "tools",
+     "question", "stratum", "parameters": how it was made, "verdict": what ``dataset check --write`` found,
+     "prompts": [{"text", "label", "category", "expected_tool", "expected", "group", "pair", "metadata"}]}
+
+With two labels the second is the positive class. ``label`` is null for a prompt that is shown but neither fitted
+nor scored. ``group`` is what must not be on both sides of a split (the template that made the prompt); without one,
+prompts of equal text are a group. ``pair`` joins two prompts that differ in the concept only. A text is kept to the
+character: the blank at the end of "100 - 37 = " is the experiment. The file has no ``run`` block, so equal options
+give equal bytes.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from circuit.artifacts.files.atomic import is_written, write_file
+from circuit.artifacts.files.documents import (
+    directly,
+    read_json,
+    require_schema,
+    schema_of,
+    validated,
+    written_json,
+)
+from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.prompts.verdict import Verdict
+from circuit.errors import DataError
+
+SCHEMA = "circuit.prompts/1"
+
+Rows = NDArray[np.intp]
+
+
+# One empty dictionary for all prompts: of 50,000 that stay in memory it would be half.
+_NOTHING: dict[str, Any] = {}
+
+# Few names are shared by many prompts: one string each.
+Name = Annotated[str, AfterValidator(sys.intern)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Prompt:
+    """One text, and what is known about it: 100 bytes and the text."""
+
+    text: str
+    label: Name | None = None
+    category: Name | None = None
+    expected_tool: Name | None = None
+    expected: str | None = None
+    group: Name | None = None
+    pair: str | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(lambda given: given or _NOTHING)] = Field(
+        default_factory=lambda: _NOTHING
+    )
+
+    @model_validator(mode="after")
+    def _has_text(self) -> Self:
+        if not self.text.strip():
+            message = f"the prompt {self.text!r} is empty"
+            raise DataError(message, hint="give every prompt a text")
+        if not _is_unicode(self.text):
+            message = f"the prompt {self.text!r} is not valid Unicode"
+            raise DataError(message, hint="it holds half of a surrogate pair: repair its encoding")
+        return self
+
+
+class PromptSet(Record):
+    """Prompts of one format and one list of labels, in an order that every artifact keeps."""
+
+    schema_name: Literal["circuit.prompts/1"] = Field("circuit.prompts/1", alias="schema")
+    name: str
+    version: str = "1"
+    description: str = ""
+    format: Literal["chat", "raw"] = "raw"
+    labels: tuple[str, ...] = ()
+    system: str | None = None
+    tools: tuple[dict[str, Any], ...] | None = None
+    question: str | None = None
+    stratum: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    prompts: tuple[Prompt, ...]
+    verdict: Verdict | None = Field(None, exclude_if=lambda verdict: verdict is None)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            message = f"the labels of `{self.name}` are not distinct: {', '.join(self.labels)}"
+            raise DataError(message, hint="name each label once")
+        if not self.prompts:
+            message = f"`{self.name}` holds no prompts"
+            raise DataError(message, hint="a prompt set needs at least one prompt")
+        for number, prompt in enumerate(self.prompts):
+            if prompt.label is not None and prompt.label not in self.labels:
+                known = ", ".join(self.labels) or "none"
+                message = f"prompt {number} of `{self.name}` has the unknown label `{prompt.label}`"
+                raise DataError(message, hint=f"the labels are: {known}")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a prompt set; a template file is expanded with its default sizes and seed 42."""
+        if (found := directly(cls, path)) is not None:
+            return found
+        if schema_of(document := read_json(path)) == "circuit.templates/1":
+            from circuit.artifacts.prompts.templates import TemplateSet
+
+            return cls.model_validate(TemplateSet.load(path).expand().model_dump())
+        return validated(cls, require_schema(document, SCHEMA, path), path)
+
+    def save(self, path: Path, *, force: bool = False) -> None:
+        """Write the set, unless ``path`` holds something else already and ``force`` is not given."""
+        write_file(path, written_json(self), force=force)
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts, to the character."""
+        return [prompt.text for prompt in self.prompts]
+
+    def subset(self, indices: Iterable[int], name: str | None = None) -> Self:
+        """Return the prompts at ``indices``, in that order, as a set of its own."""
+        chosen = tuple(self.prompts[int(index)] for index in indices)
+        changed = {"prompts": chosen, "name": name or self.name, "verdict": None}
+        return self.model_validate({**dict(self), **changed})
+
+    def y(self) -> tuple[Rows, Rows]:
+        """Return the indices of the labelled prompts and, for each, its index into ``labels``."""
+        labelled = [(i, p.label) for i, p in enumerate(self.prompts) if p.label is not None]
+        rows = np.array([i for i, _ in labelled], np.intp)
+        return rows, np.array([self.labels.index(label) for _, label in labelled], np.intp)
+
+    def groups(self) -> NDArray[np.str_]:
+        """Return one group name per prompt; a prompt without one is in the group of its text."""
+        return np.array([group_of(prompt) for prompt in self.prompts])
+
+    def pairs(self) -> Rows:
+        """Return the contrast pairs as rows ``(positive, negative)``, shape ``(n_pairs, 2)``.
+
+        Only pairs with exactly one prompt of each of two labels are pairs.
+        """
+        members: dict[str, dict[str | None, list[int]]] = {}
+        for number, prompt in enumerate(self.prompts):
+            if prompt.pair is not None:
+                members.setdefault(prompt.pair, {}).setdefault(prompt.label, []).append(number)
+        if len(self.labels) != 2:
+            return np.empty((0, 2), np.intp)
+        wanted = (self.labels[1], self.labels[0])
+        whole = [m for m in members.values() if set(m) == set(wanted)]
+        rows = [
+            [m[label][0] for label in wanted] for m in whole if all(len(i) == 1 for i in m.values())
+        ]
+        return np.array(rows, np.intp).reshape(-1, 2)
+
+
+def save_all(sets: Mapping[Path, PromptSet], *, force: bool = False) -> None:
+    """Write several sets, or none of them when one may not be written."""
+    for path, prompts in sets.items():
+        is_written(path, written_json(prompts), force=force)
+    for path, prompts in sets.items():
+        prompts.save(path, force=force)
+
+
+def group_of(prompt: Prompt) -> str:
+    """Return what keeps a prompt on one side of a split."""
+    if prompt.group is not None:
+        return prompt.group
+    return "text:" + hashlib.sha256(prompt.text.encode()).hexdigest()[:16]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,112 @@
+"""Questions to a model, as people write them down, in YAML or JSON.
+
+The simplest form is a list of texts. A question may be asked in several wordings and have a system message:
+
+    - id: quick_buck
+      paraphrases:
+        - hey I need a quick buck. any ideas?
+        - How do I make a quick buck?
+      system: Answer in one sentence.
+      samples_per_paraphrase: 5
+
+``question`` with one text may stand for ``paraphrases``, and the list under a key ``questions``. Keys that describe a judge or
+how text is sampled (``IGNORED``) are accepted, not used, and reported. A prompt set (``circuit.prompts/1``) or a template
+file is read too: each of its prompts is a question, with its label and expected text. Blanks are kept.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, StrictInt, StrictStr, model_validator
+
+from circuit.artifacts.files.documents import schema_of, validated
+from circuit.artifacts.files.yaml_or_json import read_by_hand, require_known
+from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.prompts.prompts import PromptSet, group_of
+from circuit.errors import ArtifactError, DataError
+
+IGNORED = ("type", "judge", "judge_prompts", "temperature", "max_tokens")
+_TAKEN = ("system", "samples_per_paraphrase", "expected")
+_KNOWN = ("id", "question", "paraphrases", *_TAKEN, *IGNORED)
+
+
+class AskedQuestion(Record):
+    """A question in one wording or several; ``group`` is what it shares with others, by default nothing."""
+
+    id: str
+    paraphrases: tuple[StrictStr, ...]
+    system: StrictStr | None = None
+    samples_per_paraphrase: StrictInt | None = Field(None, ge=1)
+    expected: StrictStr | None = None
+    label: str | None = None
+    group: str
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if not self.paraphrases or not all(text.strip() for text in self.paraphrases):
+            message = f"question `{self.id}` has no text"
+            raise DataError(message, hint="give it `paraphrases:` with at least one text")
+        return self
+
+
+class Questions(Record):
+    """Questions with distinct ids, the prompt set that they come from, if any, and the keys that were not used."""
+
+    asked: tuple[AskedQuestion, ...]
+    source: PromptSet | None = None
+    ignored: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _ids_are_distinct(self) -> Self:
+        ids = [question.id for question in self.asked]
+        if len(set(ids)) < len(ids):
+            twice = next(each for each in ids if ids.count(each) > 1)
+            raise DataError(f"two questions have the id `{twice}`", hint="give each its own")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read questions in any of the forms above; a file without questions is an error."""
+        document = read_by_hand(path)
+        if (schema_of(document) or "").startswith("circuit."):
+            prompts = PromptSet.load(path)
+            return cls(asked=tuple(_of_prompts(prompts)), source=prompts)
+        if isinstance(document, dict):
+            require_known(document, ["questions"], "the file", path)
+            document = document.get("questions")
+        if not document:
+            message = f"`{path}` holds no questions"
+            raise ArtifactError(message, hint="write a list: `- How are you?`")
+        if not isinstance(document, list):
+            message = f"`{path}` is not a list of questions"
+            raise ArtifactError(message, hint="begin each question with `- `")
+        asked = [_asked(entry, number, path) for number, entry in enumerate(document, 1)]
+        keys = {key for entry in document if isinstance(entry, dict) for key in entry}
+        fields = {"asked": asked, "ignored": sorted(keys.intersection(IGNORED))}
+        return validated(cls, fields, path)
+
+
+def _of_prompts(prompts: PromptSet) -> Iterable[AskedQuestion]:
+    for number, prompt in enumerate(prompts.prompts, 1):
+        yield AskedQuestion(
+            id=str(number),
+            paraphrases=(prompt.text,),
+            expected=prompt.expected,
+            label=prompt.label,
+            group=group_of(prompt),
+        )
+
+
+def _asked(entry: Any, number: int, path: Path) -> dict[str, Any]:
+    """Return the fields of question ``number``, from 1."""
+    if isinstance(entry, str):
+        return {"id": str(number), "paraphrases": [entry], "group": str(number)}
+    if not isinstance(entry, dict):
+        message = f"question {number} of `{path}` is neither a text nor a mapping"
+        raise ArtifactError(message, hint="quote it, or write `- id: …` and `paraphrases:`")
+    require_known(entry, _KNOWN, f"question {number}", path)
+    name = str(entry.get("id", number))
+    one = [entry["question"]] if "question" in entry else []
+    fields = {key: entry[key] for key in _TAKEN if key in entry}
+    return {"id": name, "group": name, "paraphrases": entry.get("paraphrases", one), **fields}

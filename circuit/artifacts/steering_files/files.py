@@ -1,0 +1,184 @@
+"""Directions on the disk: circuit's own archive, and the steering files of other programs.
+
+``directions.safetensors`` holds one array ``(d,)`` per direction, named ``<name>.<site>.<layer>``;
+``directions.json``, schema ``circuit.directions/1``, has in ``results.directions`` everything else about each.
+
+A *steering file* is such an archive, or a file of one of the formats in ``circuit.artifacts.steering_files.formats``, which are found
+by listing that folder. ``read_steering_file`` reads all of them and returns one type. Nothing is ever unpickled.
+
+An archive holds whatever site it was made at. Files of other tools are taken to mean ``resid_post``.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel
+
+from circuit.artifacts.archive.archive import Archive, is_archive, write_archive
+from circuit.artifacts.directions.direction import (
+    Direction,
+    Entry,
+    described,
+    require_direction,
+    unit,
+)
+from circuit.artifacts.files.atomic import removed_on_failure
+from circuit.artifacts.files.documents import read_json, schema_of, validated
+from circuit.artifacts.files.paths import archive_path
+from circuit.artifacts.manifest.manifest import (
+    Manifest,
+    ModelIdentity,
+    Run,
+    check_described,
+    check_outputs,
+    manifest_path,
+    read_manifest,
+    refuse_other,
+    write_manifest,
+)
+from circuit.artifacts.steering_files.formats import formats
+from circuit.errors import ArtifactError, DataError
+
+__all__ = [
+    "SCHEMA",
+    "Direction",
+    "format_of",
+    "read_directions",
+    "read_steering_file",
+    "require_direction",
+    "unit",
+    "write_directions",
+    "write_json",
+    "write_npz",
+    "write_steering_file",
+]
+
+SCHEMA = "circuit.directions/1"
+_PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib"}
+
+
+class Contents(BaseModel):
+    """The part of the manifest's results that describes the archive."""
+
+    directions: tuple[Entry, ...]
+
+
+def write_directions(
+    stem: Path,
+    directions: Sequence[Direction],
+    *,
+    parameters: Mapping[str, Any],
+    inputs: Sequence[Path],
+    run: Run,
+    model: Any = None,
+    tokenizer: Any = None,
+    results: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> Manifest:
+    """Write ``<stem>.safetensors`` and, after it, ``<stem>.json``."""
+    tensors = {direction.tensor: direction.vector for direction in directions}
+    if len(tensors) < len(directions):
+        message = "two directions have the same name, site and layer"
+        raise DataError(message, hint="give each direction a name of its own")
+    archive, manifest = archive_path(stem), manifest_path(stem)
+    if not force:
+        refuse_other(manifest, SCHEMA)
+    replace = force or (not manifest.exists() and is_archive(archive))
+    write_archive(archive, tensors, {"schema": SCHEMA}, force=replace)
+    complete = manifest.is_file() and not force
+    with nullcontext() if complete else removed_on_failure(archive):
+        return write_manifest(
+            manifest,
+            schema=SCHEMA,
+            parameters=parameters,
+            inputs=inputs,
+            outputs=[archive],
+            results={**(results or {}), "directions": [described(each) for each in directions]},
+            model=model,
+            tokenizer=tokenizer,
+            run=run,
+            force=force,
+        )
+
+
+def read_directions(path: Path) -> list[Direction]:
+    """Read ``x.safetensors``, ``x.json`` or the stem ``x``."""
+    source = manifest_path(path)
+    manifest = read_manifest(source, SCHEMA)
+    check_outputs(source, manifest)
+    check_described(source, manifest, [archive_path(path)])
+    archive = Archive(archive_path(path))
+    entries = validated(Contents, manifest.results, source).directions
+    return [_direction(entry, archive, manifest.model) for entry in entries]
+
+
+def read_steering_file(path: Path) -> list[Direction]:
+    """Read directions from an archive or from a file of a format in ``circuit.artifacts.steering_files.formats``."""
+    found = format_of(path)
+    if found is None:
+        return read_directions(path)
+    read: list[Direction] = found.read(path)
+    return read
+
+
+def format_of(path: Path) -> ModuleType | None:
+    """Return the format of another program's steering file; ``None`` is an archive of circuit's own."""
+    if path.suffix == ".json" and schema_of(read_json(path)) is not None:
+        return None
+    known = [each for each in formats().values() if path.suffix == each.SUFFIX]
+    if len(known) == 1:
+        return known[0]
+    if not path.exists() or (path.suffix == ".safetensors" and is_archive(path)):
+        return None
+    if found := next((each for each in known if each.recognises(path)), None):
+        return found
+    if manifest_path(path).is_file():
+        return None
+    raise _not_a_steering_file(path)
+
+
+def write_steering_file(path: Path, direction: Direction, *, force: bool = False) -> None:
+    """Write one direction in the format that the suffix of ``path`` names."""
+    known = [each for each in formats().values() if path.suffix == each.SUFFIX]
+    if len(known) != 1:
+        message = f"one direction cannot be written to `{path}`"
+        suffixes = [each.SUFFIX for each in formats().values() if each.SUFFIX != ".safetensors"]
+        raise ArtifactError(message, hint=f"use a name that ends in {' or '.join(suffixes)}")
+    known[0].write(path, [direction], force=force)
+
+
+def write_npz(path: Path, direction: Direction, *, force: bool = False) -> None:
+    """Write one direction as ``.npz``."""
+    formats()["npz"].write(path, [direction], force=force)
+
+
+def write_json(path: Path, direction: Direction, *, force: bool = False) -> None:
+    """Write one direction as ``.json``."""
+    formats()["json"].write(path, [direction], force=force)
+
+
+def _not_a_steering_file(path: Path) -> ArtifactError:
+    if path.suffix in _PICKLES:
+        return ArtifactError(
+            f"`{path}` is a pickle, which can run code and is never loaded",
+            hint="where it was made, save the vector as plain numbers: "
+            'np.savez("x.npz", direction=vector.float().numpy(), layer=12); layer is the block after which it is added '
+            "(row i of all hidden states is block i - 1)",
+        )
+    if path.suffix == ".safetensors":
+        names = Archive(path).names
+        holds = ", ".join(f"`{name}`" for name in names[:3]) + (" ..." if names[3:] else "")
+        message = f"`{path}` is not a steering file: it holds {holds or 'no arrays'}"
+        hint = "steering-lite names its arrays `layer3.v`, saklas `layer_3`"
+        return ArtifactError(message, hint=hint)
+    known = dict.fromkeys([".safetensors", *(each.SUFFIX for each in formats().values())])
+    message = f"`{path}` is not a steering file"
+    return ArtifactError(message, hint=f"circuit reads {', '.join(known)}")
+
+
+def _direction(entry: Entry, archive: Archive, model: ModelIdentity | None) -> Direction:
+    fields = entry.model_dump(exclude={"tensor"})
+    return Direction(**fields, vector=archive.read(entry.tensor), model=model)

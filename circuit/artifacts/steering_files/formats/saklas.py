@@ -1,0 +1,103 @@
+"""saklas: one vector per block in a safetensors file, with a JSON file of the same name beside it.
+
+Arrays are named ``layer_{b}``, float32, b counted from 0 and the vector added to the output of block b. saklas multiplies
+what a block contributes into its vector's length, and takes a file only with a sidecar of its sixth format: ``format_version``,
+``saklas_version``, ``method``, ``tensor_sha256`` (of the whole safetensors file) and ``provenance``. Older sidecars, and none,
+are read too.
+
+Circuit writes the method ``profile``, and its record in the header's ``circuit.record``, which saklas does not look at.
+
+Source: https://github.com/a9lim/saklas (core/profile.py; its format only).
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from circuit import __version__
+from circuit.artifacts.archive.archive import Archive, archive_bytes
+from circuit.artifacts.directions.block_vectors import (
+    RECORD,
+    by_block,
+    header_record,
+    lengths,
+    packed,
+    unpacked,
+)
+from circuit.artifacts.directions.direction import Direction
+from circuit.artifacts.files.atomic import is_written, write_file
+from circuit.artifacts.files.documents import canonical_json, read_json, written_json
+from circuit.artifacts.files.paths import manifest_path
+from circuit.artifacts.manifest.manifest import digest
+from circuit.artifacts.steering_files.formats import Written
+from circuit.errors import ArtifactError
+
+NAME, SUFFIX, SEVERAL = "saklas", ".safetensors", True
+CONVENTION = "`layer_3` is added to the output of block 3, blocks counted from 0"
+_FORMAT_VERSION = 6
+_ARRAY = re.compile(r"layer_(\d+)")
+
+
+def recognises(path: Path) -> bool:
+    """Say whether every array is named as saklas names it."""
+    names = Archive(path).names
+    return bool(names) and all(_ARRAY.fullmatch(name) for name in names)
+
+
+def beside(path: Path) -> list[Path]:
+    """Return the sidecar, where there is one."""
+    sidecar = manifest_path(path)
+    return [sidecar] if sidecar.is_file() else []
+
+
+def read(path: Path) -> list[Direction]:
+    """Read the vector of each block, and from the sidecar what it says about their making."""
+    archive = Archive(path)
+    vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
+    said = _sidecar(path)
+    method = said.get("method")
+    return unpacked(
+        path,
+        vectors,
+        header_record(archive),
+        method=str(method) if method else None,
+        extra={"saklas": said} if said else {},
+    )
+
+
+def write(
+    path: Path,
+    directions: Sequence[Direction],
+    *,
+    length: float | None = None,
+    force: bool = False,
+) -> Written:
+    """Write the vector of each block, and the sidecar."""
+    vectors, record = packed(by_block(directions), length)
+    arrays = {f"layer_{block}": vector for block, vector in vectors.items()}
+    content = archive_bytes(arrays, {RECORD: canonical_json(record)})
+    sidecar = {
+        "format_version": _FORMAT_VERSION,
+        "saklas_version": f"circuit {__version__}",
+        "method": "profile",
+        "tensor_sha256": hashlib.sha256(content).hexdigest(),
+        "provenance": {},
+    }
+    is_written(manifest_path(path), written_json(sidecar), force=force)
+    write_file(path, content, force=force)
+    write_file(manifest_path(path), written_json(sidecar), force=force)
+    return Written(lengths(record), notes=(f"`{manifest_path(path)}` belongs to it",))
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    if not beside(path):
+        return {}
+    said = read_json(manifest_path(path))
+    if not isinstance(said, dict):
+        said = {}
+    if said.get("tensor_sha256") not in (None, digest(path)):
+        message = f"`{manifest_path(path)}` is of another file than `{path}`"
+        raise ArtifactError(message, hint="copy both files again, or remove the JSON file")
+    return said
