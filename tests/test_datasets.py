@@ -20,8 +20,8 @@ from circuit.artifacts.prompts.builtin import (
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.artifacts.prompts.verdict import current_verdict
-from circuit.methods.probing import cross_validated_probe
-from circuit.methods.surface import TEXT_BASELINES, words
+from circuit.methods.probes.probing import cross_validated_probe
+from circuit.methods.text.surface import TEXT_BASELINES, words
 from circuit.stages.dataset_check import findings
 from circuit.stages.dataset_verdict import BOUND, CEILING
 

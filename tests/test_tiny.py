@@ -202,7 +202,7 @@ def test_the_card_states_a_score_for_every_ability() -> None:
 def test_a_new_measurement_agrees_with_the_card(ability: str) -> None:
     from evaluate import measure
 
-    from circuit.methods.scores import wilson
+    from circuit.methods.uncertainty.scores import wilson
 
     row = measure(TINY, share=0.3, only=ability)[0]
     assert 100 * wilson(row.right, row.n)[1] >= card()[ability][1]

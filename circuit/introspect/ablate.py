@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from circuit.errors import DataError
-from circuit.methods.criteria import satisfies
-from circuit.methods.means import mean_estimate
-from circuit.methods.scores import wilson
+from circuit.methods.text.criteria import satisfies
+from circuit.methods.uncertainty.means import mean_estimate
+from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.neutral import neutral_prompts
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track, untracked
@@ -34,7 +34,7 @@ ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones 
 class Case:
     """A prompt, the criterion that its answer has to meet, and the group that it belongs to.
 
-    A criterion is written as in ``circuit.methods.criteria``, or is a function of the answer.
+    A criterion is written as in ``circuit.methods.text.criteria``, or is a function of the answer.
     """
 
     prompt: str

@@ -24,11 +24,11 @@ from circuit.introspect.in_turn import in_turn, name_of
 from circuit.introspect.states import last_states
 from circuit.introspect.vocabulary import Vocabulary
 from circuit.methods.arrays import Array
-from circuit.methods.cka_interval import cka_estimate
-from circuit.methods.layers import parse_layers
-from circuit.methods.similarity import all_equal, paired_cosines, relative_distances
+from circuit.methods.geometry.cka_interval import cka_estimate
+from circuit.methods.geometry.similarity import all_equal, paired_cosines, relative_distances
 from circuit.stages.prompting import encode
 from circuit.stages.running import ModelOptions
+from circuit.values.layers import parse_layers
 
 Mean = list[float | None]
 

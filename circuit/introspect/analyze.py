@@ -21,8 +21,8 @@ import numpy as np
 
 from circuit.introspect.choices import STEP, LayerStrategy, choose_layers, pieces_of, token_text
 from circuit.introspect.states import last_states
-from circuit.methods import divergences
 from circuit.methods.arrays import Array
+from circuit.methods.steering import divergences
 from circuit.stages.prompting import Format, encode
 
 CONFIDENT = 0.3

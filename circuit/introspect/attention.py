@@ -1,6 +1,6 @@
 """Attention patterns, and what each head does with them.
 
-Of every head and prompt the scores of ``circuit.methods.head_patterns``: how much it looks at the previous token, the first, itself, an earlier
+Of every head and prompt the scores of ``circuit.methods.geometry.head_patterns``: how much it looks at the previous token, the first, itself, an earlier
 copy of the token, and at what came after that copy. The scores of several prompts have a mean and an interval over prompts. Text
 repeats itself by chance only, so induction and duplicate heads are looked for on sequences of ``LENGTH`` random tokens said twice:
 there, nothing but the repetition can be known.
@@ -17,10 +17,10 @@ import numpy as np
 from circuit.errors import DataError, UsageError
 from circuit.introspect.choices import token_text
 from circuit.methods.arrays import Array
-from circuit.methods.head_patterns import SCORES, head_scores, uniform
-from circuit.methods.layers import parse_layers
-from circuit.methods.means import mean_estimates
+from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
+from circuit.methods.uncertainty.means import mean_estimates
 from circuit.stages.prompting import Format, encode
+from circuit.values.layers import parse_layers
 
 LENGTH, REPEATS = 24, 8
 ON_REPEATS = ("duplicate", "induction")

@@ -6,7 +6,7 @@ import numpy as np
 
 from circuit.introspect.attention import AttentionResult
 from circuit.introspect.pictures import shown
-from circuit.methods.head_patterns import SCORES
+from circuit.methods.geometry.head_patterns import SCORES
 from circuit.plots.cells import Cells, Scale, cells
 from circuit.stages.picture_files import write_picture
 

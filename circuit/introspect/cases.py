@@ -11,7 +11,7 @@ from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import UsageError
 from circuit.introspect.ablate import Case
 from circuit.introspect.given import Given, read_given
-from circuit.methods.criteria import satisfies
+from circuit.methods.text.criteria import satisfies
 
 
 def expected_cases(text: str) -> list[Case]:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from circuit.errors import UsageError
-from circuit.methods.layers import parse_layers
+from circuit.values.layers import parse_layers
 
 STEP = 4
 

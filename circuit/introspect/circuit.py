@@ -8,7 +8,7 @@ logit against a given other token's, B = mean of s over the positive prompts −
 
 (Wang et al. 2022, 2211.00593; Marks et al. 2024, 2403.19647). Half of the groups of prompts is for the search: nodes are ranked by attribution
 patching, the strongest are verified by leaving each out, and the set is the shortest beginning of that ranking that keeps ``KEEP`` of the effect,
-pruned (``circuit.methods.search``). The other half is for the numbers that are reported: the faithfulness with its interval over
+pruned (``circuit.methods.steering.shortest_prefix``). The other half is for the numbers that are reported: the faithfulness with its interval over
 groups, what is left *without* it (but with the embedding), and random sets with as many heads and MLPs (and the embedding where the set has it).
 
 Another set may do as well, and edges are not searched.
@@ -25,9 +25,9 @@ from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError, UsageError
 from circuit.introspect.choices import check_share, one_token, token_text
 from circuit.methods.arrays import Array
-from circuit.methods.bootstrap import resample
-from circuit.methods.ranks import rank_correlation
-from circuit.methods.search import pruned, shortest_beginning
+from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
+from circuit.methods.uncertainty.bootstrap import resample
+from circuit.methods.uncertainty.ranks import rank_correlation
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track, untracked
 

@@ -24,9 +24,9 @@ from circuit.introspect.given import Given, mean_of
 from circuit.introspect.in_turn import in_turn, name_of
 from circuit.introspect.states import next_log_probs
 from circuit.introspect.vocabulary import Vocabulary, is_whole
-from circuit.methods import divergences
 from circuit.methods.arrays import Array
-from circuit.methods.scores import wilson
+from circuit.methods.steering import divergences
+from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.prompting import encode
 from circuit.stages.running import ModelOptions
 

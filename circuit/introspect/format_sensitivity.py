@@ -21,11 +21,11 @@ from circuit.introspect.choices import token_text
 from circuit.introspect.generate import ways
 from circuit.introspect.given import Given, mean_of
 from circuit.introspect.states import last_states, next_log_probs
-from circuit.methods import divergences
 from circuit.methods.arrays import Array
-from circuit.methods.layers import parse_layers
-from circuit.methods.similarity import paired_cosines, relative_distances
+from circuit.methods.geometry.similarity import paired_cosines, relative_distances
+from circuit.methods.steering import divergences
 from circuit.stages.prompting import encode
+from circuit.values.layers import parse_layers
 
 Mean = list[float | None]
 

@@ -15,8 +15,8 @@ from circuit.introspect.analyze import AnalysisConfig, TokenPrediction, analyze
 from circuit.introspect.attended import Attended, attended
 from circuit.introspect.choices import LayerStrategy
 from circuit.introspect.given import Given
-from circuit.methods.layers import parse_layers
 from circuit.stages.prompting import Format, encode
+from circuit.values.layers import parse_layers
 
 DEFAULT = "resid_post"
 

@@ -23,10 +23,10 @@ from circuit.introspect.attended import Attended, attended
 from circuit.introspect.given import Given
 from circuit.introspect.states import last_states
 from circuit.methods.arrays import Array
-from circuit.methods.between import Separation, separation
-from circuit.methods.layers import parse_layers
-from circuit.methods.similarity import cosine_matrix
+from circuit.methods.geometry.label_similarity import Separation, separation
+from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.stages.prompting import encode
+from circuit.values.layers import parse_layers
 
 
 @dataclass(frozen=True)

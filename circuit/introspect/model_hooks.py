@@ -18,7 +18,7 @@ import numpy as np
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.errors import UsageError
-from circuit.methods import divergences
+from circuit.methods.steering import divergences
 
 
 class PositionSelection(StrEnum):

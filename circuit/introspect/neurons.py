@@ -24,13 +24,13 @@ from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
 from circuit.introspect.given import Given, mean_of
 from circuit.methods.arrays import Array
-from circuit.methods.chance import cosine_bound
-from circuit.methods.layers import parse_layers
-from circuit.methods.single_feature import Chosen, choose_feature
-from circuit.methods.splits import MIN_GROUPS
+from circuit.methods.quality.chance_cosine import cosine_bound
+from circuit.methods.quality.single_feature import Chosen, choose_feature
+from circuit.methods.uncertainty.splits import MIN_GROUPS
 from circuit.stages.directions_tokens import promoted_by, the_one
 from circuit.stages.prompting import encode
 from circuit.stages.steering_source import check_model
+from circuit.values.layers import parse_layers
 
 
 @dataclass(frozen=True)

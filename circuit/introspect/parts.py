@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from circuit.errors import UsageError
-from circuit.methods.layers import parse_layers
+from circuit.values.layers import parse_layers
 
 KINDS = ("mlp", "attention", "both")
 COMPONENT, LAYERS = "both", "all"  # where nothing is named

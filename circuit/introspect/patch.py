@@ -34,7 +34,7 @@ from circuit.introspect.patch_runs import (
     positions_of,
 )
 from circuit.methods.arrays import Array
-from circuit.methods.means import mean_estimates
+from circuit.methods.uncertainty.means import mean_estimates
 from circuit.stages.prompting import Format
 from circuit.stages.running import Track, untracked
 
@@ -208,7 +208,7 @@ def _verified(
 
 def _correlation(checked: Sequence[Checked]) -> float | None:
     """Return Spearman's rank correlation of estimates and effects; None where one of them does not vary."""
-    from circuit.methods.ranks import rank_correlation
+    from circuit.methods.uncertainty.ranks import rank_correlation
 
     return rank_correlation([c.estimate for c in checked], [c.effect for c in checked])
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from circuit.errors import UsageError
 from circuit.introspect.pairs import Aligned
 from circuit.methods.arrays import Array
-from circuit.methods.layers import parse_layers
+from circuit.values.layers import parse_layers
 
 COMPONENTS = ("resid_pre", "attn_out", "mlp_out", "heads")
 DIRECTIONS = ("denoising", "noising")

@@ -23,15 +23,15 @@ from circuit.errors import DataError, UsageError
 from circuit.introspect.given import ENOUGH, Given
 from circuit.introspect.states import last_states
 from circuit.methods.arrays import Array
-from circuit.methods.crossfit import cross_fitted_quality
 from circuit.methods.directions import fit_direction
-from circuit.methods.fitted import fit_probe
-from circuit.methods.layers import parse_layers
-from circuit.methods.nested import nested_layer_choice
-from circuit.methods.permutation import Null, family_wise
-from circuit.methods.probing import cross_validated_probe
-from circuit.methods.splits import group_codes
+from circuit.methods.probes.fitted_probe import fit_probe
+from circuit.methods.probes.permutation import Null, family_wise
+from circuit.methods.probes.probing import cross_validated_probe
+from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.nested import nested_layer_choice
+from circuit.methods.uncertainty.splits import group_codes
 from circuit.stages.prompting import Format, encode
+from circuit.values.layers import parse_layers
 
 METHODS = {"logistic": "logistic", "difference": "mean_diff"}
 FOLDS = 5

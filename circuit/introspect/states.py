@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from circuit.methods import divergences
 from circuit.methods.arrays import Array
+from circuit.methods.steering import divergences
 
 AT_ONCE = 64  # rows of logits in one pass of the tail
 

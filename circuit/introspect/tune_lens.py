@@ -19,9 +19,9 @@ from circuit.artifacts.manifest.manifest import Run, write_manifest
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.methods import divergences
 from circuit.methods.arrays import Array
-from circuit.methods.means import mean_estimate
+from circuit.methods.steering import divergences
+from circuit.methods.uncertainty.means import mean_estimate
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track, untracked
 

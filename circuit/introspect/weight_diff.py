@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from circuit.errors import DataError
-from circuit.methods.matrix_change import Spectrum, Sums, spectrum, sums, total
+from circuit.methods.geometry.matrix_change import Spectrum, Sums, spectrum, sums, total
 from circuit.stages.running import Track, untracked
 
 LARGEST_SVD = 1024  # the shorter side of a matrix whose spectrum is computed

@@ -33,18 +33,17 @@ import numpy as np
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.manifest.manifest import Run, reusable, write_manifest
 from circuit.errors import UsageError
-from circuit.methods.above import Certainty
-from circuit.methods.emergence import (
+from circuit.methods.geometry.similarity import cka
+from circuit.methods.probes.probing import ProbeResult
+from circuit.methods.probes.verdict import decodable, verdict
+from circuit.methods.text.surface import TEXT_BASELINES
+from circuit.methods.uncertainty.above_baseline import Certainty
+from circuit.methods.uncertainty.emergence import (
     check_threshold,
     emergence,
     saturation_layer,
     threshold_crossing,
 )
-from circuit.methods.layers import parse_layers
-from circuit.methods.probing import ProbeResult
-from circuit.methods.similarity import cka
-from circuit.methods.surface import TEXT_BASELINES
-from circuit.methods.verdict import decodable, verdict
 from circuit.stages.comparison import check_same_prompts, compare
 from circuit.stages.flags import blindness, flags
 from circuit.stages.labels import OF_PROMPTS, labelled
@@ -61,6 +60,7 @@ from circuit.stages.measuring import (
 )
 from circuit.stages.questions import Note, silent
 from circuit.stages.running import Track, untracked
+from circuit.values.layers import parse_layers
 
 SCHEMA = "circuit.analysis/1"
 

@@ -18,8 +18,7 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import Prompt
 from circuit.errors import UsageError
-from circuit.methods.dose_response import response
-from circuit.methods.layers import parse_layers
+from circuit.methods.steering.dose_response import response
 from circuit.stages.calibrate import N_TOKENS, TARGET, calibrate
 from circuit.stages.extract import Pair, extract_direction
 from circuit.stages.intervention import Intervention
@@ -27,6 +26,7 @@ from circuit.stages.neutral import neutral_prompts
 from circuit.stages.prompting import Format, encode
 from circuit.stages.readout import Readout, reader
 from circuit.stages.rollouts import prepared
+from circuit.values.layers import parse_layers
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     c*   where the 95th percentile of KL_t over rollouts on neutral prompts (``circuit.stages.rollouts``) is 1 nat
 
-found for + and for − by ``circuit.methods.root`` to within 5 %, in at most 12 evaluations each; both differ, because a model is
+found for + and for − by ``circuit.methods.steering.root`` to within 5 %, in at most 12 evaluations each; both differ, because a model is
 not symmetric. c* is the smaller of the two, so that neither side of a symmetric range of doses does more than the target; a
 sign may be asked for instead. Doses in units of c* can be compared between directions, layers and models.
 A divergence near the target does not prove that the text is whole: read it, or look at its coherence (``steer sweep``).
@@ -20,7 +20,7 @@ from typing import Any
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import UsageError
-from circuit.methods.root import Root, solve
+from circuit.methods.steering.root import Root, solve
 from circuit.stages.intervention import Intervention, kl_target
 from circuit.stages.rollouts import Neutral, percentile, prepared, roll_out
 

@@ -7,8 +7,8 @@ run did not do is listed as not controlled, not left out.
 from collections.abc import Mapping
 from typing import Any
 
-from circuit.methods.permutation import LEVEL
-from circuit.methods.verdict import FEW
+from circuit.methods.probes.permutation import LEVEL
+from circuit.methods.probes.verdict import FEW
 from circuit.stages.report_words import STRENGTH
 
 Record = dict[str, Any]

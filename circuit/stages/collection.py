@@ -26,13 +26,13 @@ from circuit.artifacts.manifest.manifest import manifest_path
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ModelError, StoppedError
-from circuit.methods.layers import parse_layers
 from circuit.stages.generated import Asked, answer_all, check_asked
 from circuit.stages.prompting import Format, encode
 from circuit.stages.running import Track
 from circuit.stages.sharding import shard_rows
 from circuit.stages.wanted import Wanted
 from circuit.stages.writing import write_behind
+from circuit.values.layers import parse_layers
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from typing import Any
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
-from circuit.methods.across import drift, read_across
-from circuit.methods.task import Task
+from circuit.methods.probes.across_archives import drift, read_across
+from circuit.methods.probes.question import Task
 from circuit.stages.questions import Question
 from circuit.stages.running import Track
 

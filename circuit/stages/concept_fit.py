@@ -16,9 +16,9 @@ import numpy as np
 from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction
-from circuit.methods.crossfit import cross_fitted_quality
 from circuit.methods.directions import fit_direction
-from circuit.methods.splits import grouped_folds, merge_identical
+from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.uncertainty.splits import grouped_folds, merge_identical
 from circuit.stages.prompting import Format, encode
 from circuit.stages.questions import Array
 from circuit.stages.running import Track

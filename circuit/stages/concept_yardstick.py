@@ -15,7 +15,7 @@ import numpy as np
 from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.methods.arrays import Array
-from circuit.methods.bootstrap import resample
+from circuit.methods.uncertainty.bootstrap import resample
 from circuit.stages.concept_fit import RAW, held_out_texts
 from circuit.stages.neutral import neutral_prompts
 from circuit.stages.prompting import encode

@@ -43,10 +43,10 @@ from circuit.artifacts.steering_files.files import (
     write_directions,
 )
 from circuit.errors import UsageError
-from circuit.methods.layers import parse_layers
 from circuit.stages import concept_fit
 from circuit.stages.concept_fit import fit_concepts
 from circuit.stages.running import Track, untracked
+from circuit.values.layers import parse_layers
 
 DEPTHS = {"early": 0.25, "middle": 0.5, "late": 0.75}
 

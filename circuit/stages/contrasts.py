@@ -11,7 +11,7 @@ import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
-from circuit.methods.transfer import transfer_matrix
+from circuit.methods.quality.transfer import transfer_matrix
 from circuit.stages.flags import few_groups, tell
 from circuit.stages.questions import (
     Array,

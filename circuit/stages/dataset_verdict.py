@@ -25,9 +25,14 @@ from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.verdict import Interval, Verdict, judged_content, write_verdict
 from circuit.errors import DataError
-from circuit.methods.probing import cross_validated_probe
-from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS, least_groups, merge_identical
-from circuit.methods.surface import TEXT_BASELINES
+from circuit.methods.probes.probing import cross_validated_probe
+from circuit.methods.text.surface import TEXT_BASELINES
+from circuit.methods.uncertainty.splits import (
+    MIN_CLASS_GROUPS,
+    MIN_GROUPS,
+    least_groups,
+    merge_identical,
+)
 from circuit.stages import dataset
 from circuit.stages.dataset_check import Finding, findings, surface
 

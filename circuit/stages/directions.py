@@ -30,11 +30,10 @@ from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable
 from circuit.artifacts.steering_files.files import SCHEMA, Direction, write_directions
 from circuit.errors import DataError
 from circuit.methods.directions import load
-from circuit.methods.layers import parse_layers
-from circuit.methods.nested import nested_layer_choice
-from circuit.methods.permutation import family_wise
-from circuit.methods.similarity import cosine_matrix, expected_cosine
-from circuit.methods.threads import workers_for
+from circuit.methods.geometry.similarity import cosine_matrix, expected_cosine
+from circuit.methods.linear.threads import workers_for
+from circuit.methods.probes.permutation import family_wise
+from circuit.methods.quality.nested import nested_layer_choice
 from circuit.stages.contrasts import (
     Contrast,
     chosen_place,
@@ -48,6 +47,7 @@ from circuit.stages.flags import flags, tell
 from circuit.stages.labels import labelled
 from circuit.stages.questions import Array, Note, Question, joined_groups, silent
 from circuit.stages.running import Track, untracked
+from circuit.values.layers import parse_layers
 
 __all__ = ["Choices", "directions"]
 

@@ -24,8 +24,8 @@ import numpy as np
 
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
-from circuit.methods.chance import cosine_bound
-from circuit.methods.similarity import cosine_matrix, expected_cosine
+from circuit.methods.geometry.similarity import cosine_matrix, expected_cosine
+from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.stages.directions_models import other_weights
 
 ALIGNED = 0.5**0.5

@@ -12,11 +12,11 @@ from typing import Any
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError
-from circuit.methods.crossfit import Quality, cross_fitted_quality
-from circuit.methods.design import design
 from circuit.methods.directions import SameActivationsError, fit_direction, load
-from circuit.methods.stability import stability
-from circuit.methods.threads import side_by_side, workers_for
+from circuit.methods.linear.threads import side_by_side, workers_for
+from circuit.methods.quality.crossfit import Quality, cross_fitted_quality
+from circuit.methods.quality.design import design
+from circuit.methods.quality.stability import stability
 from circuit.stages.contrasts import Contrast, in_pair_order
 from circuit.stages.directions_corpus import Beside, Corpus
 from circuit.stages.labels import OF_PROMPTS

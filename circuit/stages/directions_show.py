@@ -8,7 +8,7 @@ from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import Manifest, manifest_path, read_manifest
 from circuit.artifacts.steering_files.files import SCHEMA, Direction, format_of, read_steering_file
 from circuit.errors import UsageError
-from circuit.methods.layers import parse_layers
+from circuit.values.layers import parse_layers
 
 
 def show_directions(

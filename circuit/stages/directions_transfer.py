@@ -22,13 +22,13 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.manifest.manifest import Manifest, digest
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
-from circuit.methods.bootstrap import Estimate, auroc_statistic, resample
-from circuit.methods.crossfit import aurocs_within
-from circuit.methods.design import Design, design
-from circuit.methods.perfect import perfect_auroc
-from circuit.methods.permutation import Null, family_wise
-from circuit.methods.scores import d_prime
-from circuit.methods.splits import MIN_GROUPS, permuted_labels
+from circuit.methods.probes.permutation import Null, family_wise
+from circuit.methods.quality.crossfit import aurocs_within
+from circuit.methods.quality.design import Design, design
+from circuit.methods.uncertainty.bootstrap import Estimate, auroc_statistic, resample
+from circuit.methods.uncertainty.perfect_scores import perfect_auroc
+from circuit.methods.uncertainty.scores import d_prime
+from circuit.methods.uncertainty.splits import MIN_GROUPS, permuted_labels
 from circuit.stages.contrasts import Contrast, chosen_place, label_contrast
 from circuit.stages.directions_models import other_weights
 from circuit.stages.directions_show import chosen_directions, manifest_of

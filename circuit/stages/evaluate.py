@@ -28,7 +28,7 @@ from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.question_file import AskedQuestion, Questions
 from circuit.artifacts.prompts.tables import write_csv
 from circuit.errors import UsageError
-from circuit.methods.criteria import verdict
+from circuit.methods.text.criteria import verdict
 from circuit.stages.decoding import Decoding
 from circuit.stages.evaluation_summary import summarised
 from circuit.stages.prompting import Format, encode

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from circuit.methods.arrays import Array
-from circuit.methods.bootstrap import Resamples, Statistic, difference, resample
-from circuit.methods.scores import wilson
+from circuit.methods.uncertainty.bootstrap import Resamples, Statistic, difference, resample
+from circuit.methods.uncertainty.scores import wilson
 
 MEASURES = ("nll", "kl", "distinct_1", "distinct_2", "repeated_4", "entropy")
 Row = dict[str, Any]

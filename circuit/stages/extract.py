@@ -13,8 +13,8 @@ import numpy.typing as npt
 from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError
-from circuit.methods.layers import parse_layers
 from circuit.stages.prompting import Format, encode
+from circuit.values.layers import parse_layers
 
 Array = npt.NDArray[np.float32]
 

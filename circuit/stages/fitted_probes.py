@@ -23,14 +23,14 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.manifest.manifest import ModelIdentity, Run
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
 from circuit.errors import DataError, UsageError
-from circuit.methods.fitted import FittedProbe, fit_probe, probabilities
-from circuit.methods.layers import parse_layers
-from circuit.methods.verdict import FEW, NOT
+from circuit.methods.probes.fitted_probe import FittedProbe, fit_probe, probabilities
+from circuit.methods.probes.verdict import FEW, NOT
 from circuit.stages.battery import Pool, Probe
 from circuit.stages.directions_models import other_weights
 from circuit.stages.prompting import Format, encode
 from circuit.stages.questions import Array
 from circuit.stages.running import ModelOptions
+from circuit.values.layers import parse_layers
 
 SITE = "resid_post"
 

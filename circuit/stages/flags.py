@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS, groups_per_class
+from circuit.methods.uncertainty.splits import MIN_CLASS_GROUPS, MIN_GROUPS, groups_per_class
 from circuit.stages.questions import Array, Note, Question
 
 LOPSIDED = 10

@@ -1,6 +1,6 @@
 """What the model itself answers to each prompt of an archive, and what is made of it.
 
-Answers are greedy. Each is judged by every criterion (``circuit.methods.criteria``); of a tool call the verdict
+Answers are greedy. Each is judged by every criterion (``circuit.methods.text.criteria``); of a tool call the verdict
 is the name of the tool. They lie beside the archive (``circuit.artifacts.activations.answers``), a unit of rows at a time, so that
 a run that was killed goes on after the last whole unit. A unit is answered as a whole or not at all, and is cut by the
 lengths of the prompts alone: which prompts run together is the same in every run, and so is the rounding of their sums.
@@ -15,7 +15,7 @@ from typing import Any
 from circuit.artifacts.activations.answers import Answer, AnswersWriter, Header, open_answers
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import UsageError
-from circuit.methods.criteria import verdict
+from circuit.methods.text.criteria import verdict
 from circuit.stages.running import Track, untracked
 
 UNIT = 32  # prompts that are answered together

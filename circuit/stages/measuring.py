@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.methods import geometry, projection
-from circuit.methods.permutation import family_wise
-from circuit.methods.probing import ProbeResult, probe
-from circuit.methods.rowspace import row_coordinates
-from circuit.methods.similarity import centred_gram
-from circuit.methods.surface import TEXT_BASELINES
-from circuit.methods.task import Task, prepare
-from circuit.methods.threads import side_by_side, workers_for
-from circuit.methods.verdict import decodable
+from circuit.methods.geometry.geometry import geometry, projection
+from circuit.methods.geometry.similarity import centred_gram
+from circuit.methods.linear.rowspace import row_coordinates
+from circuit.methods.linear.threads import side_by_side, workers_for
+from circuit.methods.probes.permutation import family_wise
+from circuit.methods.probes.probing import ProbeResult, probe
+from circuit.methods.probes.question import Task, prepare
+from circuit.methods.probes.verdict import decodable
+from circuit.methods.text.surface import TEXT_BASELINES
 from circuit.stages.flags import flags, tell
 from circuit.stages.questions import (
     Array,

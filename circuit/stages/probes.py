@@ -35,12 +35,12 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.files.documents import canonical_json, plain
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import DataError
-from circuit.methods.description_length import MIN_ROWS
-from circuit.methods.emergence import check_threshold
-from circuit.methods.permutation import holm
-from circuit.methods.splits import merge_identical
-from circuit.methods.task import Task, prepare
-from circuit.methods.threads import one_blas_thread
+from circuit.methods.linear.threads import one_blas_thread
+from circuit.methods.probes.description_length import MIN_ROWS
+from circuit.methods.probes.permutation import holm
+from circuit.methods.probes.question import Task, prepare
+from circuit.methods.uncertainty.emergence import check_threshold
+from circuit.methods.uncertainty.splits import merge_identical
 from circuit.stages.battery import Pool, Probe, load_battery, pools, summary
 from circuit.stages.checklist import checklist
 from circuit.stages.collect import Collected, collect_prompts

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
-from circuit.methods.splits import groups_per_class, merge_identical
+from circuit.methods.uncertainty.splits import groups_per_class, merge_identical
 
 Note = Callable[[str], None]
 Array = NDArray[Any]

@@ -4,7 +4,7 @@
                 p summed over the spellings of each side. pmass = Σ p(all spellings) says whether the question is being
                 answered at all; m is valid where it is 0.5 or more. Without negative answers everything else is negative,
                 m = log p(y⁺) − log(1 − p(y⁺)) (as in Arditi et al. 2406.11717), and pmass says nothing
-    criterion   m = 1 where the text that the model writes meets a criterion (``circuit.methods.criteria``), else 0
+    criterion   m = 1 where the text that the model writes meets a criterion (``circuit.methods.text.criteria``), else 0
 
 Answers are tokenised after their prompt (``circuit.model.prompts.continuations``), several tokens by their summed log-probability. A
 spelling that begins with another one of its side is in that one's probability already and is left out. ``prefill`` is the beginning of an
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from circuit.artifacts.prompts.prompts import Prompt
 from circuit.errors import UsageError
-from circuit.methods.criteria import satisfies
+from circuit.methods.text.criteria import satisfies
 from circuit.stages.intervention import Intervention
 
 Array = npt.NDArray[Any]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from circuit.artifacts.manifest.manifest import Manifest
-from circuit.methods.permutation import LEVEL
-from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS, enough_groups
+from circuit.methods.probes.permutation import LEVEL
+from circuit.methods.uncertainty.splits import MIN_CLASS_GROUPS, MIN_GROUPS, enough_groups
 from circuit.stages import figures
 from circuit.stages.figures import Picture
 from circuit.stages.report_page import Finding, Section, Table

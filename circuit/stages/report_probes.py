@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from circuit.artifacts.manifest.manifest import Manifest
-from circuit.methods.permutation import LEVEL
-from circuit.methods.splits import MIN_CLASS_GROUPS, MIN_GROUPS
-from circuit.methods.verdict import DECODABLE, NOT, SELECTIVE
+from circuit.methods.probes.permutation import LEVEL
+from circuit.methods.probes.verdict import DECODABLE, NOT, SELECTIVE
+from circuit.methods.uncertainty.splits import MIN_CLASS_GROUPS, MIN_GROUPS
 from circuit.stages.report_page import Finding, Section, Table
 from circuit.stages.report_pictures import probes_picture, stratigraphy_picture
 from circuit.stages.report_words import (

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from circuit.artifacts.manifest.manifest import Manifest
-from circuit.methods.permutation import LEVEL
-from circuit.methods.splits import MIN_GROUPS
+from circuit.methods.probes.permutation import LEVEL
+from circuit.methods.uncertainty.splits import MIN_GROUPS
 from circuit.stages.report_page import Finding, Section, Table
 from circuit.stages.report_words import Record, counted, p_text, size
 from circuit.stages.steering_picture import Key, corrected_p, key, rates_picture

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from circuit.errors import DataError, UsageError
-from circuit.methods.coherence import collapsed, distinct_n, entropy, repeated_n
+from circuit.methods.steering.coherence import collapsed, distinct_n, entropy, repeated_n
 from circuit.stages.intervention import Intervention
 
 Array = npt.NDArray[Any]

@@ -20,18 +20,23 @@ from typing import Any
 
 import numpy as np
 
-from circuit.methods.above import Baseline, Certainty
-from circuit.methods.bootstrap import Estimate
-from circuit.methods.control import Control, control_task, random_directions
-from circuit.methods.description_length import MIN_ROWS, description_length
-from circuit.methods.emergence import emergence, saturation_layer, steps, threshold_crossing
-from circuit.methods.nested_probe import nested_probe
-from circuit.methods.permutation import family_wise
-from circuit.methods.probing import ProbeResult, probe
-from circuit.methods.products import decompose
-from circuit.methods.surface import TEXT_BASELINES
-from circuit.methods.task import Task
-from circuit.methods.verdict import decodable, verdict
+from circuit.methods.linear.products import decompose
+from circuit.methods.probes.controls import Control, control_task, random_directions
+from circuit.methods.probes.description_length import MIN_ROWS, description_length
+from circuit.methods.probes.nested_probe import nested_probe
+from circuit.methods.probes.permutation import family_wise
+from circuit.methods.probes.probing import ProbeResult, probe
+from circuit.methods.probes.question import Task
+from circuit.methods.probes.verdict import decodable, verdict
+from circuit.methods.text.surface import TEXT_BASELINES
+from circuit.methods.uncertainty.above_baseline import Baseline, Certainty
+from circuit.methods.uncertainty.bootstrap import Estimate
+from circuit.methods.uncertainty.emergence import (
+    emergence,
+    saturation_layer,
+    steps,
+    threshold_crossing,
+)
 from circuit.stages.questions import Array
 
 SURFACE, TOKENS = tuple(TEXT_BASELINES), ("embed",)

@@ -26,7 +26,7 @@ from circuit.artifacts.manifest.manifest import Run, digest, manifest_path, reus
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import DataError, UsageError
-from circuit.methods.dose_response import response
+from circuit.methods.steering.dose_response import response
 from circuit.stages.calibrate import TOLERANCE, calibrate, check_target
 from circuit.stages.intervention import Intervention, Manner, Part, resolve
 from circuit.stages.neutral import neutral_prompts

@@ -1,6 +1,6 @@
 """Specificity: k directions on the test prompts and read-outs of all k, each at its own c*.
 
-    s_ij    slope of read-out j on the dose of direction i (``circuit.methods.dose_response``), doses −1 to 1 in units of c*_i
+    s_ij    slope of read-out j on the dose of direction i (``circuit.methods.steering.dose_response``), doses −1 to 1 in units of c*_i
     share   |s_ij| / |s_jj|, within a column, whose unit is that of read-out j: how far direction i moves what direction j is for
 
 A direction that moves everything is not about anything. Everything is taken from finished sweeps: directions, strengths, test prompts,
@@ -21,7 +21,7 @@ from circuit.artifacts.manifest.manifest import Manifest, Run, digest, reusable,
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import ArtifactError, UsageError
-from circuit.methods.dose_response import response
+from circuit.methods.steering.dose_response import response
 from circuit.stages.intervention import Intervention, Manner, Part
 from circuit.stages.prompting import Format, encode
 from circuit.stages.readout import Reader, Readout, reader

@@ -22,7 +22,7 @@ from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, wr
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, write_directions, write_steering_file
 from circuit.errors import UsageError
-from circuit.methods.coherence import collapsed
+from circuit.methods.steering.coherence import collapsed
 from circuit.stages.conditions import Condition
 from circuit.stages.decoding import Decoding
 from circuit.stages.intervention import Intervention

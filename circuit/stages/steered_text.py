@@ -4,7 +4,7 @@ Each answer is measured without a judge, the numbers in nats per token:
 
     nll          mean negative log-probability of the answer under the model as it is
     kl           mean over the answer's tokens of KL(steered ‖ as it is): how far the model was moved
-    distinct_1, distinct_2, repeated_4, entropy, collapsed      from the tokens alone: ``circuit.methods.coherence``
+    distinct_1, distinct_2, repeated_4, entropy, collapsed      from the tokens alone: ``circuit.methods.steering.coherence``
 
 An answer without a token has no ``nll`` and no ``kl`` (None). What is sampled is likely under the sampler, greedy text more
 so, and a loop is likely too: compare with the unsteered answers to the same prompts, made in the same way.
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.methods.coherence import collapsed, distinct_n, entropy, mean_nll, repeated_n
+from circuit.methods.steering.coherence import collapsed, distinct_n, entropy, mean_nll, repeated_n
 from circuit.stages.decoding import Decoding
 from circuit.stages.intervention import Intervention
 

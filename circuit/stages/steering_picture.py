@@ -1,7 +1,7 @@
 """The figure of ``steering.json``: dose and response of a trial, with the numbers that are drawn."""
 
 from circuit.errors import DataError
-from circuit.methods.permutation import LEVEL, holm
+from circuit.methods.probes.permutation import LEVEL, holm
 from circuit.plots.rates import Response, rates
 from circuit.plots.style import png
 from circuit.stages.figures import Picture

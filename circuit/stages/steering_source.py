@@ -13,8 +13,8 @@ from typing import Any
 
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import ModelError, UsageError
-from circuit.methods.layers import parse_layers
 from circuit.stages.intervention import Part
+from circuit.values.layers import parse_layers
 
 KEYS = ("name", "layer", "weight", "plane")
 RESIDUAL = ("resid_post", "resid_pre", "embed")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
-from circuit.methods.criteria import satisfies
-from circuit.methods.scores import wilson
+from circuit.methods.text.criteria import satisfies
+from circuit.methods.uncertainty.scores import wilson
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     slope, slope_ci       mean per-prompt slope of m on the dose x = c/c*, 95 % bootstrap over groups; negative: it steers the wrong way
     anti_steerable_frac   share of prompts whose own slope is negative; slope_quantiles: 25, 50 and 75 % of the prompts
     curve, change         mean m at each dose, and its change from dose 0, which is paired, with their intervals; for a criterion ``rates`` has Wilson's interval, which counts prompts
-    r2 … linear_range     of the mean curve (``circuit.methods.dose_response``)
+    r2 … linear_range     of the mean curve (``circuit.methods.steering.dose_response``)
     pmass_min, valid_frac of all points; null where the read-out has no other answers
     kl_p95 … nll_delta    on neutral prompts at each dose; nll_delta and the repetitions are to be read against dose 0
     efficiency            Δm/√KL at the smallest doses, ½ (m(x) − m(−x)) / √(mean of the KLs at ±x): needs no calibration
@@ -21,8 +21,8 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError
-from circuit.methods.dose_response import Response, null_p, response, score, shape, slopes
-from circuit.methods.scores import wilson
+from circuit.methods.steering.dose_response import Response, null_p, response, score, shape, slopes
+from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.calibrate import Calibration
 from circuit.stages.controls import KINDS
 from circuit.stages.questions import Array

@@ -13,7 +13,7 @@ With k controls of a kind, "above every one" has p = 1/(k + 1): a larger k can s
 
 from typing import Any
 
-from circuit.methods.splits import MIN_GROUPS
+from circuit.methods.uncertainty.splits import MIN_GROUPS
 
 Record = dict[str, Any]
 FEW, UNREADABLE, WRONG, NONE, UNCONTROLLED, STEERS = (

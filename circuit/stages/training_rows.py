@@ -18,7 +18,7 @@ from circuit.artifacts.steering_files.files import SCHEMA as DIRECTIONS
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.directions import fit_direction
-from circuit.methods.splits import permuted_labels
+from circuit.methods.uncertainty.splits import permuted_labels
 from circuit.stages.contrasts import Contrast, in_pair_order, label_contrast, one_against_rest
 from circuit.stages.labels import labelled
 from circuit.stages.questions import Array, joined_groups, silent

@@ -37,10 +37,9 @@ from circuit.artifacts.manifest.manifest import (
 )
 from circuit.artifacts.steering_files.files import SCHEMA as DIRECTIONS
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.methods import projection
-from circuit.methods.emergence import check_threshold
-from circuit.methods.layers import parse_layers
-from circuit.methods.rowspace import row_coordinates
+from circuit.methods.geometry.geometry import projection
+from circuit.methods.linear.rowspace import row_coordinates
+from circuit.methods.uncertainty.emergence import check_threshold
 from circuit.stages import figures
 from circuit.stages.analyze import SCHEMA as ANALYSIS
 from circuit.stages.analyze import analyze, entries_at
@@ -48,6 +47,7 @@ from circuit.stages.contrasts import chosen_place
 from circuit.stages.figures import Picture
 from circuit.stages.questions import Note, silent
 from circuit.stages.running import Track, untracked
+from circuit.values.layers import parse_layers
 
 SCHEMA = "circuit.plots/1"
 KINDS = ("pca", "umap", "probes", "directions")
@@ -203,7 +203,7 @@ def _layer_pictures(
 
 def _entry(sources: Sources, layer: int) -> Record:
     """What the analysis says about a layer, or its geometry computed now."""
-    from circuit.methods import geometry
+    from circuit.methods.geometry.geometry import geometry
 
     if sources.analysis is not None:
         found = entries_at(

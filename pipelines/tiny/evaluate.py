@@ -12,7 +12,7 @@ from pathlib import Path
 
 from abilities import ABILITIES, Row
 
-from circuit.methods.scores import wilson
+from circuit.methods.uncertainty.scores import wilson
 from circuit.model.checkpoint.loading import load_model
 
 CARD = Path(__file__).parent / "card.md"

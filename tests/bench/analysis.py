@@ -22,11 +22,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from circuit.methods.newton import fit_logistic, log_probabilities, predict
-from circuit.methods.products import decompose
-from circuit.methods.regularisation import GRID
-from circuit.methods.splits import grouped_folds
-from circuit.methods.threads import one_blas_thread
+from circuit.methods.linear.newton import fit_logistic, log_probabilities, predict
+from circuit.methods.linear.products import decompose
+from circuit.methods.linear.threads import one_blas_thread
+from circuit.methods.probes.regularisation import GRID
+from circuit.methods.uncertainty.splits import grouped_folds
 
 TOLERANCES, EQUAL = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9), 1e-3
 

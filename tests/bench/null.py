@@ -23,10 +23,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuit.methods.crossfit import cross_fitted_quality
-from circuit.methods.probing import ProbeResult, cross_validated_probe
-from circuit.methods.threads import one_blas_thread
-from circuit.methods.verdict import decodable
+from circuit.methods.linear.threads import one_blas_thread
+from circuit.methods.probes.probing import ProbeResult, cross_validated_probe
+from circuit.methods.probes.verdict import decodable
+from circuit.methods.quality.crossfit import cross_fitted_quality
 
 JOBS = (
     "40,256,10,group",

@@ -22,13 +22,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from circuit.methods.above import Certainty
 from circuit.methods.directions import fit_direction
-from circuit.methods.emergence import emergence
-from circuit.methods.probing import probe
-from circuit.methods.stability import expected_cosine_with_truth
-from circuit.methods.task import prepare
-from circuit.methods.verdict import decodable, verdict
+from circuit.methods.probes.probing import probe
+from circuit.methods.probes.question import prepare
+from circuit.methods.probes.verdict import decodable, verdict
+from circuit.methods.quality.stability import expected_cosine_with_truth
+from circuit.methods.uncertainty.above_baseline import Certainty
+from circuit.methods.uncertainty.emergence import emergence
 
 SHAPES = ((40, 256, 2.0), (40, 2048, 6.0), (200, 640, 1.0), (400, 2048, 3.0), (1000, 4096, 2.0))
 LETTERS = "abcdefghijklmnoprstuvwyz"

@@ -9,7 +9,7 @@ from circuit.errors import ModelError, UsageError
 from circuit.introspect.analyze import AnalysisConfig, analyze
 from circuit.introspect.choices import LayerStrategy, choose_layers, strategy_of
 from circuit.introspect.pictures import _followed, draw_analyses
-from circuit.methods import divergences
+from circuit.methods.steering import divergences
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.embedding import embedding_scale
 from circuit.stages.prompting import Format, encode

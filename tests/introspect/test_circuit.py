@@ -14,7 +14,7 @@ from circuit.cli.circuit_text import _exhausted
 from circuit.errors import DataError, UsageError
 from circuit.introspect.circuit import find_circuit, random_sets, split
 from circuit.introspect.circuit_files import draw_circuit, write_dot
-from circuit.methods.search import pruned, shortest_beginning
+from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
 from circuit.model.patching.nodes import Behaviour, all_nodes, node_means, shared_ends
 from circuit.model.patching.patching import logit_difference
 from circuit.stages.prompting import Format, encode

@@ -13,7 +13,7 @@ from circuit.introspect.generate import (
     ways,
 )
 from circuit.introspect.given import Given
-from circuit.methods.criteria import where
+from circuit.methods.text.criteria import where
 from circuit.stages.prompting import Format, encode
 
 

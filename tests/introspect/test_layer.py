@@ -8,8 +8,8 @@ from circuit.errors import UsageError
 from circuit.introspect.attended import attended
 from circuit.introspect.given import Given
 from circuit.introspect.layer import labels_of, layer_similarity
-from circuit.methods.between import separation
-from circuit.methods.similarity import cosine_matrix
+from circuit.methods.geometry.label_similarity import separation
+from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.model.forward.last_attention import last_attention
 from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.prompting import Format, encode

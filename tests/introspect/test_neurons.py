@@ -10,8 +10,8 @@ from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import DataError, UsageError
 from circuit.introspect.given import Given
 from circuit.introspect.neurons import Wanted, look_at_neurons, parse_indices
-from circuit.methods.scores import auroc
-from circuit.methods.single_feature import choose_feature, effects
+from circuit.methods.quality.single_feature import choose_feature, effects
+from circuit.methods.uncertainty.scores import auroc
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.neurons import write_vectors
 from circuit.model.sites.sites import Site, hidden_states

@@ -13,8 +13,8 @@ from circuit.introspect.pairs import Pair, align, read_pairs
 from circuit.introspect.patch import patch
 from circuit.introspect.patch_runs import what
 from circuit.introspect.pictures import draw_patching
-from circuit.methods.means import mean_estimate, mean_estimates
-from circuit.methods.ranks import rank_correlation
+from circuit.methods.uncertainty.means import mean_estimate, mean_estimates
+from circuit.methods.uncertainty.ranks import rank_correlation
 from circuit.stages.prompting import Format
 
 RAW = Format(chat=False)

@@ -3,10 +3,10 @@ import pytest
 from planted import noise, planted
 
 from circuit.errors import DataError
-from circuit.methods.across import drift, read_across
-from circuit.methods.cka_interval import cka_estimate
-from circuit.methods.probing import probe
-from circuit.methods.task import prepare
+from circuit.methods.geometry.cka_interval import cka_estimate
+from circuit.methods.probes.across_archives import drift, read_across
+from circuit.methods.probes.probing import probe
+from circuit.methods.probes.question import prepare
 
 
 def rotation(d, seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from circuit.methods.between import _mean_over, separation
+from circuit.methods.geometry.label_similarity import _mean_over, separation
 
 
 def test_copies_of_a_group_do_not_meet():

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from circuit.methods.bootstrap import (
+from circuit.methods.uncertainty.bootstrap import (
     auroc_statistic,
     cluster_bootstrap,
     recall_statistic,
     resample,
     widening,
 )
-from circuit.methods.scores import auroc, balanced_accuracy
+from circuit.methods.uncertainty.scores import auroc, balanced_accuracy
 
 
 def test_statistics_with_unit_weights_are_the_plain_scores():

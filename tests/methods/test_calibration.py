@@ -3,9 +3,9 @@ import pytest
 from planted import planted
 from sklearn.metrics import brier_score_loss, log_loss
 
-from circuit.methods import calibration
-from circuit.methods.bootstrap import resample
-from circuit.methods.probing import cross_validated_probe
+from circuit.methods.probes import calibration
+from circuit.methods.probes.probing import cross_validated_probe
+from circuit.methods.uncertainty.bootstrap import resample
 
 
 def probabilities(n=400, n_classes=2, *, sharpen=1.0, seed=0):

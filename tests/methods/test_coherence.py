@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from circuit.methods.coherence import collapsed, distinct_n, entropy, mean_nll, repeated_n
+from circuit.methods.steering.coherence import collapsed, distinct_n, entropy, mean_nll, repeated_n
 
 
 def test_counted_by_hand():

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from planted import noise, planted
 
-from circuit.methods.control import (
+from circuit.methods.linear.products import decompose
+from circuit.methods.probes.controls import (
     control_labels,
     control_task,
     cut_folds,
     random_directions,
 )
-from circuit.methods.probing import probe
-from circuit.methods.products import decompose
-from circuit.methods.task import prepare
+from circuit.methods.probes.probing import probe
+from circuit.methods.probes.question import prepare
 
 
 def controlled(H, y, groups):

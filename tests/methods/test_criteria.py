@@ -1,7 +1,7 @@
 import pytest
 
 from circuit.errors import UsageError
-from circuit.methods.criteria import satisfies
+from circuit.methods.text.criteria import satisfies
 
 CALL = '<tool_call>{"name": "get_weather", "arguments": {"city": "Oslo"}}</tool_call>'
 

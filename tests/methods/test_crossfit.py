@@ -3,8 +3,8 @@ import pytest
 from planted import noise, planted, planted_pairs
 
 from circuit.errors import DataError
-from circuit.methods.crossfit import cross_fitted_quality
-from circuit.methods.nested import nested_layer_choice
+from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.nested import nested_layer_choice
 
 FAST = {"n_boot": 200, "n_shuffles": 10}
 

@@ -3,7 +3,7 @@ import pytest
 from planted import noise
 
 from circuit.errors import DataError
-from circuit.methods.description_length import block_ends, description_length
+from circuit.methods.probes.description_length import block_ends, description_length
 
 
 def labelled(gap, n=600, d=40, seed=0):

@@ -10,9 +10,9 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
 from circuit.errors import DataError, UsageError
-from circuit.methods.crossfit import cross_fitted_quality
 from circuit.methods.directions import Rows, available, fit_direction, load
 from circuit.methods.directions.lda import ledoit_wolf_shrinkage
+from circuit.methods.quality.crossfit import cross_fitted_quality
 
 FAST = {"n_boot": 200, "n_shuffles": 10}
 

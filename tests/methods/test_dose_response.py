@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuit.methods.dose_response import (
+from circuit.methods.steering.dose_response import (
     linear_range,
     null_p,
     r_squared,

@@ -3,9 +3,12 @@ import pytest
 from planted import planted
 
 from circuit.errors import UsageError
-from circuit.methods.above import Certainty, bounds
-from circuit.methods.bootstrap import Draws
-from circuit.methods.emergence import (
+from circuit.methods.probes.probing import probe
+from circuit.methods.probes.question import prepare
+from circuit.methods.probes.verdict import NOT, SELECTIVE, SURFACE, TOKENS, decodable, verdict
+from circuit.methods.uncertainty.above_baseline import Certainty, bounds
+from circuit.methods.uncertainty.bootstrap import Draws
+from circuit.methods.uncertainty.emergence import (
     Scored,
     check_threshold,
     emergence,
@@ -14,9 +17,6 @@ from circuit.methods.emergence import (
     steps,
     threshold_crossing,
 )
-from circuit.methods.probing import probe
-from circuit.methods.task import prepare
-from circuit.methods.verdict import NOT, SELECTIVE, SURFACE, TOKENS, decodable, verdict
 
 MANY = Certainty(1000, 1.0)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from circuit.methods.above import Certainty
-from circuit.methods.probing import cross_validated_probe
-from circuit.methods.splits import enough_groups, least_groups
-from circuit.methods.verdict import DECODABLE, FEW, decodable, verdict
+from circuit.methods.probes.probing import cross_validated_probe
+from circuit.methods.probes.verdict import DECODABLE, FEW, decodable, verdict
+from circuit.methods.uncertainty.above_baseline import Certainty
+from circuit.methods.uncertainty.splits import enough_groups, least_groups
 
 
 @pytest.mark.parametrize(("n", "few"), [(3, True), (4, True), (8, False)])

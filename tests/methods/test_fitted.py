@@ -3,7 +3,7 @@ import pytest
 from planted import noise, planted
 from sklearn.linear_model import LogisticRegression
 
-from circuit.methods.fitted import fit_probe
+from circuit.methods.probes.fitted_probe import fit_probe
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

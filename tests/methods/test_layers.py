@@ -1,7 +1,7 @@
 import pytest
 
 from circuit.errors import UsageError
-from circuit.methods.layers import parse_layers
+from circuit.values.layers import parse_layers
 
 
 @pytest.mark.parametrize(

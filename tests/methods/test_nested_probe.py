@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from circuit.methods.nested_probe import nested_probe
-from circuit.methods.probing import probe
-from circuit.methods.task import prepare
+from circuit.methods.probes.nested_probe import nested_probe
+from circuit.methods.probes.probing import probe
+from circuit.methods.probes.question import prepare
 
 
 def scored(gap: float, seed: int, layers: int = 6):

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from circuit.methods.bootstrap import (
+from circuit.methods.uncertainty.bootstrap import (
     Draws,
     auroc_statistic,
     cluster_bootstrap,
     difference,
     resample,
 )
-from circuit.methods.perfect import newcombe, perfect_auroc, perfect_recall
-from circuit.methods.scores import wilson
+from circuit.methods.uncertainty.perfect_scores import newcombe, perfect_auroc, perfect_recall
+from circuit.methods.uncertainty.scores import wilson
 
 
 def test_newcombe_is_the_published_interval():

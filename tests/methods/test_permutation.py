@@ -4,7 +4,8 @@ from planted import noise, planted, planted_pairs
 from scipy.stats import kstest
 from sklearn.linear_model import Ridge
 
-from circuit.methods.permutation import (
+from circuit.methods.linear.products import decompose
+from circuit.methods.probes.permutation import (
     RIDGES,
     Null,
     family_wise,
@@ -12,10 +13,9 @@ from circuit.methods.permutation import (
     p_value,
     permutation_null,
 )
-from circuit.methods.probing import cross_validated_probe
-from circuit.methods.products import decompose
-from circuit.methods.scores import auroc
-from circuit.methods.splits import grouped_folds, permuted_labels
+from circuit.methods.probes.probing import cross_validated_probe
+from circuit.methods.uncertainty.scores import auroc
+from circuit.methods.uncertainty.splits import grouped_folds, permuted_labels
 
 
 def test_p_counts_the_observed_labelling():

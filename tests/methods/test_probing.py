@@ -4,11 +4,11 @@ from planted import noise, planted
 from sklearn.linear_model import LogisticRegression
 
 from circuit.errors import DataError
-from circuit.methods.newton import fit_logistic, log_probabilities, predict
-from circuit.methods.probing import cross_validated_probe, probe
-from circuit.methods.products import Products, decompose, standardised
-from circuit.methods.rowspace import row_space, thin_svd
-from circuit.methods.task import prepare
+from circuit.methods.linear.newton import fit_logistic, log_probabilities, predict
+from circuit.methods.linear.products import Products, decompose, standardised
+from circuit.methods.linear.rowspace import row_space, thin_svd
+from circuit.methods.probes.probing import cross_validated_probe, probe
+from circuit.methods.probes.question import prepare
 
 FAST = {"n_boot": 200, "n_shuffles": 10}
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuit.errors import DataError
-from circuit.methods.root import solve
+from circuit.methods.steering.root import solve
 
 
 @pytest.mark.parametrize("curvature", [0.1, 1, 30, 1000])

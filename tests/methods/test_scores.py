@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from circuit.errors import DataError
-from circuit.methods import scores
+from circuit.methods.uncertainty import scores
 
 small = st.lists(st.integers(-5, 5), min_size=1, max_size=20)
 

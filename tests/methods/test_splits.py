@@ -4,7 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuit.errors import DataError
-from circuit.methods.splits import group_codes, grouped_folds, merge_identical, permuted_labels
+from circuit.methods.uncertainty.splits import (
+    group_codes,
+    grouped_folds,
+    merge_identical,
+    permuted_labels,
+)
 
 
 @settings(max_examples=40, deadline=None)

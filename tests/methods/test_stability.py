@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from planted import noise, planted, planted_pairs
 
-from circuit.methods.crossfit import cross_fitted_quality
-from circuit.methods.design import design
 from circuit.methods.directions import fit_direction, load
-from circuit.methods.stability import (
+from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.design import design
+from circuit.methods.quality.stability import (
     expected_cosine_with_truth,
     pair_cosine,
     resampled_cosine,

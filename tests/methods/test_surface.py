@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
-from circuit.methods.probing import cross_validated_probe
-from circuit.methods.surface import TEXT_BASELINES, bag_of_words, word_pairs, words
+from circuit.methods.probes.probing import cross_validated_probe
+from circuit.methods.text.surface import TEXT_BASELINES, bag_of_words, word_pairs, words
 
 SENTENCES = st.lists(st.sampled_from(["a", "b", "the", "The", "cat.", "x-y", "3", "?"]), min_size=1)
 TEXTS = st.lists(SENTENCES.map(" ".join), min_size=1, max_size=6)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuit.methods.criteria import satisfies, verdict
-from circuit.methods.tool_calls import called_tool
+from circuit.methods.text.criteria import satisfies, verdict
+from circuit.methods.text.tool_calls import called_tool
 
 CALLS = [
     '<tool_call>{"name": "get_weather", "arguments": {"location": "Oslo"}}</tool_call>',

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from circuit.errors import DataError
-from circuit.methods.crossfit import cross_fitted_quality
 from circuit.methods.directions import available, load
-from circuit.methods.transfer import transfer_matrix
+from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.transfer import transfer_matrix
 
 
 def two_concepts(angle, *, n=160, d=64, gap=8.0, seed=0):

@@ -14,7 +14,7 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_npz
 from circuit.errors import ArtifactError, DataError, ModelError, UsageError
-from circuit.methods.chance import cosine_bound
+from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.stages.directions import Choices, directions
 from circuit.stages.directions_compare import compare_directions
 from circuit.stages.directions_show import show_directions

@@ -209,7 +209,7 @@ def test_a_text_that_falls_into_repetition_is_flagged(llama):
         Intervention.of(direction(llama)), ["Hello"], [0.0, 40.0], RAW, Decoding(max_tokens=30)
     )
     results, _ = steer(llama, job)
-    from circuit.methods.coherence import collapsed
+    from circuit.methods.steering.coherence import collapsed
     from circuit.model.forward.generate import generate
     from circuit.model.interventions.steering import steered
 

@@ -15,7 +15,7 @@ coefficients that add up to 0 and depend on the labels only: then a thousand per
 ``fit_direction`` does the rest for every method: it prepares the space, maps the weights back, scales to unit norm and sets
 the sign so that v · (mean⁺ − mean⁻) > 0 on the raw rows. The natural norm is ‖mean⁺ − mean⁻‖, the distance between the
 classes in activation units, whatever the method. A direction that is fitted to n < d rows separates *those* rows on
-pure noise: score it with ``circuit.methods.crossfit`` only.
+pure noise: score it with ``circuit.methods.quality.crossfit`` only.
 """
 
 import importlib
@@ -27,8 +27,8 @@ import numpy as np
 
 from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
-from circuit.methods.rowspace import row_space
-from circuit.methods.threads import calm
+from circuit.methods.linear.rowspace import row_space
+from circuit.methods.linear.threads import calm
 
 
 class SameActivationsError(DataError):

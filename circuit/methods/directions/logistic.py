@@ -9,8 +9,8 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.directions import Rows
-from circuit.methods.newton import fit_logistic
-from circuit.methods.products import Products
+from circuit.methods.linear.newton import fit_logistic
+from circuit.methods.linear.products import Products
 
 SPACE = "standardised"
 ROLE = "method"

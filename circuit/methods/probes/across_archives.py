@@ -1,0 +1,162 @@
+"""Two archives of the same prompts, a base model's and a fine-tuned one's, say: what moved, and is it read by the same probe?
+
+    moved             mean over rows of ‖h_b − h_a‖ / ‖h_a‖, with its cluster-bootstrap interval
+    cosine            mean cosine of h_a and h_b after the mean of each archive's rows is taken off
+    cka               unbiased linear CKA (``similarity``): 1 for the same geometry up to rotation and scale
+    direction_cosine  cosine between the two differences of the class means (two classes)
+                      Where all rows of one are equal, cosine, cka and direction_cosine are not defined (None)
+    a_to_b            held-out AUROC of probes fitted on a's rows and read at b's, beside a_to_a, b_to_a and b_to_b
+    lost_a, lost_b    a_to_b − b_to_b and b_to_a − a_to_a, paired: what is lost by using the other one's probe
+
+Every cell is cross-fitted on the same folds: a probe never sees a held-out group, in either archive. ``moved``, cosines and
+probes need features that mean the same in both, so the width must agree; CKA does not.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from circuit.errors import DataError
+from circuit.methods.arrays import Array
+from circuit.methods.geometry.similarity import all_equal, centred_gram, cka
+from circuit.methods.linear.newton import fit_logistic, log_probabilities, predict
+from circuit.methods.linear.products import standardised
+from circuit.methods.linear.rowspace import fold_numbers
+from circuit.methods.linear.threads import calm
+from circuit.methods.probes.calibration import mean_statistic
+from circuit.methods.probes.probing import check_rows
+from circuit.methods.probes.question import Task
+from circuit.methods.probes.regularisation import choose_c, inner_splits, targets
+from circuit.methods.uncertainty.bootstrap import (
+    Draws,
+    Estimate,
+    Resamples,
+    difference,
+    macro_statistic,
+    resample,
+)
+from circuit.methods.uncertainty.perfect_scores import perfect_auroc
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far the rows of one place moved between two archives."""
+
+    cka: float | None  # None under 4 rows, and where all rows of one are equal
+    moved: Estimate | None  # None where the widths differ
+    cosine: Estimate | None  # the same, and where all rows of one are equal
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what goes into a file."""
+        return {
+            "cka": None if self.cka is None else round(self.cka, 6),
+            "moved": None if self.moved is None else self.moved.as_list(),
+            "cosine": None if self.cosine is None else self.cosine.as_list(),
+        }
+
+
+@dataclass(frozen=True)
+class Across:
+    """Probes of each archive on each archive."""
+
+    auroc: dict[str, Estimate]  # a_to_a, a_to_b, b_to_a, b_to_b
+    lost_a: Estimate
+    lost_b: Estimate
+    direction_cosine: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what goes into a file."""
+        cosine = self.direction_cosine
+        return {
+            **{name: estimate.as_list() for name, estimate in self.auroc.items()},
+            "lost_a": self.lost_a.as_list(),
+            "lost_b": self.lost_b.as_list(),
+            "direction_cosine": None if cosine is None else round(cosine, 6),
+        }
+
+
+@calm
+def drift(A: Array, B: Array, groups: Array, *, n_boot: int = 1000, seed: int = 0) -> Drift:
+    """Compare rows ``A`` (n, d) and ``B`` (n, d') of the same prompts, groups resampled."""
+    if len(A) != len(B):
+        message = f"{len(A)} rows cannot be compared with {len(B)}"
+        raise DataError(message, hint="both archives must hold the same prompts")
+    similar = None
+    if len(A) > 3:
+        found = float(cka([centred_gram(A), centred_gram(B)])[0, 1])
+        similar = None if np.isnan(found) else found
+    if A.shape[1] != B.shape[1]:
+        return Drift(similar, None, None)
+    wide = A.astype(np.float64), B.astype(np.float64)
+    rng = np.random.default_rng([seed, 12])
+    one_class = np.zeros(len(A))
+    drawn = resample(one_class, groups, n_boot=n_boot, rng=rng, cross_fitted=False)
+    lengths = np.linalg.norm(wide[0], axis=1)
+    moved = np.linalg.norm(wide[1] - wide[0], axis=1) / np.where(lengths > 0, lengths, 1)
+    cosines = _row_cosines(*wide)
+    return Drift(
+        similar,
+        _mean(drawn, moved, bounds=(0.0, np.inf)),
+        None if cosines is None else _mean(drawn, cosines, bounds=(-1.0, 1.0)),
+    )
+
+
+def _mean(drawn: Resamples, values: Array, *, bounds: tuple[float, float]) -> Estimate:
+    return drawn.draws(mean_statistic(values)).estimate(bounds=bounds)
+
+
+def _row_cosines(A: Array, B: Array) -> Array | None:
+    """Cosines of the centred rows, (n,); None where all rows of one are equal, so that nothing is left of them."""
+    if all_equal(A) or all_equal(B):
+        return None
+    A, B = A - A.mean(axis=0), B - B.mean(axis=0)
+    size = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
+    return np.asarray((A * B).sum(axis=1) / np.where(size > 0, size, 1))
+
+
+@calm
+def read_across(A: Array, B: Array, task: Task) -> Across:
+    """Fit probes on each of ``A`` and ``B`` (n, d), rows of the same prompts, and score each on both."""
+    for H in (A, B):
+        check_rows(H, task.y)
+    fold = fold_numbers([held_out for _, held_out in task.splits], len(task.y))
+    names = {"a": A, "b": B}
+    draws: dict[str, Draws] = {}
+    for source, H in names.items():
+        for target, log_p in _held_out(H, list(names.values()), task).items():
+            statistic = macro_statistic(log_p, task.y, fold, task.groups)
+            draws[f"{source}_to_{'ab'[target]}"] = task.resamples.draws(statistic)
+    bound = perfect_auroc(task.y, task.groups)
+    return Across(
+        {name: each.estimate().no_surer_than(bound) for name, each in draws.items()},
+        difference(draws["a_to_b"], draws["b_to_b"], n_groups=task.n_groups),
+        difference(draws["b_to_a"], draws["a_to_a"], n_groups=task.n_groups),
+        _direction_cosine(A, B, task.y) if task.n_classes == 2 else None,
+    )
+
+
+def _held_out(source: Array, targets_: list[Array], task: Task) -> dict[int, Array]:
+    """Held-out log-probabilities (n, n_classes) of each of ``targets_`` by probes fitted on ``source``."""
+    found = {k: np.zeros((len(task.y), task.n_classes)) for k in range(len(targets_))}
+    for train, held_out in task.splits:
+        space, Y = standardised(source[train]), targets(task.y[None, train], task.n_classes)
+        inside = space.inside
+        inner = inner_splits(task.y[train], task.groups[train], seed=task.seed)
+        c = choose_c(inside, Y, inner)
+        W = fit_logistic(inside, Y, np.array([1 / c]))
+        for k, H in enumerate(targets_):
+            logits = predict(space.outside(H[held_out]), W)
+            found[k][held_out] = log_probabilities(logits)[:, 0]
+    return found
+
+
+def _direction_cosine(A: Array, B: Array, y: Array) -> float | None:
+    if all_equal(A) or all_equal(B):
+        return None
+    gaps = [
+        H[y == 1].mean(axis=0, dtype=np.float64) - H[y == 0].mean(axis=0, dtype=np.float64)
+        for H in (A, B)
+    ]
+    size = np.linalg.norm(gaps[0]) * np.linalg.norm(gaps[1])
+    return float(gaps[0] @ gaps[1] / size) if size else None

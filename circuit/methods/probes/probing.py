@@ -1,0 +1,171 @@
+"""Cross-validated linear probes: is a label decodable from the rows, and how sure is that?
+
+L2 logistic regression (softmax for three classes and more), features standardised in the training part, C by inner grouped
+folds (``regularisation``), groups kept together throughout, solved on the products of the rows (``products``, ``newton``). Every number is
+computed from held-out scores, and every interval is the cluster bootstrap's (``bootstrap``) and never surer than the number of
+groups allows (``perfect``):
+
+    auroc                macro one-against-rest, compared within folds; chance 0.5
+    balanced_accuracy    chance 1 / n_classes
+    calibration          log-loss, Brier score, calibration error (``calibration``)
+    shuffled, p          what permuted labels reach, and the share of permutations that reach the labels' statistic (``permutation``);
+                         p of several layers belongs through ``permutation.family_wise``
+    accuracy, majority   share predicted right, and share of the largest class
+
+Hewitt & Liang 2019 (1909.03368) say why a score needs its control: ``control``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from circuit.errors import DataError
+from circuit.methods.arrays import Array
+from circuit.methods.linear.products import Fold, decompose
+from circuit.methods.linear.rowspace import fold_numbers
+from circuit.methods.linear.threads import calm
+from circuit.methods.probes.calibration import Calibration, calibration
+from circuit.methods.probes.permutation import Null, permutation_null
+from circuit.methods.probes.question import Task, prepare
+from circuit.methods.probes.regularisation import out_of_fold
+from circuit.methods.uncertainty.bootstrap import Draws, Estimate, macro_statistic, recall_statistic
+from circuit.methods.uncertainty.emergence import Scored
+from circuit.methods.uncertainty.perfect_scores import perfect_auroc, perfect_recall
+from circuit.methods.uncertainty.splits import Split, least_groups
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe found on held-out rows, and what permuted labels reach."""
+
+    auroc: Estimate
+    balanced_accuracy: Estimate
+    calibration: Calibration
+    null: Null  # of the permutation test
+    draws: Draws  # the AUROC on the task's resamples
+    accuracy: float
+    majority: float
+    n: int
+    n_groups: int
+    least_groups: int  # of the class that has the fewest
+    n_classes: int
+    n_features: int
+    n_folds: int
+    regularisation: tuple[float, ...]  # the C of each fold
+    inner_loss: tuple[float | None, ...]  # its log-loss on rows held out inside the training part
+    scores: Array  # (n, n_classes) held-out log-probabilities, for binary (n, 2)
+    fold: Array  # (n,) the fold in which the row was held out
+
+    @property
+    def estimate(self) -> float:
+        """The AUROC."""
+        return self.auroc.value
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the AUROC."""
+        return self.auroc.low, self.auroc.high
+
+    @property
+    def scored(self) -> Scored:
+        """The AUROC with its resamples, as ``emergence`` takes it."""
+        return Scored(self.auroc, self.draws)
+
+    @property
+    def shuffled(self) -> Estimate:
+        """AUROC on permuted labels: mean, and 95 % range over permutations."""
+        return self.null.spread()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the scores of the rows, for a file."""
+        return {
+            "auroc": self.auroc.as_list(),
+            "shuffled": self.shuffled.as_list(),
+            "p": self.null.p,
+            "balanced_accuracy": self.balanced_accuracy.as_list(),
+            "accuracy": round(self.accuracy, 6),
+            "majority": round(self.majority, 6),
+            "chance_balanced_accuracy": round(1 / self.n_classes, 6),
+            **self.calibration.as_dict(),
+            "n": self.n,
+            "n_groups": self.n_groups,
+            "least_groups": self.least_groups,
+            "n_classes": self.n_classes,
+            "n_over_d": round(self.n / self.n_features, 6),
+            "n_folds": self.n_folds,
+            "n_shuffles": len(self.null.permuted),
+            "regularisation": list(self.regularisation),
+        }
+
+
+def cross_validated_probe(
+    H: Array,
+    y: Array,
+    groups: Sequence[object] | Array,
+    *,
+    units: Sequence[object] | Array | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    n_boot: int = 1000,
+    n_shuffles: int = 1000,
+    splits: Sequence[Split] | None = None,
+) -> ProbeResult:
+    """Probe ``H`` (n, d) for the labels ``y`` (n,): ``probe`` of the task that ``prepare`` draws."""
+    check_rows(H, y)
+    task = prepare(
+        y,
+        groups,
+        units=units,
+        folds=folds,
+        seed=seed,
+        n_boot=n_boot,
+        n_shuffles=n_shuffles,
+        splits=splits,
+    )
+    return probe(H, task)
+
+
+@calm
+def probe(H: Array, task: Task, prepared: Sequence[Fold] | None = None) -> ProbeResult:
+    """Probe ``H`` (n, d) for a task; ``prepared`` = ``decompose(H, task.splits)``, where it is there already."""
+    check_rows(H, task.y)
+    if prepared is None:
+        prepared = decompose(H, task.splits)
+    y, rng = task.y, np.random.default_rng([task.seed, 4])
+    scores, chosen = out_of_fold(prepared, y[None], task.groups, seed=task.seed)
+    log_p, fold = scores[:, 0], fold_numbers([fold.held_out for fold in prepared], len(y))
+    predicted = log_p.argmax(axis=1)
+    draws = task.resamples.draws(macro_statistic(log_p, y, fold, task.groups))
+    recall = task.resamples.draws(recall_statistic(y, predicted)).estimate()
+    return ProbeResult(
+        auroc=draws.estimate().no_surer_than(perfect_auroc(y, task.groups)),
+        balanced_accuracy=recall.no_surer_than(perfect_recall(y, task.groups)),
+        calibration=calibration(log_p, y, task.resamples, rng=rng),
+        null=permutation_null(prepared, y, task.shuffles),
+        draws=draws,
+        accuracy=float(np.mean(predicted == y)),
+        majority=float(np.bincount(y).max() / len(y)),
+        n=len(y),
+        n_groups=task.n_groups,
+        least_groups=least_groups(y, task.groups),
+        n_classes=task.n_classes,
+        n_features=H.shape[1],
+        n_folds=len(prepared),
+        regularisation=tuple(choice.c for choice in chosen),
+        inner_loss=tuple(choice.loss for choice in chosen),
+        scores=log_p,
+        fold=fold,
+    )
+
+
+def check_rows(H: Array, y: Array) -> None:
+    """Refuse rows that cannot be scored: another count of labels, or numbers that are not finite."""
+    if len(H) != len(y):
+        message = f"{len(H)} rows have {len(y)} labels"
+        raise DataError(message)
+    if not np.isfinite(H).all():
+        rows = np.flatnonzero(~np.isfinite(H).all(axis=1))
+        message = f"{len(rows)} rows hold NaN or infinity, the first is row {rows[0]}"
+        raise DataError(message, hint="collect them again in float32")

@@ -1,0 +1,71 @@
+"""One question about rows, ready to be put to every layer and every baseline in the same way.
+
+Folds, resamples of groups and permutations of labels are drawn once. So all layers are scored on the same folds, differences between
+them are paired, and the largest of them in each permutation is a number of that permutation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+from circuit.methods.uncertainty.bootstrap import Resamples, resample
+from circuit.methods.uncertainty.splits import (
+    Split,
+    group_codes,
+    grouped_folds,
+    groups_per_class,
+    permuted_labels,
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Class numbers, groups, and everything that is drawn from them."""
+
+    y: Array  # (n,) class numbers 0, 1, …
+    groups: Array  # (n,) codes
+    splits: list[Split]
+    shuffles: Array  # (n_shuffles, n) permuted labels
+    resamples: Resamples
+    seed: int
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are."""
+        return int(self.y.max()) + 1
+
+    @property
+    def n_groups(self) -> int:
+        """How many groups there are."""
+        return int(self.groups.max()) + 1
+
+
+def prepare(
+    y: Array,
+    groups: Sequence[object] | Array,
+    *,
+    units: Sequence[object] | Array | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    n_boot: int = 1000,
+    n_shuffles: int = 1000,
+    splits: Sequence[Split] | None = None,
+) -> Task:
+    """Draw folds, permutations and resamples for the labels ``y`` (n,), groups kept together.
+
+    Labels are permuted by ``units``: the pairs where there are pairs, the groups by default. ``splits`` replaces the splits that
+    ``folds`` and ``seed`` would give.
+    """
+    y, codes = np.unique(y, return_inverse=True)[1], group_codes(groups)
+    groups_per_class(y, codes)
+    rng = np.random.default_rng(seed)
+    return Task(
+        y=y,
+        groups=codes,
+        splits=list(splits or grouped_folds(y, codes, folds=folds, seed=seed)),
+        shuffles=permuted_labels(y, codes if units is None else units, rng, size=n_shuffles),
+        resamples=resample(y, codes, n_boot=n_boot, rng=rng),
+        seed=seed,
+    )

@@ -1,0 +1,103 @@
+"""How strongly a probe is regularised: C is chosen inside the training part, by inner grouped folds.
+
+C rises through ``GRID`` while the inner held-out log-loss falls by more than ``WORTH`` nats, and stops after two values that do not
+earn it: the smallest C that is about as good as any. Several labellings of the same rows choose one C jointly and
+are fitted in one batch (``newton``). Where a training part has too few groups for inner folds, C is ``FIXED``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from circuit.errors import DataError
+from circuit.methods.arrays import Array
+from circuit.methods.linear.newton import ROUGH, fit_logistic, log_probabilities, predict
+from circuit.methods.linear.products import Fold, Products
+from circuit.methods.uncertainty.splits import Split, grouped_folds
+
+GRID = tuple(10.0**k for k in range(-4, 3))
+FIXED = 0.01
+WORTH = 0.002
+INNER_FOLDS = 3
+JUDGES = 2  # labellings that have a say in C
+
+
+def out_of_fold(
+    prepared: Sequence[Fold], labellings: Array, groups: Array, *, seed: int
+) -> tuple[Array, list["Choice"]]:
+    """Fit ``labellings`` (P, n) in each fold: held-out log-probabilities (n, P, n_classes), and the choice of C in each fold."""
+    n_classes = int(labellings.max()) + 1
+    scores, chosen = np.zeros((labellings.shape[1], len(labellings), n_classes)), []
+    for fold in prepared:
+        Y = targets(labellings[:, fold.train], n_classes)
+        inner = inner_splits(labellings[0, fold.train], groups[fold.train], seed=seed)
+        choice = judged_c(fold.inside, Y[:, :JUDGES], inner)
+        W = fit_logistic(fold.inside, Y, np.full(len(labellings), 1 / choice.c))
+        scores[fold.held_out] = log_probabilities(predict(fold.outside, W))
+        chosen.append(choice)
+    return scores, chosen
+
+
+def targets(labellings: Array, n_classes: int) -> Array:
+    """Indicator array (n, P, K) of labellings (P, n); one column for two classes."""
+    classes = np.arange(n_classes) if n_classes > 2 else np.array([1])
+    return np.asarray(labellings.T[:, :, None] == classes)
+
+
+def inner_splits(y: Array, groups: Array, *, seed: int) -> list[Split]:
+    """Split a training part again, groups kept together; nothing where that cannot be done."""
+    return _inner_splits(y.astype(np.intp).tobytes(), groups.astype(np.intp).tobytes(), seed)
+
+
+@lru_cache(maxsize=64)  # every layer and baseline of a question asks for the same ones
+def _inner_splits(y: bytes, groups: bytes, seed: int) -> list[Split]:
+    labels, codes = (np.frombuffer(each, dtype=np.intp) for each in (y, groups))
+    try:
+        return grouped_folds(labels, codes, folds=INNER_FOLDS, seed=seed)
+    except DataError:  # one group of some class is left: nothing to choose C with
+        return []
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A C and its mean log-loss on inner held-out rows, in nats; no loss where there were no inner folds."""
+
+    c: float
+    loss: float | None
+
+
+def choose_c(inside: Products, Y: Array, splits: Sequence[Split]) -> float:
+    """Choose C for the labellings ``Y`` (n, P, K) by the log-loss on inner held-out rows."""
+    return judged_c(inside, Y, splits).c
+
+
+def judged_c(inside: Products, Y: Array, splits: Sequence[Split]) -> Choice:
+    """Choose C as ``choose_c`` does, and say what it reached."""
+    if not splits or not Y.shape[1]:
+        return Choice(FIXED, None)
+    n, P, _ = Y.shape
+    held_out = np.zeros((n, len(splits)))
+    for k, (_, rows) in enumerate(splits):
+        held_out[rows, k] = 1
+    held_out, Y = np.repeat(held_out, P, axis=1), np.tile(Y, (1, len(splits), 1))
+    best, best_loss, wasted, W = GRID[0], np.inf, 0, None
+    for c in GRID:
+        penalty = np.full(Y.shape[1], 1 / c)
+        W = fit_logistic(inside, Y, penalty, weights=1 - held_out, start=W, tolerance=ROUGH)
+        loss = _log_loss(inside, Y, W, held_out)
+        if loss < best_loss - WORTH:
+            best, best_loss, wasted = c, loss, 0
+        else:
+            wasted += 1
+        if wasted == 2:
+            break
+    return Choice(best, float(best_loss))
+
+
+def _log_loss(inside: Products, Y: Array, W: Array, weights: Array) -> float:
+    """Mean log-loss in nats over rows, weighted by ``weights`` (n, P)."""
+    log_p = log_probabilities(predict(inside, W))
+    true = np.concatenate([1 - Y, Y], axis=2) if Y.shape[2] == 1 else Y
+    return float(-(weights[:, :, None] * true * log_p).sum() / weights.sum())

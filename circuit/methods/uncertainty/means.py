@@ -1,0 +1,42 @@
+"""A mean with its interval: groups, not rows, are drawn with replacement (1,000 times), and few groups widen it.
+
+For numbers that were measured and not fitted: no factor for cross-fitting (``circuit.methods.uncertainty.bootstrap``).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from circuit.methods.arrays import Array
+from circuit.methods.uncertainty.bootstrap import QUANTILES, Estimate, resample
+
+
+def mean_estimate(
+    values: Array, groups: Sequence[object] | Array, *, seed: int = 0, n_boot: int = 1000
+) -> Estimate | None:
+    """Return the mean of ``values`` (n,) with its 95 % interval; None with fewer than two groups, which have none."""
+    if len(set(groups)) < 2:
+        return None
+    same = np.zeros(len(values), dtype=int)
+    rng = np.random.default_rng(seed)
+    drawn = resample(same, groups, n_boot=n_boot, rng=rng, cross_fitted=False)
+    found = drawn.draws(lambda weights: weights @ values / weights.sum(axis=1))
+    return found.estimate(bounds=(-np.inf, np.inf))
+
+
+def mean_estimates(
+    values: Array, groups: Sequence[object] | Array, *, seed: int = 0, n_boot: int = 1000
+) -> tuple[Array, Array, Array] | None:
+    """Return mean, lower and upper bound, each (k,), of every column of ``values`` (n, k); None with fewer than two groups.
+
+    The resamples are the same for all columns, so they are those of ``mean_estimate``.
+    """
+    if len(set(groups)) < 2:
+        return None
+    same = np.zeros(len(values), dtype=int)
+    rng = np.random.default_rng(seed)
+    drawn = resample(same, groups, n_boot=n_boot, rng=rng, cross_fitted=False)
+    mean = values.mean(axis=0)
+    means = drawn.weights @ values / drawn.weights.sum(axis=1, keepdims=True)
+    low, high = np.percentile(mean + drawn.factor * (means - mean), QUANTILES, axis=0)
+    return mean, low, high
