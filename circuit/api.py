@@ -33,15 +33,15 @@ from circuit.artifacts.files.yaml_or_json import nearest
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.model.checkpoint.loading import LoadedModel as Model
-from circuit.stages.best_layers import LayerGain, best_layers
-from circuit.stages.decoding import Decoding
-from circuit.stages.extract import Pair, extract_direction
-from circuit.stages.intervention import Manner
-from circuit.stages.prompting import Format, encode
-from circuit.stages.running import ModelOptions
-from circuit.stages.steered_text import AS_IT_IS, Acting, Coherence, coherence, write
-from circuit.stages.steering_source import parse_number
-from circuit.stages.steering_vectors import RULE, direction_of_array, ready_vector
+from circuit.stages.directions.from_prompts import Pair, extract_direction
+from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.run import ModelOptions
+from circuit.stages.steering.decoding import Decoding
+from circuit.stages.steering.generate import AS_IT_IS, Acting, Coherence, coherence, write
+from circuit.stages.steering.intervention import Manner
+from circuit.stages.steering.source import parse_number
+from circuit.stages.steering.vectors import RULE, direction_of_array, ready_vector
+from circuit.stages.sweep.best_layers import LayerGain, best_layers
 
 __all__ = [
     "Coherence",
@@ -112,7 +112,7 @@ def find_best_layers_for_steering(
 ) -> list[LayerGain]:
     """Return how much likelier steering at each layer makes ``target_word`` after the test prompts, the largest gain first.
 
-    Each layer steers at the strength that moves neutral prompts by ``kl`` nats: see ``circuit.stages.best_layers``. With one prompt
+    Each layer steers at the strength that moves neutral prompts by ``kl`` nats: see ``circuit.stages.sweep.best_layers``. With one prompt
     there is no interval, and the best layer is a guess.
     """
     prompts = [test_prompt] if isinstance(test_prompt, str) else list(test_prompt)

@@ -13,7 +13,7 @@ from circuit import api, create_contrast_vector, generate_with_steering
 from circuit.errors import CircuitError
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.steering import Steering, steered
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 PROMPTS = ["red green ", "blue", "white black"]

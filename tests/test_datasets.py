@@ -22,8 +22,8 @@ from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.artifacts.prompts.verdict import current_verdict
 from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.text.surface import TEXT_BASELINES, words
-from circuit.stages.dataset_check import findings
-from circuit.stages.dataset_verdict import BOUND, CEILING
+from circuit.stages.dataset.check import findings
+from circuit.stages.dataset.verdict import BOUND, CEILING
 
 PROBES = builtin_probes()
 CONCEPTS = builtin_concepts()
@@ -273,8 +273,8 @@ def test_a_concept_has_minimal_pairs_that_end_alike(concept: PromptSet):
 @pytest.mark.slow
 def test_the_embedded_model_answers_what_it_was_trained_for():
     """The other probes ask for what it does not know; here a wrong battery would show."""
-    from circuit.stages.probes import Settings, run_probes
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.probes.run import Settings, run_probes
+    from circuit.stages.run import ModelOptions
 
     found = run_probes(
         ModelOptions("tiny"),

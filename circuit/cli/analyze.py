@@ -49,7 +49,7 @@ def analyze(
       circuit analyze -a activations.safetensors --layers 0,-1 --umap -o layers.json
       circuit analyze -a activations.safetensors --compare activations.safetensors --layer -1
     """
-    from circuit.stages.analyze import analyze as run
+    from circuit.stages.analyze.run import analyze as run
 
     results, reused = run(
         activations,

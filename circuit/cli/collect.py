@@ -121,9 +121,9 @@ def collect(
       circuit collect -m tiny -d prompts.json -o parts --shard 1/2
       circuit collect -m tiny -d prompts.json -o answered --limit 40 --generate 16
     """
-    from circuit.stages import collect as stage
-    from circuit.stages.running import ModelOptions
-    from circuit.stages.wanted import Wanted
+    from circuit.stages.collect.request import Wanted
+    from circuit.stages.collect.run import run as stage
+    from circuit.stages.run import ModelOptions
 
     part = None if tensor_parallel and shard is None else stage.part(shard)
     job = stage.prepared(
@@ -165,7 +165,7 @@ def collect(
 
 
 def _asked(max_tokens: int | None, criteria: list[str] | None) -> Any:
-    from circuit.stages.generated import Asked
+    from circuit.stages.collect.answers import Asked
 
     if max_tokens is not None:
         return Asked(max_tokens, tuple(criteria or ["function_call"]))
@@ -223,7 +223,7 @@ def _text(summary: dict[str, Any]) -> str:
 
 
 def _print_estimate(job: Any, part: tuple[int, int] | None, *, as_json: bool) -> None:
-    from circuit.stages.estimate import estimate
+    from circuit.stages.collect.estimate import estimate
 
     found = estimate(job, *(part or (1, 1)))
     e = found.as_dict()

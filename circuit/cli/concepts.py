@@ -73,8 +73,8 @@ def build(
     Examples:
       circuit concepts build -m tiny --concepts happy,sad -o moods
     """
-    from circuit.stages.concepts import build, check_names
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.concepts.library import build, check_names
+    from circuit.stages.run import ModelOptions
 
     names = [] if concepts is None else concepts.split(",")
     check_names(names)
@@ -100,7 +100,7 @@ def list_(
       circuit concepts list
       circuit concepts list -m tiny
     """
-    from circuit.stages.concepts import listed
+    from circuit.stages.concepts.library import listed
 
     found = listed(model)
     console.result(found, listed_text(found, model), as_json=as_json)
@@ -139,8 +139,8 @@ def try_(
       circuit concepts try happy -m tiny -p "The meeting went" --strength 4 -n 8
       circuit concepts try happy:4+pirate:1 -m tiny -p "The meeting went|The garden is" --layer late -n 8 --plot mix.png
     """
-    from circuit.stages.concept_trial import Trial, parse_mix, try_concepts
-    from circuit.stages.intervention import Manner
+    from circuit.stages.concepts.try_concepts import Trial, parse_mix, try_concepts
+    from circuit.stages.steering.intervention import Manner
 
     ingredients = parse_mix(mix, strength)
     manner = Manner(rule)
@@ -150,7 +150,7 @@ def try_(
     trial = Trial(ingredients, texts, layer, manner, form, _decoding(max_tokens))
     results, _ = try_concepts(loaded, trial, output, force=force, track=console.track)
     if plot is not None:
-        from circuit.stages.concept_pictures import draw_trial
+        from circuit.stages.concepts.pictures import draw_trial
 
         console.note(f"{plot}: {draw_trial(results, plot, force=force)}")
     console.result(results, trial_text(results), as_json=as_json)
@@ -200,7 +200,7 @@ def scan(
       circuit concepts scan happy -m tiny --layers 2,4 --controls 1
       circuit concepts scan happy -m tiny -p "The meeting went" --over strengths --strengths 1,4 --layer 2 --controls 1 -n 8 --plot scan.png
     """
-    from circuit.stages.concept_scan import planned, scan
+    from circuit.stages.concepts.scan import planned, scan
 
     texts, form = ((), None) if prompts is None else _prompts(prompts, chat, system)
     asked = planned(
@@ -218,7 +218,7 @@ def scan(
     loaded = load(model, revision, adapter, dtype, trust_remote_code)
     results, _ = scan(loaded, asked, output, force=force, track=console.track)
     if plot is not None:
-        from circuit.stages.concept_pictures import draw_scan
+        from circuit.stages.concepts.pictures import draw_scan
 
         console.note(f"{plot}: {draw_scan(results, plot, force=force)}")
     console.result(results, scan_text(results), as_json=as_json)
@@ -226,8 +226,8 @@ def scan(
 
 def _prompts(spec: str, chat: bool | None, system: str | None) -> tuple[tuple[str, ...], Any]:
     """Return the prompts' texts and their format: raw unless a set or an option says otherwise."""
-    from circuit.stages.prompting import parse_prompts
-    from circuit.stages.steer import format_for
+    from circuit.stages.rows.prompting import parse_prompts
+    from circuit.stages.steering.steer import format_for
 
     prompts = parse_prompts(spec)
     form = format_for(prompts, None, chat=chat, system=system, tools=None)
@@ -235,7 +235,7 @@ def _prompts(spec: str, chat: bool | None, system: str | None) -> tuple[tuple[st
 
 
 def _decoding(max_tokens: int) -> Any:
-    from circuit.stages.decoding import Decoding
+    from circuit.stages.steering.decoding import Decoding
 
     return Decoding(max_tokens)
 

@@ -41,7 +41,7 @@ def create(
       circuit concepts create rainy --positive "It rained all day." --neutral "It was a day." --force
       circuit concepts create rainy -m tiny --positive "It rained all day." --neutral "It was a day." --force
     """
-    from circuit.stages.concepts import build, create
+    from circuit.stages.concepts.library import build, create
 
     results = create(name, texts, positive or [], neutral or [], force=force)
     lines = [f"Concept `{name}`: {results['n']} texts", f"Saved to: {results['file']}"]
@@ -61,7 +61,7 @@ def remove(
     Examples:
       circuit concepts remove mine
     """
-    from circuit.stages.concepts import remove
+    from circuit.stages.concepts.library import remove
 
     path = remove(name)
     console.result({"removed": str(path)}, f"Removed: {path}", as_json=as_json)
@@ -71,7 +71,7 @@ def load(
     model: str, revision: str | None, adapter: Path | None, dtype: str, trust_remote_code: bool
 ) -> Any:
     """Load a model and say so."""
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     console.note(f"Loading model: {model}")
     return ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()

@@ -69,8 +69,8 @@ def directions(
     if ctx.invoked_subcommand is not None:
         _refuse_options(ctx)
         return
-    from circuit.stages.directions import Choices
-    from circuit.stages.directions import directions as run
+    from circuit.stages.directions.run import Choices
+    from circuit.stages.directions.run import directions as run
 
     contrasts = (layers, method, per_category, per_tool, positive, negative)
     choices = Choices(*contrasts, site, position, folds, seed, labels=labels, corpus=corpus)

@@ -30,7 +30,7 @@ def compare(
       circuit directions compare directions.safetensors computation.npz
       circuit directions compare directions.safetensors computation.npz --json
     """
-    from circuit.stages.directions_compare import compare_directions
+    from circuit.stages.directions.compare import compare_directions
 
     results = compare_directions(files)
     console.result(results, compared_text(results), as_json=as_json)
@@ -72,15 +72,15 @@ def show(
       circuit directions show computation.npz
       circuit directions show directions.safetensors --layer -1 --tokens -m tiny --top 5
     """
-    from circuit.stages.directions_show import show_directions
+    from circuit.stages.directions.show import show_directions
 
     if tokens != (model is not None):
         message = "--tokens needs --model" if tokens else "--model has no use without --tokens"
         raise UsageError(message, hint="circuit directions show FILE --tokens -m MODEL")
     results, chosen = show_directions(file, name=name, layers=layers)
     if model is not None:
-        from circuit.stages.directions_tokens import promoted_tokens, the_one, token_prompts
-        from circuit.stages.running import ModelOptions
+        from circuit.stages.directions.tokens import promoted_tokens, the_one, token_prompts
+        from circuit.stages.run import ModelOptions
 
         direction, texts = the_one(chosen), token_prompts(prompt)
         loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
@@ -122,7 +122,7 @@ def transfer(
     Examples:
       circuit directions transfer -d computation.npz -a activations.safetensors --positive tool --negative no_tool
     """
-    from circuit.stages.directions_transfer import Request, transfer_directions
+    from circuit.stages.directions.transfer import Request, transfer_directions
 
     request = Request(name, layers, positive, negative, position, seed)
     results = transfer_directions(directions, activations, request, note=console.note)

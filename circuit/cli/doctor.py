@@ -24,7 +24,7 @@ def doctor(
       circuit doctor
       circuit doctor -m tiny
     """
-    from circuit.stages.doctor import examine_machine, examine_model
+    from circuit.stages.checks.doctor import examine_machine, examine_model
 
     if model is None and (revision is not None or dtype != "auto"):
         raise UsageError("--revision and --dtype are those of a model", hint="name it with -m")

@@ -88,9 +88,9 @@ def evaluate(
       circuit evaluate -m tiny --questions questions.yaml --n-per-question 1 --max-tokens 4
       circuit evaluate -m tiny --questions questions.yaml --steering-config steering.yaml --n-per-question 2 --max-tokens 4 --criterion positive -o evaluation.csv
     """
-    from circuit.stages.decoding import Decoding
-    from circuit.stages.evaluate import Choices
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.evaluate.run import Choices
+    from circuit.stages.run import ModelOptions
+    from circuit.stages.steering.decoding import Decoding
 
     choices = Choices(
         n_per_question,
@@ -123,8 +123,8 @@ def _evaluate(
     allow_other: bool,
     force: bool,
 ) -> Any:
-    from circuit.stages.evaluate import evaluate
-    from circuit.stages.evaluation_files import Files
+    from circuit.stages.evaluate.request import Files
+    from circuit.stages.evaluate.run import evaluate
 
     files = Files.read(questions, steering_config)
     files.check(choices)

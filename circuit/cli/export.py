@@ -52,7 +52,7 @@ def export(
       circuit export directions.safetensors -o tool.safetensors --format steering-lite --layers 2-4 --scale unit
       circuit export directions.safetensors -o tool.npz --layer 3
     """
-    from circuit.stages.steering_export import Request, export_directions
+    from circuit.stages.exchange.export import Request, export_directions
 
     request = Request(name, layers, format_, scale)
     results = export_directions(file, output, request, force=force, note=console.note)

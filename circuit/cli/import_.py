@@ -39,7 +39,7 @@ def import_(
       circuit import computation.gguf -o control -m tiny
       circuit import computation.npz -o pair --model-id tiny
     """
-    from circuit.stages.steering_import import Request, import_directions
+    from circuit.stages.exchange.import_ import Request, import_directions
 
     request = Request(model, revision, model_id, layer_offset)
     results, reused = import_directions(file, output, request, force=force, note=console.note)

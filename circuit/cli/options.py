@@ -8,7 +8,7 @@ import typer
 
 def picture(path: Path | None) -> Path | None:
     """Check the name of a picture while the command line is read."""
-    from circuit.stages.picture_files import check_picture
+    from circuit.stages.figures.picture_files import check_picture
 
     return check_picture(path)
 

@@ -50,7 +50,7 @@ def init(
       circuit probes init -o battery
       circuit probes init -o decisions --category decision
     """
-    from circuit.stages import battery
+    from circuit.stages.probes.run import battery
 
     files = [str(path) for path in battery.init(output, strata=_strata(category), force=force)]
     text = "\n".join([*files, f"{len(files)} probes: edit them, then give `--datasets {output}`"])
@@ -66,7 +66,7 @@ def list_probes(datasets: Datasets = None, category: Category = "", as_json: Jso
       circuit probes list
       circuit probes list --category semantic --json
     """
-    from circuit.stages import battery
+    from circuit.stages.probes.run import battery
 
     probes = [battery.summary(p) for p in battery.load_battery(datasets, _strata(category))]
     header = ["probe", "category", "format", "prompts", "groups", "labels"]
@@ -126,8 +126,8 @@ def run(
       circuit probes run -m tiny -o probes.json
       circuit probes run -m tiny --category syntactic --layers 0,-1 --no-stratigraphy
     """
-    from circuit.stages.probes import Settings, run_probes
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.probes.run import Settings, run_probes
+    from circuit.stages.run import ModelOptions
 
     done = run_probes(
         ModelOptions(model, revision, adapter, dtype, trust_remote_code),
@@ -175,9 +175,9 @@ def apply(
     Examples:
       circuit probes apply -m tiny --probes report.fitted.safetensors --probe question -p "is it"
     """
-    from circuit.stages.fitted_probes import apply_probe
-    from circuit.stages.prompting import parse_prompts
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.probes.saved import apply_probe
+    from circuit.stages.rows.prompting import parse_prompts
+    from circuit.stages.run import ModelOptions
 
     given = parse_prompts(prompt)
     results = apply_probe(

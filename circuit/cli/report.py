@@ -31,7 +31,7 @@ def report(
       circuit report . -o run.html
       circuit report analysis.json directions.json -o layers.html --json
     """
-    from circuit.stages.report import report as run
+    from circuit.stages.report.report import report as run
 
     results = run(paths, output, force=force)
     words = Counter(found["word"] for found in results["findings"])

@@ -149,9 +149,9 @@ def steer(
             message = f"the options of steering stand before `{ctx.invoked_subcommand}`"
             raise UsageError(message, hint=f"circuit steer {ctx.invoked_subcommand} --help")
         return
-    from circuit.stages.decoding import Decoding
-    from circuit.stages.running import ModelOptions
-    from circuit.stages.steering_setup import Setup
+    from circuit.stages.run import ModelOptions
+    from circuit.stages.steering.decoding import Decoding
+    from circuit.stages.steering.setup import Setup
 
     options = ModelOptions(model, revision, adapter, dtype, trust_remote_code)
     pair = _pair(positive, negative, name, positive_label, negative_label)
@@ -180,7 +180,7 @@ def _pair(positive: str | None, negative: str | None, name: str | None, *labels:
         return None
     if positive is None or negative is None:
         raise UsageError("--positive needs --negative", hint="give both prompts of the pair")
-    from circuit.stages.extract import Pair
+    from circuit.stages.directions.from_prompts import Pair
 
     return Pair(positive, negative, name or "direction", *labels)
 
@@ -197,8 +197,8 @@ def _extract(
     *,
     as_json: bool,
 ) -> None:
-    from circuit.stages.extract import extract_direction
-    from circuit.stages.steer import format_for, save_direction
+    from circuit.stages.directions.from_prompts import extract_direction
+    from circuit.stages.steering.steer import format_for, save_direction
 
     if pair is None or files or output is None or prompts is not None:
         message = "--extract takes --positive, --negative and -o, and no prompts"
@@ -248,8 +248,8 @@ class _Shown:
 
 
 def _apply(options: Any, setup: Any, asked: _Asked, shown: _Shown, *, force: bool) -> None:
-    from circuit.stages.prompting import parse_prompts
-    from circuit.stages.steer import Job, check_choices, steer
+    from circuit.stages.rows.prompting import parse_prompts
+    from circuit.stages.steering.steer import Job, check_choices, steer
 
     prompts = parse_prompts(asked.prompts)
     check_choices(prompts, asked.coefficients, asked.decoding, asked.criterion)

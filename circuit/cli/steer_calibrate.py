@@ -68,18 +68,18 @@ def calibrate(
       circuit steer calibrate -m tiny -d directions.safetensors --sign +
       circuit steer calibrate -m tiny -d computation.npz --kl 0.5 --sign + -p "The plates are in the drawer.|Rice is cooked in a pot." -o calibration.json
     """
-    from circuit.stages.calibrate import (
+    from circuit.stages.rows.prompting import parse_prompts
+    from circuit.stages.run import ModelOptions
+    from circuit.stages.steering.intervention import Manner
+    from circuit.stages.steering.neutral import neutral_prompts
+    from circuit.stages.steering.rollouts import prepared
+    from circuit.stages.steering.setup import Setup
+    from circuit.stages.steering.strength import (
         Request,
         check_target,
         refuse_calibrated,
         run_calibration,
     )
-    from circuit.stages.intervention import Manner
-    from circuit.stages.neutral import neutral_prompts
-    from circuit.stages.prompting import parse_prompts
-    from circuit.stages.rollouts import prepared
-    from circuit.stages.running import ModelOptions
-    from circuit.stages.steering_setup import Setup
 
     check_target(kl, statistic)
     refuse_calibrated(rule)

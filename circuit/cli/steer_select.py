@@ -85,9 +85,9 @@ def select(
     Examples:
       circuit steer select -m tiny -d directions.safetensors --layer 1,3 --strengths 1 --validation held_out.json --positive-answers "<tool_call>" -o selection.json
     """
-    from circuit.stages.intervention import Manner
-    from circuit.stages.running import ModelOptions
-    from circuit.stages.steering_setup import Setup
+    from circuit.stages.run import ModelOptions
+    from circuit.stages.steering.intervention import Manner
+    from circuit.stages.steering.setup import Setup
 
     readout = readout_of(positive_answers, negative_answers, criterion, max_tokens, prefill)
     shares = numbers(strengths, "--strengths")
@@ -108,8 +108,8 @@ def select(
 def _run(
     options: Any, setup: Any, asked: tuple[Any, ...], output: Path, *, force: bool
 ) -> tuple[dict[str, Any], bool]:
-    from circuit.stages.select import select
-    from circuit.stages.select_setup import choosing
+    from circuit.stages.sweep.select import select
+    from circuit.stages.sweep.select_request import choosing
 
     ready = choosing(setup, *asked)
     console.note(f"Loading model: {options.id}")

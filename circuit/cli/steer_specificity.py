@@ -30,8 +30,8 @@ def specificity(
     Examples:
       circuit steer specificity -m tiny one=sweep.json same=sweep.json -o specificity.json
     """
-    from circuit.stages.running import ModelOptions
-    from circuit.stages.specificity import specificity as run
+    from circuit.stages.run import ModelOptions
+    from circuit.stages.sweep.specificity import specificity as run
 
     files: dict[str, Path] = named_sweeps(sweeps)
     console.note(f"Loading model: {model}")

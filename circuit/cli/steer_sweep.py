@@ -110,10 +110,10 @@ def sweep(
       circuit steer sweep -m tiny -d directions.safetensors --layer 2 --test held_out.json --positive-answers "<tool_call>" --dose-one 0.3 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 1 -o tool_sweep.json --plots tool_pictures
       circuit steer sweep -m tiny -d computation.npz --test sums.json --criterion number -n 3 --dose-one 0.5 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 0
     """
-    from circuit.stages.intervention import Manner
-    from circuit.stages.running import ModelOptions
-    from circuit.stages.steering_setup import Setup
-    from circuit.stages.sweep import Choices
+    from circuit.stages.run import ModelOptions
+    from circuit.stages.steering.intervention import Manner
+    from circuit.stages.steering.setup import Setup
+    from circuit.stages.sweep.run import Choices
 
     readout = readout_of(positive_answers, negative_answers, criterion, max_tokens, prefill)
     asked = numbers(doses, "--doses")
@@ -159,8 +159,8 @@ def _run(
     *,
     force: bool,
 ) -> tuple[dict[str, Any], bool]:
-    from circuit.stages.sweep import sweep
-    from circuit.stages.sweep_setup import Asked
+    from circuit.stages.sweep.request import Asked
+    from circuit.stages.sweep.run import sweep
 
     others = {"train": files.train, "validation": files.validation}
     asked = Asked.of(setup, files.test, others, readout, choices, files.archive)
@@ -187,7 +187,7 @@ def _draw(output: Path | None, plots: Path | None, *, force: bool) -> None:
         return
     if output is None:
         raise typer.BadParameter("--plots draws what -o wrote")
-    from circuit.stages.report_pictures import visualize_report
+    from circuit.stages.figures.reports import visualize_report
 
     visualize_report(output, plots, force=force)
     console.note(f"Pictures: {plots}")

@@ -46,7 +46,7 @@ def table(
       circuit steer table sweep.json
       circuit steer table sums=sweep.json --plots sweep_pictures
     """
-    from circuit.stages.sweep_pictures import read_sweep, visualize_sweeps
+    from circuit.stages.figures.sweep import read_sweep, visualize_sweeps
 
     files = named_sweeps(sweeps)
     found = {name: read_sweep(path).results for name, path in files.items()}

@@ -42,13 +42,13 @@ def readout_of(
     positive: str | None, negative: str | None, criterion: str | None, max_tokens: int, prefill: str
 ) -> Any:
     """Make a read-out of the options."""
-    from circuit.stages.readout import Readout, spellings
+    from circuit.stages.steering.readout import Readout, spellings
 
     return Readout(spellings(positive), spellings(negative), criterion, max_tokens, prefill)
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:
     """Read a list of finite numbers."""
-    from circuit.stages.steering_source import parse_number
+    from circuit.stages.steering.source import parse_number
 
     return tuple(parse_number(part, f"a number of {option}") for part in text.split(","))

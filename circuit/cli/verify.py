@@ -24,7 +24,7 @@ def verify(
       circuit verify directions.json
       circuit verify activations.safetensors analysis.json --json
     """
-    from circuit.stages.verify import verify as run
+    from circuit.stages.checks.verify import verify as run
 
     findings = run(paths)
     data = [{"path": _shown(f.path), "status": f.status, "why": f.why} for f in findings]

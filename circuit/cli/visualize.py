@@ -82,14 +82,14 @@ def visualize(
       circuit visualize --report report.json -o battery_pictures
       circuit visualize --report trial.json -o steering_pictures
     """
-    from circuit.stages.visualize import KINDS, Choices
-    from circuit.stages.visualize import visualize as run
+    from circuit.stages.figures.visualize import KINDS, Choices
+    from circuit.stages.figures.visualize import visualize as run
 
     if (activations is None) == (report is None):
         message = "visualize draws either an archive or a report"
         raise UsageError(message, hint="give -a ACTIVATIONS or --report REPORT")
     if report is not None:
-        from circuit.stages.report_pictures import visualize_report
+        from circuit.stages.figures.reports import visualize_report
 
         results, reused = visualize_report(report, output, force=force)
     elif activations is not None:

@@ -22,9 +22,9 @@ from circuit.errors import DataError
 from circuit.methods.text.criteria import satisfies
 from circuit.methods.uncertainty.means import mean_estimate
 from circuit.methods.uncertainty.scores import wilson
-from circuit.stages.neutral import neutral_prompts
-from circuit.stages.prompting import Format, encode
-from circuit.stages.running import Track, untracked
+from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.run import Track, untracked
+from circuit.stages.steering.neutral import neutral_prompts
 
 BATCH = 128  # answers are short, so many fit
 ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones are

@@ -26,8 +26,8 @@ from circuit.introspect.vocabulary import Vocabulary
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.cka_interval import cka_estimate
 from circuit.methods.geometry.similarity import all_equal, paired_cosines, relative_distances
-from circuit.stages.prompting import encode
-from circuit.stages.running import ModelOptions
+from circuit.stages.rows.prompting import encode
+from circuit.stages.run import ModelOptions
 from circuit.values.layers import parse_layers
 
 Mean = list[float | None]

@@ -23,7 +23,7 @@ from circuit.introspect.choices import STEP, LayerStrategy, choose_layers, piece
 from circuit.introspect.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 CONFIDENT = 0.3
 Lens = Mapping[int, Any]  # layer -> function of residuals (n, d_model)

@@ -19,7 +19,7 @@ from circuit.introspect.choices import token_text
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
 from circuit.methods.uncertainty.means import mean_estimates
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 from circuit.values.layers import parse_layers
 
 LENGTH, REPEATS = 24, 8

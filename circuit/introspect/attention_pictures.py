@@ -8,7 +8,7 @@ from circuit.introspect.attention import AttentionResult
 from circuit.introspect.pictures import shown
 from circuit.methods.geometry.head_patterns import SCORES
 from circuit.plots.cells import Cells, Scale, cells
-from circuit.stages.picture_files import write_picture
+from circuit.stages.figures.picture_files import write_picture
 
 
 def draw_attention(found: AttentionResult, out: Path, *, force: bool = False) -> None:

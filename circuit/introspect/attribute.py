@@ -23,7 +23,7 @@ from circuit.errors import ModelError, UsageError
 from circuit.introspect.choices import one_token, token_text
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 BOUND = {"float32": 1e-4}  # of the sum of absolute terms; other dtypes 0.05
 

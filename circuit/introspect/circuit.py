@@ -28,8 +28,8 @@ from circuit.methods.arrays import Array
 from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
 from circuit.methods.uncertainty.bootstrap import resample
 from circuit.methods.uncertainty.ranks import rank_correlation
-from circuit.stages.prompting import Format, encode
-from circuit.stages.running import Track, untracked
+from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.run import Track, untracked
 
 KEEP, VERIFY, N_RANDOM = 0.9, 20, 20
 LEAST = 0.1  # logits: a smaller difference between the labels is no behaviour

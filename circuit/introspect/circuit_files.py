@@ -13,7 +13,7 @@ import numpy as np
 from circuit.artifacts.files.atomic import write_file
 from circuit.introspect.circuit import Found, NodeEffect
 from circuit.plots.cells import Cells, Scale, cells
-from circuit.stages.picture_files import write_picture
+from circuit.stages.figures.picture_files import write_picture
 
 
 def _effect(node: NodeEffect) -> float:

@@ -27,8 +27,8 @@ from circuit.introspect.vocabulary import Vocabulary, is_whole
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.methods.uncertainty.scores import wilson
-from circuit.stages.prompting import encode
-from circuit.stages.running import ModelOptions
+from circuit.stages.rows.prompting import encode
+from circuit.stages.run import ModelOptions
 
 
 @dataclass(frozen=True)

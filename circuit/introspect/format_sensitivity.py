@@ -24,7 +24,7 @@ from circuit.introspect.states import last_states, next_log_probs
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.similarity import paired_cosines, relative_distances
 from circuit.methods.steering import divergences
-from circuit.stages.prompting import encode
+from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
 
 Mean = list[float | None]

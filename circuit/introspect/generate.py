@@ -20,7 +20,7 @@ from circuit.errors import UsageError
 from circuit.introspect.given import Given
 from circuit.methods.text.criteria import satisfies, where
 from circuit.methods.uncertainty.scores import wilson
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 _SUM = re.compile(r"(-?\d+)\s*([-+*x×/])\s*(-?\d+)\s*=\s*$")
 

@@ -16,7 +16,7 @@ from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.stages.prompting import Format, choose_format, parse_prompts
+from circuit.stages.rows.prompting import Format, choose_format, parse_prompts
 
 ENOUGH = 10  # groups under which nothing is claimed, whatever an interval says
 

@@ -15,7 +15,7 @@ from circuit.introspect.analyze import AnalysisConfig, TokenPrediction, analyze
 from circuit.introspect.attended import Attended, attended
 from circuit.introspect.choices import LayerStrategy
 from circuit.introspect.given import Given
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 from circuit.values.layers import parse_layers
 
 DEFAULT = "resid_post"

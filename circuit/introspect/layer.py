@@ -25,7 +25,7 @@ from circuit.introspect.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.label_similarity import Separation, separation
 from circuit.methods.geometry.similarity import cosine_matrix
-from circuit.stages.prompting import encode
+from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
 
 

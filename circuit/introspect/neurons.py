@@ -27,9 +27,9 @@ from circuit.methods.arrays import Array
 from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.methods.quality.single_feature import Chosen, choose_feature
 from circuit.methods.uncertainty.splits import MIN_GROUPS
-from circuit.stages.directions_tokens import promoted_by, the_one
-from circuit.stages.prompting import encode
-from circuit.stages.steering_source import check_model
+from circuit.stages.directions.tokens import promoted_by, the_one
+from circuit.stages.rows.prompting import encode
+from circuit.stages.steering.source import check_model
 from circuit.values.layers import parse_layers
 
 

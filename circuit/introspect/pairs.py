@@ -20,7 +20,7 @@ from circuit.artifacts.files.documents import read_json
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import DataError, UsageError
 from circuit.introspect.choices import one_token, token_text
-from circuit.stages.prompting import Format, choose_format, encode
+from circuit.stages.rows.prompting import Format, choose_format, encode
 
 ALIGNMENTS = ("same", "end")
 FORM = '[{"clean": "…", "corrupt": "…", "answer": "…", "wrong": "…"}]'

@@ -35,8 +35,8 @@ from circuit.introspect.patch_runs import (
 )
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimates
-from circuit.stages.prompting import Format
-from circuit.stages.running import Track, untracked
+from circuit.stages.rows.prompting import Format
+from circuit.stages.run import Track, untracked
 
 GAP = 0.1  # logits
 

@@ -11,7 +11,7 @@ from circuit.introspect.patch import Patching
 from circuit.plots.bars import bars
 from circuit.plots.cells import Cells, Scale, cells
 from circuit.plots.curve import Panel, Series, curves
-from circuit.stages.picture_files import write_picture
+from circuit.stages.figures.picture_files import write_picture
 
 
 def draw_analyses(found: Sequence[AnalysisResult], out: Path, *, force: bool = False) -> None:

@@ -30,7 +30,7 @@ from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.quality.crossfit import cross_fitted_quality
 from circuit.methods.quality.nested import nested_layer_choice
 from circuit.methods.uncertainty.splits import group_codes
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 from circuit.values.layers import parse_layers
 
 METHODS = {"logistic": "logistic", "difference": "mean_diff"}

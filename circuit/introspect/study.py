@@ -14,7 +14,7 @@ import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.introspect.ablate import Case, Study, ablate
 from circuit.introspect.given import Given
 from circuit.introspect.parts import components_of
-from circuit.stages.running import ModelOptions
+from circuit.stages.run import ModelOptions
 
 Criterion = str | Callable[[str], bool]
 

@@ -22,8 +22,8 @@ from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.stages.prompting import Format, encode
-from circuit.stages.running import Track, untracked
+from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.run import Track, untracked
 
 SCHEMA = "circuit.lens_maps/1"
 DEFAULT_SETS = ("neutral", "openings", "refusal", "sentiment_carry", "tool_calling")

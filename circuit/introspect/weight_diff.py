@@ -16,7 +16,7 @@ from typing import Any
 
 from circuit.errors import DataError
 from circuit.methods.geometry.matrix_change import Spectrum, Sums, spectrum, sums, total
-from circuit.stages.running import Track, untracked
+from circuit.stages.run import Track, untracked
 
 LARGEST_SVD = 1024  # the shorter side of a matrix whose spectrum is computed
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")

@@ -16,7 +16,7 @@ from circuit.artifacts.activations.activations import shards as joining
 from circuit.artifacts.files.paths import archive_path, index_path, manifest_path, shard_path
 from circuit.artifacts.manifest.manifest import reusable
 from circuit.errors import ArtifactError, UsageError
-from circuit.stages.verify import verify
+from circuit.stages.checks.verify import verify
 
 PLAN = Plan(n=7, size=2)
 CUTS = [0, 3, 3, 7]

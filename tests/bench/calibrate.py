@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from checkpoints import unit_vector, write_checkpoint
 
 from circuit.artifacts.steering_files.files import Direction
-from circuit.stages.calibrate import calibrate
-from circuit.stages.intervention import Intervention
-from circuit.stages.neutral import neutral_prompts
-from circuit.stages.prompting import Format
-from circuit.stages.rollouts import prepared
-from circuit.stages.running import ModelOptions
+from circuit.stages.rows.prompting import Format
+from circuit.stages.run import ModelOptions
+from circuit.stages.steering.intervention import Intervention
+from circuit.stages.steering.neutral import neutral_prompts
+from circuit.stages.steering.rollouts import prepared
+from circuit.stages.steering.strength import calibrate
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 LINE = "{:<16} {:>5} {:>4}  {:>8} {:>6} {:>3}  {:>8} {:>6} {:>3}  {}"

@@ -17,7 +17,7 @@ from circuit.introspect.parts import named_ablations
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, ablated
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 RAW = Format(chat=False)
 TOKENS = 4

@@ -15,8 +15,8 @@ from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, References, ablated, reference_values
 from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.neutral import neutral_prompts
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.steering.neutral import neutral_prompts
 
 RAW = Format(chat=False)
 LAYER, ANSWER = 1, "Q"

@@ -14,7 +14,7 @@ from circuit.introspect.activation_diff import activation_diff, counterpart
 from circuit.introspect.given import Given
 from circuit.introspect.in_turn import two_models
 from circuit.methods.geometry.cka_interval import cka_estimate
-from circuit.stages.running import ModelOptions
+from circuit.stages.run import ModelOptions
 
 GIVEN = Given(["Hello", "1 + 1 = ", "abc", "xyz?", "ab c"])
 

@@ -12,7 +12,7 @@ from circuit.introspect.pictures import _followed, draw_analyses
 from circuit.methods.steering import divergences
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.embedding import embedding_scale
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 RAW = Format(chat=False)
 ALL = AnalysisConfig(LayerStrategy.ALL, track_tokens=["a", "\n"])

@@ -8,7 +8,7 @@ from circuit.errors import UsageError
 from circuit.introspect.attention import attention, parse_heads, patterns, repeated_tokens
 from circuit.introspect.attention_pictures import draw_attention
 from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 TOKENS = [5, 7, 9, 5, 7, 9]
 

@@ -17,7 +17,7 @@ from circuit.introspect.circuit_files import draw_circuit, write_dot
 from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
 from circuit.model.patching.nodes import Behaviour, all_nodes, node_means, shared_ends
 from circuit.model.patching.patching import logit_difference
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 RAW = Format(chat=False)
 ROOT = Path(__file__).parents[2]

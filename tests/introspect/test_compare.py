@@ -17,8 +17,8 @@ from circuit.introspect.in_turn import in_turn, two_models
 from circuit.introspect.states import next_log_probs
 from circuit.introspect.vocabulary import Vocabulary
 from circuit.model.checkpoint.loading import LoadedModel, load_model
-from circuit.stages.prompting import Format, encode
-from circuit.stages.running import ModelOptions
+from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.run import ModelOptions
 
 GIVEN = Given(["ab c", "Hello ", "Hello"])
 

@@ -6,7 +6,7 @@ import pytest
 from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.cli.directions_verbs_text import compared_text, tally_text
 from circuit.errors import UsageError
-from circuit.stages.directions_compare import compare_directions
+from circuit.stages.directions.compare import compare_directions
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from circuit.introspect.format_sensitivity import format_sensitivity
 from circuit.introspect.given import Given
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 
 def state(model, text, layer, chat=False):

@@ -14,7 +14,7 @@ from circuit.introspect.generate import (
 )
 from circuit.introspect.given import Given
 from circuit.methods.text.criteria import where
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 
 def test_the_first_token_that_carries_the_answer(llama):

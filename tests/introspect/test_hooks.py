@@ -10,7 +10,7 @@ from circuit.introspect.choices import LayerStrategy
 from circuit.introspect.given import Given
 from circuit.introspect.hooks import hook
 from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 GIVEN = Given(["Hello"])
 

@@ -12,7 +12,7 @@ from circuit.methods.geometry.label_similarity import separation
 from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.model.forward.last_attention import last_attention
 from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 TEXTS = ["1 + 1 = ", "1 + 1 =", "Hello"]
 

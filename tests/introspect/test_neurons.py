@@ -15,7 +15,7 @@ from circuit.methods.uncertainty.scores import auroc
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.neurons import write_vectors
 from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 GIVEN = Given(["Hello", "ab c"])
 WORDS = [

@@ -15,7 +15,7 @@ from circuit.introspect.patch_runs import what
 from circuit.introspect.pictures import draw_patching
 from circuit.methods.uncertainty.means import mean_estimate, mean_estimates
 from circuit.methods.uncertainty.ranks import rank_correlation
-from circuit.stages.prompting import Format
+from circuit.stages.rows.prompting import Format
 
 RAW = Format(chat=False)
 ALL = "resid_pre,attn_out,mlp_out,heads"

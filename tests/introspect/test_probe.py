@@ -8,9 +8,9 @@ from circuit.errors import DataError, UsageError
 from circuit.introspect.given import Given
 from circuit.introspect.probe import Classes, fit, probe, two_classes
 from circuit.introspect.probe_files import check_names, save_direction, saved_direction
-from circuit.stages.fitted_probes import apply_probe
-from circuit.stages.prompting import Format
-from circuit.stages.running import ModelOptions
+from circuit.stages.probes.saved import apply_probe
+from circuit.stages.rows.prompting import Format
+from circuit.stages.run import ModelOptions
 
 RAW = Format(chat=False)
 WORDS = [

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.app import app
 from circuit.model.checkpoint.loading import load_model
-from circuit.stages.prompting import Format, encode
+from circuit.stages.rows.prompting import Format, encode
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 TEXTS = [f"{a} {b}" for a in ("one", "two") for b in ("red", "old", "big", "new", "dry")]

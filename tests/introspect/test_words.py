@@ -11,7 +11,7 @@ from circuit.introspect.cases import criterion_cases
 from circuit.introspect.given import Given
 from circuit.introspect.layer import labels_of
 from circuit.introspect.parts import named_ablations
-from circuit.stages.prompting import Format
+from circuit.stages.rows.prompting import Format
 
 
 def test_an_ablation_says_what_it_leaves_out(llama):

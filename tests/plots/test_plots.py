@@ -20,7 +20,7 @@ from circuit.plots.pca import pca
 from circuit.plots.rates import Response, rates
 from circuit.plots.scatter import Classes, scatter
 from circuit.plots.stratigraphy import Row, stratigraphy
-from circuit.stages.picture_files import write_picture
+from circuit.stages.figures.picture_files import write_picture
 
 RNG = np.random.default_rng(0)
 POINTS, CLASSES = RNG.normal(size=(60, 2)), RNG.integers(-1, 2, 60)

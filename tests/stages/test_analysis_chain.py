@@ -19,12 +19,12 @@ from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.cli.analysis_text import analysis_text
 from circuit.cli.directions_text import directions_text
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.stages.analyze import analyze
-from circuit.stages.directions import Choices, directions
-from circuit.stages.report import report
-from circuit.stages.verify import verify
-from circuit.stages.visualize import Choices as Drawing
-from circuit.stages.visualize import visualize
+from circuit.stages.analyze.run import analyze
+from circuit.stages.checks.verify import verify
+from circuit.stages.directions.run import Choices, directions
+from circuit.stages.figures.visualize import Choices as Drawing
+from circuit.stages.figures.visualize import visualize
+from circuit.stages.report.report import report
 
 
 @pytest.fixture(scope="module")

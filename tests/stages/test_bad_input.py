@@ -17,11 +17,11 @@ from circuit.artifacts.manifest.run import Run
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import ArtifactError, DataError
-from circuit.stages.analyze import analyze
-from circuit.stages.directions import Choices, directions
-from circuit.stages.flags import blind
-from circuit.stages.probes import Settings, run_probes
-from circuit.stages.running import ModelOptions
+from circuit.stages.analyze.run import analyze
+from circuit.stages.directions.run import Choices, directions
+from circuit.stages.probes.run import Settings, run_probes
+from circuit.stages.rows.warnings import blind
+from circuit.stages.run import ModelOptions
 
 PAIR = ("no_tool", "tool")
 QUICK = Settings(n_boot=50, n_shuffles=50, random_weights=False)

@@ -6,11 +6,17 @@ from checkpoints import unit_vector, write_checkpoint
 
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError, UsageError
-from circuit.stages.calibrate import Calibration, Request, calibrate, calibrated, run_calibration
-from circuit.stages.intervention import Intervention, Manner, Part
-from circuit.stages.neutral import neutral_prompts, neutral_set
-from circuit.stages.prompting import Format
-from circuit.stages.rollouts import prepared, roll_out
+from circuit.stages.rows.prompting import Format
+from circuit.stages.steering.intervention import Intervention, Manner, Part
+from circuit.stages.steering.neutral import neutral_prompts, neutral_set
+from circuit.stages.steering.rollouts import prepared, roll_out
+from circuit.stages.steering.strength import (
+    Calibration,
+    Request,
+    calibrate,
+    calibrated,
+    run_calibration,
+)
 
 RAW = Format(chat=False)
 
@@ -26,7 +32,7 @@ def neutral(llama):
 
 @pytest.fixture(scope="module")
 def tiny():
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     return ModelOptions("tiny").load()
 

@@ -9,10 +9,10 @@ from checkpoints import write_checkpoint
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, UsageError
-from circuit.stages.collect import collect, limited, prepared
-from circuit.stages.generated import Asked
-from circuit.stages.running import ModelOptions
-from circuit.stages.wanted import Wanted
+from circuit.stages.collect.answers import Asked
+from circuit.stages.collect.request import Wanted
+from circuit.stages.collect.run import collect, limited, prepared
+from circuit.stages.run import ModelOptions
 
 
 def write_prompts(path, texts, **fields):
@@ -189,7 +189,7 @@ def test_patterns_are_not_averaged_over_keys(llama_folder, dataset, tmp_path):
 
 
 def test_a_dry_run_knows_the_size_of_the_file(llama_folder, dataset, tmp_path):
-    from circuit.stages.estimate import estimate
+    from circuit.stages.collect.estimate import estimate
 
     wanted = Wanted(sites="resid_post,attn_pattern", positions="last,-3:")
     job = prepared(ModelOptions(str(llama_folder)), dataset, tmp_path / "a", wanted=wanted)
@@ -263,7 +263,7 @@ def test_a_shards_errors_count_prompts_in_the_whole_set(llama_folder, tmp_path):
 
 
 def test_a_dry_run_counts_the_answers(llama_folder, dataset, tmp_path):
-    from circuit.stages.estimate import estimate
+    from circuit.stages.collect.estimate import estimate
 
     def answering(asked):
         model = ModelOptions(str(llama_folder))

@@ -19,13 +19,19 @@ from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import CircuitError, UsageError
 from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.concept_fit import RAW, Texts, held_out_texts
-from circuit.stages.concept_pictures import draw_scan, draw_trial
-from circuit.stages.concept_scan import STRENGTHS, planned, scan
-from circuit.stages.concept_trial import Ingredient, Trial, layer_note, parse_mix, try_concepts
-from circuit.stages.concepts import build, create, depths, listed, one_layer, remove
-from circuit.stages.prompting import encode
-from circuit.stages.steer import Decoding
+from circuit.stages.concepts.fit import RAW, Texts, held_out_texts
+from circuit.stages.concepts.library import build, create, depths, listed, one_layer, remove
+from circuit.stages.concepts.pictures import draw_scan, draw_trial
+from circuit.stages.concepts.scan import STRENGTHS, planned, scan
+from circuit.stages.concepts.try_concepts import (
+    Ingredient,
+    Trial,
+    layer_note,
+    parse_mix,
+    try_concepts,
+)
+from circuit.stages.rows.prompting import encode
+from circuit.stages.steering.steer import Decoding
 
 WORDS = ("red", "green", "blue", "white", "black", "grey", "brown", "pink")
 POSITIVE = [f"{a} {b} day" for a in WORDS for b in ("sunny", "warm")]

@@ -14,9 +14,9 @@ from circuit.artifacts.prompts.tables import read_table
 from circuit.artifacts.prompts.verdict import current_verdict
 from circuit.cli.dataset import app
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
-from circuit.stages.dataset_check import findings, surface
-from circuit.stages.dataset_import import import_prompts
-from circuit.stages.dataset_split import split
+from circuit.stages.dataset.check import findings, surface
+from circuit.stages.dataset.import_table import import_prompts
+from circuit.stages.dataset.split import split
 
 DATA = Path(__file__).parents[1] / "artifacts" / "data"
 WEATHER, SUMS = str(DATA / "weather.json"), str(DATA / "sums.json")

@@ -15,11 +15,11 @@ from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_npz
 from circuit.errors import ArtifactError, DataError, ModelError, UsageError
 from circuit.methods.quality.chance_cosine import cosine_bound
-from circuit.stages.directions import Choices, directions
-from circuit.stages.directions_compare import compare_directions
-from circuit.stages.directions_show import show_directions
-from circuit.stages.directions_tokens import promoted_tokens
-from circuit.stages.directions_transfer import Request, transfer_directions
+from circuit.stages.directions.compare import compare_directions
+from circuit.stages.directions.run import Choices, directions
+from circuit.stages.directions.show import show_directions
+from circuit.stages.directions.tokens import promoted_tokens
+from circuit.stages.directions.transfer import Request, transfer_directions
 
 PAIR = ("no_tool", "tool")
 

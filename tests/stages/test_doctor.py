@@ -7,7 +7,7 @@ from checkpoints import write_checkpoint
 
 from circuit.model.forward.selftest import CHECKS
 from circuit.model.machine import runtime
-from circuit.stages.doctor import _advice, examine_machine, examine_model
+from circuit.stages.checks.doctor import _advice, examine_machine, examine_model
 
 
 def test_the_machine_is_measured_and_named():

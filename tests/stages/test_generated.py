@@ -11,14 +11,21 @@ from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.stages.analyze import analyze
-from circuit.stages.collect import collect, prepared
-from circuit.stages.directions import Choices, directions
-from circuit.stages.generated import Asked, answer_all, answers, check_asked, summary, units_of
-from circuit.stages.labels import labelled, relabelled
-from circuit.stages.prompting import choose_format, encode
-from circuit.stages.running import ModelOptions
-from circuit.stages.wanted import Wanted
+from circuit.stages.analyze.run import analyze
+from circuit.stages.collect.answers import (
+    Asked,
+    answer_all,
+    answers,
+    check_asked,
+    summary,
+    units_of,
+)
+from circuit.stages.collect.request import Wanted
+from circuit.stages.collect.run import collect, prepared
+from circuit.stages.directions.run import Choices, directions
+from circuit.stages.rows.labels import labelled, relabelled
+from circuit.stages.rows.prompting import choose_format, encode
+from circuit.stages.run import ModelOptions
 
 ASKED = Asked(12, ("function_call", "refusal", "regex:zzz"))
 TINY = ModelOptions("tiny")

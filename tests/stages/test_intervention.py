@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from circuit.artifacts.manifest.manifest import ModelIdentity, Run
 from circuit.artifacts.steering_files.files import Direction, write_directions, write_npz
 from circuit.errors import CircuitError, ModelError, UsageError
-from circuit.stages.conditions import Condition
-from circuit.stages.extract import Pair
-from circuit.stages.fitted_probes import SavedProbe
-from circuit.stages.intervention import Intervention, Manner, Part, kl_target, resolve
-from circuit.stages.prompting import Format, encode
-from circuit.stages.steer import Decoding, Job, steer
-from circuit.stages.steering_setup import Setup
-from circuit.stages.steering_source import Source, parse_source
+from circuit.stages.directions.from_prompts import Pair
+from circuit.stages.probes.saved import SavedProbe
+from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.steering.condition import Condition
+from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target, resolve
+from circuit.stages.steering.setup import Setup
+from circuit.stages.steering.source import Source, parse_source
+from circuit.stages.steering.steer import Decoding, Job, steer
 
 RAW = Format(chat=False)
 SHORT = Decoding(max_tokens=6)
@@ -120,7 +120,7 @@ def test_the_median_norm_is_that_of_neutral_prompts_without_their_first_token(ll
     import mlx.core as mx
 
     from circuit.model.sites.sites import Site, hidden_states
-    from circuit.stages.neutral import neutral_prompts
+    from circuit.stages.steering.neutral import neutral_prompts
 
     site = Site("resid_post", 1)
     (part,) = resolve(llama, [Part(direction(llama))], Manner("median-norm"), RAW).parts

@@ -17,11 +17,10 @@ from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli import probes as cli
 from circuit.cli.probes_text import readings_text, report_text
 from circuit.errors import CircuitError, DataError, UsageError
-from circuit.stages import battery, checklist
-from circuit.stages.fitted_probes import apply_probe, read_probe
-from circuit.stages.probes import SCHEMA, Settings, run_probes
-from circuit.stages.report_pictures import visualize_report
-from circuit.stages.running import ModelOptions
+from circuit.stages.figures.reports import visualize_report
+from circuit.stages.probes.run import SCHEMA, Settings, battery, checklist, run_probes
+from circuit.stages.probes.saved import apply_probe, read_probe
+from circuit.stages.run import ModelOptions
 
 QUICK = Settings(n_boot=200, n_shuffles=199, random_weights=False)
 BLOCK = 1

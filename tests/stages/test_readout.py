@@ -9,9 +9,9 @@ from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.model.prompts.continuations import answer_ids, prefilled
 from circuit.model.prompts.tokens import encode_prompts
-from circuit.stages.intervention import Intervention
-from circuit.stages.prompting import Format, encode
-from circuit.stages.readout import Readout, reader, spellings
+from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.steering.intervention import Intervention
+from circuit.stages.steering.readout import Readout, reader, spellings
 
 RAW = Format(chat=False)
 

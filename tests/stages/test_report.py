@@ -23,18 +23,19 @@ from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.steering_files.files import Direction
 from circuit.cli.app import app
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.stages import report_probes, report_steering
-from circuit.stages.analyze import SCHEMA as ANALYSIS
-from circuit.stages.analyze import analyze
-from circuit.stages.directions import Choices, directions
-from circuit.stages.intervention import Intervention
-from circuit.stages.prompting import Format
-from circuit.stages.report import report
-from circuit.stages.report_page import escaped
-from circuit.stages.report_pictures import visualize_report
-from circuit.stages.steer import SCHEMA as STEERING
-from circuit.stages.steer import Decoding, Job, steer
-from circuit.stages.visualize import visualize
+from circuit.stages.analyze.run import SCHEMA as ANALYSIS
+from circuit.stages.analyze.run import analyze
+from circuit.stages.directions.run import Choices, directions
+from circuit.stages.figures.reports import visualize_report
+from circuit.stages.figures.visualize import visualize
+from circuit.stages.report.page import escaped
+from circuit.stages.report.report import probes as report_probes
+from circuit.stages.report.report import report
+from circuit.stages.report.report import steering as report_steering
+from circuit.stages.rows.prompting import Format
+from circuit.stages.steering.intervention import Intervention
+from circuit.stages.steering.steer import SCHEMA as STEERING
+from circuit.stages.steering.steer import Decoding, Job, steer
 
 VOID = {"meta", "img"}
 HOSTILE = "'\"><script>1</script>"

@@ -15,10 +15,10 @@ from killing import command, kill_and_go_on, write_killable
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.errors import ArtifactError, StoppedError, UsageError
-from circuit.stages.collect import Collected, Waiting, collect, collect_shard, part, prepared
-from circuit.stages.running import ModelOptions
-from circuit.stages.sharding import shard_rows
-from circuit.stages.wanted import Wanted
+from circuit.stages.collect.request import Wanted
+from circuit.stages.collect.run import Collected, Waiting, collect, collect_shard, part, prepared
+from circuit.stages.collect.sharding import shard_rows
+from circuit.stages.run import ModelOptions
 
 KILLS = 5
 SHORT = Wanted(batch_tokens=64, positions="last,-3:")

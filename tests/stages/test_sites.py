@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from circuit.cli.app import app
 from circuit.model.sites.reading_places import SITES
-from circuit.stages.running import ModelOptions
-from circuit.stages.sites import list_sites
+from circuit.stages.checks.sites import list_sites
+from circuit.stages.run import ModelOptions
 
 
 @pytest.fixture(scope="module")

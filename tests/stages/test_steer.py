@@ -9,18 +9,18 @@ from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, read_steering_file, write_npz
 from circuit.errors import CircuitError, DataError, ModelError, UsageError
-from circuit.stages.extract import Pair, extract_direction
-from circuit.stages.intervention import Intervention
-from circuit.stages.prompting import Format, parse_prompts
-from circuit.stages.steer import (
+from circuit.stages.directions.from_prompts import Pair, extract_direction
+from circuit.stages.rows.prompting import Format, parse_prompts
+from circuit.stages.steering.intervention import Intervention
+from circuit.stages.steering.source import Source, check_model, one_direction
+from circuit.stages.steering.steer import (
     Decoding,
     Job,
     format_for,
     save_direction,
     steer,
 )
-from circuit.stages.steering_source import Source, check_model, one_direction
-from circuit.stages.steering_trial import Answers, judge
+from circuit.stages.steering.trial import Answers, judge
 
 RAW = Format(chat=False)
 SHORT = Decoding(max_tokens=6)
@@ -219,7 +219,7 @@ def test_what_cannot_end_well_is_refused_before_anything_is_generated(llama, tmp
     def never(*_):
         raise AssertionError("the work has begun")
 
-    monkeypatch.setattr("circuit.stages.steer._answers", never)
+    monkeypatch.setattr("circuit.stages.steering.steer._answers", never)
     (tmp_path / "file").write_text("")
     at = made_direction(llama)
     with pytest.raises(UsageError, match="not a regular expression"):

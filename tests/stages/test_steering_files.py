@@ -17,12 +17,12 @@ from circuit.artifacts.steering_files.files import (
 )
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import CircuitError, ModelError, UsageError
-from circuit.stages.directions_show import show_directions
-from circuit.stages.steering_export import Request as Export
-from circuit.stages.steering_export import export_directions, length_of
-from circuit.stages.steering_import import Request as Import
-from circuit.stages.steering_import import import_directions
-from circuit.stages.steering_source import Source, check_model
+from circuit.stages.directions.show import show_directions
+from circuit.stages.exchange.export import Request as Export
+from circuit.stages.exchange.export import export_directions, length_of
+from circuit.stages.exchange.import_ import Request as Import
+from circuit.stages.exchange.import_ import import_directions
+from circuit.stages.steering.source import Source, check_model
 
 D = 32
 

@@ -12,15 +12,15 @@ from circuit.artifacts.manifest.manifest import ModelIdentity, Run
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import CircuitError, DataError, UsageError
-from circuit.stages.best_layers import best_layers
-from circuit.stages.controls import controls, random_vectors
-from circuit.stages.held_apart import check_apart
-from circuit.stages.intervention import Intervention, Manner
-from circuit.stages.prompting import Format
-from circuit.stages.readout import Readout
-from circuit.stages.select import Choosing, chosen_path, select, the_best
-from circuit.stages.sweep import Choices, Job, sweep
-from circuit.stages.sweep_verdict import verdict
+from circuit.stages.rows.holdout import check_apart
+from circuit.stages.rows.prompting import Format
+from circuit.stages.steering.controls import controls, random_vectors
+from circuit.stages.steering.intervention import Intervention, Manner
+from circuit.stages.steering.readout import Readout
+from circuit.stages.sweep.best_layers import best_layers
+from circuit.stages.sweep.run import Choices, Job, sweep
+from circuit.stages.sweep.select import Choosing, chosen_path, select, the_best
+from circuit.stages.sweep.verdict import verdict
 
 RAW = Format(chat=False)
 DOSES = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -167,7 +167,7 @@ def test_sets_that_share_a_group_or_a_text_are_refused(identity_llama, planted):
 
 def test_training_prompts_and_shuffled_labels_come_from_the_manifest(workspace, tmp_path):
     from circuit.artifacts.steering_files.files import read_directions
-    from circuit.stages.training_rows import fit_of, shuffled_vectors, training_prompts
+    from circuit.stages.rows.provenance import fit_of, shuffled_vectors, training_prompts
 
     fit = fit_of(workspace / "directions.safetensors")
     assert fit is not None
@@ -308,9 +308,9 @@ def test_best_layers_are_typed_sorted_and_at_the_same_damage(llama):
 
 
 def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted, tmp_path):
-    from circuit.stages.report import report
-    from circuit.stages.report_pictures import visualize_report
-    from circuit.stages.sweep_pictures import visualize_sweeps
+    from circuit.stages.figures.reports import visualize_report
+    from circuit.stages.figures.sweep import visualize_sweeps
+    from circuit.stages.report.report import report
 
     out = tmp_path / "sweep.json"
     sweep(identity_llama, job_of(planted), out=out)
@@ -331,7 +331,7 @@ def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted,
 @pytest.mark.parametrize("named", ["directions.json", "directions.safetensors"])
 def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_path, named):
     from circuit.artifacts.steering_files.files import read_directions
-    from circuit.stages.training_rows import fit_of
+    from circuit.stages.rows.provenance import fit_of
 
     source = workspace / "directions.json"
     direction = read_directions(source)[1]
@@ -350,9 +350,9 @@ def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_p
 
 
 def test_specificity_runs_every_direction_on_every_test_set(workspace):
-    from circuit.stages.running import ModelOptions
-    from circuit.stages.specificity import specificity
-    from circuit.stages.sweep_pictures import read_sweep
+    from circuit.stages.figures.sweep import read_sweep
+    from circuit.stages.run import ModelOptions
+    from circuit.stages.sweep.specificity import specificity
 
     model = ModelOptions("tiny").load()
     sweep_file = workspace / "sweep.json"

@@ -18,8 +18,8 @@ from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.cli.verify import verify as command
 from circuit.errors import ArtifactError
-from circuit.stages.dataset import create
-from circuit.stages.verify import verify
+from circuit.stages.checks.verify import verify
+from circuit.stages.dataset.create import create
 
 DATA = Path(__file__).parents[1] / "artifacts" / "data"
 ALL = {"t.json", "prompts.json", "acts.json", "acts.safetensors", "directions.json", "directions.safetensors", "steering.json"}  # fmt: skip

@@ -83,7 +83,7 @@ def command(
     from circuit.introspect.cases import read_cases
     from circuit.introspect.parts import COMPONENT, LAYERS, check_parts, named_ablations
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     check_parts(component, layers, heads, neurons, method)
     cases, given = read_cases(prompt, criterion, prompts)

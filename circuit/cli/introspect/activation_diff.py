@@ -51,7 +51,7 @@ def command(
     from circuit.introspect.given import read_given
     from circuit.introspect.in_turn import two_models
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     given = read_given(prompts)
     first = ModelOptions(base, revision, None, dtype, trust_remote_code)

@@ -88,7 +88,7 @@ def command(
     from circuit.introspect.given import read_given
     from circuit.introspect.saved import refuse_existing, save
     from circuit.introspect.tune_lens import check_lens_options, read_lens
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     check_lens_options(lens, lens_file)
     strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers, step=layer_step)

@@ -64,7 +64,7 @@ def command(
     from circuit.introspect.given import read_given
     from circuit.introspect.pairs import choose_pair_format
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     chosen = parse_heads(heads)
     given = read_given(prompt)

@@ -69,8 +69,8 @@ def command(
     from circuit.introspect.circuit import find_circuit, read_labelled
     from circuit.introspect.circuit_files import draw_circuit, write_dot
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.prompting import choose_format
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.rows.prompting import choose_format
+    from circuit.stages.run import ModelOptions
 
     check_share(keep)
     given = read_labelled(prompts, seed)

@@ -56,7 +56,7 @@ def command(
     from circuit.introspect.given import read_given
     from circuit.introspect.in_turn import two_models
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     check_tracked(track or [])
     given = read_given(prompt)

@@ -33,7 +33,7 @@ def command(
     """
     from circuit.cli.directions_verbs_text import compared_text, tally_text
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.directions_compare import compare_directions
+    from circuit.stages.directions.compare import compare_directions
 
     parameters = {"threshold": threshold}
     refuse_existing([(output, "cosines")], parameters, inputs=files, force=force)

@@ -49,7 +49,7 @@ def command(
     from circuit.introspect.format_sensitivity import format_sensitivity
     from circuit.introspect.given import read_given
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)
     parameters = {"prompts": given.texts, "layers": layers, "max_tokens": max_tokens}

@@ -75,7 +75,7 @@ def command(
     from circuit.introspect.generate import Decoding, expected_texts, generate_answers
     from circuit.introspect.given import read_given
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)
     expected_texts(given, expected, criterion)

@@ -57,7 +57,7 @@ def command(
     from circuit.introspect.given import read_given
     from circuit.introspect.hooks import hook
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)
     asked: dict[str, Any] = {

@@ -53,7 +53,7 @@ def command(
     from circuit.introspect.given import read_given
     from circuit.introspect.layer import check_several, labels_of, layer_similarity
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)
     check_several(given)

@@ -69,7 +69,7 @@ def command(
     from circuit.introspect.layer import labels_of
     from circuit.introspect.neurons import Wanted, look_at_neurons, parse_indices, read_direction
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)
     named = None if labels is None and given.prompt_set is None else labels_of(given, labels)

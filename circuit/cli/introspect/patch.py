@@ -111,7 +111,7 @@ def command(
     from circuit.introspect.patch import patch
     from circuit.introspect.patch_runs import what
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     asked = what(components, direction, position)
     check_alignment(align)

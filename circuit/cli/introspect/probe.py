@@ -81,7 +81,7 @@ def command(
     from circuit.introspect.probe_files import check_names, outputs_of, saved_direction
     from circuit.introspect.probe_files import save_direction as save_one
     from circuit.introspect.saved import refuse_existing, save
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     started = time.perf_counter()
     a, b = read_given(class_a), read_given(class_b)

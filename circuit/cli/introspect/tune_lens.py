@@ -61,7 +61,7 @@ def command(
         several,
         tune_lens,
     )
-    from circuit.stages.running import ModelOptions
+    from circuit.stages.run import ModelOptions
 
     given = Given(default_texts()) if texts is None else read_given(texts)
     several(given.texts)

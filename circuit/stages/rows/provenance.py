@@ -1,0 +1,118 @@
+"""What a direction was fitted to: the archive that its manifest leads to, and the prompts and rows in it.
+
+A manifest names its inputs with their digests; an archive of activations among them, or among the inputs of those, is what the direction
+was fitted to. A file of another tool names none, and then nothing is known of its training prompts.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.contents import SCHEMA as ACTIVATIONS
+from circuit.artifacts.files.documents import read_json, schema_of
+from circuit.artifacts.manifest.manifest import Manifest, digest, manifest_path, read_manifest
+from circuit.artifacts.steering_files.files import SCHEMA as DIRECTIONS
+from circuit.artifacts.steering_files.files import Direction
+from circuit.errors import ArtifactError, DataError, UsageError
+from circuit.methods.directions import fit_direction
+from circuit.methods.uncertainty.splits import permuted_labels
+from circuit.stages.rows.contrasts import Contrast, in_pair_order, label_contrast, one_against_rest
+from circuit.stages.rows.labels import labelled
+from circuit.stages.rows.questions import Array, joined_groups, silent
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The manifest of the fit, and of the archive that it read."""
+
+    directions: Manifest
+    archive: Path
+
+
+def fit_of(direction_file: Path) -> Fit | None:
+    """Follow the manifests from a steering file to what it was fitted to; None where they do not lead there."""
+    path = manifest_path(direction_file)
+    if direction_file.suffix not in ("", ".safetensors", ".json") or not path.is_file():
+        return None
+    return _followed(path, None)
+
+
+def _followed(path: Path, fitted: Manifest | None) -> Fit | None:
+    schema = schema_of(read_json(path)) if path.is_file() and path.suffix == ".json" else None
+    if schema == ACTIVATIONS and fitted is not None:
+        return Fit(fitted, path)
+    if schema != DIRECTIONS:
+        return None
+    manifest = read_manifest(path, DIRECTIONS)
+    # What was chosen from another file was fitted where that one was.
+    for ref in manifest.inputs:
+        source = path.parent / ref.path
+        if source.is_file() and digest(source) != ref.sha256:
+            message = f"`{source}` has changed since `{path}` was made from it"
+            raise ArtifactError(message, hint="run `circuit directions` again")
+        of_source = manifest_path(source) if source.suffix == ".safetensors" else source
+        if (found := _followed(of_source, manifest)) is not None:
+            return found
+    return None
+
+
+def shuffled_vectors(
+    direction: Direction, fit: Fit | None, archive: Path | None, n: int, seed: int
+) -> list[Array]:
+    """Fit a direction ``n`` times to the same rows under permuted labels; the method is the direction's own.
+
+    Labels are permuted where the prompts' design leaves them exchangeable (``methods.splits``): within pairs, or between groups.
+    """
+    if n == 0:
+        return []
+    where = archive or (fit.archive if fit else None)
+    if where is None or fit is None:
+        message = f"the file of direction `{direction.name}` does not lead to what it was fitted to"
+        hint = "keep the archive where `circuit directions` read it, or use --shuffled 0"
+        raise UsageError(message, hint=hint)
+    parameters = fit.directions.parameters
+    activations, _ = labelled(Activations.open(where), parameters.get("labels", "prompts"))
+    site, position = parameters["site"], parameters["position"]
+    contrast = _contrast(activations, direction, site, position, parameters["folds"])
+    rows = activations.read(site, direction.layer, position)[contrast.rows]
+    pairs = contrast.pairs
+    paired = pairs is not None and None not in pairs and len(set(pairs)) * 2 == len(pairs)
+    design = pairs if paired and pairs is not None else contrast.groups
+    rng = np.random.default_rng([seed, 11])
+    drawn = permuted_labels(contrast.y, design, rng, size=n)
+    return [_refitted(direction, contrast, rows, labels, paired=paired) for labels in drawn]
+
+
+def _contrast(
+    activations: Activations, direction: Direction, site: str, position: str, folds: int
+) -> Contrast:
+    groups = joined_groups(activations, site, position)
+    kind = direction.name.partition(":")[0]
+    if kind in ("category", "tool"):
+        field = "category" if kind == "category" else "expected_tool"
+        of_kind = one_against_rest(activations, groups, field, folds, silent)
+        return next(each for each in of_kind if each.name == direction.name)
+    others = {direction.positive_label, direction.negative_label}
+    negative = direction.negative_label if others <= set(activations.labels) else None
+    return label_contrast(activations, groups, direction.positive_label, negative)
+
+
+def _refitted(
+    direction: Direction, contrast: Contrast, rows: Array, labels: Array, *, paired: bool
+) -> Array:
+    positive, negative = in_pair_order(replace(contrast, y=labels), paired=paired)
+    method = str(direction.method)
+    try:
+        fit = fit_direction(method, rows[positive], rows[negative], paired=paired)
+    except DataError as error:
+        message = f"`{method}` cannot be fitted to shuffled labels: {error.message}"
+        raise DataError(message, hint="use --shuffled 0") from error
+    return fit.vector
+
+
+def training_prompts(fit: Fit | None) -> Any:
+    """Return the prompt set that a direction was fitted to; None where it is not known."""
+    return None if fit is None else Activations.open(fit.archive).prompt_set
