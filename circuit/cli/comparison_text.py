@@ -4,7 +4,7 @@ from typing import Any
 
 from circuit.cli import console
 from circuit.cli.figures_text import claim, estimate
-from circuit.introspect.vocabulary import is_whole
+from circuit.introspect.compare.vocabulary import is_whole
 
 Record = dict[str, Any]
 

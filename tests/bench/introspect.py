@@ -10,10 +10,10 @@ import argparse
 
 from common import report
 
-from circuit.introspect.ablate import Case, ablate
-from circuit.introspect.analyze import AnalysisConfig, analyze
-from circuit.introspect.choices import LayerStrategy
-from circuit.introspect.parts import named_ablations
+from circuit.introspect.ablation.components import named_ablations
+from circuit.introspect.inputs.choices import LayerStrategy
+from circuit.introspect.questions.ablate import Case, ablate
+from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, ablated

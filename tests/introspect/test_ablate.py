@@ -8,9 +8,9 @@ import pytest
 from checkpoints import VOCABULARY, write_checkpoint
 
 from circuit.errors import DataError, UsageError
-from circuit.introspect.ablate import ablate
-from circuit.introspect.cases import criterion_cases, expected_cases, read_cases
-from circuit.introspect.parts import named_ablations
+from circuit.introspect.ablation.components import named_ablations
+from circuit.introspect.inputs.cases import criterion_cases, expected_cases, read_cases
+from circuit.introspect.questions.ablate import ablate
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, References, ablated, reference_values

@@ -10,9 +10,9 @@ from other_tokenizer import rewrite_tokenizer
 
 from circuit.cli.activation_diff_text import activation_diff_text
 from circuit.errors import UsageError
-from circuit.introspect.activation_diff import activation_diff, counterpart
-from circuit.introspect.given import Given
-from circuit.introspect.in_turn import two_models
+from circuit.introspect.compare.two_models import two_models
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.questions.activation_diff import activation_diff, counterpart
 from circuit.methods.geometry.cka_interval import cka_estimate
 from circuit.stages.run import ModelOptions
 

@@ -6,9 +6,9 @@ import pytest
 from checkpoints import write_checkpoint
 
 from circuit.errors import ModelError, UsageError
-from circuit.introspect.analyze import AnalysisConfig, analyze
-from circuit.introspect.choices import LayerStrategy, choose_layers, strategy_of
-from circuit.introspect.pictures import _followed, draw_analyses
+from circuit.introspect.inputs.choices import LayerStrategy, choose_layers, strategy_of
+from circuit.introspect.output.pictures import _followed, draw_analyses
+from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.methods.steering import divergences
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.embedding import embedding_scale

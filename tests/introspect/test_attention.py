@@ -5,8 +5,8 @@ import pytest
 
 from circuit.cli.head_kinds_text import attention_text
 from circuit.errors import UsageError
-from circuit.introspect.attention import attention, parse_heads, patterns, repeated_tokens
-from circuit.introspect.attention_pictures import draw_attention
+from circuit.introspect.output.attention_pictures import draw_attention
+from circuit.introspect.questions.attention import attention, parse_heads, patterns, repeated_tokens
 from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
 from circuit.stages.rows.prompting import Format, encode
 

@@ -8,9 +8,9 @@ from checkpoints import write_checkpoint
 
 from circuit.cli.attribution_text import attribution_text
 from circuit.errors import ModelError, UsageError
-from circuit.introspect import attribute as attribution
-from circuit.introspect.attribute import attribute
-from circuit.introspect.pictures import draw_attribution
+from circuit.introspect.output.pictures import draw_attribution
+from circuit.introspect.questions import attribute as attribution
+from circuit.introspect.questions.attribute import attribute
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.gradients.linear_form import frozen_forms
 

@@ -12,8 +12,8 @@ import pytest
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.circuit_text import _exhausted
 from circuit.errors import DataError, UsageError
-from circuit.introspect.circuit import find_circuit, random_sets, split
-from circuit.introspect.circuit_files import draw_circuit, write_dot
+from circuit.introspect.output.circuit_files import draw_circuit, write_dot
+from circuit.introspect.questions.circuit import find_circuit, random_sets, split
 from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
 from circuit.model.patching.nodes import Behaviour, all_nodes, node_means, shared_ends
 from circuit.model.patching.patching import logit_difference

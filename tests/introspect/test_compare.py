@@ -11,11 +11,11 @@ from scipy.stats import entropy
 
 from circuit.cli.comparison_text import _seen, comparison_text
 from circuit.errors import DataError, UsageError
-from circuit.introspect.compare import compare
-from circuit.introspect.given import Given, read_given
-from circuit.introspect.in_turn import in_turn, two_models
-from circuit.introspect.states import next_log_probs
-from circuit.introspect.vocabulary import Vocabulary
+from circuit.introspect.compare.two_models import in_turn, two_models
+from circuit.introspect.compare.vocabulary import Vocabulary
+from circuit.introspect.inputs.prompts import Given, read_given
+from circuit.introspect.lens.states import next_log_probs
+from circuit.introspect.questions.compare import compare
 from circuit.model.checkpoint.loading import LoadedModel, load_model
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.run import ModelOptions

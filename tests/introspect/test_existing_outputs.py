@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.app import app
 from circuit.errors import ArtifactError, UsageError
-from circuit.introspect.saved import refuse_existing, save
+from circuit.introspect.output.saved import refuse_existing, save
 
 NOWHERE = "./nowhere"
 LINES = {

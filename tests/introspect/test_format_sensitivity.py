@@ -7,8 +7,8 @@ from checkpoints import write_checkpoint
 from scipy.stats import entropy
 
 from circuit.errors import UsageError
-from circuit.introspect.format_sensitivity import format_sensitivity
-from circuit.introspect.given import Given
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.questions.format_sensitivity import format_sensitivity
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.rows.prompting import Format, encode

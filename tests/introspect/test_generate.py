@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from circuit.errors import UsageError
-from circuit.introspect.generate import (
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.questions.generate import (
     Decoding,
     expected_texts,
     generate_answers,
@@ -12,7 +13,6 @@ from circuit.introspect.generate import (
     value_of,
     ways,
 )
-from circuit.introspect.given import Given
 from circuit.methods.text.criteria import where
 from circuit.stages.rows.prompting import Format, encode
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from circuit.errors import UsageError
-from circuit.introspect.analyze import AnalysisConfig, analyze
-from circuit.introspect.choices import LayerStrategy
-from circuit.introspect.given import Given
-from circuit.introspect.hooks import hook
+from circuit.introspect.inputs.choices import LayerStrategy
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.questions.analyze import AnalysisConfig, analyze
+from circuit.introspect.questions.hooks import hook
 from circuit.model.sites.sites import Site, hidden_states
 from circuit.stages.rows.prompting import Format, encode
 

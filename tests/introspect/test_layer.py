@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from circuit.errors import UsageError
-from circuit.introspect.attended import attended
-from circuit.introspect.given import Given
-from circuit.introspect.layer import labels_of, layer_similarity
+from circuit.introspect.attention.attended import attended
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.questions.layer import labels_of, layer_similarity
 from circuit.methods.geometry.label_similarity import separation
 from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.model.forward.last_attention import last_attention

@@ -8,8 +8,8 @@ from mlx_lm.convert import convert
 
 from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import DataError, UsageError
-from circuit.introspect.given import Given
-from circuit.introspect.neurons import Wanted, look_at_neurons, parse_indices
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.questions.neurons import Wanted, look_at_neurons, parse_indices
 from circuit.methods.quality.single_feature import choose_feature, effects
 from circuit.methods.uncertainty.scores import auroc
 from circuit.model.checkpoint.loading import load_model

@@ -9,10 +9,10 @@ from scipy.stats import spearmanr
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.patching_text import patching_text
 from circuit.errors import DataError, UsageError
-from circuit.introspect.pairs import Pair, align, read_pairs
-from circuit.introspect.patch import patch
-from circuit.introspect.patch_runs import what
-from circuit.introspect.pictures import draw_patching
+from circuit.introspect.output.pictures import draw_patching
+from circuit.introspect.patching.patch_runs import what
+from circuit.introspect.patching.prompt_pairs import Pair, align, read_pairs
+from circuit.introspect.questions.patch import patch
 from circuit.methods.uncertainty.means import mean_estimate, mean_estimates
 from circuit.methods.uncertainty.ranks import rank_correlation
 from circuit.stages.rows.prompting import Format

@@ -5,9 +5,9 @@ import pytest
 
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import DataError, UsageError
-from circuit.introspect.given import Given
-from circuit.introspect.probe import Classes, fit, probe, two_classes
-from circuit.introspect.probe_files import check_names, save_direction, saved_direction
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.output.probe_files import check_names, save_direction, saved_direction
+from circuit.introspect.questions.probe import Classes, fit, probe, two_classes
 from circuit.stages.probes.saved import apply_probe
 from circuit.stages.rows.prompting import Format
 from circuit.stages.run import ModelOptions

@@ -8,9 +8,9 @@ from checkpoints import write_checkpoint
 from in_process import run
 
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.introspect.analyze import AnalysisConfig, analyze
-from circuit.introspect.choices import LayerStrategy
-from circuit.introspect.tune_lens import (
+from circuit.introspect.inputs.choices import LayerStrategy
+from circuit.introspect.questions.analyze import AnalysisConfig, analyze
+from circuit.introspect.questions.tune_lens import (
     check_lens_options,
     default_texts,
     read_lens,

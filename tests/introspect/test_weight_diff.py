@@ -10,7 +10,7 @@ from mlx_lm.convert import convert
 
 from circuit.cli.weight_diff_text import weight_diff_text
 from circuit.errors import DataError, ModelError
-from circuit.introspect.weight_diff import place_of, weight_diff
+from circuit.introspect.questions.weight_diff import place_of, weight_diff
 from circuit.methods.geometry.matrix_change import spectrum, sums
 from circuit.model.checkpoint.weights import open_weights
 

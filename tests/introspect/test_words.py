@@ -6,11 +6,11 @@ from typer.testing import CliRunner
 from circuit.cli.ablation_text import study_text
 from circuit.cli.app import app
 from circuit.errors import UsageError
-from circuit.introspect.ablate import ablate
-from circuit.introspect.cases import criterion_cases
-from circuit.introspect.given import Given
-from circuit.introspect.layer import labels_of
-from circuit.introspect.parts import named_ablations
+from circuit.introspect.ablation.components import named_ablations
+from circuit.introspect.inputs.cases import criterion_cases
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.questions.ablate import ablate
+from circuit.introspect.questions.layer import labels_of
 from circuit.stages.rows.prompting import Format
 
 

@@ -79,10 +79,15 @@ def command(
       circuit introspect ablate -m tiny -p x -c x --prompts "10 + 10 = :20|45 + 45 = :90" --raw --layers 2,3 --multi -n 4
     """
     from circuit.cli.ablation_text import study_text
-    from circuit.introspect.ablate import ablate
-    from circuit.introspect.cases import read_cases
-    from circuit.introspect.parts import COMPONENT, LAYERS, check_parts, named_ablations
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.ablation.components import (
+        COMPONENT,
+        LAYERS,
+        check_parts,
+        named_ablations,
+    )
+    from circuit.introspect.inputs.cases import read_cases
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.ablate import ablate
     from circuit.stages.run import ModelOptions
 
     check_parts(component, layers, heads, neurons, method)

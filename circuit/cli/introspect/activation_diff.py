@@ -47,10 +47,10 @@ def command(
       circuit introspect activation-diff -b tiny -f tiny -p @prompts.json --layers -1 -o moved.json
     """
     from circuit.cli.activation_diff_text import activation_diff_text
-    from circuit.introspect.activation_diff import activation_diff
-    from circuit.introspect.given import read_given
-    from circuit.introspect.in_turn import two_models
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.compare.two_models import two_models
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.activation_diff import activation_diff
     from circuit.stages.run import ModelOptions
 
     given = read_given(prompts)

@@ -83,11 +83,11 @@ def command(
       circuit introspect analyze -m tiny -p "2 + 2 =" -t " 4" -t "4" --layers 0,3,-1 -o lens.json
     """
     from circuit.cli.lens_text import analysis_text
-    from circuit.introspect.analyze import AnalysisConfig, analyze, describe
-    from circuit.introspect.choices import STEP, check_tracked, strategy_of
-    from circuit.introspect.given import read_given
-    from circuit.introspect.saved import refuse_existing, save
-    from circuit.introspect.tune_lens import check_lens_options, read_lens
+    from circuit.introspect.inputs.choices import STEP, check_tracked, strategy_of
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.analyze import AnalysisConfig, analyze, describe
+    from circuit.introspect.questions.tune_lens import check_lens_options, read_lens
     from circuit.stages.run import ModelOptions
 
     check_lens_options(lens, lens_file)
@@ -126,7 +126,7 @@ def command(
         files: dict[str, Any] = {"inputs": inputs, "force": force}
         save(output, "lens", results, parameters=parameters, model=loaded, **files)
     if plot is not None:
-        from circuit.introspect.pictures import draw_analyses
+        from circuit.introspect.output.pictures import draw_analyses
 
         draw_analyses(found, plot, force=force)
     console.result(results, analysis_text(results), as_json=as_json)

@@ -60,10 +60,10 @@ def command(
       circuit introspect attention -m tiny -p "50 + 25 = |31 + 4 = " --heads 0.0,5.3 --plot patterns.png -o attention.json
     """
     from circuit.cli.head_kinds_text import attention_text
-    from circuit.introspect.attention import attention, parse_heads, parse_where
-    from circuit.introspect.given import read_given
-    from circuit.introspect.pairs import choose_pair_format
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.patching.prompt_pairs import choose_pair_format
+    from circuit.introspect.questions.attention import attention, parse_heads, parse_where
     from circuit.stages.run import ModelOptions
 
     chosen = parse_heads(heads)
@@ -81,7 +81,7 @@ def command(
         parameters = {**asked, "format": form.name}
         save(output, "attention", results, parameters=parameters, model=loaded, force=force)
     if plot is not None:
-        from circuit.introspect.attention_pictures import draw_attention
+        from circuit.introspect.output.attention_pictures import draw_attention
 
         draw_attention(found, plot, force=force)
     console.result(results, attention_text(results), as_json=as_json)

@@ -53,10 +53,10 @@ def command(
       circuit introspect attribute -m tiny -p "50 + 25 = |31 + 4 = |64 + 22 = " -o attribution.json --plot attribution.png
     """
     from circuit.cli.attribution_text import attribution_text
-    from circuit.introspect.attribute import attribute
-    from circuit.introspect.given import read_given
-    from circuit.introspect.pairs import choose_pair_format
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.patching.prompt_pairs import choose_pair_format
+    from circuit.introspect.questions.attribute import attribute
     from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)
@@ -79,7 +79,7 @@ def command(
         parameters = {**asked, "format": form.name}
         save(output, "attribution", results, parameters=parameters, model=loaded, force=force)
     if plot is not None:
-        from circuit.introspect.pictures import draw_attribution
+        from circuit.introspect.output.pictures import draw_attribution
 
         draw_attribution(found, plot, force=force)
     console.result(results, attribution_text(results), as_json=as_json)

@@ -65,10 +65,10 @@ def command(
       circuit introspect circuit -m tiny -d prompts.json --answer "<tool_call>" --keep 0.5 --random 5 --verify 5
     """
     from circuit.cli.circuit_text import circuit_text
-    from circuit.introspect.choices import check_share
-    from circuit.introspect.circuit import find_circuit, read_labelled
-    from circuit.introspect.circuit_files import draw_circuit, write_dot
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.inputs.choices import check_share
+    from circuit.introspect.output.circuit_files import draw_circuit, write_dot
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.circuit import find_circuit, read_labelled
     from circuit.stages.rows.prompting import choose_format
     from circuit.stages.run import ModelOptions
 

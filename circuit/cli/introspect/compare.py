@@ -51,11 +51,11 @@ def command(
       circuit introspect compare -m1 tiny -m2 tiny -p "50 + 25 = |50 + 25 =" -t 7 --json
     """
     from circuit.cli.comparison_text import comparison_text
-    from circuit.introspect.choices import check_tracked
-    from circuit.introspect.compare import compare
-    from circuit.introspect.given import read_given
-    from circuit.introspect.in_turn import two_models
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.compare.two_models import two_models
+    from circuit.introspect.inputs.choices import check_tracked
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.compare import compare
     from circuit.stages.run import ModelOptions
 
     check_tracked(track or [])

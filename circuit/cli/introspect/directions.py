@@ -32,7 +32,7 @@ def command(
       circuit introspect directions directions.safetensors computation.npz --threshold 0.1 -o cosines.json
     """
     from circuit.cli.directions_verbs_text import compared_text, tally_text
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.output.saved import refuse_existing, save
     from circuit.stages.directions.compare import compare_directions
 
     parameters = {"threshold": threshold}

@@ -46,9 +46,9 @@ def command(
       circuit introspect format-sensitivity -m tiny -p "58 + 31 =|50 + 25 =" --layers 0,3 -s -n 4
     """
     from circuit.cli.sensitivity_text import sensitivity_text
-    from circuit.introspect.format_sensitivity import format_sensitivity
-    from circuit.introspect.given import read_given
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.format_sensitivity import format_sensitivity
     from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)

@@ -72,9 +72,9 @@ def command(
       circuit introspect generate -m tiny -p "50 + 25 = |31 + 4 = " --raw --expected "75|35" -n 4 -o answers.json
     """
     from circuit.cli.generation_text import generation_text
-    from circuit.introspect.generate import Decoding, expected_texts, generate_answers
-    from circuit.introspect.given import read_given
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.generate import Decoding, expected_texts, generate_answers
     from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)

@@ -54,9 +54,9 @@ def command(
       circuit introspect hooks -m tiny -p "50 + 25 = " --layers 0,3,5 --sites resid_post,mlp_out --capture-attention --last-only --no-logit-lens
     """
     from circuit.cli.hooks_text import hooks_text
-    from circuit.introspect.given import read_given
-    from circuit.introspect.hooks import hook
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.hooks import hook
     from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)

@@ -50,9 +50,9 @@ def command(
       circuit introspect layer -m tiny -p "58 + 31 = |50 + 25 = |58 + 31 =|50 + 25 =" -l works,works,fails,fails --layers 3 --attention
     """
     from circuit.cli.similarity_text import similarity_text
-    from circuit.introspect.given import read_given
-    from circuit.introspect.layer import check_several, labels_of, layer_similarity
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.layer import check_several, labels_of, layer_similarity
     from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)

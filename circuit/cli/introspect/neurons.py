@@ -65,10 +65,15 @@ def command(
       circuit introspect neurons -m tiny -p @prompts.json -l 2 --auto-discover --top-k 3 -o neurons.json
     """
     from circuit.cli.neurons_text import neurons_text
-    from circuit.introspect.given import read_given
-    from circuit.introspect.layer import labels_of
-    from circuit.introspect.neurons import Wanted, look_at_neurons, parse_indices, read_direction
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.layer import labels_of
+    from circuit.introspect.questions.neurons import (
+        Wanted,
+        look_at_neurons,
+        parse_indices,
+        read_direction,
+    )
     from circuit.stages.run import ModelOptions
 
     given = read_given(prompt)

@@ -102,15 +102,15 @@ def command(
       circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --components "mlp_out,3.1" --position=-5--1
     """
     from circuit.cli.patching_text import patching_text
-    from circuit.introspect.pairs import (
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.patching.patch_runs import what
+    from circuit.introspect.patching.prompt_pairs import (
         check_alignment,
         check_pairs,
         choose_pair_format,
         read_pairs,
     )
-    from circuit.introspect.patch import patch
-    from circuit.introspect.patch_runs import what
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.questions.patch import patch
     from circuit.stages.run import ModelOptions
 
     asked = what(components, direction, position)
@@ -141,7 +141,7 @@ def command(
         parameters = {**known, "format": form.name}
         save(output, "patching", results, parameters=parameters, model=loaded, force=force)
     if plot is not None:
-        from circuit.introspect.pictures import draw_patching
+        from circuit.introspect.output.pictures import draw_patching
 
         draw_patching(found, plot, force=force)
     console.result(results, patching_text(results), as_json=as_json)

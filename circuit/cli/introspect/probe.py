@@ -76,11 +76,11 @@ def command(
       circuit introspect probe -m tiny --class-a "58 + 31 = |50 + 25 = |7 + 8 = " --class-b "58 + 31 =|50 + 25 =|7 + 8 =" --label-a blank --label-b none --method difference -o probe.json
     """
     from circuit.cli.probe_text import probe_text
-    from circuit.introspect.given import read_given
-    from circuit.introspect.probe import check_method, probe, two_classes
-    from circuit.introspect.probe_files import check_names, outputs_of, saved_direction
-    from circuit.introspect.probe_files import save_direction as save_one
-    from circuit.introspect.saved import refuse_existing, save
+    from circuit.introspect.inputs.prompts import read_given
+    from circuit.introspect.output.probe_files import check_names, outputs_of, saved_direction
+    from circuit.introspect.output.probe_files import save_direction as save_one
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.probe import check_method, probe, two_classes
     from circuit.stages.run import ModelOptions
 
     started = time.perf_counter()

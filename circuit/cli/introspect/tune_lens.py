@@ -51,9 +51,9 @@ def command(
       circuit introspect tune-lens -m tiny --texts @prompts.json --chat --steps 40 -o tuned.safetensors
     """
     from circuit.cli.tuned_lens_text import tuned_lens_text
-    from circuit.introspect.given import Given, read_given
-    from circuit.introspect.saved import refuse_existing
-    from circuit.introspect.tune_lens import (
+    from circuit.introspect.inputs.prompts import Given, read_given
+    from circuit.introspect.output.saved import refuse_existing
+    from circuit.introspect.questions.tune_lens import (
         archive_path,
         default_texts,
         results_of,

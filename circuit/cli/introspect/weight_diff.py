@@ -38,8 +38,8 @@ def command(
       circuit introspect weight-diff -b tiny -f tiny --spectrum 0 -o weights.json
     """
     from circuit.cli.weight_diff_text import weight_diff_text
-    from circuit.introspect.saved import refuse_existing, save
-    from circuit.introspect.weight_diff import weight_diff
+    from circuit.introspect.output.saved import refuse_existing, save
+    from circuit.introspect.questions.weight_diff import weight_diff
 
     asked = {"base": base, "finetuned": finetuned, "revision": revision}
     parameters = {**asked, "spectrum": spectrum, "largest_svd": largest_svd}

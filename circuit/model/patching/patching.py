@@ -8,7 +8,7 @@ Attribution patching (Nanda 2023; Syed et al. 2023, 2310.10348) estimates all pa
 
     m(patched) − m(base) ≈ Σ (a_source − a_base) · ∂m/∂a_base,
 
-exact for what acts linearly on m, and blind where the base run is saturated: hence verify (``circuit.introspect.patch``).
+exact for what acts linearly on m, and blind where the base run is saturated: hence verify (``circuit.introspect.questions.patch``).
 """
 
 from collections.abc import Callable, Iterator, Sequence

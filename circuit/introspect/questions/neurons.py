@@ -22,7 +22,7 @@ import numpy as np
 
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
-from circuit.introspect.given import Given, mean_of
+from circuit.introspect.inputs.prompts import Given, mean_of
 from circuit.methods.arrays import Array
 from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.methods.quality.single_feature import Chosen, choose_feature

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from circuit.errors import UsageError
-from circuit.introspect.analyze import AnalysisConfig, AnalysisResult, analyze, describe
-from circuit.introspect.choices import LayerStrategy
-from circuit.introspect.given import Given, mean_of
-from circuit.introspect.in_turn import in_turn, name_of
-from circuit.introspect.states import next_log_probs
-from circuit.introspect.vocabulary import Vocabulary, is_whole
+from circuit.introspect.compare.two_models import in_turn, name_of
+from circuit.introspect.compare.vocabulary import Vocabulary, is_whole
+from circuit.introspect.inputs.choices import LayerStrategy
+from circuit.introspect.inputs.prompts import Given, mean_of
+from circuit.introspect.lens.states import next_log_probs
+from circuit.introspect.questions.analyze import AnalysisConfig, AnalysisResult, analyze, describe
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.methods.uncertainty.scores import wilson

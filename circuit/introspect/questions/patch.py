@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 
 from circuit.errors import DataError
-from circuit.introspect.choices import token_text
-from circuit.introspect.pairs import Pair, align
-from circuit.introspect.patch_runs import (
+from circuit.introspect.inputs.choices import token_text
+from circuit.introspect.patching.patch_runs import (
     PairRun,
     What,
     estimated_cells,
@@ -33,6 +32,7 @@ from circuit.introspect.patch_runs import (
     patched_cells,
     positions_of,
 )
+from circuit.introspect.patching.prompt_pairs import Pair, align
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimates
 from circuit.stages.rows.prompting import Format

@@ -19,7 +19,7 @@ import numpy as np
 from circuit.artifacts.files.documents import read_json
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import DataError, UsageError
-from circuit.introspect.choices import one_token, token_text
+from circuit.introspect.inputs.choices import one_token, token_text
 from circuit.stages.rows.prompting import Format, choose_format, encode
 
 ALIGNMENTS = ("same", "end")

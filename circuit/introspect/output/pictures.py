@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.introspect.analyze import AnalysisResult, TokenEvolutionResult
-from circuit.introspect.attribute import Attribution
-from circuit.introspect.patch import Patching
+from circuit.introspect.questions.analyze import AnalysisResult, TokenEvolutionResult
+from circuit.introspect.questions.attribute import Attribution
+from circuit.introspect.questions.patch import Patching
 from circuit.plots.bars import bars
 from circuit.plots.cells import Cells, Scale, cells
 from circuit.plots.curve import Panel, Series, curves

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from circuit.errors import UsageError
-from circuit.introspect.given import Given
+from circuit.introspect.inputs.prompts import Given
 from circuit.methods.text.criteria import satisfies, where
 from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.rows.prompting import Format, encode

@@ -13,7 +13,7 @@ from circuit.artifacts.steering_files.files import (
 )
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import UsageError
-from circuit.introspect.probe import Fitted, Probed
+from circuit.introspect.questions.probe import Fitted, Probed
 
 ARCHIVE = ".safetensors"
 

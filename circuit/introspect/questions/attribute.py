@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from circuit.errors import ModelError, UsageError
-from circuit.introspect.choices import one_token, token_text
+from circuit.introspect.inputs.choices import one_token, token_text
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimate
 from circuit.stages.rows.prompting import Format, encode

@@ -23,7 +23,7 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError, UsageError
-from circuit.introspect.choices import check_share, one_token, token_text
+from circuit.introspect.inputs.choices import check_share, one_token, token_text
 from circuit.methods.arrays import Array
 from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
 from circuit.methods.uncertainty.bootstrap import resample

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.introspect.attention import AttentionResult
-from circuit.introspect.pictures import shown
+from circuit.introspect.output.pictures import shown
+from circuit.introspect.questions.attention import AttentionResult
 from circuit.methods.geometry.head_patterns import SCORES
 from circuit.plots.cells import Cells, Scale, cells
 from circuit.stages.figures.picture_files import write_picture

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.errors import UsageError
-from circuit.introspect.analyze import AnalysisConfig, AnalysisResult, analyze, describe
+from circuit.introspect.questions.analyze import AnalysisConfig, AnalysisResult, analyze, describe
 from circuit.stages.rows.prompting import Format
 from circuit.stages.run import ModelOptions
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from circuit.errors import DataError, UsageError
-from circuit.introspect.choices import token_text
+from circuit.introspect.inputs.choices import token_text
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
 from circuit.methods.uncertainty.means import mean_estimates

@@ -9,8 +9,8 @@ import re
 
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import UsageError
-from circuit.introspect.ablate import Case
-from circuit.introspect.given import Given, read_given
+from circuit.introspect.inputs.prompts import Given, read_given
+from circuit.introspect.questions.ablate import Case
 from circuit.methods.text.criteria import satisfies
 
 

@@ -1,6 +1,6 @@
 """The runs that activation patching is made of: what is asked for, both runs of a pair, and the effect of every cell.
 
-A cell is a layer and a column: a token for parts of the residual stream and for one named head, a head for the parts of z. See ``circuit.introspect.patch``.
+A cell is a layer and a column: a token for parts of the residual stream and for one named head, a head for the parts of z. See ``circuit.introspect.questions.patch``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from circuit.errors import UsageError
-from circuit.introspect.pairs import Aligned
+from circuit.introspect.patching.prompt_pairs import Aligned
 from circuit.methods.arrays import Array
 from circuit.values.layers import parse_layers
 

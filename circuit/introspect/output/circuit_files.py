@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from circuit.artifacts.files.atomic import write_file
-from circuit.introspect.circuit import Found, NodeEffect
+from circuit.introspect.questions.circuit import Found, NodeEffect
 from circuit.plots.cells import Cells, Scale, cells
 from circuit.stages.figures.picture_files import write_picture
 

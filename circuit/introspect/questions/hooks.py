@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from circuit.introspect.analyze import AnalysisConfig, TokenPrediction, analyze
-from circuit.introspect.attended import Attended, attended
-from circuit.introspect.choices import LayerStrategy
-from circuit.introspect.given import Given
+from circuit.introspect.attention.attended import Attended, attended
+from circuit.introspect.inputs.choices import LayerStrategy
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.questions.analyze import AnalysisConfig, TokenPrediction, analyze
 from circuit.stages.rows.prompting import Format, encode
 from circuit.values.layers import parse_layers
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from circuit.errors import UsageError
-from circuit.introspect.attended import Attended, attended
-from circuit.introspect.given import Given
-from circuit.introspect.states import last_states
+from circuit.introspect.attention.attended import Attended, attended
+from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.lens.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.label_similarity import Separation, separation
 from circuit.methods.geometry.similarity import cosine_matrix

@@ -19,8 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from circuit.introspect.choices import STEP, LayerStrategy, choose_layers, pieces_of, token_text
-from circuit.introspect.states import last_states
+from circuit.introspect.inputs.choices import (
+    STEP,
+    LayerStrategy,
+    choose_layers,
+    pieces_of,
+    token_text,
+)
+from circuit.introspect.lens.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.stages.rows.prompting import Format, encode

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from circuit.introspect.analyze import describe
-from circuit.introspect.given import Given, mean_of
-from circuit.introspect.in_turn import in_turn, name_of
-from circuit.introspect.states import last_states
-from circuit.introspect.vocabulary import Vocabulary
+from circuit.introspect.compare.two_models import in_turn, name_of
+from circuit.introspect.compare.vocabulary import Vocabulary
+from circuit.introspect.inputs.prompts import Given, mean_of
+from circuit.introspect.lens.states import last_states
+from circuit.introspect.questions.analyze import describe
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.cka_interval import cka_estimate
 from circuit.methods.geometry.similarity import all_equal, paired_cosines, relative_distances

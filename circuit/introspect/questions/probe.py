@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from circuit.errors import DataError, UsageError
-from circuit.introspect.given import ENOUGH, Given
-from circuit.introspect.states import last_states
+from circuit.introspect.inputs.prompts import ENOUGH, Given
+from circuit.introspect.lens.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.directions import fit_direction
 from circuit.methods.probes.fitted_probe import fit_probe

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from circuit.introspect.choices import token_text
-from circuit.introspect.generate import ways
-from circuit.introspect.given import Given, mean_of
-from circuit.introspect.states import last_states, next_log_probs
+from circuit.introspect.inputs.choices import token_text
+from circuit.introspect.inputs.prompts import Given, mean_of
+from circuit.introspect.lens.states import last_states, next_log_probs
+from circuit.introspect.questions.generate import ways
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.similarity import paired_cosines, relative_distances
 from circuit.methods.steering import divergences
