@@ -1,1 +1,1 @@
-"""values"""
+"""Values that several layers share; standard library only."""

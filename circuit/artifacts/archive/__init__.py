@@ -1,1 +1,1 @@
-"""archive"""
+"""Archives: named arrays in safetensors files, written in any order, resumable."""

@@ -1,1 +1,1 @@
-"""directions"""
+"""Directions in memory, and their shapes in the files of other programs."""

@@ -1,1 +1,1 @@
-"""manifest"""
+"""Manifests: what an artifact is, and how it was made."""

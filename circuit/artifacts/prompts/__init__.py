@@ -1,1 +1,1 @@
-"""prompts"""
+"""Prompt sets, templates, concepts, questions, and tables of other programs."""

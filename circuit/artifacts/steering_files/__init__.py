@@ -1,1 +1,1 @@
-"""steering_files"""
+"""Steering files: the archive of circuit and the formats of other programs."""

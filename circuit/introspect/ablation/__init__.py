@@ -1,1 +1,1 @@
-"""ablation"""
+"""Components that an ablation removes."""

@@ -1,1 +1,1 @@
-"""attention"""
+"""Where the last token attends."""

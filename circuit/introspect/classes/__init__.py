@@ -1,1 +1,1 @@
-"""classes"""
+"""Classes for Python: ``ModelAnalyzer``, ``ModelHooks``, ``AblationStudy``."""

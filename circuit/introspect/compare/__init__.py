@@ -1,1 +1,1 @@
-"""compare"""
+"""Two models, one after the other, and their vocabularies."""

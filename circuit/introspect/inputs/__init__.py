@@ -1,1 +1,1 @@
-"""inputs"""
+"""Inputs of introspection commands: prompts, layers, tokens, cases."""

@@ -1,1 +1,1 @@
-"""lens"""
+"""States and next-token distributions at the last token."""

@@ -1,1 +1,1 @@
-"""output"""
+"""Results of introspection commands as files and pictures."""

@@ -1,1 +1,1 @@
-"""patching"""
+"""Pairs of prompts, and the runs of activation patching."""

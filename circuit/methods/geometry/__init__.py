@@ -1,1 +1,1 @@
-"""geometry"""
+"""Geometry of rows, layers, weights and attention patterns."""

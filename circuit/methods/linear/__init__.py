@@ -1,1 +1,1 @@
-"""linear"""
+"""Linear algebra of few rows in many dimensions."""

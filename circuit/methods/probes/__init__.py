@@ -1,1 +1,1 @@
-"""probes"""
+"""Linear probes, their controls, and what a result may be called."""

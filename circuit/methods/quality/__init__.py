@@ -1,1 +1,1 @@
-"""quality"""
+"""Held-out quality of directions: cross-fitting, stability, transfer."""

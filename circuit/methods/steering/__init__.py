@@ -1,1 +1,1 @@
-"""steering"""
+"""Measures of steering: dose-response, divergence, coherence, root finding."""

@@ -1,1 +1,1 @@
-"""text"""
+"""What is read from text: criteria, tool calls, text baselines."""

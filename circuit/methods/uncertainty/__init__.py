@@ -1,1 +1,1 @@
-"""uncertainty"""
+"""Splits, scores, bootstrap intervals, and bounds."""

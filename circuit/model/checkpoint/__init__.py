@@ -1,1 +1,1 @@
-"""checkpoint"""
+"""A checkpoint: its files, identity, weights, family, and the loaded network with its taps."""

@@ -1,1 +1,1 @@
-"""interventions"""
+"""Interventions on a forward pass: steering, operators, edits, ablation."""

@@ -1,1 +1,1 @@
-"""patching"""
+"""Activation patching, and runs in which only some components compute."""

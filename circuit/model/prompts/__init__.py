@@ -1,1 +1,1 @@
-"""prompts"""
+"""Prompts: rendering, token ids, spans of characters, and positions."""

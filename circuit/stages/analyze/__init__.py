@@ -1,1 +1,1 @@
-"""analyze"""
+"""``circuit analyze``: geometry of every layer and probes of the labels."""

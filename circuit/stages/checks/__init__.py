@@ -1,1 +1,1 @@
-"""checks"""
+"""``circuit verify | doctor | sites``: files, machine and model are checked."""

@@ -1,1 +1,1 @@
-"""collect"""
+"""``circuit collect``: prompts in, activations out."""

@@ -1,1 +1,1 @@
-"""concepts"""
+"""``circuit concepts``: a library of concept directions, tried and scanned."""

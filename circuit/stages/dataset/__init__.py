@@ -1,1 +1,1 @@
-"""dataset"""
+"""``circuit dataset``: prompt sets are drawn, imported, checked and split."""

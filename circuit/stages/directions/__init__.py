@@ -1,1 +1,1 @@
-"""directions"""
+"""``circuit directions``: fit, compare, show and transfer directions."""

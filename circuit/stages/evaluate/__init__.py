@@ -1,1 +1,1 @@
-"""evaluate"""
+"""``circuit evaluate``: questions and steering vectors in, answers and measures out."""

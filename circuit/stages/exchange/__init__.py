@@ -1,1 +1,1 @@
-"""exchange"""
+"""``circuit export`` and ``circuit import``: steering files of other programs."""

@@ -1,1 +1,1 @@
-"""figures"""
+"""``circuit visualize``: pictures of artifacts, each with its numbers."""

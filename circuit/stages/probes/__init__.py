@@ -1,1 +1,1 @@
-"""probes"""
+"""``circuit probes``: batteries of probes over the layers of a model."""

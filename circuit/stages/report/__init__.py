@@ -1,1 +1,1 @@
-"""report"""
+"""``circuit report``: the artifacts of a run as one HTML page."""

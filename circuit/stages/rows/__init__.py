@@ -1,1 +1,1 @@
-"""rows"""
+"""What several stages need to know of the rows of an archive."""

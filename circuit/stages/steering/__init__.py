@@ -1,1 +1,1 @@
-"""steering"""
+"""Steering: sources, strength, interventions, read-outs, and ``circuit steer``."""

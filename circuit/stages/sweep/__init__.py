@@ -1,1 +1,1 @@
-"""sweep"""
+"""``circuit steer sweep | select | specificity``: held-out measurements of steering."""
