@@ -6,6 +6,8 @@ touches MLX, ``circuit.methods`` is array mathematics, ``circuit.artifacts`` eve
 also here, and are imported when they are first used: ``import circuit`` costs nothing.
 """
 
+from circuit.values.version import VERSION
+
 TYPE_CHECKING = False  # so type checkers read it; ``typing`` would take longer than all the rest
 if TYPE_CHECKING:
     from circuit.api import (
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
         load,
     )
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "Coherence",
     "Direction",

@@ -1,8 +1,13 @@
-"""The errors that a user can cause: one sentence that says what and where, and a hint.
+"""The errors that a user can cause: a code, one sentence that says what and where, and a hint.
 
 The command line turns each into ``error: …`` and ``hint: …`` on stderr and the class's exit code.
 Any other exception is a bug and keeps its traceback.
+
+A code is stable and says what is wrong in words that a program can compare (``layer-out-of-range``); the same fault has the same code wherever it is
+found. ``fields`` hold the values that the sentence names. Tests compare codes and fields; ``tests/errors/sentences.txt`` holds all sentences.
 """
+
+from typing import Self
 
 
 class CircuitError(Exception):
@@ -10,10 +15,18 @@ class CircuitError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, code: str, message: str = "", *, hint: str = "", **fields: object) -> None:
+        if not message:  # an error that has no code yet
+            code, message = "unspecified", code
         super().__init__(message)
+        self.code = code
         self.message = message
         self.hint = hint
+        self.fields = fields
+
+    def within(self, place: str) -> Self:
+        """Return the same error with a sentence that begins with where it happened."""
+        return type(self)(self.code, f"{place}: {self.message}", hint=self.hint, **self.fields)
 
 
 class UsageError(CircuitError):
@@ -35,6 +48,6 @@ class ModelError(CircuitError):
 
 
 class StoppedError(CircuitError):
-    """Ctrl-C: what is done stays, and the same command goes on."""
+    """Ctrl-C: what is done stays, and the same command resumes."""
 
     exit_code = 130

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from written import Plan, shards
 
-from circuit.artifacts.archive.archive import resumable
+from circuit.artifacts.archive import resumable
 
 CALLS = (
     "open",

@@ -4,28 +4,30 @@
 gives out the names of ``api``, when they are asked for.
 """
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
+import architecture
 import pytest
+from architecture import PACKAGE
 
-PACKAGE = Path(__file__).parents[1] / "circuit"
-BOTTOM = {"model", "methods", "artifacts", "plots"}
+BOTTOM = {"model", "methods", "artifacts", "plots", "values"}
 # layer -> (layers of circuit, third-party packages) that it may import
 MAY_IMPORT = {
-    "cli": ({"api", "stages", "introspect"}, {"typer", "rich"}),
+    "cli": ({"api", "stages", "introspect", "present", "values"}, {"typer", "rich"}),
     "api": ({"stages", "introspect", *BOTTOM}, {"numpy"}),
-    "stages": (BOTTOM, {"numpy"}),
+    "stages": (BOTTOM | {"present"}, {"numpy"}),
     # A question about a model is asked of the prompts, formats and archives that the stages know.
-    "introspect": (BOTTOM | {"stages"}, {"numpy"}),
-    "model": (set(), {"mlx", "mlx_lm", "numpy", "huggingface_hub", "scipy_openblas32"}),
-    "methods": (set(), {"numpy", "scipy", "sklearn", "umap"}),
-    "artifacts": (set(), {"numpy", "safetensors", "pydantic", "yaml", "gguf"}),
-    "plots": (set(), {"matplotlib", "numpy"}),
+    "introspect": (BOTTOM | {"stages", "present"}, {"numpy"}),
+    "model": ({"values"}, {"mlx", "mlx_lm", "numpy", "huggingface_hub", "scipy_openblas32"}),
+    "methods": ({"values"}, {"numpy", "scipy", "sklearn", "umap"}),
+    "artifacts": ({"values"}, {"numpy", "safetensors", "pydantic", "yaml", "gguf"}),
+    "plots": ({"values"}, {"matplotlib", "numpy"}),
+    "present": ({"values"}, set()),
+    "values": (set(), set()),
     "errors": (set(), set()),
-    "__init__": ({"api"}, set()),
+    "__init__": ({"api", "values"}, set()),
     "__main__": ({"cli"}, set()),
 }
 
@@ -34,28 +36,25 @@ def layer(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> list[str]:
-    names = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return names
-
-
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
-)
+@pytest.mark.parametrize("path", architecture.sources(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_layer_imports_only_what_is_below_it(path: Path):
     inside, outside = MAY_IMPORT[layer(path)]
-    for name in imports(path):
-        top, *rest = name.split(".")
+    for source, _ in architecture.imported(path):
+        top, *rest = source.split(".")
         if top == "circuit":
-            allowed = inside | {layer(path), "errors", "__version__"}
-            assert rest[0] in allowed, f"{path.name} imports {name}"
+            allowed = inside | {layer(path), "errors"}
+            assert rest[0] in allowed, f"{path.name} imports {source}"
         elif top not in sys.stdlib_module_names:
-            assert top in outside, f"{path.name} imports {name}"
+            assert top in outside, f"{path.name} imports {source}"
+
+
+def test_no_file_imports_itself_through_others():
+    assert architecture.circle(architecture.files()) == []
+
+
+@pytest.mark.xfail(reason="the command line is rebuilt next", strict=True)
+def test_no_folder_imports_itself_through_others():
+    assert architecture.circle(architecture.folders()) == []
 
 
 def test_datasets_folder_holds_data_only():

@@ -18,6 +18,7 @@ from circuit.artifacts.prompts.builtin import (
     datasets_folder,
 )
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.artifacts.prompts.verdict import current_verdict
 from circuit.methods.probes.probing import cross_validated_probe
@@ -58,17 +59,17 @@ def templates(request) -> TemplateSet:
 
 @pytest.fixture(params=SETS.values(), ids=SETS.keys(), scope="module")
 def prompts(request) -> PromptSet:
-    return PromptSet.load(request.param)
+    return read_prompts(request.param)
 
 
 @pytest.fixture(params=CONCEPTS.values(), ids=CONCEPTS.keys(), scope="module")
 def concept(request) -> PromptSet:
-    return PromptSet.load(request.param)
+    return read_prompts(request.param)
 
 
 @pytest.fixture(params=PROBES.values(), ids=PROBES.keys(), scope="module")
 def probe(request) -> PromptSet:
-    return PromptSet.load(request.param)
+    return read_prompts(request.param)
 
 
 def paths(names: list[Path]) -> list:
@@ -153,7 +154,7 @@ def test_a_probe_begins_and_ends_alike_in_every_class(probe: PromptSet):
 def test_a_file_has_a_current_verdict(templates: TemplateSet):
     verdict = current_verdict(templates.path)
     assert verdict, f"run `circuit dataset check --write {templates.path}`"
-    assert verdict.n == len(PromptSet.load(templates.path).y()[0])
+    assert verdict.n == len(read_prompts(templates.path).y()[0])
     assert verdict.bound == BOUND
     assert verdict.clean == (not verdict.reasons)
 
@@ -175,7 +176,7 @@ def test_every_probe_is_clean_and_its_verdict_is_what_is_measured(probe: PromptS
 
 
 def test_code_trace_programs_print_what_their_labels_say(capsys):
-    for prompt in PromptSet.load(PROBES["code_trace"]).prompts:
+    for prompt in read_prompts(PROBES["code_trace"]).prompts:
         exec(prompt.text, {})  # noqa: S102 — our own programs
         claimed = prompt.text.rsplit("#", 1)[1].strip()
         assert (capsys.readouterr().out.strip() == claimed) == (prompt.label == "right")
@@ -211,20 +212,20 @@ def test_minimal_pairs_are_minimal(probe: PromptSet):
 
 def test_tools_are_told_apart_by_one_noun():
     sentences = defaultdict(Counter)
-    for prompt in PromptSet.load(PROBES["tool_type"]).prompts:
+    for prompt in read_prompts(PROBES["tool_type"]).prompts:
         noun = prompt.group.split("/")[1]
         sentences[prompt.label][prompt.text.replace(f" {noun} ", " _ ")] += 1
     assert len({frozenset(found.items()) for found in sentences.values()}) == 1
 
 
 def test_every_other_probe_has_pairs():
-    assert [name for name, path in PROBES.items() if not members(PromptSet.load(path))] == [
+    assert [name for name, path in PROBES.items() if not members(read_prompts(path))] == [
         "tool_type"
     ]
 
 
 def test_facts_are_crossed():
-    facts = PromptSet.load(PROBES["factual_consistency"])
+    facts = read_prompts(PROBES["factual_consistency"])
     counts = defaultdict(lambda: defaultdict(Counter))
     for prompt in facts.prompts:
         counts[prompt.group][prompt.label].update(words(prompt.text))
@@ -234,7 +235,7 @@ def test_facts_are_crossed():
 def test_there_are_seventeen_concepts_of_four_kinds():
     found = defaultdict(set)
     for path in CONCEPTS.values():
-        found[PromptSet.load(path).stratum].add(path.stem)
+        found[read_prompts(path).stratum].add(path.stem)
     assert found == KINDS
     assert len(CONCEPTS) == 17
 
@@ -257,7 +258,7 @@ def test_a_concept_has_contrasts_with_neutral_texts(concept: PromptSet):
 
 def test_the_neutral_texts_are_the_same_in_every_concept():
     neutral = {
-        tuple(sorted(n for _, n in of(PromptSet.load(p), "contrast"))) for p in CONCEPTS.values()
+        tuple(sorted(n for _, n in of(read_prompts(p), "contrast"))) for p in CONCEPTS.values()
     }
     assert len(neutral) == 1
 

@@ -6,7 +6,6 @@ import sys
 import typer
 from typer.core import TyperGroup
 
-from circuit import __version__
 from circuit.cli import (
     analyze,
     collect,
@@ -27,6 +26,7 @@ from circuit.cli import (
     visualize,
 )
 from circuit.errors import CircuitError
+from circuit.values.version import VERSION
 
 PIPELINE = (
     "dataset",
@@ -68,7 +68,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        console.result(__version__, f"circuit {__version__}", as_json=False)
+        console.result(VERSION, f"circuit {VERSION}", as_json=False)
         raise typer.Exit
 
 

@@ -121,8 +121,8 @@ def collect(
       circuit collect -m tiny -d prompts.json -o parts --shard 1/2
       circuit collect -m tiny -d prompts.json -o answered --limit 40 --generate 16
     """
+    from circuit.stages.collect import run as stage
     from circuit.stages.collect.request import Wanted
-    from circuit.stages.collect.run import run as stage
     from circuit.stages.run import ModelOptions
 
     part = None if tensor_parallel and shard is None else stage.part(shard)

@@ -62,7 +62,7 @@ def create(
       circuit dataset create -o more_prompts.json --per-tool 10 --no-tool 40
       circuit dataset create -o pairs.json --set arithmetic_format --size 20
     """
-    from circuit.stages.dataset.create import create as dataset
+    from circuit.stages.dataset import create as dataset
 
     prompts = dataset.create(
         output,
@@ -89,7 +89,7 @@ def sets(as_json: Json = False) -> None:
     Examples:
       circuit dataset sets
     """
-    from circuit.stages.dataset.create import create as dataset
+    from circuit.stages.dataset import create as dataset
 
     data = dataset.builtin()
     header = ["set", "kind", "format", "templates", "tools", "labels"]
@@ -132,7 +132,7 @@ def show(
       circuit dataset show prompts.json --samples 5
       circuit dataset show imperative
     """
-    from circuit.stages.dataset.create import create as dataset
+    from circuit.stages.dataset import create as dataset
 
     prompts = dataset.load(file)
     data, shown = dataset.summary(prompts), dataset.sample(prompts, samples)
@@ -174,8 +174,8 @@ def import_(
     Examples:
       circuit dataset import prompts.json -o imported.json
     """
-    from circuit.stages.dataset.create import create as dataset
-    from circuit.stages.dataset.create import import_table as dataset_import
+    from circuit.stages.dataset import create as dataset
+    from circuit.stages.dataset import import_table as dataset_import
 
     columns = {"text": text_column, "label": label_column, "group": group_column}
     columns |= {"pair": pair_column, "category": category_column}
@@ -212,8 +212,8 @@ def split(
     Examples:
       circuit dataset split prompts.json --train train.json --test test.json
     """
-    from circuit.stages.dataset.create import create as dataset
-    from circuit.stages.dataset.create import split as dataset_split
+    from circuit.stages.dataset import create as dataset
+    from circuit.stages.dataset import split as dataset_split
 
     parts = dataset_split.split(
         file, train, test, test_fraction=test_fraction, seed=seed, force=force
@@ -256,7 +256,7 @@ def check(
     Examples:
       circuit dataset check tool_decision
     """
-    from circuit.stages.dataset.create import verdict as dataset_verdict
+    from circuit.stages.dataset import verdict as dataset_verdict
 
     meant = dataset_verdict.files_of(files)
     checked = [dataset_verdict.check(path, bound=bound, write=write) for path in meant]

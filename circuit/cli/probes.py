@@ -50,7 +50,7 @@ def init(
       circuit probes init -o battery
       circuit probes init -o decisions --category decision
     """
-    from circuit.stages.probes.run import battery
+    from circuit.stages.probes import battery
 
     files = [str(path) for path in battery.init(output, strata=_strata(category), force=force)]
     text = "\n".join([*files, f"{len(files)} probes: edit them, then give `--datasets {output}`"])
@@ -66,7 +66,7 @@ def list_probes(datasets: Datasets = None, category: Category = "", as_json: Jso
       circuit probes list
       circuit probes list --category semantic --json
     """
-    from circuit.stages.probes.run import battery
+    from circuit.stages.probes import battery
 
     probes = [battery.summary(p) for p in battery.load_battery(datasets, _strata(category))]
     header = ["probe", "category", "format", "prompts", "groups", "labels"]

@@ -180,7 +180,7 @@ def _pair(positive: str | None, negative: str | None, name: str | None, *labels:
         return None
     if positive is None or negative is None:
         raise UsageError("--positive needs --negative", hint="give both prompts of the pair")
-    from circuit.stages.directions.from_prompts import Pair
+    from circuit.stages.steering.from_prompts import Pair
 
     return Pair(positive, negative, name or "direction", *labels)
 
@@ -197,7 +197,7 @@ def _extract(
     *,
     as_json: bool,
 ) -> None:
-    from circuit.stages.directions.from_prompts import extract_direction
+    from circuit.stages.steering.from_prompts import extract_direction
     from circuit.stages.steering.steer import format_for, save_direction
 
     if pair is None or files or output is None or prompts is not None:

@@ -113,7 +113,7 @@ def sweep(
     from circuit.stages.run import ModelOptions
     from circuit.stages.steering.intervention import Manner
     from circuit.stages.steering.setup import Setup
-    from circuit.stages.sweep.run import Choices
+    from circuit.stages.sweep.job import Choices
 
     readout = readout_of(positive_answers, negative_answers, criterion, max_tokens, prefill)
     asked = numbers(doses, "--doses")

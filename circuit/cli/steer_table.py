@@ -46,7 +46,8 @@ def table(
       circuit steer table sweep.json
       circuit steer table sums=sweep.json --plots sweep_pictures
     """
-    from circuit.stages.figures.sweep import read_sweep, visualize_sweeps
+    from circuit.stages.figures.sweep import visualize_sweeps
+    from circuit.stages.sweep.results import read_sweep
 
     files = named_sweeps(sweeps)
     found = {name: read_sweep(path).results for name, path in files.items()}

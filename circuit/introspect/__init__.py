@@ -11,21 +11,21 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "AblationConfig": "study",
-    "AblationStudy": "study",
-    "AnalysisConfig": "analyze",
-    "AnalysisResult": "analyze",
-    "CaptureConfig": "model_hooks",
-    "ComponentType": "study",
-    "LayerPredictionResult": "analyze",
-    "LayerStrategy": "choices",
-    "LayerTransition": "analyze",
-    "LogitLens": "model_hooks",
-    "ModelAnalyzer": "model_analyzer",
-    "ModelHooks": "model_hooks",
-    "PositionSelection": "model_hooks",
-    "TokenEvolutionResult": "analyze",
-    "TokenPrediction": "analyze",
+    "AblationConfig": "classes.study",
+    "AblationStudy": "classes.study",
+    "AnalysisConfig": "questions.analyze",
+    "AnalysisResult": "questions.analyze",
+    "CaptureConfig": "classes.model_hooks",
+    "ComponentType": "classes.study",
+    "LayerPredictionResult": "questions.analyze",
+    "LayerStrategy": "inputs.choices",
+    "LayerTransition": "questions.analyze",
+    "LogitLens": "classes.model_hooks",
+    "ModelAnalyzer": "classes.model_analyzer",
+    "ModelHooks": "classes.model_hooks",
+    "PositionSelection": "classes.model_hooks",
+    "TokenEvolutionResult": "questions.analyze",
+    "TokenPrediction": "questions.analyze",
 }
 __all__ = list(_WHERE)
 

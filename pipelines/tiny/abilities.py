@@ -16,6 +16,7 @@ from typing import Any
 from phrases import Phrases, load
 from raw import Raw
 
+from circuit.artifacts.prompts.expansion import expand
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.model.checkpoint.loading import LoadedModel
@@ -76,7 +77,7 @@ def right_slot(prompt: Prompt, answer: str) -> bool:
 def prompt_set(name: str, share: float, **sizes: int) -> PromptSet:
     """Draw a built-in set; `share` below 1 takes that part of it."""
     smaller = {key: max(2, round(value * share)) for key, value in sizes.items()}
-    return TemplateSet.load(DATASETS / f"{name}.json").expand(edge_cases=False, **smaller)
+    return expand(TemplateSet.load(DATASETS / f"{name}.json"), edge_cases=False, **smaller)
 
 
 def tool_calling(model: LoadedModel, share: float) -> list[Row]:

@@ -141,10 +141,10 @@ import numpy as np
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
-from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
 tracemalloc.start()
-prompts = PromptSet.load(folder / "prompts.json")
+prompts = read_prompts(folder / "prompts.json")
 ids, rows = np.zeros(10, np.int32), np.ones((512, 8), np.float32)
 tracemalloc.reset_peak()
 with ActivationsWriter(

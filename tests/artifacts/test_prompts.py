@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuit.artifacts.prompts.builtin import builtin_probes, builtin_sets, find_set
-from circuit.artifacts.prompts.expansion import fillings
+from circuit.artifacts.prompts.expansion import expand, fillings
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.prompts.templates import TemplateSet, filled, slots_in
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
 
@@ -47,13 +48,13 @@ def test_texts_come_back_to_the_character(tmp_path_factory, some):
     path = tmp_path_factory.mktemp("p") / "p.json"
     made = a_set(prompts=[Prompt(text=text) for text in some])
     made.save(path)
-    assert PromptSet.load(path) == made
-    assert PromptSet.load(path).texts == some
+    assert read_prompts(path) == made
+    assert read_prompts(path).texts == some
 
 
 def test_blanks_and_a_null_label_are_kept(tmp_path: Path):
     a_set().save(tmp_path / "p.json")
-    loaded = PromptSet.load(tmp_path / "p.json")
+    loaded = read_prompts(tmp_path / "p.json")
     assert loaded.texts == ["a b = ", "a b ="]
     assert loaded.prompts[1].label is None
     assert [list(each) for each in loaded.y()] == [[0], [1]]
@@ -108,7 +109,7 @@ def test_bad_sets_are_one_sentence_that_names_the_file(tmp_path: Path, changes: 
     path = tmp_path / "p.json"
     path.write_text(json.dumps({**document, **changes}))
     with pytest.raises(DataError) as caught:
-        PromptSet.load(path)
+        read_prompts(path)
     assert message in caught.value.message
     assert str(path) in caught.value.message
     assert caught.value.hint
@@ -120,25 +121,25 @@ def test_a_field_of_the_wrong_type_is_named(tmp_path: Path):
         '{"schema": "circuit.prompts/1", "name": "s", "prompts": [{"text": 3}, {"txt": "a"}]}'
     )
     with pytest.raises(ArtifactError, match=r"`prompts.0.text`.*\(and 2 more\)"):
-        PromptSet.load(path)
+        read_prompts(path)
 
 
 def test_what_is_not_quite_json_is_read_as_every_other_file_is(tmp_path: Path):
     path = tmp_path / "p.json"
     text = '{"schema": "circuit.prompts/1", "name": "s", "prompts": [{"text": "NaN", "metadata": {"x": 1}}]}'
     path.write_text("\ufeff" + text)
-    (prompt,) = PromptSet.load(path).prompts
+    (prompt,) = read_prompts(path).prompts
     assert (prompt.text, prompt.metadata) == ("NaN", {"x": 1})
     path.write_text(text.replace('{"x": 1}', '{"x": NaN}'))
     with pytest.raises(ArtifactError, match="NaN is not a JSON number"):
-        PromptSet.load(path)
+        read_prompts(path)
     path.write_text(text[:-1])
     with pytest.raises(ArtifactError, match="is not JSON"):
-        PromptSet.load(path)
+        read_prompts(path)
 
 
 def test_expansion_gives_what_is_asked_for():
-    made = TemplateSet.load(WEATHER).expand(per_tool=12, no_tool=30)
+    made = expand(TemplateSet.load(WEATHER), per_tool=12, no_tool=30)
     assert Counter(p.expected_tool for p in made.prompts if p.label) == {
         "get_weather": 12,
         "set_timer": 12,
@@ -154,27 +155,27 @@ def test_expansion_gives_what_is_asked_for():
 
 
 def test_expansion_is_a_function_of_its_seed(tmp_path: Path):
-    sets = [TemplateSet.load(WEATHER).expand(no_tool=30, seed=seed) for seed in (1, 1, 2)]
+    sets = [expand(TemplateSet.load(WEATHER), no_tool=30, seed=seed) for seed in (1, 1, 2)]
     for number, made in enumerate(sets):
         made.save(tmp_path / f"{number}.json")
     first, again, other = [(tmp_path / f"{number}.json").read_bytes() for number in range(3)]
     assert first == again != other
     # The same today and on any machine: no generator of Python or numpy decides.
-    assert TemplateSet.load(SUMS).expand(size=1).texts == ["99 + 30 = ", "99 + 30 ="]
+    assert expand(TemplateSet.load(SUMS), size=1).texts == ["99 + 30 = ", "99 + 30 ="]
 
 
 def test_a_smaller_set_is_part_of_a_larger_one():
-    small, large = (TemplateSet.load(SUMS).expand(size=size).texts for size in (10, 40))
+    small, large = (expand(TemplateSet.load(SUMS), size=size).texts for size in (10, 40))
     assert set(small) < set(large)
 
 
 def test_edge_cases_can_be_left_out():
-    made = TemplateSet.load(WEATHER).expand(no_tool=10, edge_cases=False)
+    made = expand(TemplateSet.load(WEATHER), no_tool=10, edge_cases=False)
     assert all(p.label for p in made.prompts)
 
 
 def test_pairs_share_slots_group_and_expected_answer():
-    made = TemplateSet.load(SUMS).expand(size=10)
+    made = expand(TemplateSet.load(SUMS), size=10)
     assert len(made.pairs()) == 10
     for positive, negative in made.pairs():
         plus, minus = made.prompts[positive], made.prompts[negative]
@@ -185,7 +186,7 @@ def test_pairs_share_slots_group_and_expected_answer():
 
 
 def test_a_template_file_is_a_prompt_set_of_default_size():
-    assert len(PromptSet.load(SUMS).pairs()) == 100
+    assert len(read_prompts(SUMS).pairs()) == 100
 
 
 def test_without_a_size_the_classes_are_equal(tmp_path: Path):
@@ -199,11 +200,11 @@ def test_without_a_size_the_classes_are_equal(tmp_path: Path):
             "slots": {"m": {"range": [1, 9]}},
         },
     )
-    made = TemplateSet.load(path).expand()
+    made = expand(TemplateSet.load(path))
     assert Counter(p.label for p in made.prompts) == {"yes": 3, "no": 3}
     assert made.parameters["size"] == 3
     with pytest.raises(DataError, match="give 3 prompts for label `yes`") as caught:
-        TemplateSet.load(path).expand(size=4)
+        expand(TemplateSet.load(path), size=4)
     assert "at most 3" in caught.value.hint
 
 
@@ -212,7 +213,7 @@ def test_no_text_is_drawn_twice(tmp_path: Path):
         tmp_path,
         {"category": "a", "label": "yes", "templates": ["{n}", "{m}"], "slots": {"m": [1, 9]}},
     )
-    assert sorted(TemplateSet.load(path).expand().texts) == ["1", "2", "3", "9"]
+    assert sorted(expand(TemplateSet.load(path)).texts) == ["1", "2", "3", "9"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_no_text_is_drawn_twice(tmp_path: Path):
 def test_bad_templates_are_one_sentence(tmp_path: Path, item: dict, message: str):
     path = template_file(tmp_path, {"category": "c", **item})
     with pytest.raises(CircuitError) as caught:
-        TemplateSet.load(path).expand()
+        expand(TemplateSet.load(path))
     assert message in caught.value.message
     assert caught.value.hint
 

@@ -14,7 +14,7 @@ from written import RUN, SMALL, Plan, files, shards
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.activations.writer import interrupted
-from circuit.artifacts.archive.archive import resumable
+from circuit.artifacts.archive import resumable
 from circuit.artifacts.archive.journal import journal_path
 from circuit.errors import ArtifactError
 

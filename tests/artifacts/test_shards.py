@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from processes import run_code
 from written import RUN, SITES, Plan, shards
 
+from circuit.artifacts.activations import shards as joining
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.activations.activations import shards as joining
 from circuit.artifacts.files.paths import archive_path, index_path, manifest_path, shard_path
 from circuit.artifacts.manifest.manifest import reusable
 from circuit.errors import ArtifactError, UsageError

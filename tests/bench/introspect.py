@@ -11,8 +11,9 @@ import argparse
 from common import report
 
 from circuit.introspect.ablation.components import named_ablations
+from circuit.introspect.inputs.cases import Case
 from circuit.introspect.inputs.choices import LayerStrategy
-from circuit.introspect.questions.ablate import Case, ablate
+from circuit.introspect.questions.ablate import ablate
 from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate

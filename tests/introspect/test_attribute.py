@@ -118,7 +118,7 @@ def test_answers_and_what_cannot_be_divided(llama, monkeypatch):
 
 
 def test_a_head_that_bends_is_refused(tmp_path, monkeypatch):
-    from circuit.model.gradients.gradients import linear_form as readout
+    from circuit.model.gradients import linear_form as readout
 
     config = {**CONFIGS["gemma2"], "final_logit_softcapping": 2.0}
     model = load_model(str(write_checkpoint(tmp_path / "bent", "gemma2", **config)))

@@ -5,7 +5,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
 from circuit.errors import DataError
-from circuit.methods.geometry.geometry import geometry, projection, similarity
+from circuit.methods.geometry import geometry, projection, similarity
 
 
 def flat(n, dim, d, seed=0):

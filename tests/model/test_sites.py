@@ -11,7 +11,7 @@ from architectures import CONFIGS
 from checkpoints import write_checkpoint
 
 from circuit.errors import ModelError
-from circuit.model.checkpoint.files import families
+from circuit.model.checkpoint import families
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.sites.reading_places import NEED_NO_ROW, SITES
 from circuit.model.sites.sites import (

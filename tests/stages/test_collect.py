@@ -8,6 +8,7 @@ import pytest
 from checkpoints import write_checkpoint
 
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, UsageError
 from circuit.stages.collect.answers import Asked
 from circuit.stages.collect.request import Wanted
@@ -103,7 +104,7 @@ def test_chat_format_comes_from_the_set_and_can_be_overruled(llama_folder, tmp_p
 
 
 def test_limit_spreads_over_the_set(dataset):
-    prompts = PromptSet.load(dataset)
+    prompts = read_prompts(dataset)
     assert limited(prompts, 2).texts == [prompts.texts[0], prompts.texts[-1]]
     assert limited(prompts, 9) == prompts
     with pytest.raises(UsageError):

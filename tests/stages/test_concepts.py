@@ -15,7 +15,7 @@ from circuit.artifacts.prompts.concept_files import (
     read_concept,
     save_own,
 )
-from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import CircuitError, UsageError
 from circuit.model.sites.sites import Site, hidden_states
@@ -89,7 +89,7 @@ def mean_states(llama, texts, layer):
 def test_a_vector_is_the_difference_of_means_of_the_texts_that_are_not_held_out(llama, sunny):
     results, _ = build(llama, [sunny], "1")
     (direction,) = read_directions(Path(results["archive"]))
-    prompts = PromptSet.load(own_concepts()["sunny"])
+    prompts = read_prompts(own_concepts()["sunny"])
     texts = Texts.of(prompts)
     assert texts.held_out.sum() == 8
     fitted = [prompts.texts[row] for row in texts.rows[~texts.held_out]]
@@ -102,7 +102,7 @@ def test_a_vector_is_the_difference_of_means_of_the_texts_that_are_not_held_out(
 
 
 def test_minimal_pairs_and_few_texts(llama, own):
-    prompts = PromptSet.load(concepts()["happy"])
+    prompts = read_prompts(concepts()["happy"])
     kept = Texts.of(prompts)
     assert len(kept.rows) == 80
     assert {prompts.prompts[row].category for row in kept.rows} == {"contrast"}

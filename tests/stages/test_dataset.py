@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from circuit.artifacts.prompts.builtin import builtin_concepts
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.prompts.tables import read_table
 from circuit.artifacts.prompts.verdict import current_verdict
 from circuit.cli.dataset import app
@@ -57,7 +58,7 @@ def test_create_prints_a_summary_and_writes_the_set(tmp_path: Path):
     assert "    (no label): 5\n" in text
     assert "    get_weather: 5\n" in text
     assert text.endswith(f"Saved to: {out}\n")
-    assert len(PromptSet.load(out).prompts) == 23
+    assert len(read_prompts(out).prompts) == 23
 
 
 def test_create_is_reproducible_and_does_not_overwrite(tmp_path: Path):
@@ -120,7 +121,7 @@ def test_show_keeps_blanks_visible(tmp_path: Path):
     assert lines[0].startswith("  [")
     assert lines[0].endswith(("= '", "='"))
     shown = json.loads(circuit("show", tmp_path / "p.json", "--samples", 99, "--json"))
-    assert [each["text"] for each in shown["samples"]] == PromptSet.load(tmp_path / "p.json").texts
+    assert [each["text"] for each in shown["samples"]] == read_prompts(tmp_path / "p.json").texts
     assert "Sample prompts" not in circuit("show", tmp_path / "p.json", "--samples", 0)
 
 
@@ -135,7 +136,7 @@ def test_a_name_is_read_wherever_a_file_is(tmp_path: Path):
     assert "Total prompts" in circuit("show", "imperative")
     parts = [tmp_path / "a.json", tmp_path / "b.json"]
     circuit("split", "imperative", "--train", parts[0], "--test", parts[1])
-    source = PromptSet.load(parts[0]).parameters["source"]
+    source = read_prompts(parts[0]).parameters["source"]
     assert source["path"] == "builtin:probes/syntactic/imperative.json"
     for verb in ("show", "check"):
         with pytest.raises(UsageError, match="no prompt set `imperativ`") as error:
@@ -206,7 +207,7 @@ def test_import_of_csv_with_columns_of_other_names(tmp_path: Path):
 def test_import_by_the_command_line(tmp_path: Path):
     (tmp_path / "m.tsv").write_text("t\tkind\tlabel\nx\ta\t10\ny\tb\t9\nz\tb\t10\n")
     circuit("import", tmp_path / "m.tsv", "-o", tmp_path / "o.json", "--text-column", "t", "--category-column", "kind", "--name", "mine")  # fmt: skip
-    made = PromptSet.load(tmp_path / "o.json")
+    made = read_prompts(tmp_path / "o.json")
     assert (made.name, made.labels) == ("mine", ("9", "10"))
     assert [p.category for p in made.prompts] == ["a", "b", "b"]
     assert made.parameters["source"]["path"] == "m.tsv"
@@ -226,7 +227,7 @@ def test_a_column_that_is_replaced_becomes_metadata(tmp_path: Path):
 def test_a_prompt_set_is_imported_as_it_is(tmp_path: Path):
     circuit("create", "-o", tmp_path / "p.json", "--set", WEATHER, "--no-tool", 9)
     circuit("import", tmp_path / "p.json", "-o", tmp_path / "q.json")
-    before, after = (PromptSet.load(tmp_path / name) for name in ("p.json", "q.json"))
+    before, after = (read_prompts(tmp_path / name) for name in ("p.json", "q.json"))
     assert after.model_copy(update={"parameters": before.parameters}) == before
 
 
@@ -393,7 +394,7 @@ def test_a_verdict_is_in_the_file_and_current_until_the_file_changes(tmp_path: P
     before = file.read_bytes()
     circuit("check", file, "--write")
     assert file.read_bytes() == before
-    assert PromptSet.load(file).subset(range(4)).verdict is None
+    assert read_prompts(file).subset(range(4)).verdict is None
     file.write_text(file.read_text().replace("oak", "oaken"))
     assert current_verdict(file) is None
 
@@ -439,7 +440,7 @@ def test_a_contrast_is_one_sentence_for_each_label(tmp_path: Path):
     path = contrasts(
         tmp_path, contrasts=[sentences, {k: f"{v} fall" for k, v in sentences.items()}]
     )
-    made = PromptSet.load(path)
+    made = read_prompts(path)
     assert ("today drops", "rain") in labels(made)
     assert ("now flakes fall", "snow") in labels(made)
     assert sorted(Counter(made.groups().tolist()).values()) == [6, 6]
@@ -452,14 +453,14 @@ def test_a_contrast_is_one_sentence_for_each_label(tmp_path: Path):
 def test_an_item_may_be_one_group(tmp_path: Path):
     sentences = {"rain": "{when} drops", "sun": "{when} rays", "snow": "{when} flakes"}
     twice = [sentences, {k: f"{v} fall" for k, v in sentences.items()}]
-    made = PromptSet.load(contrasts(tmp_path, contrasts=twice, group="sky"))
+    made = read_prompts(contrasts(tmp_path, contrasts=twice, group="sky"))
     assert set(made.groups().tolist()) == {"sky"}
     assert len({p.pair for p in made.prompts}) == 4
 
 
 def test_a_contrast_that_lacks_a_label_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="does not have one sentence for each label"):
-        PromptSet.load(contrasts(tmp_path, contrasts=[{"rain": "drops", "sun": "rays"}]))
+        read_prompts(contrasts(tmp_path, contrasts=[{"rain": "drops", "sun": "rays"}]))
 
 
 @pytest.mark.parametrize(

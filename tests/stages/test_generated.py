@@ -8,6 +8,7 @@ from processes import run_circuit
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.activations.answers import AnswersWriter, answers_path, read_answers
 from circuit.artifacts.prompts.builtin import find_set
+from circuit.artifacts.prompts.expansion import expand
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.errors import ArtifactError, DataError, UsageError
@@ -39,7 +40,7 @@ def tiny():
 @pytest.fixture(scope="module")
 def prompts():
     """Every third prompt of the built-in set, of several templates of each class."""
-    whole = TemplateSet.load(find_set("tool_calling")).expand()
+    whole = expand(TemplateSet.load(find_set("tool_calling")))
     return whole.subset(range(0, len(whole.prompts), 3))
 
 

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from circuit.artifacts.manifest.manifest import ModelIdentity, Run
 from circuit.artifacts.steering_files.files import Direction, write_directions, write_npz
 from circuit.errors import CircuitError, ModelError, UsageError
-from circuit.stages.directions.from_prompts import Pair
 from circuit.stages.probes.saved import SavedProbe
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.steering.condition import Condition
-from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target, resolve
+from circuit.stages.steering.from_prompts import Pair
+from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target
 from circuit.stages.steering.setup import Setup
 from circuit.stages.steering.source import Source, parse_source
 from circuit.stages.steering.steer import Decoding, Job, steer
+from circuit.stages.steering.strength import resolve
 
 RAW = Format(chat=False)
 SHORT = Decoding(max_tokens=6)

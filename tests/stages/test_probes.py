@@ -18,9 +18,11 @@ from circuit.cli import probes as cli
 from circuit.cli.probes_text import readings_text, report_text
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages.figures.reports import visualize_report
-from circuit.stages.probes.run import SCHEMA, Settings, battery, checklist, run_probes
+from circuit.stages.probes import battery, checklist
+from circuit.stages.probes.run import Settings, run_probes
 from circuit.stages.probes.saved import apply_probe, read_probe
 from circuit.stages.run import ModelOptions
+from circuit.values import schemas
 
 QUICK = Settings(n_boot=200, n_shuffles=199, random_weights=False)
 BLOCK = 1
@@ -164,12 +166,12 @@ def test_the_choice_of_the_layer_is_scored_without_the_rows_that_it_is_scored_on
     choosing = found["choosing"]
     assert set(choosing["chosen_by_fold"]) <= {1, 2}
     assert choosing["auroc"][0] > 0.9
-    text = report_text("m", read_manifest(planted[1], SCHEMA).results, stratigraphy=False)
+    text = report_text("m", read_manifest(planted[1], schemas.PROBES).results, stratigraphy=False)
     assert "choosing the layer inside the folds" in text
 
 
 def test_bits_are_shown_or_it_is_said_why_not(planted, mixing_at_one_block, tmp_path):
-    few = read_manifest(planted[1], SCHEMA).results
+    few = read_manifest(planted[1], schemas.PROBES).results
     said = "(bits) needs 500 prompts, which no probe here has"
     assert said in report_text("m", few, stratigraphy=False)
     many = write(tmp_path / "many", pairs("many", inside, groups=126))
@@ -183,7 +185,7 @@ def test_bits_are_shown_or_it_is_said_why_not(planted, mixing_at_one_block, tmp_
 
 def test_the_checklist_says_what_was_not_controlled(planted):
     _, out, _ = planted
-    listed = {i["item"]: i for i in read_manifest(out, SCHEMA).results["checklist"]}
+    listed = {i["item"]: i for i in read_manifest(out, schemas.PROBES).results["checklist"]}
     assert not listed["model with random weights"]["controlled"]
     assert not listed["use by the model"]["controlled"]
     assert "in_the_words" in listed["surface of the text"]["detail"]
@@ -294,7 +296,7 @@ def test_a_probe_of_another_shape_is_refused(planted):
 
 def test_the_report_is_a_manifest_of_archives_that_collect_wrote(planted):
     _, out, results = planted
-    manifest = read_manifest(out, SCHEMA)
+    manifest = read_manifest(out, schemas.PROBES)
     assert manifest.results["probes"] == results
     assert manifest.inputs[0].path == "probes.raw.json"
     assert len(manifest.inputs) == 1 + 3

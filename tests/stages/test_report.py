@@ -23,19 +23,18 @@ from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.steering_files.files import Direction
 from circuit.cli.app import app
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.stages.analyze.run import SCHEMA as ANALYSIS
 from circuit.stages.analyze.run import analyze
 from circuit.stages.directions.run import Choices, directions
 from circuit.stages.figures.reports import visualize_report
 from circuit.stages.figures.visualize import visualize
+from circuit.stages.report import probes as report_probes
+from circuit.stages.report import steering as report_steering
 from circuit.stages.report.page import escaped
-from circuit.stages.report.report import probes as report_probes
 from circuit.stages.report.report import report
-from circuit.stages.report.report import steering as report_steering
 from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.intervention import Intervention
-from circuit.stages.steering.steer import SCHEMA as STEERING
 from circuit.stages.steering.steer import Decoding, Job, steer
+from circuit.values import schemas
 
 VOID = {"meta", "img"}
 HOSTILE = "'\"><script>1</script>"
@@ -134,7 +133,7 @@ def test_findings_come_first_and_hold_the_numbers_of_the_artifacts(page, run):
         "Where the numbers come from",
     ]
     assert [words.index(heading) for heading in order] == sorted(words.index(h) for h in order)
-    analysis = read_manifest(run / "analysis.json", ANALYSIS).results
+    analysis = read_manifest(run / "analysis.json", schemas.ANALYSIS).results
     entry = next(e for e in analysis["layers"] if (e["site"], e["layer"]) == ("resid_post", 2))
     value, low, high = entry["probes"]["label"]["auroc"]
     assert (
@@ -292,7 +291,7 @@ def steered(llama, tmp_path, *, criterion):
         2 if criterion else 0,
     )
     steer(llama, job, out=tmp_path / "steering.json")
-    return read_manifest(tmp_path / "steering.json", STEERING)
+    return read_manifest(tmp_path / "steering.json", schemas.STEERING)
 
 
 def test_steering_is_called_use_only_where_random_directions_do_not_do_the_same(llama, tmp_path):

@@ -9,10 +9,11 @@ from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, read_steering_file, write_npz
 from circuit.errors import CircuitError, DataError, ModelError, UsageError
-from circuit.stages.directions.from_prompts import Pair, extract_direction
 from circuit.stages.rows.prompting import Format, parse_prompts
+from circuit.stages.rows.same_weights import check_model
+from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.intervention import Intervention
-from circuit.stages.steering.source import Source, check_model, one_direction
+from circuit.stages.steering.source import Source, one_direction
 from circuit.stages.steering.steer import (
     Decoding,
     Job,

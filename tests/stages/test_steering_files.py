@@ -22,7 +22,8 @@ from circuit.stages.exchange.export import Request as Export
 from circuit.stages.exchange.export import export_directions, length_of
 from circuit.stages.exchange.import_ import Request as Import
 from circuit.stages.exchange.import_ import import_directions
-from circuit.stages.steering.source import Source, check_model
+from circuit.stages.rows.same_weights import check_model
+from circuit.stages.steering.source import Source
 
 D = 32
 

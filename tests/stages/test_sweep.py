@@ -10,6 +10,7 @@ from checkpoints import unit_vector
 from circuit.artifacts.files.units import Units
 from circuit.artifacts.manifest.manifest import ModelIdentity, Run
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages.rows.holdout import check_apart
@@ -18,7 +19,8 @@ from circuit.stages.steering.controls import controls, random_vectors
 from circuit.stages.steering.intervention import Intervention, Manner
 from circuit.stages.steering.readout import Readout
 from circuit.stages.sweep.best_layers import best_layers
-from circuit.stages.sweep.run import Choices, Job, sweep
+from circuit.stages.sweep.job import Choices, Job
+from circuit.stages.sweep.run import sweep
 from circuit.stages.sweep.select import Choosing, chosen_path, select, the_best
 from circuit.stages.sweep.verdict import verdict
 
@@ -172,7 +174,7 @@ def test_training_prompts_and_shuffled_labels_come_from_the_manifest(workspace, 
     fit = fit_of(workspace / "directions.safetensors")
     assert fit is not None
     direction = read_directions(workspace / "directions.safetensors")[2]
-    assert training_prompts(fit).texts == PromptSet.load(workspace / "prompts.json").texts
+    assert training_prompts(fit).texts == read_prompts(workspace / "prompts.json").texts
     drawn = np.stack(shuffled_vectors(direction, fit, None, 20, 0))
     assert np.allclose(np.linalg.norm(drawn, axis=1), 1, atol=1e-5)
     assert np.array_equal(drawn, np.stack(shuffled_vectors(direction, fit, None, 20, 0)))
@@ -350,8 +352,8 @@ def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_p
 
 
 def test_specificity_runs_every_direction_on_every_test_set(workspace):
-    from circuit.stages.figures.sweep import read_sweep
     from circuit.stages.run import ModelOptions
+    from circuit.stages.sweep.results import read_sweep
     from circuit.stages.sweep.specificity import specificity
 
     model = ModelOptions("tiny").load()

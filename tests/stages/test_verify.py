@@ -13,7 +13,8 @@ from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run, write_manifest
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.builtin import builtin_probes
-from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.expansion import expand
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.cli.verify import verify as command
@@ -30,12 +31,12 @@ def run() -> Run:
 
 
 def draw(folder: Path, seed: int = 1) -> None:
-    made = TemplateSet.load(folder / "t.json").expand(size=3, seed=seed, folder=folder)
+    made = expand(TemplateSet.load(folder / "t.json"), size=3, seed=seed, folder=folder)
     made.save(folder / "prompts.json", force=True)
 
 
 def collect(folder: Path, value: float = 1.0) -> None:
-    prompts = PromptSet.load(folder / "prompts.json")
+    prompts = read_prompts(folder / "prompts.json")
     writer = ActivationsWriter(
         folder / "acts",
         prompts=prompts,

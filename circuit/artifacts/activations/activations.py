@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuit.artifacts.activations.contents import (
-    SCHEMA,
     TOKEN_IDS,
     Contents,
     indices_name,
@@ -37,6 +36,7 @@ from circuit.artifacts.manifest.manifest import (
 )
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet, Rows
 from circuit.errors import ArtifactError, UsageError
+from circuit.values import schemas
 
 Tokens = NDArray[np.int32]
 
@@ -59,7 +59,7 @@ class Activations:
         """Open ``x.json``, ``x.safetensors``, its index, or the stem ``x``."""
         source = manifest_path(path)
         refuse_unjoined(source)
-        manifest = read_manifest(source, SCHEMA)
+        manifest = read_manifest(source, schemas.ACTIVATIONS)
         check_outputs(source, manifest)
         contents = validated(Contents, manifest.results, source)
         # Once is enough to hold 50,000 prompts.

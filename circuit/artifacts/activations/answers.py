@@ -36,8 +36,8 @@ from circuit.artifacts.files.paths import manifest_path
 from circuit.artifacts.files.writer import Closing
 from circuit.artifacts.manifest.manifest import Record
 from circuit.errors import ArtifactError
+from circuit.values import schemas
 
-SCHEMA = "circuit.answers/1"
 SUFFIX = ".answers.jsonl"
 
 
@@ -57,7 +57,7 @@ class Answer(Record):
 class Header(Record):
     """What was asked for; ``key`` tells runs apart that differ in anything else."""
 
-    schema_name: str = Field(SCHEMA, alias="schema")
+    schema_name: str = Field(schemas.ANSWERS, alias="schema")
     key: str
     max_tokens: int
     criteria: tuple[str, ...]
@@ -196,7 +196,7 @@ def open_answers(path: Path) -> tuple[Header, Iterator[Answer]]:
     """Return the header of a file of answers, and its answers one by one."""
     lines = _lines(path)
     header = next(lines, None)
-    if schema_of(header) != SCHEMA:
+    if schema_of(header) != schemas.ANSWERS:
         message = f"`{path}` does not hold answers"
         raise ArtifactError(message, hint="collect again with --generate")
     return validated(Header, header, path), (validated(Answer, line, path) for line in lines)

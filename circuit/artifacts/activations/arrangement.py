@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuit.artifacts.activations.contents import (
-    SCHEMA,
     TOKEN_IDS,
     Arrays,
     full_shapes,
@@ -23,6 +22,7 @@ from circuit.artifacts.activations.contents import (
 from circuit.artifacts.archive.dtypes import float_spelling
 from circuit.artifacts.archive.layout import Layout, Tensor
 from circuit.artifacts.archive.ragged import Offsets, offsets_of
+from circuit.values import schemas
 
 Tokens = NDArray[np.integer]
 Key = tuple[str, str]
@@ -85,7 +85,7 @@ class Arrangement:
             tensors[offsets_name(name)] = Tensor("I64", (n_prompts + 1,))
         for key in self.ragged:
             tensors[offsets_name(*key)] = Tensor("I64", (n_prompts + 1,))
-        return Layout.of(tensors, {"schema": SCHEMA})
+        return Layout.of(tensors, {"schema": schemas.ACTIVATIONS})
 
     def row_offsets(self) -> dict[str, Offsets]:
         """Return for each array of activations where the rows of a prompt are."""

@@ -20,9 +20,6 @@ from pydantic import BaseModel, Field, model_validator
 
 from circuit.artifacts.prompts.prompts import PromptSet
 
-SCHEMA = "circuit.activations/2"
-SHARD_SCHEMA = "circuit.shard/1"
-
 TOKEN_IDS = "token_ids"
 
 

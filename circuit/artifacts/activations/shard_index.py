@@ -10,7 +10,6 @@ could not say that; hence the ranges, in the order of the prompts and without ga
 """
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
@@ -18,8 +17,7 @@ from circuit.artifacts.files.documents import read_document, validated
 from circuit.artifacts.files.paths import manifest_path, shard_path
 from circuit.artifacts.manifest.manifest import Record
 from circuit.errors import ArtifactError
-
-INDEX_SCHEMA = "circuit.index/1"
+from circuit.values import schemas
 
 
 class ShardFile(Record):
@@ -38,14 +36,14 @@ class Total(Record):
 class Index(Record):
     """What the docstring of this module lists."""
 
-    schema_name: Literal["circuit.index/1"] = Field("circuit.index/1", alias="schema")
+    schema_name: schemas.Index = Field(schemas.INDEX, alias="schema")
     metadata: Total
     files: tuple[ShardFile, ...] = Field(min_length=1)
 
 
 def read_shards(path: Path) -> list[Path]:
     """Return the files that the index at ``path`` lists, in the order of their prompts."""
-    index = validated(Index, read_document(path, INDEX_SCHEMA), path)
+    index = validated(Index, read_document(path, schemas.INDEX), path)
     return [path.parent / file.path for file in index.files]
 
 

@@ -14,13 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.activations.contents import (
-    SCHEMA,
-    SHARD_SCHEMA,
-    Arrays,
-    Contents,
-    ShardContents,
-)
+from circuit.artifacts.activations.contents import Arrays, Contents, ShardContents
 from circuit.artifacts.activations.joined_archive import JoinedArchive
 from circuit.artifacts.activations.shard_index import Index, ShardFile, Total
 from circuit.artifacts.archive.archive import Archive
@@ -41,6 +35,7 @@ from circuit.artifacts.manifest.manifest import (
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ArtifactError
+from circuit.values import schemas
 
 Found = Mapping[str, Any]
 
@@ -98,7 +93,7 @@ def join_shards(
 
 
 def _read(path: Path) -> _Part:
-    manifest = read_manifest(path, SHARD_SCHEMA)
+    manifest = read_manifest(path, schemas.SHARD)
     contents = validated(ShardContents, manifest.results, path)
     file, *beside = manifest.outputs
     return _Part(manifest, contents, file, tuple(beside), Archive(path.parent / file.path))
@@ -133,7 +128,7 @@ def _write(
     )
     written = write_manifest(
         manifest,
-        schema=SCHEMA,
+        schema=schemas.ACTIVATIONS,
         parameters=first.manifest.parameters,
         inputs=first.manifest.inputs,
         outputs=[

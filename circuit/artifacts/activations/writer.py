@@ -21,13 +21,7 @@ from numpy.typing import ArrayLike
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.activations.arrangement import Arrangement, Tokens
-from circuit.artifacts.activations.contents import (
-    SCHEMA,
-    SHARD_SCHEMA,
-    Contents,
-    offsets_name,
-    tensor_name,
-)
+from circuit.artifacts.activations.contents import Contents, offsets_name, tensor_name
 from circuit.artifacts.archive.archive import Archive, is_archive
 from circuit.artifacts.archive.journal import forget_journal, unfinished
 from circuit.artifacts.archive.resumable import ResumableArchive
@@ -37,6 +31,7 @@ from circuit.artifacts.files.writer import Closing
 from circuit.artifacts.manifest.manifest import Manifest, Run, write_manifest
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.values import schemas
 
 _LISTS_AT_ONCE = 4096
 
@@ -137,7 +132,9 @@ class ActivationsWriter(Closing):
             message = f"`{self.path}` is a shard: it ends with finish_shard"
             raise ValueError(message)
         contents = Contents.model_validate({**dict(self._arrays), "prompts": self._prompts})
-        manifest = self._finish(SCHEMA, {**(results or {}), **dict(contents)}, run, beside)
+        manifest = self._finish(
+            schemas.ACTIVATIONS, {**(results or {}), **dict(contents)}, run, beside
+        )
         del manifest.results["prompts"]
         return Activations(self.manifest_path, manifest, contents, Archive(self.path))
 
@@ -158,7 +155,7 @@ class ActivationsWriter(Closing):
             "rows": (rows.start, rows.stop),
             "found": results or {},
         }
-        return self._finish(SHARD_SCHEMA, {**dict(self._arrays), **described}, run, beside)
+        return self._finish(schemas.SHARD, {**dict(self._arrays), **described}, run, beside)
 
     def close(self) -> None:
         """Let go of the files, so that the same call can go on with them."""

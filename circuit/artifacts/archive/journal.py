@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field, TypeAdapter
 
@@ -29,12 +29,13 @@ from circuit.artifacts.files.documents import plain, read_bytes
 from circuit.artifacts.files.locks import lock
 from circuit.artifacts.manifest.manifest import Record
 from circuit.errors import ArtifactError
+from circuit.values import schemas
 
 
 class Header(Record):
     """The first line: for which run."""
 
-    schema_name: Literal["circuit.journal/1"] = Field("circuit.journal/1", alias="schema")
+    schema_name: schemas.Journal = Field(schemas.JOURNAL, alias="schema")
     key: str
     covers: dict[str, Any]
     forced: bool = False

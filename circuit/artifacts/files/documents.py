@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from circuit.errors import ArtifactError, DataError
+from circuit.values import schemas
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -169,9 +170,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _hint_for(found: str | None) -> str:
-    if found == "circuit.templates/1":
+    if found == schemas.TEMPLATES:
         return "make prompts of it with `circuit dataset create --set FILE -o prompts.json`"
-    if found == "circuit.shard/1":
+    if found == schemas.SHARD:
         return "this is one shard: give the joint archive, whose name has no number"
     if found is None:
         return _IMPORT

@@ -12,8 +12,7 @@ from typing import Any
 
 from circuit.artifacts.files.atomic import explained
 from circuit.artifacts.files.documents import canonical_json
-
-SCHEMA = "circuit.units/1"
+from circuit.values import schemas
 
 
 class Units:
@@ -54,7 +53,7 @@ class Units:
 
     @property
     def _header(self) -> dict[str, str]:
-        return {"schema": SCHEMA, "key": self._key}
+        return {"schema": schemas.UNITS, "key": self._key}
 
     def _append(self, entry: Any) -> None:
         if self.path is not None:

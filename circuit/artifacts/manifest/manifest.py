@@ -23,7 +23,6 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from circuit import __version__
 from circuit.artifacts.files.atomic import explained, refuse_overwrite, replace_file
 from circuit.artifacts.files.documents import (
     canonical_json,
@@ -37,6 +36,7 @@ from circuit.artifacts.files.documents import (
 from circuit.artifacts.files.paths import manifest_path, refuse_input
 from circuit.artifacts.manifest.run import Record, Run
 from circuit.errors import ArtifactError
+from circuit.values.version import VERSION
 
 __all__ = [
     "FileRef",
@@ -223,7 +223,7 @@ def reusable(
     refuse_other(path, schema)
     manifest = read_manifest(path, schema)
     theirs = (manifest.parameters, manifest.inputs, manifest.run.version)
-    same = theirs == (plain(parameters), refs, __version__)
+    same = theirs == (plain(parameters), refs, VERSION)
     if not same or (model and manifest.model != ModelIdentity.model_validate(model)):
         refuse_overwrite(path, force=False)
     check_outputs(path, manifest)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from circuit import __version__
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import (
     FileRef,
@@ -18,6 +17,7 @@ from circuit.artifacts.manifest.manifest import (
     TokenizerIdentity,
     reference,
 )
+from circuit.values.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Origin:
     inputs: tuple[FileRef, ...]
     model: ModelIdentity | None = None
     tokenizer: TokenizerIdentity | None = None
-    version: str = __version__
+    version: str = VERSION
 
     @classmethod
     def of(

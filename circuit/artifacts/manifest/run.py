@@ -13,7 +13,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from circuit import __version__
+from circuit.values.version import VERSION
 
 PACKAGES = (
     "mlx",
@@ -50,7 +50,7 @@ class Run(Record):
     def since(cls, started: float) -> Self:
         """Describe this process, busy since ``started`` on the clock of ``time.perf_counter``."""
         return cls(
-            version=__version__,
+            version=VERSION,
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             host=f"{platform.node()} ({platform.system()} {platform.machine()})",

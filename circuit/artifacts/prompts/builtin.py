@@ -10,11 +10,12 @@ from pathlib import Path
 from circuit.artifacts.files.documents import read_json, schema_of
 from circuit.artifacts.manifest.manifest import relative_path
 from circuit.errors import UsageError
+from circuit.values import schemas
 
 
 def datasets_folder() -> Path:
     """Return the folder that holds the built-in sets."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     installed = package / "datasets"
     return installed if installed.is_dir() else package.parent / "datasets"
 
@@ -74,4 +75,4 @@ def located(spelling: str, folder: Path) -> Path:
 
 def _templates(folder: Path, pattern: str) -> dict[str, Path]:
     files = sorted(folder.glob(pattern))
-    return {f.stem: f for f in files if schema_of(read_json(f)) == "circuit.templates/1"}
+    return {f.stem: f for f in files if schema_of(read_json(f)) == schemas.TEMPLATES}

@@ -19,6 +19,7 @@ from circuit.artifacts.files.documents import schema_of
 from circuit.artifacts.files.yaml_or_json import nearest, read_by_hand, require_known
 from circuit.artifacts.prompts.builtin import builtin_concepts
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, UsageError
 
 NEUTRAL = "neutral"
@@ -78,7 +79,7 @@ def read_concept(path: Path, name: str) -> PromptSet:
     """Read own texts in one of the forms above."""
     document = read_by_hand(path)
     if (schema_of(document) or "").startswith("circuit."):
-        prompts = PromptSet.load(path)
+        prompts = read_prompts(path)
         if len(prompts.labels) != 2:
             message = f"`{path}` has {len(prompts.labels)} labels, a concept has two"
             raise ArtifactError(message, hint="the second label is that of the concept")

@@ -64,8 +64,18 @@ class Pool:
     strict: bool
 
 
-def expand(template_set: TemplateSet, sizes: Sizes, seed: int, folder: Path | None) -> PromptSet:
-    """Draw prompts, and say in ``parameters`` how."""
+def expand(
+    template_set: TemplateSet,
+    *,
+    per_tool: int | None = None,
+    no_tool: int | None = None,
+    size: int | None = None,
+    edge_cases: bool = True,
+    seed: int = 42,
+    folder: Path | None = None,
+) -> PromptSet:
+    """Draw a prompt set, to be saved in ``folder``, and say in its ``parameters`` how."""
+    sizes = Sizes(per_tool, no_tool, size, edge_cases)
     templates = template_set.templates
     pools, parameters = _pools(template_set, sizes)
     taken: set[str] = set()

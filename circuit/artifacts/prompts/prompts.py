@@ -26,18 +26,12 @@ from pydantic.dataclasses import dataclass
 
 from circuit.artifacts.files.atomic import is_written, write_file
 from circuit.artifacts.files.documents import (
-    directly,
-    read_json,
-    require_schema,
-    schema_of,
-    validated,
     written_json,
 )
 from circuit.artifacts.manifest.manifest import Record
 from circuit.artifacts.prompts.verdict import Verdict
 from circuit.errors import DataError
-
-SCHEMA = "circuit.prompts/1"
+from circuit.values import schemas
 
 Rows = NDArray[np.intp]
 
@@ -78,7 +72,7 @@ class Prompt:
 class PromptSet(Record):
     """Prompts of one format and one list of labels, in an order that every artifact keeps."""
 
-    schema_name: Literal["circuit.prompts/1"] = Field("circuit.prompts/1", alias="schema")
+    schema_name: schemas.Prompts = Field(schemas.PROMPTS, alias="schema")
     name: str
     version: str = "1"
     description: str = ""
@@ -106,17 +100,6 @@ class PromptSet(Record):
                 message = f"prompt {number} of `{self.name}` has the unknown label `{prompt.label}`"
                 raise DataError(message, hint=f"the labels are: {known}")
         return self
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a prompt set; a template file is expanded with its default sizes and seed 42."""
-        if (found := directly(cls, path)) is not None:
-            return found
-        if schema_of(document := read_json(path)) == "circuit.templates/1":
-            from circuit.artifacts.prompts.templates import TemplateSet
-
-            return cls.model_validate(TemplateSet.load(path).expand().model_dump())
-        return validated(cls, require_schema(document, SCHEMA, path), path)
 
     def save(self, path: Path, *, force: bool = False) -> None:
         """Write the set, unless ``path`` holds something else already and ``force`` is not given."""

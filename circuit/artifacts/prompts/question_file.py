@@ -24,6 +24,7 @@ from circuit.artifacts.files.documents import schema_of, validated
 from circuit.artifacts.files.yaml_or_json import read_by_hand, require_known
 from circuit.artifacts.manifest.manifest import Record
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, DataError
 
 IGNORED = ("type", "judge", "judge_prompts", "temperature", "max_tokens")
@@ -70,7 +71,7 @@ class Questions(Record):
         """Read questions in any of the forms above; a file without questions is an error."""
         document = read_by_hand(path)
         if (schema_of(document) or "").startswith("circuit."):
-            prompts = PromptSet.load(path)
+            prompts = read_prompts(path)
             return cls(asked=tuple(_of_prompts(prompts)), source=prompts)
         if isinstance(document, dict):
             require_known(document, ["questions"], "the file", path)

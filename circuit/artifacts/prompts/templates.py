@@ -30,11 +30,10 @@ from pydantic import Field, model_validator
 from circuit.artifacts.files.documents import read_document, read_json, validated
 from circuit.artifacts.manifest.manifest import FileRef, Record, digest
 from circuit.artifacts.prompts.builtin import spelled
-from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.verdict import Verdict
 from circuit.errors import ArtifactError, DataError
+from circuit.values import schemas
 
-SCHEMA = "circuit.templates/1"
 _BRACES = re.compile(r"\{\{|\}\}|\{(\w+)\}|[{}]")
 
 Value = str | int
@@ -95,7 +94,7 @@ class Item(Record):
 class Templates(Record):
     """What a template file holds."""
 
-    schema_name: Literal["circuit.templates/1"] = Field(alias="schema")
+    schema_name: schemas.Templates = Field(alias="schema")
     name: str = Field(min_length=1)
     version: str = "1"
     description: str = ""
@@ -157,7 +156,7 @@ class TemplateSet:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read and check a template file and the tools beside it."""
-        templates = validated(Templates, read_document(path, SCHEMA), path)
+        templates = validated(Templates, read_document(path, schemas.TEMPLATES), path)
         tools = None if templates.tools is None else _read_tools(path.parent / templates.tools)
         return cls(path, templates, tools)
 
@@ -178,21 +177,6 @@ class TemplateSet:
             key: FileRef(path=spelled(file, folder), sha256=digest(file))
             for key, file in files.items()
         }
-
-    def expand(
-        self,
-        *,
-        per_tool: int | None = None,
-        no_tool: int | None = None,
-        size: int | None = None,
-        edge_cases: bool = True,
-        seed: int = 42,
-        folder: Path | None = None,
-    ) -> PromptSet:
-        """Draw a prompt set, to be saved in ``folder``: see ``circuit.artifacts.prompts.expansion``."""
-        from circuit.artifacts.prompts.expansion import Sizes, expand
-
-        return expand(self, Sizes(per_tool, no_tool, size, edge_cases), seed, folder)
 
 
 def slots_in(text: str) -> Iterator[str]:

@@ -41,9 +41,9 @@ from circuit.artifacts.manifest.manifest import (
 )
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import ArtifactError, DataError
+from circuit.values import schemas
 
 __all__ = [
-    "SCHEMA",
     "Direction",
     "format_of",
     "read_directions",
@@ -56,7 +56,6 @@ __all__ = [
     "write_steering_file",
 ]
 
-SCHEMA = "circuit.directions/1"
 _PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib"}
 
 
@@ -85,14 +84,14 @@ def write_directions(
         raise DataError(message, hint="give each direction a name of its own")
     archive, manifest = archive_path(stem), manifest_path(stem)
     if not force:
-        refuse_other(manifest, SCHEMA)
+        refuse_other(manifest, schemas.DIRECTIONS)
     replace = force or (not manifest.exists() and is_archive(archive))
-    write_archive(archive, tensors, {"schema": SCHEMA}, force=replace)
+    write_archive(archive, tensors, {"schema": schemas.DIRECTIONS}, force=replace)
     complete = manifest.is_file() and not force
     with nullcontext() if complete else removed_on_failure(archive):
         return write_manifest(
             manifest,
-            schema=SCHEMA,
+            schema=schemas.DIRECTIONS,
             parameters=parameters,
             inputs=inputs,
             outputs=[archive],
@@ -107,7 +106,7 @@ def write_directions(
 def read_directions(path: Path) -> list[Direction]:
     """Read ``x.safetensors``, ``x.json`` or the stem ``x``."""
     source = manifest_path(path)
-    manifest = read_manifest(source, SCHEMA)
+    manifest = read_manifest(source, schemas.DIRECTIONS)
     check_outputs(source, manifest)
     check_described(source, manifest, [archive_path(path)])
     archive = Archive(archive_path(path))

@@ -12,8 +12,9 @@ from typing import Any, Self
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.introspect.ablation.components import components_of
+from circuit.introspect.inputs.cases import Case
 from circuit.introspect.inputs.prompts import Given
-from circuit.introspect.questions.ablate import Case, Study, ablate
+from circuit.introspect.questions.ablate import Study, ablate
 from circuit.stages.run import ModelOptions
 
 Criterion = str | Callable[[str], bool]

@@ -6,12 +6,38 @@ the criterion ``expected`` is then each prompt's own expected text.
 """
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import UsageError
 from circuit.introspect.inputs.prompts import Given, read_given
-from circuit.introspect.questions.ablate import Case
 from circuit.methods.text.criteria import satisfies
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt, the criterion that its answer has to meet, and the group that it belongs to.
+
+    A criterion is written as in ``circuit.methods.text.criteria``, or is a function of the answer.
+    """
+
+    prompt: str
+    criterion: str | Callable[[str], bool]
+    group: str = ""
+
+    def is_met(self, text: str) -> bool:
+        """Say whether an answer meets the criterion."""
+        if isinstance(self.criterion, str):
+            return satisfies(self.criterion, text)
+        return bool(self.criterion(text))
+
+    @property
+    def criterion_name(self) -> str:
+        """The criterion as it is written, or the function's name."""
+        if isinstance(self.criterion, str):
+            return self.criterion
+        return str(getattr(self.criterion, "__name__", "a function"))
 
 
 def expected_cases(text: str) -> list[Case]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from circuit.artifacts.files.documents import read_json
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
 from circuit.introspect.inputs.choices import one_token, token_text
 from circuit.stages.rows.prompting import Format, choose_format, encode
@@ -70,7 +71,7 @@ def _file(path: Path, answer: str | None, wrong: str | None) -> tuple[list[Pair]
         return [
             _listed(each, number, path, answer, wrong) for number, each in enumerate(document)
         ], None
-    prompts = PromptSet.load(path)
+    prompts = read_prompts(path)
     rows = prompts.pairs()
     if not len(rows):
         message = f"`{path}` has no contrast pairs"

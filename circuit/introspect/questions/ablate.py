@@ -12,14 +12,14 @@ A component without which the behaviour fails is needed *by the model as it comp
 stand for that where a set is found (``circuit introspect circuit``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from circuit.errors import DataError
-from circuit.methods.text.criteria import satisfies
+from circuit.introspect.inputs.cases import Case
 from circuit.methods.uncertainty.means import mean_estimate
 from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.rows.prompting import Format, encode
@@ -28,31 +28,6 @@ from circuit.stages.steering.neutral import neutral_prompts
 
 BATCH = 128  # answers are short, so many fit
 ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones are
-
-
-@dataclass(frozen=True)
-class Case:
-    """A prompt, the criterion that its answer has to meet, and the group that it belongs to.
-
-    A criterion is written as in ``circuit.methods.text.criteria``, or is a function of the answer.
-    """
-
-    prompt: str
-    criterion: str | Callable[[str], bool]
-    group: str = ""
-
-    def is_met(self, text: str) -> bool:
-        """Say whether an answer meets the criterion."""
-        if isinstance(self.criterion, str):
-            return satisfies(self.criterion, text)
-        return bool(self.criterion(text))
-
-    @property
-    def criterion_name(self) -> str:
-        """The criterion as it is written, or the function's name."""
-        if isinstance(self.criterion, str):
-            return self.criterion
-        return str(getattr(self.criterion, "__name__", "a function"))
 
 
 @dataclass(frozen=True)

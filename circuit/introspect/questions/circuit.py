@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
 from circuit.introspect.inputs.choices import check_share, one_token, token_text
 from circuit.methods.arrays import Array
@@ -106,7 +107,7 @@ def find_circuit(
 
 def read_labelled(path: Path, seed: int) -> PromptSet:
     """Read prompts with two labels; raise ``DataError`` where they cannot be split."""
-    prompts = PromptSet.load(path)
+    prompts = read_prompts(path)
     split(prompts, seed)
     return prompts
 

@@ -29,7 +29,7 @@ from circuit.methods.quality.single_feature import Chosen, choose_feature
 from circuit.methods.uncertainty.splits import MIN_GROUPS
 from circuit.stages.directions.tokens import promoted_by, the_one
 from circuit.stages.rows.prompting import encode
-from circuit.stages.steering.source import check_model
+from circuit.stages.rows.same_weights import check_model
 from circuit.values.layers import parse_layers
 
 

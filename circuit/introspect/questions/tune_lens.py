@@ -17,15 +17,15 @@ from circuit.artifacts.archive.archive import read_archive, write_archive
 from circuit.artifacts.files.documents import read_document
 from circuit.artifacts.manifest.manifest import Run, write_manifest
 from circuit.artifacts.prompts.builtin import find_set
-from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.methods.uncertainty.means import mean_estimate
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.run import Track, untracked
+from circuit.values import schemas
 
-SCHEMA = "circuit.lens_maps/1"
 DEFAULT_SETS = ("neutral", "openings", "refusal", "sentiment_carry", "tool_calling")
 HELD_OUT = 0.2
 
@@ -52,7 +52,7 @@ class TunedLens:
 
 def default_texts() -> list[str]:
     """Return the texts of built-in prompt sets, each once."""
-    sets = [PromptSet.load(find_set(name)) for name in DEFAULT_SETS]
+    sets = [read_prompts(find_set(name)) for name in DEFAULT_SETS]
     return list(dict.fromkeys(text for each in sets for text in each.texts))
 
 
@@ -162,10 +162,10 @@ def save_lens(
     archive = archive_path(stem)
     tensors = {f"map.{k}": each.matrix for k, each in lens.maps.items()}
     tensors |= {f"bias.{k}": each.bias for k, each in lens.maps.items()}
-    write_archive(archive, tensors, {"schema": SCHEMA}, force=force)
+    write_archive(archive, tensors, {"schema": schemas.LENS_MAPS}, force=force)
     write_manifest(
         archive.with_suffix(".json"),
-        schema=SCHEMA,
+        schema=schemas.LENS_MAPS,
         parameters=parameters,
         inputs=list(inputs),
         outputs=[archive],
@@ -182,7 +182,7 @@ def read_lens(stem: Path, model: Any) -> dict[int, Any]:
     from circuit.model.gradients.lens_training import AffineMap
 
     archive = check_lens_file(stem)
-    said = read_document(archive.with_suffix(".json"), SCHEMA)["model"] or {}
+    said = read_document(archive.with_suffix(".json"), schemas.LENS_MAPS)["model"] or {}
     ours = model.identity
     same = ("config_sha256", "weights_sha256", "adapter")
     if any(said.get(key) != getattr(ours, key) for key in same):

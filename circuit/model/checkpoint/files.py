@@ -6,7 +6,7 @@ from typing import Any
 
 from circuit.errors import ModelError
 
-ASSETS = Path(__file__).parents[1] / "assets"
+ASSETS = Path(__file__).parents[2] / "assets"
 
 
 def find_folder(model_id: str, revision: str | None = None) -> Path:

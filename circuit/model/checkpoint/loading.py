@@ -18,10 +18,10 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from circuit.errors import CircuitError, ModelError, UsageError
+from circuit.model.checkpoint import identity as identify
 from circuit.model.checkpoint.blocks import blocks_of, residual_width
 from circuit.model.checkpoint.families import IGNORE_WINDOW
 from circuit.model.checkpoint.files import find_folder, normalised, read_config
-from circuit.model.checkpoint.files import identity as identify
 from circuit.model.machine import runtime
 from circuit.model.machine.silu import use_fast_silu
 from circuit.model.machine.softmax import use_fast_softmax

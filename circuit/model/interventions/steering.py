@@ -22,8 +22,8 @@ from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import Change, Tap, tapped
 from circuit.model.forward.scopes import ALL, Scope, touched
 from circuit.model.interventions.operators import OPERATORS, SHARES, Step
+from circuit.values.sites import RESIDUAL
 
-RESIDUAL_SITES = ("resid_post", "resid_pre", "embed")
 Vector = npt.NDArray[np.float32]
 
 
@@ -61,9 +61,9 @@ def is_scoped(steerings: Sequence[Steering]) -> bool:
 def _steering_tap(model: LoadedModel, steering: Steering) -> Tap:
     check_fits(model, steering.layer, steering.vector)
     check_operator(steering.operator, steering.coefficient)
-    if steering.site not in RESIDUAL_SITES:
+    if steering.site not in RESIDUAL:
         message = f"`{steering.site}` is not the residual stream, where steering adds"
-        raise UsageError(message, hint=f"use one of: {', '.join(RESIDUAL_SITES)}")
+        raise UsageError(message, hint=f"use one of: {', '.join(RESIDUAL)}")
     block = model.blocks[steering.layer]
     name = f"{steering.site}.{steering.layer}"
     if steering.site == "resid_post":

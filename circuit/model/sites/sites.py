@@ -32,6 +32,7 @@ from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.families import find_family
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import Tap, tapped
+from circuit.model.sites import family_check as rowcheck
 from circuit.model.sites.attention import (
     Attended,
     Gather,
@@ -54,7 +55,6 @@ from circuit.model.sites.reading_places import (
     place_of,
     row_of,
 )
-from circuit.model.sites.sites import family_check as rowcheck
 from circuit.model.sites.spelling import name_and_layer
 
 Read = Callable[[Gather], mx.array]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.methods.geometry.geometry import geometry, projection
+from circuit.methods.geometry import geometry, projection
 from circuit.methods.geometry.similarity import centred_gram
 from circuit.methods.linear.rowspace import row_coordinates
 from circuit.methods.linear.threads import side_by_side, workers_for

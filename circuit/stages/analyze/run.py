@@ -60,9 +60,8 @@ from circuit.stages.rows.labels import OF_PROMPTS, labelled
 from circuit.stages.rows.questions import Note, silent
 from circuit.stages.rows.warnings import blindness, flags
 from circuit.stages.run import Track, untracked
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
-
-SCHEMA = "circuit.analysis/1"
 
 
 def analyze(
@@ -93,7 +92,7 @@ def analyze(
     wanted = _wanted(activations, layers, site, position)
     places = {"layers": layers, "site": site, "position": position, "labels": labels}
     about: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": schemas.ANALYSIS,
         "parameters": {**places, **vars(settings)},
         "inputs": [activations.path, *([beside.path] if beside else [])],
     }

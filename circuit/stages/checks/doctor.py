@@ -6,7 +6,7 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
-from circuit import __version__
+from circuit.values.version import VERSION
 
 PACKAGES = ("mlx", "mlx-lm", "numpy", "scikit-learn", "umap-learn", "safetensors", "matplotlib")
 SLOW = 0.8  # MLX within 20 % of numpy's own speed is as it should be
@@ -21,7 +21,7 @@ def examine_machine() -> dict[str, Any]:
     device = runtime.device()
     ours, numpys = runtime.matmul_speed()
     return {
-        "circuit": __version__,
+        "circuit": VERSION,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,

@@ -22,6 +22,7 @@ from circuit.artifacts.files.paths import index_path, manifest_path
 from circuit.artifacts.manifest.manifest import digest
 from circuit.artifacts.prompts.builtin import located
 from circuit.errors import ArtifactError
+from circuit.values import schemas
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _inspect_output(ref: Ref, maker: Path, seen: Seen) -> None:
 
 def _inputs(path: Path, document: dict[str, Any]) -> Iterator[Ref]:
     yield from _refs(path, document.get("inputs"))
-    if document.get("schema") == "circuit.prompts/1":
+    if document.get("schema") == schemas.PROMPTS:
         named = list((document.get("parameters") or {}).values())
         yield from _refs(path, [ref for ref in named if _is_ref(ref)], optional=True)
 

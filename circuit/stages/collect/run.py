@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.activations.contents import SCHEMA, SHARD_SCHEMA
 from circuit.artifacts.activations.shards import Joined, join_shards
 from circuit.artifacts.activations.writer import Shard, forget_finished
 from circuit.artifacts.files.paths import refuse_input, shard_path
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, UsageError
 from circuit.stages.collect.collection import Collection
 from circuit.stages.collect.request import Wanted
 from circuit.stages.collect.sharding import combined
 from circuit.stages.rows.prompting import Format, choose_format
 from circuit.stages.run import ModelOptions, Track, untracked
+from circuit.values import schemas
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def prepared(
     if options.tensor_parallel and wanted.asked is not None:
         message = "answers (--generate) are not written by a model that is split over processes"
         raise UsageError(message, hint="leave out --generate, or --tensor-parallel")
-    prompts = limited(PromptSet.load(dataset), limit)
+    prompts = limited(read_prompts(dataset), limit)
     wanted.check(prompts)
     form = choose_format(prompts, chat=chat, system=system, tools=tools)
     return Collection(
@@ -77,7 +78,7 @@ def prepared(
 def collect(job: Collection, *, force: bool = False, track: Track = untracked) -> Collected:
     """Record activations of every prompt and write the archive."""
     started = time.perf_counter()
-    reused = not force and _is_there(job, manifest_path(job.out), SCHEMA)
+    reused = not force and _is_there(job, manifest_path(job.out), schemas.ACTIVATIONS)
     job.told_by_first(None if reused else (), 0)
     if reused:
         forget_finished(job.out)
@@ -100,10 +101,10 @@ def collect_shard(
 ) -> Collected | Waiting:
     """Record shard ``number`` of ``count``, from 1; who is the last to finish joins them all."""
     started = time.perf_counter()
-    if not force and _is_there(job, manifest_path(job.out), SCHEMA):
+    if not force and _is_there(job, manifest_path(job.out), schemas.ACTIVATIONS):
         return Collected(Activations.open(job.out), reused=True)
     path = shard_path(job.out, number, count)
-    if not force and _is_there(job, path, SHARD_SCHEMA):
+    if not force and _is_there(job, path, schemas.SHARD):
         forget_finished(job.out, Shard(number, count, range(0)))
     else:
         layout = job.layout(number, count, force=force)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.prompts.concept_files import find_concept
-from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import resample
 from circuit.stages.concepts.fit import RAW, held_out_texts
@@ -40,7 +40,7 @@ class Yardstick:
         """Take the held-out texts of the concept ``name``, and neutral prompts."""
         from circuit.model.forward.teacher_forcing import Text
 
-        held_out, y, groups = held_out_texts(PromptSet.load(find_concept(name)))
+        held_out, y, groups = held_out_texts(read_prompts(find_concept(name)))
         # The first token is given: nothing stands before it.
         texts = [Text(each.ids, 1) for each in encode(model, held_out, RAW)] if held_out else []
         neutral = [Text(each.ids, 1) for each in neutral_prompts(model, RAW)[:NEUTRAL]]

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from circuit import __version__
 from circuit.artifacts.files.differences import fingerprint
 from circuit.artifacts.files.documents import plain, read_json, schema_of
 from circuit.artifacts.manifest.manifest import (
@@ -35,18 +34,15 @@ from circuit.artifacts.prompts.concept_files import (
     remove_own,
     save_own,
 )
-from circuit.artifacts.prompts.prompts import PromptSet
-from circuit.artifacts.steering_files.files import (
-    SCHEMA,
-    Direction,
-    read_directions,
-    write_directions,
-)
+from circuit.artifacts.prompts.read import read_prompts
+from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
 from circuit.errors import UsageError
+from circuit.stages.concepts import fit as concept_fit
 from circuit.stages.concepts.fit import fit_concepts
-from circuit.stages.concepts.library import fit as concept_fit
 from circuit.stages.run import Track, untracked
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.version import VERSION
 
 DEPTHS = {"early": 0.25, "middle": 0.5, "late": 0.75}
 
@@ -132,7 +128,7 @@ def _held(model: Any, name: str, wanted: Wanted) -> dict[int, Direction]:
         theirs = {**manifest.parameters, "layers": asked["layers"], "concepts": asked["concepts"]}
         known = manifest.parameters["concepts"].get(name)
         same = theirs == asked and known == asked["concepts"][name] and manifest.model == identity
-        if same and manifest.run.version == __version__:
+        if same and manifest.run.version == VERSION:
             held |= {each.layer: each for each in read_directions(path) if each.name == name}
     return held
 
@@ -200,7 +196,7 @@ def _folder() -> Path:
 def _place(model: Any, wanted: Wanted) -> Path:
     """Return the stem of an archive; its name says which concepts, for people, and has a digest of all choices."""
     label = next(iter(wanted.files)) if len(wanted.files) == 1 else f"{len(wanted.files)}-concepts"
-    covers = {**wanted.parameters(model), "model": model.identity, "version": __version__}
+    covers = {**wanted.parameters(model), "model": model.identity, "version": VERSION}
     return _folder_of(model) / f"{label}-{fingerprint(covers)[:12]}"
 
 
@@ -214,14 +210,14 @@ def _made(
     parameters = wanted.parameters(model)
     found = reusable(
         manifest_path(place),
-        schema=SCHEMA,
+        schema=schemas.DIRECTIONS,
         parameters=parameters,
         inputs=[],
         model=model.identity,
         force=force,
     )
     if found is None:
-        sets = {name: PromptSet.load(path) for name, path in wanted.files.items()}
+        sets = {name: read_prompts(path) for name, path in wanted.files.items()}
         _write(model, wanted, place, fit_concepts(model, sets, wanted.layers, track), force=True)
     return place, found is not None
 
@@ -267,8 +263,8 @@ def _described(directions: Sequence[Direction], n_layers: int) -> dict[str, Any]
 
 def _archives(folder: Path) -> Iterator[tuple[Path, Manifest]]:
     for path in sorted(folder.rglob("*.json")):
-        if schema_of(read_json(path)) == SCHEMA:
-            yield path, read_manifest(path, SCHEMA)
+        if schema_of(read_json(path)) == schemas.DIRECTIONS:
+            yield path, read_manifest(path, schemas.DIRECTIONS)
 
 
 def _stratum(path: Path) -> str:

@@ -36,8 +36,8 @@ from circuit.stages.steering.intervention import Manner
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.source import parse_number
 from circuit.stages.steering.vectors import ready_vector, shares
+from circuit.values import schemas
 
-SCHEMA = "circuit.concept_scan/1"
 STRENGTHS = tuple(step / 2 for step in range(1, 11))  # 0.5 to 5
 
 
@@ -110,7 +110,7 @@ def scan(
     parameters = {**asdict(asked), "vectors": [vector.described() for vector in at_one]}
     return kept(
         out,
-        SCHEMA,
+        schemas.CONCEPT_SCAN,
         model,
         parameters,
         lambda: _results(model, asked, directions, track),

@@ -21,8 +21,8 @@ from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering.intervention import Manner
 from circuit.stages.steering.vectors import ReadyVector, ready_vector, shares
+from circuit.values import schemas
 
-SCHEMA = "circuit.concept_trial/1"
 STRENGTH, LAYER, NATURAL = 1.5, "middle", Manner("raw")
 NOTES = {
     "early": "what is added here is read by most of the blocks, which may use it or undo it",
@@ -82,7 +82,12 @@ def try_concepts(
     described = [vector.described() for vector in vectors]
     parameters = {**asdict(trial), "vectors": described}
     return kept(
-        out, SCHEMA, model, parameters, lambda: _results(model, trial, vectors), force=force
+        out,
+        schemas.CONCEPT_TRIAL,
+        model,
+        parameters,
+        lambda: _results(model, trial, vectors),
+        force=force,
     )
 
 

@@ -17,7 +17,9 @@ from circuit.artifacts.prompts.builtin import (
     find_set,
     given_set,
 )
+from circuit.artifacts.prompts.expansion import expand
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.errors import UsageError
 
@@ -41,7 +43,8 @@ def create(
     _require_applicable(
         set_name, given, ["--per-tool", "--no-tool"] if templates.has_tools else ["--size"]
     )
-    prompts = templates.expand(
+    prompts = expand(
+        templates,
         per_tool=per_tool,
         no_tool=no_tool,
         size=size,
@@ -65,7 +68,7 @@ def builtin() -> list[dict[str, Any]]:
 
 def load(path: Path) -> PromptSet:
     """Read a prompt set, or expand a template file or a built-in set."""
-    return PromptSet.load(given_set(path))
+    return read_prompts(given_set(path))
 
 
 def summary(prompts: PromptSet) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from circuit.artifacts.manifest.manifest import reference
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.tables import Row, Table, read_table
 from circuit.errors import ArtifactError, DataError, UsageError
+from circuit.values import schemas
 
 FIELDS = ("text", "label", "category", "group", "pair", "expected_tool", "expected")
 ABOUT = ("name", "version", "description", "format", "system", "tools", "question", "stratum")
@@ -61,7 +62,7 @@ def import_prompts(
 
 
 def _refuse_templates(path: Path) -> None:
-    if path.suffix == ".json" and schema_of(read_json(path)) == "circuit.templates/1":
+    if path.suffix == ".json" and schema_of(read_json(path)) == schemas.TEMPLATES:
         message = f"`{path}` is a template file"
         raise ArtifactError(
             message, hint=f"draw prompts from it with `circuit dataset create --set {path}`"

@@ -16,6 +16,7 @@ from circuit.artifacts.files.paths import refuse_input
 from circuit.artifacts.manifest.manifest import digest
 from circuit.artifacts.prompts.builtin import given_set, spelled
 from circuit.artifacts.prompts.prompts import PromptSet, group_of, save_all
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
 
 
@@ -38,7 +39,7 @@ def split(
     path = given_set(path)
     for output in (train, test):
         refuse_input(output, [path])
-    prompts = PromptSet.load(path)
+    prompts = read_prompts(path)
     chosen = test_rows(prompts, test_fraction, seed)
     rows = {"train": np.flatnonzero(~chosen), "test": np.flatnonzero(chosen)}
     _require_labels(prompts, rows)

@@ -23,6 +23,7 @@ from typing import Any
 from circuit.artifacts.files.documents import read_json, schema_of
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.prompts.verdict import Interval, Verdict, judged_content, write_verdict
 from circuit.errors import DataError
 from circuit.methods.probes.probing import cross_validated_probe
@@ -33,12 +34,13 @@ from circuit.methods.uncertainty.splits import (
     least_groups,
     merge_identical,
 )
+from circuit.stages.dataset import create as dataset
 from circuit.stages.dataset.check import Finding, findings, surface
-from circuit.stages.dataset.create import create as dataset
+from circuit.values import schemas
 
 BOUND = 0.60
 CEILING = 0.75
-SCHEMAS = ("circuit.templates/1", "circuit.prompts/1")
+SCHEMAS = (schemas.TEMPLATES, schemas.PROMPTS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Checked:
 
 def check(path: Path, *, bound: float = BOUND, write: bool = False) -> Checked:
     """Judge one file; ``write`` puts the verdict into it."""
-    prompts = PromptSet.load(path)
+    prompts = read_prompts(path)
     found = findings(prompts)
     scores = _scores(prompts)
     reasons = tuple(_reasons(prompts, found, scores, bound))

@@ -27,7 +27,7 @@ import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable
-from circuit.artifacts.steering_files.files import SCHEMA, Direction, write_directions
+from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import DataError
 from circuit.methods.directions import load
 from circuit.methods.geometry.similarity import cosine_matrix, expected_cosine
@@ -47,6 +47,7 @@ from circuit.stages.rows.labels import labelled
 from circuit.stages.rows.questions import Array, Note, Question, joined_groups, silent
 from circuit.stages.rows.warnings import flags, tell
 from circuit.stages.run import Track, untracked
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
 
 __all__ = ["Choices", "directions"]
@@ -73,7 +74,11 @@ def directions(
     if choices.corpus is not None:
         inputs.append(manifest_path(choices.corpus))
     found = reusable(
-        manifest_path(out), schema=SCHEMA, parameters=parameters, inputs=inputs, force=force
+        manifest_path(out),
+        schema=schemas.DIRECTIONS,
+        parameters=parameters,
+        inputs=inputs,
+        force=force,
     )
     if found is not None:
         return found.results, True

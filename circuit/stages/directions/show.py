@@ -6,8 +6,9 @@ from typing import Any
 
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import Manifest, manifest_path, read_manifest
-from circuit.artifacts.steering_files.files import SCHEMA, Direction, format_of, read_steering_file
+from circuit.artifacts.steering_files.files import Direction, format_of, read_steering_file
 from circuit.errors import UsageError
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
 
 
@@ -45,7 +46,7 @@ def manifest_of(path: Path) -> Manifest | None:
     """Return the manifest of an archive of directions; files of other formats have none."""
     if format_of(path) is not None:
         return None
-    return read_manifest(manifest_path(path), SCHEMA)
+    return read_manifest(manifest_path(path), schemas.DIRECTIONS)
 
 
 def _described(each: Direction) -> dict[str, Any]:

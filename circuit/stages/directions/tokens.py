@@ -24,7 +24,7 @@ from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.stages.rows.prompting import Format, encode, parse_prompts
 from circuit.stages.rows.questions import Array
-from circuit.stages.steering.source import check_model
+from circuit.stages.rows.same_weights import check_model
 
 COEFFICIENT = 0.1
 N_RANDOM = 40

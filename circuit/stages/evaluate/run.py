@@ -35,8 +35,8 @@ from circuit.stages.run import Track, untracked
 from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering.vectors import ReadyVector, shares
+from circuit.values import schemas
 
-SCHEMA = "circuit.evaluation/1"
 UNSTEERED, TOGETHER = "unsteered", "all together"
 ANSWERS = 5  # a question, where neither the command nor the file says how many
 
@@ -138,7 +138,7 @@ def evaluate(
             return evaluate(job, Path(folder) / "evaluation.json", track=track)
     target, model = manifest_path(out), job.model
     described = {"parameters": job.parameters(), "inputs": job.inputs, "model": model.identity}
-    found = reusable(target, schema=SCHEMA, **described, force=force)
+    found = reusable(target, schema=schemas.EVALUATION, **described, force=force)
     if found is None:
         results = _made(job, target, described, force=force, track=track)
     else:
@@ -157,7 +157,7 @@ def _made(
     results: dict[str, Any] = plain(_results(job, list(open_answers(kept)[1])))
     write_manifest(
         target,
-        schema=SCHEMA,
+        schema=schemas.EVALUATION,
         **described,
         results=results,
         tokenizer=tokenizer,

@@ -13,7 +13,6 @@ from typing import Any
 
 from circuit.artifacts.manifest.manifest import ModelIdentity, Run, manifest_path, reusable
 from circuit.artifacts.steering_files.files import (
-    SCHEMA,
     Direction,
     format_of,
     read_steering_file,
@@ -21,6 +20,7 @@ from circuit.artifacts.steering_files.files import (
 )
 from circuit.errors import ModelError, UsageError
 from circuit.stages.rows.questions import Note, silent
+from circuit.values import schemas
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def import_directions(
         "n_directions": len(held),
         "d": held[0].vector.size,
     }
-    found = reusable(manifest_path(out), schema=SCHEMA, **described, force=force)
+    found = reusable(manifest_path(out), schema=schemas.DIRECTIONS, **described, force=force)
     if found is None:
         write_directions(
             out, held, **described, results=results, run=Run.since(started), force=force

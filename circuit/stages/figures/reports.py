@@ -27,10 +27,8 @@ from circuit.plots.style import png
 from circuit.stages.figures.archive import Picture
 from circuit.stages.figures.steering import rates_picture
 from circuit.stages.figures.sweep import sweep_pictures
-from circuit.stages.figures.visualize import SCHEMA, described_picture, write_picture
-from circuit.stages.probes.run import SCHEMA as REPORT
-from circuit.stages.steering.steer import SCHEMA as STEERING
-from circuit.stages.sweep.run import SCHEMA as SWEEP
+from circuit.stages.figures.visualize import described_picture, write_picture
+from circuit.values import schemas
 
 Record = dict[str, Any]
 
@@ -44,7 +42,11 @@ def visualize_report(report: Path, out: Path, *, force: bool = False) -> tuple[R
         raise ArtifactError(message, hint=f"give a document of {' or '.join(DRAWN)}")
     manifest = read_manifest(report, schema)
     check_outputs(report, manifest)
-    about: dict[str, Any] = {"schema": SCHEMA, "parameters": {"report": True}, "inputs": [report]}
+    about: dict[str, Any] = {
+        "schema": schemas.PLOTS,
+        "parameters": {"report": True},
+        "inputs": [report],
+    }
     target = out / "plots.json"
     found = reusable(target, **about, force=force)
     if found is not None:
@@ -158,7 +160,7 @@ def _values(probe: Record) -> Record:
 
 # What a document's schema is drawn as.
 DRAWN: dict[str, Callable[[Record], list[Picture]]] = {
-    REPORT: lambda results: [stratigraphy_picture(results), probes_picture(results)],
-    STEERING: lambda results: [rates_picture(results)],
-    SWEEP: sweep_pictures,
+    schemas.PROBES: lambda results: [stratigraphy_picture(results), probes_picture(results)],
+    schemas.STEERING: lambda results: [rates_picture(results)],
+    schemas.SWEEP: sweep_pictures,
 }

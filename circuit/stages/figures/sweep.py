@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.manifest.manifest import (
-    Manifest,
     Run,
-    check_outputs,
-    read_manifest,
     reusable,
     write_manifest,
 )
@@ -25,10 +22,11 @@ from circuit.plots.dose import Dose, dose_response
 from circuit.plots.frontier import Points, frontier
 from circuit.plots.style import png
 from circuit.stages.figures.archive import Picture
-from circuit.stages.figures.visualize import SCHEMA, described_picture, write_picture
+from circuit.stages.figures.visualize import described_picture, write_picture
 from circuit.stages.steering.controls import KINDS
-from circuit.stages.sweep.run import SCHEMA as SWEEP
+from circuit.stages.sweep.results import read_sweep
 from circuit.stages.sweep.units import DAMAGED
+from circuit.values import schemas
 
 Record = dict[str, Any]
 
@@ -45,7 +43,7 @@ def visualize_sweeps(
     started = time.perf_counter()
     manifests = {name: read_sweep(path) for name, path in sweeps.items()}
     about: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": schemas.PLOTS,
         "parameters": {"sweeps": list(sweeps)},
         "inputs": list(sweeps.values()),
     }
@@ -65,13 +63,6 @@ def visualize_sweeps(
         force=force,
     )
     return results, False
-
-
-def read_sweep(path: Path) -> Manifest:
-    """Read what ``steer sweep`` wrote."""
-    manifest = read_manifest(path, SWEEP)
-    check_outputs(path, manifest)
-    return manifest
 
 
 def response_picture(results: Record) -> Picture:

@@ -35,21 +35,19 @@ from circuit.artifacts.manifest.manifest import (
     reusable,
     write_manifest,
 )
-from circuit.artifacts.steering_files.files import SCHEMA as DIRECTIONS
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.methods.geometry.geometry import projection
+from circuit.methods.geometry import projection
 from circuit.methods.linear.rowspace import row_coordinates
 from circuit.methods.uncertainty.emergence import check_threshold
-from circuit.stages.analyze.run import SCHEMA as ANALYSIS
 from circuit.stages.analyze.run import analyze, entries_at
+from circuit.stages.figures import archive as figures
 from circuit.stages.figures.archive import Picture
-from circuit.stages.figures.archive import archive as figures
 from circuit.stages.rows.contrasts import chosen_place
 from circuit.stages.rows.questions import Note, silent
 from circuit.stages.run import Track, untracked
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
 
-SCHEMA = "circuit.plots/1"
 KINDS = ("pca", "umap", "probes", "directions")
 Record = dict[str, Any]
 
@@ -94,8 +92,10 @@ def visualize(
     started = time.perf_counter()
     check_threshold(choices.threshold)
     activations = Activations.open(archive)
-    analysis_path = _found(activations, analysis, "analysis.json", ANALYSIS, note)
-    direction_path = _found(activations, direction_file, "directions.json", DIRECTIONS, note)
+    analysis_path = _found(activations, analysis, "analysis.json", schemas.ANALYSIS, note)
+    direction_path = _found(
+        activations, direction_file, "directions.json", schemas.DIRECTIONS, note
+    )
     sources = _sources(activations, analysis_path, direction_path, choices)
     parameters = {**vars(choices), "site": sources.site, "position": sources.position}
     parameters["layers"] = sources.layers
@@ -103,7 +103,9 @@ def visualize(
         path for path in (activations.path, analysis_path, direction_path) if path is not None
     ]
     target = out / "plots.json"
-    found = reusable(target, schema=SCHEMA, parameters=parameters, inputs=inputs, force=force)
+    found = reusable(
+        target, schema=schemas.PLOTS, parameters=parameters, inputs=inputs, force=force
+    )
     if found is not None:
         return found.results, True
     wanted = list(_pictures(sources, choices, note, track))
@@ -114,7 +116,7 @@ def visualize(
     written = [path for picture in wanted for path in write_picture(picture, out, force)]
     write_manifest(
         target,
-        schema=SCHEMA,
+        schema=schemas.PLOTS,
         parameters=parameters,
         inputs=inputs,
         outputs=written,
@@ -160,8 +162,10 @@ def _sources(
     choices: Choices,
 ) -> Sources:
     site, position = chosen_place(activations, choices.site, choices.position)
-    directions = None if direction_path is None else read_manifest(direction_path, DIRECTIONS)
-    analysis = None if analysis_path is None else read_manifest(analysis_path, ANALYSIS)
+    directions = (
+        None if direction_path is None else read_manifest(direction_path, schemas.DIRECTIONS)
+    )
+    analysis = None if analysis_path is None else read_manifest(analysis_path, schemas.ANALYSIS)
     if choices.layers is not None:
         available = activations.layers(site)
         layers = parse_layers(choices.layers, available, activations.n_layers)
@@ -203,7 +207,7 @@ def _layer_pictures(
 
 def _entry(sources: Sources, layer: int) -> Record:
     """What the analysis says about a layer, or its geometry computed now."""
-    from circuit.methods.geometry.geometry import geometry
+    from circuit.methods.geometry import geometry
 
     if sources.analysis is not None:
         found = entries_at(
@@ -282,7 +286,7 @@ def write_picture(picture: Picture, out: Path, force: bool) -> list[Path]:
     """Write a picture and its numbers, and return both files."""
     image, numbers = out / f"{picture.name}.png", out / f"{picture.name}.json"
     document = {
-        "schema": "circuit.figure/1",
+        "schema": schemas.FIGURE,
         "figure": image.name,
         "caption": picture.caption,
         **picture.numbers,

@@ -17,10 +17,12 @@ import numpy as np
 from circuit.artifacts.files.documents import canonical_json, read_json, schema_of
 from circuit.artifacts.prompts.builtin import builtin_probes
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet, Rows, save_all
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
 from circuit.stages.rows.prompting import Format, choose_format
+from circuit.values import schemas
 
-SCHEMAS = ("circuit.templates/1", "circuit.prompts/1")
+SCHEMAS = (schemas.TEMPLATES, schemas.PROMPTS)
 STRATA = ("syntactic", "semantic", "decision")
 
 
@@ -152,7 +154,7 @@ def _files(folder: Path | None) -> list[Path]:
 
 
 def _probe(path: Path, folder: Path | None) -> Probe:
-    prompts = PromptSet.load(path)
+    prompts = read_prompts(path)
     own = "other" if path.parent == folder else path.parent.name
     return Probe(prompts, prompts.stratum or own, path, builtin=folder is None)
 

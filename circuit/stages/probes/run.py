@@ -50,8 +50,7 @@ from circuit.stages.probes.score import Sources, score
 from circuit.stages.rows.questions import Array, Question, distinct_rows, repetition
 from circuit.stages.rows.warnings import blind, blindness, flags
 from circuit.stages.run import ModelOptions, Track, untracked
-
-SCHEMA = "circuit.probes/1"
+from circuit.values import schemas
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _reported(
         "inputs": [*(archive.path for archive in archives), *files],
         "model": model,
     }
-    found = reusable(out, schema=SCHEMA, **described, force=force)
+    found = reusable(out, schema=schemas.PROBES, **described, force=force)
     if found is not None:
         return Done(found.results, reused=True)
     with one_blas_thread():
@@ -146,7 +145,7 @@ def _reported(
         )
     write_manifest(
         out,
-        schema=SCHEMA,
+        schema=schemas.PROBES,
         **described,
         outputs=[fitted] if fitted else [],
         results=results,

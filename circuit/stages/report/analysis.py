@@ -14,8 +14,8 @@ from circuit.present.words import (
     size,
 )
 from circuit.stages.analyze.run import entries_at
+from circuit.stages.figures import archive as figures
 from circuit.stages.figures.archive import Picture
-from circuit.stages.figures.archive import archive as figures
 from circuit.stages.report.comparison import compared
 from circuit.stages.report.page import Finding, Section, Table
 

@@ -24,29 +24,24 @@ from circuit.artifacts.manifest.manifest import (
     manifest_path,
     read_manifest,
 )
-from circuit.artifacts.steering_files.files import SCHEMA as DIRECTIONS
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.stages.analyze.run import SCHEMA as ANALYSIS
 from circuit.stages.figures.archive import Picture
-from circuit.stages.figures.visualize import SCHEMA as PLOTS
-from circuit.stages.probes.run import SCHEMA as PROBES
+from circuit.stages.report import analysis as report_analysis
+from circuit.stages.report import directions as report_directions
+from circuit.stages.report import probes as report_probes
+from circuit.stages.report import steering as report_steering
+from circuit.stages.report import sweep as report_sweep
 from circuit.stages.report.layout import Source, laid_out
 from circuit.stages.report.page import PNG, Section
-from circuit.stages.report.report import analysis as report_analysis
-from circuit.stages.report.report import directions as report_directions
-from circuit.stages.report.report import probes as report_probes
-from circuit.stages.report.report import steering as report_steering
-from circuit.stages.report.report import sweep as report_sweep
-from circuit.stages.steering.steer import SCHEMA as STEERING
-from circuit.stages.sweep.run import SCHEMA as SWEEP
+from circuit.values import schemas
 
 # In the order of a page; what a schema contributes is its section.
 SECTIONS: dict[str, tuple[str, Callable[[Manifest], Section]]] = {
-    PROBES: ("Battery of probes", report_probes.section),
-    ANALYSIS: ("Analysis of the layers", report_analysis.section),
-    DIRECTIONS: ("Directions", report_directions.section),
-    STEERING: ("Steering", report_steering.section),
-    SWEEP: ("Steering, measured", report_sweep.section),
+    schemas.PROBES: ("Battery of probes", report_probes.section),
+    schemas.ANALYSIS: ("Analysis of the layers", report_analysis.section),
+    schemas.DIRECTIONS: ("Directions", report_directions.section),
+    schemas.STEERING: ("Steering", report_steering.section),
+    schemas.SWEEP: ("Steering, measured", report_sweep.section),
 }
 
 
@@ -85,8 +80,8 @@ def _shown(path: Path) -> bool:
     """Say whether a report of the folder shows this: not the probes that a battery saved, which it has told of already."""
     document = read_json(path)
     schema = schema_of(document)
-    saved = schema == DIRECTIONS and "best_layers" in document.get("results", {})
-    return schema in {*SECTIONS, PLOTS} and not saved
+    saved = schema == schemas.DIRECTIONS and "best_layers" in document.get("results", {})
+    return schema in {*SECTIONS, schemas.PLOTS} and not saved
 
 
 def _schema(path: Path) -> str | None:
@@ -96,13 +91,15 @@ def _schema(path: Path) -> str | None:
 def _source(path: Path) -> Source:
     """Read one artifact and say what there is to say of it."""
     schema = _schema(path)
-    if schema == PLOTS:
-        manifest, title, make = read_manifest(path, PLOTS), "Pictures", _plots(path.parent)
+    if schema == schemas.PLOTS:
+        manifest, title, make = read_manifest(path, schemas.PLOTS), "Pictures", _plots(path.parent)
     elif schema in SECTIONS:
         manifest, (title, make) = read_manifest(path, schema), SECTIONS[schema]
     else:
         message = f"`{path}` holds {f'`{schema}`' if schema else 'no circuit document'}, which a report does not show"
-        raise ArtifactError(message, hint=f"give artifacts of {', '.join([*SECTIONS, PLOTS])}")
+        raise ArtifactError(
+            message, hint=f"give artifacts of {', '.join([*SECTIONS, schemas.PLOTS])}"
+        )
     missing = _missing(path, manifest)
     try:
         return Source(path, manifest, title, make(manifest), missing)
@@ -144,13 +141,13 @@ def _png(folder: Path, name: str) -> bytes:
 
 def _in_order(sources: Sequence[Source]) -> list[Source]:
     """Sort by section; a picture that a section draws itself is not shown twice."""
-    order = [*SECTIONS, PLOTS]
+    order = [*SECTIONS, schemas.PLOTS]
     ordered = sorted(sources, key=lambda source: order.index(source.manifest.schema_name))
     drawn: set[bytes] = set()
     kept = []
     for source in ordered:
         pictures = source.section.pictures
-        if source.manifest.schema_name == PLOTS:
+        if source.manifest.schema_name == schemas.PLOTS:
             pictures = [picture for picture in pictures if picture.image not in drawn]
         drawn |= {picture.image for picture in pictures}
         kept.append(replace(source, section=replace(source.section, pictures=pictures)))

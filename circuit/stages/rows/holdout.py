@@ -27,3 +27,11 @@ def _check(one: str, first: PromptSet, other: str, second: PromptSet) -> None:
             f"the {one} and the {other} prompts share {len(texts)} texts, such as {min(texts)!r}"
         )
         raise DataError(message, hint=hint)
+
+
+def check_size(test: PromptSet) -> None:
+    """Raise ``DataError`` for test prompts of one group, from which no interval follows."""
+    groups = len(set(test.groups().tolist()))
+    if groups < 2:
+        message = f"the {len(test.prompts)} test prompts of `{test.name}` are of one group"
+        raise DataError(message, hint="a sweep needs test prompts of several groups (templates)")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError
 
 
@@ -83,7 +84,7 @@ def parse_prompts(spec: str) -> PromptSet | list[str]:
         return spec.split("|")
     path = Path(spec[1:])
     if path.suffix == ".json":
-        return PromptSet.load(path)
+        return read_prompts(path)
     try:
         # Not splitlines(): it also cuts at characters that may stand within a prompt.
         lines = path.read_text(encoding="utf-8-sig").split("\n")

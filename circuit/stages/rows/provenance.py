@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.activations.contents import SCHEMA as ACTIVATIONS
 from circuit.artifacts.files.documents import read_json, schema_of
 from circuit.artifacts.manifest.manifest import Manifest, digest, manifest_path, read_manifest
-from circuit.artifacts.steering_files.files import SCHEMA as DIRECTIONS
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.directions import fit_direction
@@ -22,6 +20,7 @@ from circuit.methods.uncertainty.splits import permuted_labels
 from circuit.stages.rows.contrasts import Contrast, in_pair_order, label_contrast, one_against_rest
 from circuit.stages.rows.labels import labelled
 from circuit.stages.rows.questions import Array, joined_groups, silent
+from circuit.values import schemas
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,11 @@ def fit_of(direction_file: Path) -> Fit | None:
 
 def _followed(path: Path, fitted: Manifest | None) -> Fit | None:
     schema = schema_of(read_json(path)) if path.is_file() and path.suffix == ".json" else None
-    if schema == ACTIVATIONS and fitted is not None:
+    if schema == schemas.ACTIVATIONS and fitted is not None:
         return Fit(fitted, path)
-    if schema != DIRECTIONS:
+    if schema != schemas.DIRECTIONS:
         return None
-    manifest = read_manifest(path, DIRECTIONS)
+    manifest = read_manifest(path, schemas.DIRECTIONS)
     # What was chosen from another file was fitted where that one was.
     for ref in manifest.inputs:
         source = path.parent / ref.path

@@ -23,12 +23,9 @@ import numpy.typing as npt
 
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
-from circuit.stages.rows.prompting import Format
 
 Vector = npt.NDArray[np.float32]
 RULES = ("norm", "raw", "projection", "median-norm")
-# Methods whose vector is the difference of the means, so that its natural length is the distance along it.
-_MEANS = ("mean_diff", "mean_centered", "pair", "single")
 
 
 @dataclass(frozen=True)
@@ -157,53 +154,3 @@ def kl_target(rule: str) -> float | None:
         message = f"`{rule}` names no KL divergence"
         raise UsageError(message, hint="write kl:1.0, in nats")
     return target
-
-
-def resolve(model: Any, parts: Sequence[Part], manner: Manner, form: Format) -> Intervention:
-    """Find what coefficient 1 is for each direction, with neutral prompts in ``form`` where a rule needs them.
-
-    Raises ``UsageError`` when a direction does not say what its rule needs.
-    """
-    from circuit.stages.steering.neutral import neutral_prompts
-
-    manner.check()
-    units = (
-        _median_norms(model, parts, neutral_prompts(model, form))
-        if manner.rule == "median-norm"
-        else [_unit(part.direction, manner.rule) for part in parts]
-    )
-    resolved = [replace(part, unit=unit) for part, unit in zip(parts, units, strict=True)]
-    found = Intervention(tuple(resolved), manner)
-    target = kl_target(manner.rule)
-    if target is None:
-        return found
-    from circuit.stages.steering.strength import calibrated
-
-    return calibrated(model, found, neutral_prompts(model, form), target)[0]
-
-
-def _unit(direction: Direction, rule: str) -> float | None:
-    if rule == "raw":
-        return direction.norm
-    if rule != "projection":
-        return None
-    along = direction.extra.get("along")
-    if along is None and direction.method in _MEANS:
-        along = direction.norm
-    if along is None:
-        message = (
-            f"direction `{direction.name}` does not say how far the classes lie apart along it"
-        )
-        raise UsageError(message, hint="fit it with `circuit directions`, or use --rule raw")
-    return float(along)
-
-
-def _median_norms(model: Any, parts: Sequence[Part], neutral: Sequence[Any]) -> list[float | None]:
-    from circuit.model.forward.norms import median_norms
-    from circuit.model.sites.sites import Site
-
-    sites = [
-        Site(d.site, None if d.site == "embed" else d.layer) for d in (p.direction for p in parts)
-    ]
-    found = median_norms(model, neutral, list(dict.fromkeys(sites)))
-    return [found[site] for site in sites]

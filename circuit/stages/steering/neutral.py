@@ -9,6 +9,7 @@ from typing import Any
 
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.stages.rows.prompting import Format, encode
 
 NAME = "neutral"
@@ -16,7 +17,7 @@ NAME = "neutral"
 
 def neutral_set() -> PromptSet:
     """Return the built-in neutral prompts."""
-    return PromptSet.load(find_set(NAME))
+    return read_prompts(find_set(NAME))
 
 
 def neutral_prompts(model: Any, form: Format, texts: Sequence[str] | None = None) -> Sequence[Any]:

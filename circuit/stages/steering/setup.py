@@ -12,12 +12,14 @@ from typing import Any
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import UsageError
-from circuit.stages.directions.from_prompts import Pair, extract_direction
 from circuit.stages.rows.prompting import Format
+from circuit.stages.rows.same_weights import check_model
 from circuit.stages.steering.condition import Condition
-from circuit.stages.steering.intervention import Intervention, Manner, Part, resolve
-from circuit.stages.steering.source import Source, check_model, parse_source
+from circuit.stages.steering.from_prompts import Pair, extract_direction
+from circuit.stages.steering.intervention import Intervention, Manner, Part
+from circuit.stages.steering.source import Source, parse_source
 from circuit.stages.steering.steer import format_for
+from circuit.stages.steering.strength import resolve
 
 
 @dataclass(frozen=True)

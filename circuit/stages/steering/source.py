@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
-from circuit.errors import ModelError, UsageError
+from circuit.errors import UsageError
 from circuit.stages.steering.intervention import Part
 from circuit.values.layers import parse_layers
 
 KEYS = ("name", "layer", "weight", "plane")
-RESIDUAL = ("resid_post", "resid_pre", "embed")
 
 
 @dataclass(frozen=True)
@@ -120,22 +119,3 @@ def _at_layer(found: list[Direction], layer: int, path: Path) -> Direction:
         return replace(found[0], layer=layer)
     held = ", ".join(str(direction.layer) for direction in found)
     raise UsageError(f"`{path}` has no direction at layer {layer}", hint=f"it has layers {held}")
-
-
-def check_model(direction: Direction, model: Any, *, allow_other: bool) -> None:
-    """Refuse a direction of another model, as told by the weights' fingerprint or else the id."""
-    theirs, ours = direction.model, model.identity
-    if direction.site not in RESIDUAL:
-        message = f"direction `{direction.name}` was made at `{direction.site}`"
-        raise UsageError(message, hint="steering adds to the residual stream: use resid_post")
-    if allow_other or theirs is None:
-        return
-    same = (
-        theirs.weights_sha256 == ours.weights_sha256
-        if theirs.weights_sha256 is not None
-        else theirs.id == ours.id
-    )
-    if not same:
-        made = "other weights" if theirs.id == ours.id else f"model `{theirs.id}`"
-        message = f"the direction was made with {made}, not with `{ours.id}`"
-        raise ModelError(message, hint="extract it again, or pass --allow-other-model")

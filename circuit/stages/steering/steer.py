@@ -30,8 +30,8 @@ from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import Acting, write
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.trial import Answers, check_criterion, judge
+from circuit.values import schemas
 
-SCHEMA = "circuit.steering/1"
 Show = Callable[[str], None]
 
 
@@ -97,7 +97,7 @@ def steer(
         "model": model.identity,
     }
     if out is not None:
-        found = reusable(out, schema=SCHEMA, **described, force=force)
+        found = reusable(out, schema=schemas.STEERING, **described, force=force)
         if found is not None:
             return found.results, True
     _check_before_the_work(job, out)
@@ -105,7 +105,7 @@ def steer(
     if out is not None:
         write_manifest(
             out,
-            schema=SCHEMA,
+            schema=schemas.STEERING,
             **described,
             results=results,
             tokenizer=model.tokenizer_identity,

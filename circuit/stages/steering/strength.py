@@ -17,14 +17,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import UsageError
 from circuit.methods.steering.root import Root, solve
-from circuit.stages.steering.intervention import Intervention, kl_target
+from circuit.stages.rows.prompting import Format
+from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target
 from circuit.stages.steering.rollouts import Neutral, percentile, prepared, roll_out
+from circuit.values import schemas
 
-SCHEMA = "circuit.calibration/1"
 TARGET, STATISTIC, N_TOKENS = 1.0, "p95", 20
 TOLERANCE, EVALUATIONS = 0.05, 12
 SIDES = {"+": 1, "-": -1}
@@ -173,7 +175,7 @@ def run_calibration(
     """Return the results of a calibration, and whether they were in ``out`` already."""
     started = time.perf_counter()
     about = {
-        "schema": SCHEMA,
+        "schema": schemas.CALIBRATION,
         "parameters": request.parameters(),
         "inputs": [path if path.is_file() else manifest_path(path) for path in inputs],
         "model": model.identity,
@@ -200,3 +202,57 @@ def run_calibration(
             force=force,
         )
     return results, False
+
+
+# Methods whose vector is the difference of the means, so that its natural length is the distance along it.
+_MEANS = ("mean_diff", "mean_centered", "pair", "single")
+
+
+def resolve(model: Any, parts: Sequence[Part], manner: Manner, form: Format) -> Intervention:
+    """Find what coefficient 1 is for each direction, with neutral prompts in ``form`` where a rule needs them.
+
+    Raises ``UsageError`` when a direction does not say what its rule needs.
+    """
+    from circuit.stages.steering.neutral import neutral_prompts
+
+    manner.check()
+    units = (
+        _median_norms(model, parts, neutral_prompts(model, form))
+        if manner.rule == "median-norm"
+        else [_unit(part.direction, manner.rule) for part in parts]
+    )
+    resolved = [replace(part, unit=unit) for part, unit in zip(parts, units, strict=True)]
+    found = Intervention(tuple(resolved), manner)
+    target = kl_target(manner.rule)
+    if target is None:
+        return found
+    from circuit.stages.steering.strength import calibrated
+
+    return calibrated(model, found, neutral_prompts(model, form), target)[0]
+
+
+def _unit(direction: Direction, rule: str) -> float | None:
+    if rule == "raw":
+        return direction.norm
+    if rule != "projection":
+        return None
+    along = direction.extra.get("along")
+    if along is None and direction.method in _MEANS:
+        along = direction.norm
+    if along is None:
+        message = (
+            f"direction `{direction.name}` does not say how far the classes lie apart along it"
+        )
+        raise UsageError(message, hint="fit it with `circuit directions`, or use --rule raw")
+    return float(along)
+
+
+def _median_norms(model: Any, parts: Sequence[Part], neutral: Sequence[Any]) -> list[float | None]:
+    from circuit.model.forward.norms import median_norms
+    from circuit.model.sites.sites import Site
+
+    sites = [
+        Site(d.site, None if d.site == "embed" else d.layer) for d in (p.direction for p in parts)
+    ]
+    found = median_norms(model, neutral, list(dict.fromkeys(sites)))
+    return [found[site] for site in sites]

@@ -12,10 +12,12 @@ from typing import Any
 from circuit.artifacts.steering_files.config import SteeringConfig, VectorSpec
 from circuit.artifacts.steering_files.files import Direction, read_steering_file, unit
 from circuit.errors import CircuitError
-from circuit.stages.directions.from_prompts import Pair, extract_direction
 from circuit.stages.rows.prompting import Format
-from circuit.stages.steering.intervention import Intervention, Manner, Part, resolve
-from circuit.stages.steering.source import Source, check_model, one_direction
+from circuit.stages.rows.same_weights import check_model
+from circuit.stages.steering.from_prompts import Pair, extract_direction
+from circuit.stages.steering.intervention import Intervention, Manner, Part
+from circuit.stages.steering.source import Source, one_direction
+from circuit.stages.steering.strength import resolve
 
 RULE = "raw"
 

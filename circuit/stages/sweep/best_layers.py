@@ -1,6 +1,6 @@
 """At which layers does steering make a word likelier? Every layer at the strength that does the same damage.
 
-For each layer L: the direction of a pair of prompts at L (``circuit.stages.directions.from_prompts``), at its own c*, where the divergence on neutral
+For each layer L: the direction of a pair of prompts at L (``circuit.stages.steering.from_prompts``), at its own c*, where the divergence on neutral
 prompts is the same for all layers (``circuit.stages.steering.strength``), and
 
     gain = mean over prompts of log p(word | prompt, steered) − log p(word | prompt)
@@ -19,8 +19,8 @@ import numpy as np
 from circuit.artifacts.prompts.prompts import Prompt
 from circuit.errors import UsageError
 from circuit.methods.steering.dose_response import response
-from circuit.stages.directions.from_prompts import Pair, extract_direction
 from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.readout import Readout, reader

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.stages.rows.holdout import check_apart
 from circuit.stages.rows.provenance import fit_of, training_prompts
 from circuit.stages.steering.readout import Readout
 from circuit.stages.steering.setup import Setup
 from circuit.stages.steering.strength import refuse_calibrated
-from circuit.stages.sweep.run import Choices, Job, check_asked
+from circuit.stages.sweep.job import Choices, Job
+from circuit.stages.sweep.run import check_asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +38,8 @@ class Asked:
         archive: Path | None = None,
     ) -> "Asked":
         """Read the prompt sets; ``others`` are those that must share nothing with the test prompts."""
-        sets = {name: PromptSet.load(path) for name, path in others.items() if path is not None}
-        return cls(setup, PromptSet.load(test), sets, readout, choices, archive)
+        sets = {name: read_prompts(path) for name, path in others.items() if path is not None}
+        return cls(setup, read_prompts(test), sets, readout, choices, archive)
 
     def check(self) -> None:
         """Raise what can be known without a model."""

@@ -15,12 +15,13 @@ Model, tokenizer and chat template are in the manifest, ``vector_sha256`` and th
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from circuit.artifacts.manifest.manifest import Manifest, check_outputs, read_manifest
 from circuit.artifacts.prompts.prompts import PromptSet
-from circuit.errors import DataError
 from circuit.methods.steering.dose_response import Response, null_p, response, score, shape, slopes
 from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.rows.questions import Array
@@ -29,20 +30,13 @@ from circuit.stages.steering.readout import LEAST_MASS
 from circuit.stages.steering.strength import Calibration
 from circuit.stages.sweep.units import DAMAGED
 from circuit.stages.sweep.verdict import verdict, warnings
+from circuit.values import schemas
 
 if TYPE_CHECKING:
-    from circuit.stages.sweep.run import Job
+    from circuit.stages.sweep.job import Job
 
 Record = dict[str, Any]
 DAMAGE = ("kl_p95", "kl_mean", "top1", "distinct1", "distinct2", "rep4", "entropy", "collapsed")
-
-
-def check_size(test: PromptSet) -> None:
-    """Raise ``DataError`` for test prompts of one group, from which no interval follows."""
-    groups = len(set(test.groups().tolist()))
-    if groups < 2:
-        message = f"the {len(test.prompts)} test prompts of `{test.name}` are of one group"
-        raise DataError(message, hint="a sweep needs test prompts of several groups (templates)")
 
 
 def summarised(
@@ -210,3 +204,10 @@ def _prompt_baseline(text: str | None, asked: Record | None, answer: Response) -
         "delta_ci": [delta.low, delta.high],
         "valid_frac": None if mass is None else float(np.mean(np.array(mass) >= LEAST_MASS)),
     }
+
+
+def read_sweep(path: Path) -> Manifest:
+    """Read what ``steer sweep`` wrote."""
+    manifest = read_manifest(path, schemas.SWEEP)
+    check_outputs(path, manifest)
+    return manifest

@@ -27,16 +27,16 @@ from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import DataError, UsageError
 from circuit.methods.steering.dose_response import response
+from circuit.stages.rows.holdout import check_size
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.run import Track, untracked
-from circuit.stages.steering.intervention import Intervention, Manner, Part, resolve
+from circuit.stages.steering.intervention import Intervention, Manner, Part
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.readout import Reader, Readout, reader
 from circuit.stages.steering.rollouts import Neutral, prepared, roll_out
-from circuit.stages.steering.strength import TOLERANCE, calibrate, check_target
-from circuit.stages.sweep.results import check_size
+from circuit.stages.steering.strength import TOLERANCE, calibrate, check_target, resolve
+from circuit.values import schemas
 
-SCHEMA = "circuit.selection/1"
 SHARES = (0.5, 1.0)
 MAX_DEPTH = 0.8
 
@@ -125,7 +125,7 @@ def select(
     started = time.perf_counter()
     choosing.check()
     about = {
-        "schema": SCHEMA,
+        "schema": schemas.SELECTION,
         "parameters": {
             **choosing.parameters(),
             "tokenizer_sha256": model.tokenizer_identity.files_sha256,

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.stages.rows.holdout import check_apart
 from circuit.stages.rows.provenance import fit_of, training_prompts
+from circuit.stages.rows.same_weights import check_model
 from circuit.stages.steering.readout import Readout
 from circuit.stages.steering.setup import Setup
-from circuit.stages.steering.source import check_model, named
+from circuit.stages.steering.source import named
 from circuit.stages.steering.steer import format_for
 from circuit.stages.steering.strength import refuse_calibrated
 from circuit.stages.sweep.select import MAX_DEPTH, Choosing, check_choice
@@ -26,7 +27,7 @@ def choosing(
     seed: int = 0,
 ) -> Callable[[Any], Choosing]:
     """Read and check what there is before the model; what is returned brings the model in."""
-    prompts = PromptSet.load(validation)
+    prompts = read_prompts(validation)
     check_choice(prompts, readout, kl, shares, max_depth)
     setup.check([])
     refuse_calibrated(setup.manner.rule)

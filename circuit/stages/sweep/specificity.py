@@ -19,16 +19,17 @@ import numpy as np
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import Manifest, Run, digest, reusable, write_manifest
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import ArtifactError, UsageError
 from circuit.methods.steering.dose_response import response
-from circuit.stages.figures.sweep import read_sweep
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.intervention import Intervention, Manner, Part
 from circuit.stages.steering.readout import Reader, Readout, reader
+from circuit.stages.sweep.results import read_sweep
+from circuit.values import schemas
 
-SCHEMA = "circuit.specificity/1"
 DOSES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 
@@ -57,7 +58,7 @@ def specificity(
     for name, manifest in manifests.items():
         _check_model(model, manifest, sweeps[name])
     about: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": schemas.SPECIFICITY,
         "parameters": {"sweeps": list(sweeps), "doses": DOSES},
         "inputs": list(sweeps.values()),
         "model": model.identity,
@@ -104,7 +105,7 @@ def _ready(model: Any, manifest: Manifest, path: Path) -> Measured:
             raise ArtifactError(message, hint="run the sweep again")
         files.append(file)
     parameters = manifest.parameters
-    prompts = PromptSet.load(files[0])
+    prompts = read_prompts(files[0])
     asked = parameters["readout"]
     readout = Readout(
         tuple(asked["positive"]),

@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuit import __version__
 from circuit.artifacts.directions.block_vectors import (
     by_block,
     family_of,
@@ -41,6 +40,7 @@ from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import canonical_json, readable
 from circuit.artifacts.steering_files.formats import Written
 from circuit.errors import ArtifactError, CircuitError, DataError
+from circuit.values.version import VERSION
 
 NAME, SUFFIX, SEVERAL = "gguf", ".gguf", True
 CONVENTION = "`direction.3` is added to the output of block 3, blocks counted from 0"
@@ -116,7 +116,7 @@ def _about(direction: Direction, length: float | None) -> dict[str, str]:
         "dose_unit": "natural" if length is None else f"length {length:g}",
         "model_id": model.id if model else "unknown",
         "model_sha": (model and model.weights_sha256) or "unknown",
-        "created_by": f"circuit {__version__}",
+        "created_by": f"circuit {VERSION}",
     }
 
 

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from circuit import __version__
 from circuit.artifacts.archive.archive import Archive, archive_bytes
 from circuit.artifacts.directions.block_vectors import (
     RECORD,
@@ -33,6 +32,7 @@ from circuit.artifacts.files.paths import manifest_path
 from circuit.artifacts.manifest.manifest import digest
 from circuit.artifacts.steering_files.formats import Written
 from circuit.errors import ArtifactError
+from circuit.values.version import VERSION
 
 NAME, SUFFIX, SEVERAL = "saklas", ".safetensors", True
 CONVENTION = "`layer_3` is added to the output of block 3, blocks counted from 0"
@@ -80,7 +80,7 @@ def write(
     content = archive_bytes(arrays, {RECORD: canonical_json(record)})
     sidecar = {
         "format_version": _FORMAT_VERSION,
-        "saklas_version": f"circuit {__version__}",
+        "saklas_version": f"circuit {VERSION}",
         "method": "profile",
         "tensor_sha256": hashlib.sha256(content).hexdigest(),
         "provenance": {},
