@@ -33,8 +33,8 @@ from circuit.artifacts.files.yaml_or_json import nearest
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.model.checkpoint.loading import LoadedModel as Model
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.rows.prompting import Format, encode
-from circuit.stages.run import ModelOptions
 from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.generate import AS_IT_IS, Acting, Coherence, coherence, write

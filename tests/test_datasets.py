@@ -274,8 +274,8 @@ def test_a_concept_has_minimal_pairs_that_end_alike(concept: PromptSet):
 @pytest.mark.slow
 def test_the_embedded_model_answers_what_it_was_trained_for():
     """The other probes ask for what it does not know; here a wrong battery would show."""
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.probes.run import Settings, run_probes
-    from circuit.stages.run import ModelOptions
 
     found = run_probes(
         ModelOptions("tiny"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from processes import start_circuit
 
-from circuit.cli.app import PIPELINE
+from circuit.cli.app import COMMANDS as PIPELINE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -123,7 +123,7 @@ def collect(
     """
     from circuit.stages.collect import run as stage
     from circuit.stages.collect.request import Wanted
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     part = None if tensor_parallel and shard is None else stage.part(shard)
     job = stage.prepared(

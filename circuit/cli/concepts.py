@@ -74,7 +74,7 @@ def build(
       circuit concepts build -m tiny --concepts happy,sad -o moods
     """
     from circuit.stages.concepts.library import build, check_names
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     names = [] if concepts is None else concepts.split(",")
     check_names(names)

@@ -71,7 +71,7 @@ def load(
     model: str, revision: str | None, adapter: Path | None, dtype: str, trust_remote_code: bool
 ) -> Any:
     """Load a model and say so."""
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     console.note(f"Loading model: {model}")
     return ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()

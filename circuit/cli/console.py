@@ -30,14 +30,15 @@ def result(data: Any, text: str, *, as_json: bool) -> None:
 class Writer:
     """Writes a text to stdout piece by piece: ``start`` before the first piece, a newline at the end."""
 
-    def __init__(self, start: str) -> None:
+    def __init__(self, start: str = "") -> None:
         self.start = start
+        self.used = False
 
     def __call__(self, piece: str) -> None:
         """Write one piece at once."""
         sys.stdout.write(self.start + piece)
         sys.stdout.flush()
-        self.start = ""
+        self.start, self.used = "", True
 
     def end(self) -> None:
         """End the text."""

@@ -80,7 +80,7 @@ def show(
     results, chosen = show_directions(file, name=name, layers=layers)
     if model is not None:
         from circuit.stages.directions.tokens import promoted_tokens, the_one, token_prompts
-        from circuit.stages.run import ModelOptions
+        from circuit.stages.legacy import ModelOptions
 
         direction, texts = the_one(chosen), token_prompts(prompt)
         loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()

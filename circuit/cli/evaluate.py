@@ -89,7 +89,7 @@ def evaluate(
       circuit evaluate -m tiny --questions questions.yaml --steering-config steering.yaml --n-per-question 2 --max-tokens 4 --criterion positive -o evaluation.csv
     """
     from circuit.stages.evaluate.run import Choices
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.steering.decoding import Decoding
 
     choices = Choices(

@@ -126,8 +126,8 @@ def run(
       circuit probes run -m tiny -o probes.json
       circuit probes run -m tiny --category syntactic --layers 0,-1 --no-stratigraphy
     """
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.probes.run import Settings, run_probes
-    from circuit.stages.run import ModelOptions
 
     done = run_probes(
         ModelOptions(model, revision, adapter, dtype, trust_remote_code),
@@ -175,9 +175,9 @@ def apply(
     Examples:
       circuit probes apply -m tiny --probes report.fitted.safetensors --probe question -p "is it"
     """
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.probes.saved import apply_probe
     from circuit.stages.rows.prompting import parse_prompts
-    from circuit.stages.run import ModelOptions
 
     given = parse_prompts(prompt)
     results = apply_probe(

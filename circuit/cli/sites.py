@@ -22,7 +22,7 @@ def sites(
       circuit sites -m tiny --json
     """
     from circuit.stages.checks.sites import list_sites
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     report = list_sites(ModelOptions(model, revision, adapter, dtype, trust_remote_code))
     console.result(report, _text(report), as_json=as_json)

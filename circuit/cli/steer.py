@@ -149,7 +149,7 @@ def steer(
             message = f"the options of steering stand before `{ctx.invoked_subcommand}`"
             raise UsageError(message, hint=f"circuit steer {ctx.invoked_subcommand} --help")
         return
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.steering.decoding import Decoding
     from circuit.stages.steering.setup import Setup
 

@@ -68,8 +68,8 @@ def calibrate(
       circuit steer calibrate -m tiny -d directions.safetensors --sign +
       circuit steer calibrate -m tiny -d computation.npz --kl 0.5 --sign + -p "The plates are in the drawer.|Rice is cooked in a pot." -o calibration.json
     """
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.rows.prompting import parse_prompts
-    from circuit.stages.run import ModelOptions
     from circuit.stages.steering.intervention import Manner
     from circuit.stages.steering.neutral import neutral_prompts
     from circuit.stages.steering.rollouts import prepared

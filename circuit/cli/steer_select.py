@@ -85,7 +85,7 @@ def select(
     Examples:
       circuit steer select -m tiny -d directions.safetensors --layer 1,3 --strengths 1 --validation held_out.json --positive-answers "<tool_call>" -o selection.json
     """
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.steering.intervention import Manner
     from circuit.stages.steering.setup import Setup
 

@@ -30,7 +30,7 @@ def specificity(
     Examples:
       circuit steer specificity -m tiny one=sweep.json same=sweep.json -o specificity.json
     """
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.sweep.specificity import specificity as run
 
     files: dict[str, Path] = named_sweeps(sweeps)

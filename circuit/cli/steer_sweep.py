@@ -110,7 +110,7 @@ def sweep(
       circuit steer sweep -m tiny -d directions.safetensors --layer 2 --test held_out.json --positive-answers "<tool_call>" --dose-one 0.3 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 1 -o tool_sweep.json --plots tool_pictures
       circuit steer sweep -m tiny -d computation.npz --test sums.json --criterion number -n 3 --dose-one 0.5 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 0
     """
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.steering.intervention import Manner
     from circuit.stages.steering.setup import Setup
     from circuit.stages.sweep.job import Choices

@@ -1,40 +1,250 @@
-"""What every stage that runs a model is given: which model, and where to show progress."""
+"""The one runner: a request becomes a result, an artifact and a document in the same way for every command.
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+A command is a ``Command``: a request class, a function that makes a ``Plan`` of a request, and a function that makes a document of its
+result. ``execute`` runs a plan:
+
+    1. check    the plan is made: everything that can be refused without a model is refused; no output is an input or another output,
+                and nothing that exists is replaced without ``force``
+    2. load     the model, if the plan needs one
+    3. begin    what depends on the model: formats, layers; the parameters of the run are then complete
+    4. reuse    a manifest that holds this very run (schema, model, adapter, tokenizer with its chat template, inputs, parameters) is read
+    5. compute  the result
+    6. write    the manifest last, then the pictures
+
+Pipeline stages and questions about a model run through it alike.
+"""
+
+import importlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+from circuit.artifacts.files.atomic import refuse_overwrite
+from circuit.artifacts.files.documents import plain, restored
+from circuit.artifacts.files.paths import manifest_path, refuse_input
+from circuit.artifacts.manifest.manifest import (
+    Manifest,
+    Run,
+    may_be_equal,
+    reusable,
+    write_manifest,
+)
+from circuit.errors import UsageError
+from circuit.present.document import Document
+from circuit.stages.options import ModelOptions
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+
+I = TypeVar("I")
+R = TypeVar("R")
+T = TypeVar("T")
 
 
-def untracked(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:  # noqa: ARG001
+class Track(Protocol):
+    """A progress display."""
+
+    def __call__(self, items: Iterable[I], description: str, total: int, /) -> Iterable[I]:
+        """Iterate over ``items`` and show how many of ``total`` are done."""
+
+
+def untracked(items: Iterable[I], description: str, total: int) -> Iterable[I]:  # noqa: ARG001
     """Iterate without showing progress."""
     return items
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """Which model, and in which form."""
+def silent(text: str) -> None:
+    """Say nothing."""
 
-    id: str
-    revision: str | None = None
-    adapter: Path | None = None
-    dtype: str = "auto"
-    trust_remote_code: bool = False
+
+@dataclass(frozen=True)
+class Session:
+    """Where a run shows what it does: notes, progress, and the pieces of a text while it is written."""
+
+    note: Callable[[str], None] = silent
+    track: Track = untracked
+    stream: Callable[[str], None] | None = None
+
+
+SILENT = Session()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Generic[T]):
+    """What is left when the model is loaded: all parameters of the run, and the work itself.
+
+    ``write`` keeps the result where it is more than a manifest (an archive, say); it is given what the manifest has to say.
+    """
+
+    parameters: Mapping[str, object]
+    compute: Callable[[Session], T]
+    write: "Callable[[T, Record], None] | None" = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Generic[T]):
+    """One run of a command, with everything checked that can be checked before a model is loaded.
+
+    ``known`` are the parameters that do not depend on the model. ``pictures`` are files that are drawn from the result.
+    ``read`` makes a result of a manifest; by default the results are validated as ``result``.
+    """
+
+    result: type[T]
+    begin: "Callable[[LoadedModel], Job[T]]"
+    schema: str | None = None
+    model: ModelOptions | None = None
+    inputs: Sequence[Path] = ()
+    output: Path | None = None
+    force: bool = False
+    known: Mapping[str, object] = field(default_factory=dict)
+    pictures: Mapping[Path, Callable[[T, Path], None]] = field(default_factory=dict)
+    read: Callable[[Manifest], T] | None = None
     tensor_parallel: bool = False
 
-    def load(self) -> Any:
-        """Load it: see ``circuit.model.checkpoint.loading``."""
-        from circuit.model.checkpoint.loading import load_model
-        from circuit.model.machine.runtime import require_mlx
 
-        require_mlx()
-        return load_model(
-            self.id,
-            revision=self.revision,
-            adapter=self.adapter,
-            dtype=self.dtype,
-            trust_remote_code=self.trust_remote_code,
-            tensor_parallel=self.tensor_parallel,
-        )
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a manifest says about a run, for writers of more than a manifest."""
+
+    schema: str
+    parameters: Mapping[str, object]
+    inputs: Sequence[Path]
+    model: Any
+    tokenizer: Any
+    run: Run
+    force: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Generic[T]):
+    """The result, whether it was there already, and where it is kept."""
+
+    result: T
+    reused: bool = False
+    output: Path | None = None
+
+
+def without_model(job: Job[T]) -> "Callable[[LoadedModel], Job[T]]":
+    """Return the ``begin`` of a plan that needs no model."""
+    return lambda _: job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(Generic[R, T]):
+    """A command: what it is asked, how a run of it is planned, and how its result is presented.
+
+    ``data`` is what ``--json`` prints, ``failed`` says whether the exit code is 1 although the work was done (a check that failed),
+    ``streams`` whether the text of this request is shown while it is written, given whether stdout is a terminal.
+    """
+
+    request: type[R]
+    plan: Callable[[R], Plan[T]]
+    present: Callable[[T], Document]
+    data: Callable[[T], object] = plain
+    failed: Callable[[T], bool] = lambda _: False
+    streams: Callable[[R, bool], bool] | None = None
+
+    def run(self, request: R, session: Session = SILENT) -> Outcome[T]:
+        """Run a request."""
+        return execute(self.plan(request), session)
+
+
+def command_of(request: object) -> "Command[Any, Any]":
+    """Return the command that a request is for: ``COMMAND`` of its class (``module:NAME``), or of its module."""
+    module, _, name = getattr(type(request), "COMMAND", type(request).__module__).partition(":")
+    found = getattr(importlib.import_module(module), name or "COMMAND")
+    assert isinstance(found, Command)
+    return found
+
+
+def run(request: object, session: Session = SILENT) -> Any:
+    """Run any request and return its result: what a notebook calls."""
+    return command_of(request).run(request, session).result
+
+
+def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
+    """Run a plan: reuse what is there, else load, compute and write."""
+    started = time.perf_counter()
+    _refuse(plan)
+    # A plan without a model ignores what it is given here.
+    model: LoadedModel = None  # type: ignore[assignment]
+    if plan.model is not None:
+        session.note(f"Loading model: {plan.model.model}")
+        model = plan.model.load(tensor_parallel=plan.tensor_parallel)
+    job = plan.begin(model)
+    found = _existing(plan, job, model)
+    if found is not None:
+        session.note("this run exists already and is reused; --force repeats it")
+        return Outcome(result=_restored(plan, found), reused=True, output=plan.output)
+    result = job.compute(session)
+    _write(plan, job, model, result, started)
+    for path, draw in plan.pictures.items():
+        draw(result, path)
+    return Outcome(result=result, output=plan.output)
+
+
+def _refuse(plan: Plan[T]) -> None:
+    """Raise for outputs that are inputs or other outputs, and for files that a run may not replace."""
+    outputs = [*([] if plan.output is None else [plan.output]), *plan.pictures]
+    for number, path in enumerate(outputs):
+        refuse_input(path, plan.inputs)
+        if path.resolve() in [other.resolve() for other in outputs[:number]]:
+            message = f"`{path}` is named for two outputs"
+            raise UsageError("output-named-twice", message, hint="give each a name of its own")
+    again = _may_be_reused(plan)
+    if plan.schema is not None and plan.output is not None:
+        refuse_overwrite(plan.output, force=plan.force or again)
+    for path in plan.pictures:
+        refuse_overwrite(path, force=plan.force or again)
+
+
+def _may_be_reused(plan: Plan[T]) -> bool:
+    """Say whether the output can hold this run, as far as it is known before the model is loaded."""
+    if plan.output is None or plan.schema is None:
+        return False
+    return may_be_equal(plan.output, plan.schema, plan.known, _described(plan.inputs))
+
+
+def _existing(plan: Plan[T], job: Job[T], model: "LoadedModel") -> Manifest | None:
+    if plan.output is None or plan.schema is None:
+        return None
+    return reusable(
+        plan.output,
+        schema=plan.schema,
+        parameters=job.parameters,
+        inputs=_described(plan.inputs),
+        model=None if model is None else model.identity,
+        tokenizer=None if model is None else model.tokenizer_identity,
+        force=plan.force,
+    )
+
+
+def _restored(plan: Plan[T], manifest: Manifest) -> T:
+    if plan.read is not None:
+        return plan.read(manifest)
+    return restored(plan.result, manifest.results)
+
+
+def _write(plan: Plan[T], job: Job[T], model: "LoadedModel", result: T, started: float) -> None:
+    if plan.output is None:
+        return
+    record = Record(
+        schema=plan.schema or "",
+        parameters=job.parameters,
+        inputs=_described(plan.inputs),
+        model=None if model is None else model.identity,
+        tokenizer=None if model is None else model.tokenizer_identity,
+        run=Run.since(started),
+        force=plan.force,
+    )
+    if job.write is not None:
+        job.write(result, record)
+    elif plan.schema is not None:
+        write_manifest(plan.output, **vars(record), results=plain(result))
+
+
+def _described(inputs: Sequence[Path]) -> list[Path]:
+    """Return the files that are read: an archive that is named by its stem is read by its manifest."""
+    return [path if path.is_file() else manifest_path(path) for path in inputs]

@@ -29,6 +29,24 @@ CONCEPT_TRIAL: Final = "circuit.concept_trial/1"
 CONCEPT_SCAN: Final = "circuit.concept_scan/1"
 LENS_MAPS: Final = "circuit.lens_maps/1"
 
+# The questions of ``circuit introspect``.
+ABLATION: Final = "circuit.ablation/1"
+ACTIVATION_DIFF: Final = "circuit.activation-diff/1"
+GENERATION: Final = "circuit.generation/1"
+ATTENTION: Final = "circuit.attention/1"
+ATTRIBUTION: Final = "circuit.attribution/1"
+CIRCUIT: Final = "circuit.circuit/1"
+COMPARISON: Final = "circuit.comparison/1"
+COSINES: Final = "circuit.cosines/1"
+FORMAT_SENSITIVITY: Final = "circuit.format-sensitivity/1"
+HOOKS: Final = "circuit.hooks/1"
+LAYER_SIMILARITY: Final = "circuit.layer-similarity/1"
+LENS: Final = "circuit.lens/1"
+NEURONS: Final = "circuit.neurons/1"
+PATCHING: Final = "circuit.patching/1"
+PROBE: Final = "circuit.probe/1"
+WEIGHT_DIFF: Final = "circuit.weight-diff/1"
+
 # The types of fields that hold one of the above.
 Prompts = Literal["circuit.prompts/1"]
 Templates = Literal["circuit.templates/1"]

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from checkpoints import unit_vector, write_checkpoint
 
 from circuit.artifacts.steering_files.files import Direction
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.rows.prompting import Format
-from circuit.stages.run import ModelOptions
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.rollouts import prepared

@@ -38,8 +38,8 @@ Where = tuple[int, int | None, list[int | None]]  # k, emergence layer, its inte
 
 def checkpoint(seed: int, folder: Path) -> tuple[Where, str]:
     """Write a model, ask it, and return where the answer emerges and what it is called."""
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.probes.run import Settings, run_probes
-    from circuit.stages.run import ModelOptions
 
     k = seed % N_BLOCKS
     model = mixing_at(k, seed, folder / "model")

@@ -14,7 +14,7 @@ from circuit.introspect.compare.two_models import two_models
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.activation_diff import activation_diff, counterpart
 from circuit.methods.geometry.cka_interval import cka_estimate
-from circuit.stages.run import ModelOptions
+from circuit.stages.legacy import ModelOptions
 
 GIVEN = Given(["Hello", "1 + 1 = ", "abc", "xyz?", "ab c"])
 

@@ -17,8 +17,8 @@ from circuit.introspect.inputs.prompts import Given, read_given
 from circuit.introspect.lens.states import next_log_probs
 from circuit.introspect.questions.compare import compare
 from circuit.model.checkpoint.loading import LoadedModel, load_model
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.rows.prompting import Format, encode
-from circuit.stages.run import ModelOptions
 
 GIVEN = Given(["ab c", "Hello ", "Hello"])
 

@@ -4,10 +4,9 @@ import json
 import shlex
 
 import pytest
-from typer.testing import CliRunner
+from in_process import invoke
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
-from circuit.cli.app import app
 from circuit.errors import ArtifactError, UsageError
 from circuit.introspect.output.saved import refuse_existing, save
 
@@ -34,7 +33,7 @@ LINES = {
 
 
 def run(line):
-    return CliRunner().invoke(app, ["introspect", *shlex.split(line)])
+    return invoke(["introspect", *shlex.split(line)])
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -44,12 +43,12 @@ def test_output_that_exists_is_noticed_before_a_model_is_looked_for(line, tmp_pa
     PromptSet(name="s", labels=("no", "yes"), prompts=prompts).save(tmp_path / "set.json")
     (tmp_path / LINES[line]).write_text("mine")
     before = sorted(tmp_path.iterdir())
-    problem = run(line.format(m=NOWHERE)).exception
+    problem = run(line.format(m=NOWHERE)).error
     assert isinstance(problem, ArtifactError)
     assert f"`{LINES[line]}` is already there" in problem.message
     assert (tmp_path / LINES[line]).read_text() == "mine"
     assert sorted(tmp_path.iterdir()) == before
-    forced = run(f"{line.format(m=NOWHERE)} --force").exception
+    forced = run(f"{line.format(m=NOWHERE)} --force").error
     assert NOWHERE.removeprefix("./") in forced.message  # it went on to the model
 
 
@@ -58,10 +57,10 @@ def test_the_same_run_over_its_own_output_passes(tmp_path, monkeypatch):
     line = 'analyze -m tiny -p "a|b" --layers -1 -o lens.json --plot lens.png'
     for _ in range(2):
         assert run(line).exit_code == 0
-    other = run(line.replace('"a|b"', "c")).exception
+    other = run(line.replace('"a|b"', "c")).error
     assert "`lens.json` is already there" in other.message
     (tmp_path / "lens.json").unlink()
-    assert "`lens.png` is already there" in run(line).exception.message
+    assert "`lens.png` is already there" in run(line).error.message
 
 
 def test_documents_of_another_run(tmp_path):

@@ -3,6 +3,7 @@
 import mlx.core as mx
 import numpy as np
 import pytest
+from errors import raises
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.attended import attended
@@ -84,9 +85,9 @@ def test_labels_as_they_are_given(llama):
     assert labels_of(Given(["a", "b"]), "x, y") == ["x", "y"]
     assert labels_of(Given(["a", "b"]), None) == ["0", "1"]
     for labels in ("x", "x,y,z", "x,"):
-        with pytest.raises(UsageError, match="labels are given for 2 prompts"):
+        with raises(UsageError, "labels-per-prompt", n=2):
             labels_of(Given(["a", "b"]), labels)
-    with pytest.raises(UsageError, match="similar to nothing"):
+    with raises(UsageError, "too-few-prompts", n=1):
         layer_similarity(llama, Given(["a"]), ["x"])
 
 

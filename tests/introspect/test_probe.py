@@ -8,9 +8,9 @@ from circuit.errors import DataError, UsageError
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.output.probe_files import check_names, save_direction, saved_direction
 from circuit.introspect.questions.probe import Classes, fit, probe, two_classes
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.saved import apply_probe
 from circuit.stages.rows.prompting import Format
-from circuit.stages.run import ModelOptions
 
 RAW = Format(chat=False)
 WORDS = [

@@ -6,9 +6,8 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from in_process import invoke
 
-from circuit.cli.app import app
 from circuit.errors import UsageError
 from circuit.plots import style
 from circuit.plots.cells import Cells, Scale, cells
@@ -290,5 +289,5 @@ def test_another_suffix_is_refused_while_the_command_line_is_read(tmp_path):
     with pytest.raises(UsageError, match="not the name of a picture"):
         write_picture(tmp_path / "picture.jpg", None)
     line = ["introspect", "attribute", "-m", "nothing", "-p", "a", "--plot", "new.jpg"]
-    done = CliRunner().invoke(app, line)
-    assert isinstance(done.exception, UsageError)
+    done = invoke(line)
+    assert isinstance(done.error, UsageError)

@@ -19,9 +19,9 @@ from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import ArtifactError, DataError
 from circuit.stages.analyze.run import analyze
 from circuit.stages.directions.run import Choices, directions
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.run import Settings, run_probes
 from circuit.stages.rows.warnings import blind
-from circuit.stages.run import ModelOptions
 
 PAIR = ("no_tool", "tool")
 QUICK = Settings(n_boot=50, n_shuffles=50, random_weights=False)

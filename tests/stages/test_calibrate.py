@@ -32,7 +32,7 @@ def neutral(llama):
 
 @pytest.fixture(scope="module")
 def tiny():
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     return ModelOptions("tiny").load()
 

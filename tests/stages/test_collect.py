@@ -13,7 +13,7 @@ from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, U
 from circuit.stages.collect.answers import Asked
 from circuit.stages.collect.request import Wanted
 from circuit.stages.collect.run import collect, limited, prepared
-from circuit.stages.run import ModelOptions
+from circuit.stages.legacy import ModelOptions
 
 
 def write_prompts(path, texts, **fields):

@@ -24,9 +24,9 @@ from circuit.stages.collect.answers import (
 from circuit.stages.collect.request import Wanted
 from circuit.stages.collect.run import collect, prepared
 from circuit.stages.directions.run import Choices, directions
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.rows.labels import labelled, relabelled
 from circuit.stages.rows.prompting import choose_format, encode
-from circuit.stages.run import ModelOptions
 
 ASKED = Asked(12, ("function_call", "refusal", "regex:zzz"))
 TINY = ModelOptions("tiny")

@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
-from typer.testing import CliRunner
+from in_process import invoke
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.manifest.manifest import read_manifest
 from circuit.artifacts.prompts.builtin import builtin_probes
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
-from circuit.cli import probes as cli
 from circuit.cli.probes_text import readings_text, report_text
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages.figures.reports import visualize_report
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes import battery, checklist
 from circuit.stages.probes.run import Settings, run_probes
 from circuit.stages.probes.saved import apply_probe, read_probe
-from circuit.stages.run import ModelOptions
 from circuit.values import schemas
 
 QUICK = Settings(n_boot=200, n_shuffles=199, random_weights=False)
@@ -427,8 +426,8 @@ def test_init_writes_the_builtin_battery_and_it_reads_back(tmp_path):
         battery.init(tmp_path)
 
 
-def invoke(*arguments: str) -> str:
-    done = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+def probes(*arguments: str) -> str:
+    done = invoke(["probes", *arguments])
     assert done.exit_code == 0, done.output
     return done.stdout
 
@@ -437,28 +436,28 @@ def test_run_prints_what_the_report_holds(mixing_at_one_block, planted, tmp_path
     folder, _, results = planted
     arguments = ("run", "-m", str(mixing_at_one_block), "--datasets", str(folder))
     arguments = (*arguments, "--no-random-weights")
-    text = invoke(*arguments, "-o", str(tmp_path / "probes.json"))
+    text = probes(*arguments, "-o", str(tmp_path / "probes.json"))
     assert "Probing: in_a_block (semantic)\n  96 prompts in 24 groups, 5 folds" in text
     assert "  L 0: 0.500  [0.50, 0.50]" in text
     assert "PROBE ACCURACY BY LAYER" in text
     assert "COMPUTATIONAL STRATIGRAPHY\nModel: " in text
     assert f"  L{BLOCK} [L{BLOCK}, L{BLOCK}]   : in_a_block" in text
     assert "Never         : in_the_words" in text
-    short = invoke(*arguments, "--no-stratigraphy", "--category", "semantic", "--layers", "-1")
+    short = probes(*arguments, "--no-stratigraphy", "--category", "semantic", "--layers", "-1")
     assert "STRATIGRAPHY" not in short
     assert "in_the_words" not in short
     assert "WHAT WAS CONTROLLED\n  [x] rows and groups" in text
     read = ("apply", "-m", str(mixing_at_one_block), "-p", "abcxdef it is here")
     fitted = str(tmp_path / "probes.fitted.safetensors")
-    along = invoke(*read, "--probes", fitted, "--probe", "in_a_block")
+    along = probes(*read, "--probes", fitted, "--probe", "in_a_block")
     assert "Probe: in_a_block at L" in along
     assert "Shown: p(yes)" in along
-    shown = json.loads(invoke(*arguments, "--json", "-o", str(tmp_path / "probes.json")))
+    shown = json.loads(probes(*arguments, "--json", "-o", str(tmp_path / "probes.json")))
     assert shown["probes"].keys() == results.keys()
 
 
 def test_list_shows_every_probe_and_init_names_its_files(tmp_path):
-    listed = json.loads(invoke("list", "--json"))
+    listed = json.loads(probes("list", "--json"))
     assert {probe["name"] for probe in listed} == set(builtin_probes())
-    assert "no_tool/tool" in invoke("list", "--category", "decision")
-    assert str(tmp_path / "decision" / "refusal.json") in invoke("init", "-o", str(tmp_path))
+    assert "no_tool/tool" in probes("list", "--category", "decision")
+    assert str(tmp_path / "decision" / "refusal.json") in probes("init", "-o", str(tmp_path))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from in_process import invoke
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import prompt_set, write_planted
@@ -21,7 +21,6 @@ from circuit.artifacts.files.documents import read_json
 from circuit.artifacts.manifest.manifest import read_manifest
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.steering_files.files import Direction
-from circuit.cli.app import app
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze.run import analyze
 from circuit.stages.directions.run import Choices, directions
@@ -237,7 +236,7 @@ def test_an_archive_that_is_gone_is_warned_of_and_saved_probes_are_left_out(run,
     saved = json.loads((copy / "directions.json").read_text())
     saved["results"] = {"best_layers": {}, "directions": saved["results"]["directions"]}
     (copy / "probes.fitted.json").write_text(json.dumps(saved))
-    done = CliRunner().invoke(app, ["report", str(copy), "-o", str(tmp_path / "report.html")])
+    done = invoke(["report", str(copy), "-o", str(tmp_path / "report.html")])
     assert done.exit_code == 0
     warning = "directions.safetensors, which directions.json describes, is not there"
     assert warning in done.stderr

@@ -18,7 +18,7 @@ from circuit.errors import ArtifactError, StoppedError, UsageError
 from circuit.stages.collect.request import Wanted
 from circuit.stages.collect.run import Collected, Waiting, collect, collect_shard, part, prepared
 from circuit.stages.collect.sharding import shard_rows
-from circuit.stages.run import ModelOptions
+from circuit.stages.legacy import ModelOptions
 
 KILLS = 5
 SHORT = Wanted(batch_tokens=64, positions="last,-3:")

@@ -5,12 +5,11 @@ import json
 import pytest
 from architectures import CONFIGS
 from checkpoints import write_checkpoint
-from typer.testing import CliRunner
+from in_process import invoke
 
-from circuit.cli.app import app
 from circuit.model.sites.reading_places import SITES
 from circuit.stages.checks.sites import list_sites
-from circuit.stages.run import ModelOptions
+from circuit.stages.legacy import ModelOptions
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +68,14 @@ def test_what_some_layers_lack_is_listed_with_the_layers_that_have_it(folders):
 
 
 def test_the_text_and_the_json(folders):
-    text = CliRunner().invoke(app, ["sites", "-m", folders["gpt2"]]).stdout
+    text = invoke(["sites", "-m", folders["gpt2"]]).stdout
     assert "attn_pattern  4 x keys  all" in text
     assert "  gate_proj: family `gpt2` has no `gate_proj`: its MLP has no gate" in text
     up = next(line for line in text.splitlines() if line.startswith("up_proj"))
     assert up.split() == [
         "up_proj", "128", "all", "output", "of", "model.h.*.mlp.c_fc", "blocks.*.mlp.hook_pre",
     ]  # fmt: skip
-    document = CliRunner().invoke(app, ["sites", "-m", folders["deepseek_v3"], "--json"]).stdout
+    document = invoke(["sites", "-m", folders["deepseek_v3"], "--json"]).stdout
     assert json.loads(document)["family"] == "deepseek_v3"
-    text = CliRunner().invoke(app, ["sites", "-m", folders["deepseek_v3"]]).stdout
+    text = invoke(["sites", "-m", folders["deepseek_v3"]]).stdout
     assert "  mlp_act at layers 1-2: block 1 of this `deepseek_v3` model has no `mlp_act`" in text

@@ -352,7 +352,7 @@ def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_p
 
 
 def test_specificity_runs_every_direction_on_every_test_set(workspace):
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.sweep.results import read_sweep
     from circuit.stages.sweep.specificity import specificity
 

@@ -22,6 +22,7 @@ from circuit.errors import ArtifactError, DataError
 from circuit.values import schemas
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 # By default pydantic writes NaN as null; here a NaN has to reach json.dumps, which refuses it.
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
@@ -177,3 +178,16 @@ def _hint_for(found: str | None) -> str:
     if found is None:
         return _IMPORT
     return "give the file that the command asks for, written by this version of circuit"
+
+
+def restored(kind: type[T], document: Any) -> T:
+    """Make a value of ``kind`` (a dataclass, say) of what ``plain`` made of one; raises ``ArtifactError`` where it does not fit."""
+    try:
+        return TypeAdapter(kind).validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the results"
+        message = f"the results do not fit this version of circuit at `{where}`: {first['msg']}"
+        raise ArtifactError(
+            "results-of-another-version", message, hint="run the command again with --force"
+        ) from error

@@ -209,6 +209,7 @@ def reusable(
     parameters: Mapping[str, Any],
     inputs: Sequence[Path],
     model: Any = None,
+    tokenizer: Any = None,
     force: bool = False,
 ) -> Manifest | None:
     """Return the manifest at ``path`` when it holds the very run that is asked for, with its outputs.
@@ -224,6 +225,9 @@ def reusable(
     manifest = read_manifest(path, schema)
     theirs = (manifest.parameters, manifest.inputs, manifest.run.version)
     same = theirs == (plain(parameters), refs, VERSION)
+    same = same and (
+        tokenizer is None or manifest.tokenizer == TokenizerIdentity.model_validate(tokenizer)
+    )
     if not same or (model and manifest.model != ModelIdentity.model_validate(model)):
         refuse_overwrite(path, force=False)
     check_outputs(path, manifest)

@@ -88,7 +88,7 @@ def command(
     from circuit.introspect.inputs.cases import read_cases
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.ablate import ablate
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     check_parts(component, layers, heads, neurons, method)
     cases, given = read_cases(prompt, criterion, prompts)
@@ -102,7 +102,7 @@ def command(
     refuse_existing([(output, "ablation")], asked, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = given.form(loaded, raw, chat=True)
+    form = given.form(loaded, None if raw is None else not raw, default_chat=True)
     ablations = named_ablations(loaded, component, layers, heads, neurons, multi=multi)
     study = ablate(
         loaded,

@@ -51,7 +51,7 @@ def command(
     from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.activation_diff import activation_diff
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     given = read_given(prompts)
     first = ModelOptions(base, revision, None, dtype, trust_remote_code)

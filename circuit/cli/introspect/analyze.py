@@ -88,7 +88,7 @@ def command(
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.analyze import AnalysisConfig, analyze, describe
     from circuit.introspect.questions.tune_lens import check_lens_options, read_lens
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     check_lens_options(lens, lens_file)
     strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers, step=layer_step)
@@ -107,7 +107,7 @@ def command(
     refuse_existing([(output, "lens")], asked, inputs=inputs, others=[plot], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = given.form(loaded, raw)
+    form = given.form(loaded, None if raw is None else not raw)
     found = analyze(
         loaded,
         given.texts,

@@ -64,7 +64,7 @@ def command(
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.patching.prompt_pairs import choose_pair_format
     from circuit.introspect.questions.attention import attention, parse_heads, parse_where
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     chosen = parse_heads(heads)
     given = read_given(prompt)

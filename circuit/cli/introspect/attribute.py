@@ -57,7 +57,7 @@ def command(
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.patching.prompt_pairs import choose_pair_format
     from circuit.introspect.questions.attribute import attribute
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     given = read_given(prompt)
     asked = {"prompts": given.texts, "answer": answer, "wrong": wrong, "seed": seed}

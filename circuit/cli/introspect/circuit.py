@@ -69,8 +69,8 @@ def command(
     from circuit.introspect.output.circuit_files import draw_circuit, write_dot
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.circuit import find_circuit, read_labelled
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.rows.prompting import choose_format
-    from circuit.stages.run import ModelOptions
 
     check_share(keep)
     given = read_labelled(prompts, seed)

@@ -56,7 +56,7 @@ def command(
     from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.compare import compare
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     check_tracked(track or [])
     given = read_given(prompt)

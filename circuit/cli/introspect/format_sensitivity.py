@@ -49,7 +49,7 @@ def command(
     from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.format_sensitivity import format_sensitivity
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     given = read_given(prompt)
     parameters = {"prompts": given.texts, "layers": layers, "max_tokens": max_tokens}

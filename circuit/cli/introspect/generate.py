@@ -75,7 +75,7 @@ def command(
     from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.generate import Decoding, expected_texts, generate_answers
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     given = read_given(prompt)
     expected_texts(given, expected, criterion)

@@ -57,7 +57,7 @@ def command(
     from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.hooks import hook
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     given = read_given(prompt)
     asked: dict[str, Any] = {

@@ -74,7 +74,7 @@ def command(
         parse_indices,
         read_direction,
     )
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     given = read_given(prompt)
     named = None if labels is None and given.prompt_set is None else labels_of(given, labels)

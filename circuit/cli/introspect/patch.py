@@ -111,7 +111,7 @@ def command(
         read_pairs,
     )
     from circuit.introspect.questions.patch import patch
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     asked = what(components, direction, position)
     check_alignment(align)

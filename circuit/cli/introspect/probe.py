@@ -81,7 +81,7 @@ def command(
     from circuit.introspect.output.probe_files import save_direction as save_one
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.probe import check_method, probe, two_classes
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     started = time.perf_counter()
     a, b = read_given(class_a), read_given(class_b)
@@ -104,7 +104,7 @@ def command(
     refuse_existing([(output, "probe"), *documents], parameters, others=others, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = a.form(loaded, raw)
+    form = a.form(loaded, None if raw is None else not raw)
     found, fitted = probe(
         loaded, classes, form=form, layers=layers, method=method, tests=tests, seed=seed
     )

@@ -61,7 +61,7 @@ def command(
         several,
         tune_lens,
     )
-    from circuit.stages.run import ModelOptions
+    from circuit.stages.legacy import ModelOptions
 
     given = Given(default_texts()) if texts is None else read_given(texts)
     several(given.texts)
@@ -71,7 +71,7 @@ def command(
     refuse_existing(manifest, asked, inputs=given.inputs, others=[archive], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = given.form(loaded, None if chat is None else not chat)
+    form = given.form(loaded, chat)
     found = tune_lens(
         loaded, given.texts, form=form, n_steps=steps, rate=rate, seed=seed, track=console.track
     )

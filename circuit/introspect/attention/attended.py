@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuit.methods.arrays import Array
+from circuit.present.document import Cell, Number, Table
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,15 @@ def attended(layer: int, weights: Array, tokens: Sequence[str], *, top: int = 5)
         float(-(weights * logs).sum(axis=1).mean()),
         [(int(i), tokens[i], round(float(mean[i]), 6)) for i in order],
     )
+
+
+def attended_table(layers: Sequence[Attended]) -> Table:
+    """Return a row for each layer: weights averaged over heads."""
+    header = ["layer", "heads", "first", "previous", "itself", "entropy", "most attended"]
+    rows: list[list[Cell]] = []
+    for found in layers:
+        most = ", ".join(f"{text!r}@{i} {weight:.2f}" for i, text, weight in found.top[:3])
+        shares = [Number(each, ".2f") for each in (found.first, found.previous, found.itself)]
+        entropy = Number(found.entropy, ".2f")
+        rows.append([str(found.layer), found.n_heads, *shares, entropy, most])
+    return Table(header=header, rows=rows)

@@ -17,8 +17,8 @@ from typing import Any, Self
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.errors import UsageError
 from circuit.introspect.questions.analyze import AnalysisConfig, AnalysisResult, analyze, describe
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.rows.prompting import Format
-from circuit.stages.run import ModelOptions
 
 
 @dataclass(frozen=True)

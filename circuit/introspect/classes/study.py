@@ -15,7 +15,7 @@ from circuit.introspect.ablation.components import components_of
 from circuit.introspect.inputs.cases import Case
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.ablate import Study, ablate
-from circuit.stages.run import ModelOptions
+from circuit.stages.legacy import ModelOptions
 
 Criterion = str | Callable[[str], bool]
 
@@ -104,7 +104,9 @@ class AblationStudy:
             self.model,
             [Case(text, criterion) for text in texts],
             ablations,
-            form=Given(texts).form(self.model, config.raw, chat=True),
+            form=Given(texts).form(
+                self.model, None if config.raw is None else not config.raw, default_chat=True
+            ),
             method=config.method,
             max_tokens=config.max_new_tokens,
             seed=config.seed,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from circuit.errors import UsageError
-from circuit.stages.run import ModelOptions
+from circuit.stages.legacy import ModelOptions
 
 T = TypeVar("T")
 

@@ -46,13 +46,12 @@ class Given:
         """The file that was read, for a manifest."""
         return [] if self.file is None else [self.file]
 
-    def form(self, model: Any, raw: bool | None, *, chat: bool = False) -> Format:
+    def form(self, model: Any, chat: bool | None, *, default_chat: bool = False) -> Format:
         """Choose the format: as asked, else the set's own, else ``chat``, where the model has a template for it."""
         if self.prompt_set is not None:
-            asked = None if raw is None else not raw
-            return choose_format(self.prompt_set, chat=asked, system=None, tools=None)
-        default = chat and bool(model.tokenizer.has_chat_template)
-        return Format(chat=default if raw is None else not raw)
+            return choose_format(self.prompt_set, chat=chat, system=None, tools=None)
+        default = default_chat and bool(model.tokenizer.has_chat_template)
+        return Format(chat=default if chat is None else chat)
 
 
 def read_given(spec: str) -> Given:

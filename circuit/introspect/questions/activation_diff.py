@@ -26,8 +26,8 @@ from circuit.introspect.questions.analyze import describe
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.cka_interval import cka_estimate
 from circuit.methods.geometry.similarity import all_equal, paired_cosines, relative_distances
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import ModelOptions
 from circuit.values.layers import parse_layers
 
 Mean = list[float | None]
@@ -109,7 +109,7 @@ def counterpart(layer: int, n_layers: int, n_other: int) -> int:
 def _collect(model: Any, given: Given, raw: bool | None) -> _Collected:
     from circuit.model.forward.token_states import token_texts
 
-    form = given.form(model, raw)
+    form = given.form(model, None if raw is None else not raw)
     encoded = encode(model, given.texts, form)
     return _Collected(
         {**describe(model), "identity": asdict(model.identity)},

@@ -27,8 +27,8 @@ from circuit.introspect.questions.analyze import AnalysisConfig, AnalysisResult,
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.methods.uncertainty.scores import wilson
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import ModelOptions
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def compare(
 
 
 def _hear(model: Any, given: Given, top_k: int, track: Sequence[str], raw: bool | None) -> _Heard:
-    form = given.form(model, raw)
+    form = given.form(model, None if raw is None else not raw)
     encoded = encode(model, given.texts, form)
     vocabulary = Vocabulary(model.tokenizer)
     own = [text for text in track if len(vocabulary.pieces(text)) == 1]

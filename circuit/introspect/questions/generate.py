@@ -126,7 +126,7 @@ def generate_answers(
     wanted = expected_texts(given, expected, criterion)
     named = None if criterion in (None, "expected") else criterion
     template = bool(model.tokenizer.has_chat_template)
-    own = given.form(model, raw, chat=True)
+    own = given.form(model, None if raw is None else not raw, default_chat=True)
     written: list[Written] = []
     for name, texts, form in ways(given.texts, own, template, compare_format=compare_format):
         written += _answered(model, texts, name, form, wanted, named, decoding)

@@ -73,7 +73,7 @@ def hook(
 
     at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
     wanted = parse_sites(sites, at, model)
-    form = given.form(model, raw)
+    form = given.form(model, None if raw is None else not raw)
     encoded = encode(model, given.texts, form)
     lenses = _lenses(model, given, at, form, top_k) if logit_lens else [None] * len(encoded)
     return [

@@ -13,23 +13,66 @@ a matter of length or of one word separates, too.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuit.errors import UsageError
-from circuit.introspect.attention.attended import Attended, attended
-from circuit.introspect.inputs.prompts import Given
+from circuit.introspect.attention.attended import Attended, attended, attended_table
+from circuit.introspect.inputs.prompts import Given, read_given
 from circuit.introspect.lens.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.label_similarity import Separation, separation
 from circuit.methods.geometry.similarity import cosine_matrix
+from circuit.present.document import (
+    Cell,
+    Document,
+    Estimate,
+    Facts,
+    Notice,
+    Number,
+    Part,
+    Section,
+    Table,
+)
+from circuit.present.numbers import example_only
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompting import encode
+from circuit.stages.run import Command, Job, Plan, Session
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.requests import group, option
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+
+WIDE = 8  # prompts whose cosines are shown as a matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class LayerRequest:
+    """Compare the states of several prompts, within labels and between them, layer by layer.
+
+    Examples:
+      circuit introspect layer -m tiny -p "100 - 37 = |100 - 37 =" -l working,broken --layers 2,4
+      circuit introspect layer -m tiny -p "58 + 31 = |50 + 25 = |58 + 31 =|50 + 25 =" -l works,works,fails,fails --layers 3 --attention
+    """
+
+    model: ModelOptions = group(ModelOptions)
+    prompts: PromptsOptions = group(PromptsOptions)
+    labels: str | None = option(
+        "--labels", "-l", help="A label for each prompt: working,broken.", default=None
+    )
+    layers: str = option("--layers", help=LAYERS, default="all")
+    attention: bool = option(
+        "--attention", help="Show where the last token attends.", default=False
+    )
+    output: OutputOptions = group(OutputOptions)
+    seed: SeedOptions = group(SeedOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LayerSimilarity:
     """Cosines between all prompts after one block, and how labels stand out in them."""
 
@@ -40,10 +83,11 @@ class LayerSimilarity:
     centred: Separation | None
 
 
-@dataclass(frozen=True)
-class Layers:
+@dataclass(frozen=True, kw_only=True)
+class LayerResult:
     """Every layer, and for each prompt where its last token attends."""
 
+    model: str
     prompts: list[str]
     labels: list[str]
     format: str
@@ -51,9 +95,46 @@ class Layers:
     attention: list[list[Attended]] | None
     n_groups: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
+
+def plan(request: LayerRequest) -> Plan[LayerResult]:
+    """Read the prompts and their labels."""
+    given = read_given(request.prompts.prompts)
+    check_several(given)
+    labels = labels_of(given, request.labels)
+    known = {
+        "prompts": given.texts,
+        "labels": labels,
+        "layers": request.layers,
+        "seed": request.seed.seed,
+        "attention": request.attention,
+    }
+
+    def begin(model: "LoadedModel") -> Job[LayerResult]:
+        form = given.form(model, request.prompts.chat)
+
+        def compute(session: Session) -> LayerResult:  # noqa: ARG001
+            return layer_similarity(
+                model,
+                given,
+                labels,
+                layers=request.layers,
+                attention=request.attention,
+                chat=request.prompts.chat,
+                seed=request.seed.seed,
+            )
+
+        return Job(parameters={**known, "format": form.name}, compute=compute)
+
+    return Plan(
+        result=LayerResult,
+        schema=schemas.LAYER_SIMILARITY,
+        model=request.model,
+        inputs=given.inputs,
+        output=request.output.output,
+        force=request.output.force,
+        known=known,
+        begin=begin,
+    )
 
 
 def labels_of(given: Given, labels: str | None) -> list[str]:
@@ -63,7 +144,8 @@ def labels_of(given: Given, labels: str | None) -> list[str]:
         named = [label.strip() for label in labels.split(",")]
         if len(named) != n or not all(named):
             message = f"{len(named)} labels are given for {n} prompts"
-            raise UsageError(message, hint="write --labels working,broken: one for each prompt")
+            hint = "write --labels working,broken: one for each prompt"
+            raise UsageError("labels-per-prompt", message, hint=hint, n_labels=len(named), n=n)
         return named
     own = given.prompt_set
     if own is not None and all(prompt.label is not None for prompt in own.prompts):
@@ -73,34 +155,35 @@ def labels_of(given: Given, labels: str | None) -> list[str]:
 
 def check_several(given: Given) -> None:
     """Raise ``UsageError`` for one prompt, which can be compared with nothing."""
-    if len(given.texts) < 2:
-        message = "one prompt is similar to nothing"
-        raise UsageError(message, hint="give two or more: -p 'a|b'")
+    if (n := len(given.texts)) < 2:
+        message = f"layer similarity needs at least 2 prompts, got {n}"
+        raise UsageError("too-few-prompts", message, hint="give two or more: -p 'a|b'", n=n)
 
 
 def layer_similarity(
-    model: Any,
+    model: "LoadedModel",
     given: Given,
     labels: Sequence[str],
     *,
     layers: str = "all",
     attention: bool = False,
-    raw: bool | None = None,
+    chat: bool | None = None,
     seed: int = 0,
-) -> Layers:
+) -> LayerResult:
     """Compare all prompts at every layer; needs two prompts."""
     check_several(given)
     at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
-    form = given.form(model, raw)
+    form = given.form(model, chat)
     encoded = encode(model, given.texts, form)
     states = last_states(model, encoded, at)
-    return Layers(
-        given.texts,
-        list(labels),
-        form.name,
-        [_layer(k, states[k], labels, given.groups, seed) for k in at],
-        [_attention(model, prompt.ids, at) for prompt in encoded] if attention else None,
-        given.n_groups,
+    return LayerResult(
+        model=model.id,
+        prompts=given.texts,
+        labels=list(labels),
+        format=form.name,
+        layers=[_layer(k, states[k], labels, given.groups, seed) for k in at],
+        attention=[_attention(model, prompt.ids, at) for prompt in encoded] if attention else None,
+        n_groups=given.n_groups,
     )
 
 
@@ -114,18 +197,64 @@ def _layer(
     plain = cosine_matrix(rows)
     centred = cosine_matrix(rows - rows.mean(axis=0, dtype=np.float64)) if len(rows) > 2 else None
     return LayerSimilarity(
-        layer,
-        np.round(plain, 6).tolist(),
-        None if centred is None else np.round(centred, 6).tolist(),
-        separation(plain, labels, groups, seed=seed),
-        None if centred is None else separation(centred, labels, groups, seed=seed),
+        layer=layer,
+        matrix=np.round(plain, 6).tolist(),
+        centred_matrix=None if centred is None else np.round(centred, 6).tolist(),
+        raw=separation(plain, labels, groups, seed=seed),
+        centred=None if centred is None else separation(centred, labels, groups, seed=seed),
     )
 
 
-def _attention(model: Any, ids: Any, layers: Sequence[int]) -> list[Attended]:
+def _attention(model: "LoadedModel", ids: Array, layers: Sequence[int]) -> list[Attended]:
     from circuit.model.forward.last_attention import last_attention
     from circuit.model.forward.token_states import token_texts
 
     tokens = token_texts(model, ids.tolist())
     found = last_attention(model, ids.tolist(), layers)
     return [attended(layer, found[layer], tokens) for layer in layers]
+
+
+def present(result: LayerResult) -> Document:
+    """Show the cosines of few prompts as matrices, then what labels make of them, then attention."""
+    parts: list[Part] = [Facts([("Model", f"{result.model} ({result.format})")])]
+    if len(result.prompts) <= WIDE:
+        named = zip(result.labels, result.prompts, strict=True)
+        parts.append(Facts([(f"  {label}", repr(text)) for label, text in named]))
+        parts += [_matrix(layer, result.labels) for layer in result.layers]
+    if len(set(result.labels)) < len(result.labels) or len(set(result.labels)) == 2:
+        parts.append(_separations(result.layers))
+    if (few := example_only(result.n_groups)) is not None:
+        parts.append(Notice(few))
+    for text, found in zip(result.prompts, result.attention or [], strict=False):
+        title = f"Attention of the last token of {text!r}"
+        parts.append(Section(title, [attended_table(found)]))
+    return Document("", parts)
+
+
+def _matrix(layer: LayerSimilarity, labels: Sequence[str]) -> Table:
+    """Show raw cosines, and centred ones in brackets."""
+    centred = layer.centred_matrix
+    rows = []
+    for i, row in enumerate(layer.matrix):
+        cells = [
+            f"{value:.3f}" + ("" if centred is None else f" ({centred[i][j]:+.2f})")
+            for j, value in enumerate(row)
+        ]
+        rows.append([labels[i], *cells])
+    name = "raw" if centred is None else "raw (centred)"
+    return Table(title=f"Layer {layer.layer}: cosines", header=[name, *labels], rows=rows)
+
+
+def _separations(layers: Sequence[LayerSimilarity]) -> Table:
+    rows: list[list[Cell]] = []
+    for layer in layers:
+        for name, found in (("raw", layer.raw), ("centred", layer.centred)):
+            if found is not None:
+                means = (found.within, found.between, found.separation)
+                cells = [Estimate.of(each, ".3f") for each in means]
+                rows.append([str(layer.layer), name, *cells, Number(found.p)])
+    header = ["layer", "cosine", "within", "between", "separation", "p"]
+    return Table(title="Within and between labels", header=header, rows=rows)
+
+
+COMMAND = Command(request=LayerRequest, plan=plan, present=present)

@@ -128,7 +128,7 @@ def look_at_neurons(
         check_model(direction, model, allow_other=allow_other_model)
     at = _layer(model, layer, direction)
     named = list(labels) if labels is not None else [""] * len(given.texts)
-    form = given.form(model, raw)
+    form = given.form(model, None if raw is None else not raw)
     tokens, states = _activations(model, encode(model, given.texts, form), at)
     last = np.stack([rows[-1] for rows in states])
     vectors = write_vectors(model, at)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from circuit.stages.run import ModelOptions
+from circuit.stages.legacy import ModelOptions
 
 
 def list_sites(options: ModelOptions) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from circuit.errors import ArtifactError, UsageError
 from circuit.stages.collect.collection import Collection
 from circuit.stages.collect.request import Wanted
 from circuit.stages.collect.sharding import combined
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.rows.prompting import Format, choose_format
-from circuit.stages.run import ModelOptions, Track, untracked
+from circuit.stages.run import Track, untracked
 from circuit.values import schemas
 
 

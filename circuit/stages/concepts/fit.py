@@ -101,6 +101,7 @@ def _residuals(model: Any, texts: Sequence[str], layers: Sequence[int], track: T
     }
     for batch in track(capture(model, planned), "Collecting", len(planned.batches)):
         for (site, position), values in batch.values.items():
+            assert site.layer is not None
             rows[site.layer, position][batch.rows] = values
     return rows
 

@@ -4,7 +4,7 @@ from circuit.errors import DataError
 from circuit.methods.probes.permutation import LEVEL, holm
 from circuit.plots.rates import Response, rates
 from circuit.plots.style import png
-from circuit.present.words import Record
+from circuit.present.numbers import Record
 from circuit.stages.figures.archive import Picture
 
 Key = tuple[str, float]

@@ -9,7 +9,7 @@ from typing import Any
 
 from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.probes.verdict import FEW
-from circuit.present.words import STRENGTH
+from circuit.present.numbers import STRENGTH
 
 Record = dict[str, Any]
 

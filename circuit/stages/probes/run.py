@@ -43,13 +43,14 @@ from circuit.methods.uncertainty.emergence import check_threshold
 from circuit.methods.uncertainty.splits import merge_identical
 from circuit.stages.collect.request import Wanted
 from circuit.stages.collect.run import Collected, collect_prompts
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.battery import Pool, Probe, load_battery, pools, summary
 from circuit.stages.probes.checklist import checklist
 from circuit.stages.probes.saved import save_probes
 from circuit.stages.probes.score import Sources, score
 from circuit.stages.rows.questions import Array, Question, distinct_rows, repetition
 from circuit.stages.rows.warnings import blind, blindness, flags
-from circuit.stages.run import ModelOptions, Track, untracked
+from circuit.stages.run import Track, untracked
 from circuit.values import schemas
 
 

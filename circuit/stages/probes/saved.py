@@ -25,11 +25,11 @@ from circuit.artifacts.steering_files.files import Direction, read_directions, w
 from circuit.errors import DataError, UsageError
 from circuit.methods.probes.fitted_probe import FittedProbe, fit_probe, probabilities
 from circuit.methods.probes.verdict import FEW, NOT
+from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.battery import Pool, Probe
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.rows.questions import Array
 from circuit.stages.rows.same_weights import other_weights
-from circuit.stages.run import ModelOptions
 from circuit.values.layers import parse_layers
 
 SITE = "resid_post"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from circuit.artifacts.manifest.manifest import Manifest
-from circuit.present.words import (
+from circuit.present.numbers import (
     STRENGTH,
     Record,
     counted,

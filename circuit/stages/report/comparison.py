@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from circuit.plots.curve import Panel, Series, curves, limits
 from circuit.plots.style import png
-from circuit.present.words import Record, interval, listed, size
+from circuit.present.numbers import Record, interval, listed, size
 from circuit.stages.figures.archive import Picture
 from circuit.stages.report.page import Finding, Section, Table
 

@@ -6,7 +6,7 @@ from circuit.artifacts.manifest.manifest import Manifest
 from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.probes.verdict import DECODABLE, NOT, SELECTIVE
 from circuit.methods.uncertainty.splits import MIN_CLASS_GROUPS, MIN_GROUPS
-from circuit.present.words import (
+from circuit.present.numbers import (
     STRENGTH,
     Record,
     counted,

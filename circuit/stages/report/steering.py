@@ -10,7 +10,7 @@ from typing import Any
 from circuit.artifacts.manifest.manifest import Manifest
 from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.uncertainty.splits import MIN_GROUPS
-from circuit.present.words import Record, counted, p_text, size
+from circuit.present.numbers import Record, counted, p_text, size
 from circuit.stages.figures.steering import Key, corrected_p, key, rates_picture
 from circuit.stages.report.page import Finding, Section, Table
 

@@ -1,7 +1,7 @@
 """What a report says of ``steer sweep``: the verdict that the sweep came to, and the numbers that it rests on."""
 
 from circuit.artifacts.manifest.manifest import Manifest
-from circuit.present.words import Record, counted, p_text
+from circuit.present.numbers import Record, counted, p_text
 from circuit.stages.figures.sweep import sweep_pictures, title
 from circuit.stages.report.page import Finding, Section, Table
 from circuit.stages.sweep.verdict import MIN_CONTROLS, STEERS

@@ -1,0 +1,31 @@
+"""Perform a request for somebody at a terminal: run it, and print its document or one JSON document."""
+
+import sys
+from typing import Any
+
+import typer
+
+from circuit.cli import console
+
+
+def perform(request: Any, as_json: bool) -> None:
+    """Run a request and print its result; a check that failed exits with 1."""
+    from circuit.present.terminal import terminal
+    from circuit.stages.run import Session, command_of
+
+    command = command_of(request)
+    writer = console.Writer("")
+    shown = not as_json and (
+        command.streams is None or command.streams(request, sys.stdout.isatty())
+    )
+    session = Session(console.note, console.track, writer if shown and command.streams else None)
+    outcome = command.run(request, session)
+    if writer.used:
+        writer.end()
+    else:
+        text = "" if as_json else terminal(command.present(outcome.result))
+        if outcome.output is not None and text:
+            text = f"{text}\n\nSaved to: {outcome.output}"
+        console.result(command.data(outcome.result), text, as_json=as_json)
+    if command.failed(outcome.result):
+        raise typer.Exit(1)
