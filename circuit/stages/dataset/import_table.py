@@ -6,7 +6,6 @@ without labels but with expected tools is labelled ``tool`` / ``no_tool``. ``con
 The labels' order is that of ``--labels``, else of the file, else numeric or alphabetic: with two, the second is positive.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,56 +15,67 @@ from circuit.artifacts.manifest.manifest import reference
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.tables import Row, Table, read_table
 from circuit.errors import ArtifactError, DataError, UsageError
+from circuit.present.document import Document, Notice, Part
+from circuit.stages.dataset.create import PromptSetResult, data, plan_writing
+from circuit.stages.dataset.describe import counts_text
+from circuit.stages.dataset.request import ImportRequest
+from circuit.stages.run import Command, Plan
 from circuit.values import schemas
 
 FIELDS = ("text", "label", "category", "group", "pair", "expected_tool", "expected")
 ABOUT = ("name", "version", "description", "format", "system", "tools", "question", "stratum")
 
 
-def import_prompts(
-    path: Path,
-    output: Path,
-    *,
-    columns: dict[str, str] | None = None,
-    labels: Sequence[str] | None = None,
-    prompt_format: str | None = None,
-    name: str | None = None,
-    drop_duplicates: bool = False,
-    force: bool = False,
-) -> PromptSet:
-    """Read ``path`` and write the prompt set to ``output``.
-
-    ``columns`` says which column holds a field, where it is not the one of the same name.
-    """
-    refuse_input(output, [path])
+def import_prompts(request: ImportRequest) -> PromptSet:
+    """Read a table and return its prompt set."""
+    path, columns = request.file, request.columns
     _refuse_templates(path)
     table = read_table(path)
-    rows = _renamed(table, columns or {}, path)
+    rows = _renamed(table, columns, path)
     rows, order = _labelled([*rows, *_pair_rows(table, rows)], table.about)
     about = {key: table.about[key] for key in ABOUT if table.about.get(key) is not None}
+    own = {"name": request.name, "format": request.prompt_format}
+    labels = request.labels and [label.strip() for label in request.labels.split(",")]
     document = {
         "name": path.stem,
         "format": "raw",
         **about,
-        **{key: value for key, value in {"name": name, "format": prompt_format}.items() if value},
+        **{key: value for key, value in own.items() if value},
         "labels": labels or order,
         "parameters": {
-            "source": reference(path, output.parent).model_dump(),
-            "columns": columns or {},
-            "drop_duplicates": drop_duplicates,
+            "source": reference(path, request.output.output.parent).model_dump(),
+            "columns": columns,
+            "drop_duplicates": request.drop_duplicates,
         },
-        "prompts": [_prompt(row) for row in _distinct(rows, path, drop=drop_duplicates)],
+        "prompts": [_prompt(row) for row in _distinct(rows, path, drop=request.drop_duplicates)],
     }
-    prompts = validated(PromptSet, document, path)
-    prompts.save(output, force=force)
-    return prompts
+    return validated(PromptSet, document, path)
+
+
+def plan(request: ImportRequest) -> Plan[PromptSetResult]:
+    """Read the table."""
+    output = request.output.output
+    refuse_input(output, [request.file])
+    return plan_writing(import_prompts(request), output, force=request.output.force)
+
+
+def present(result: PromptSetResult) -> Document:
+    """Show the counts, and of two classes which is the positive one."""
+    labels = list(result.counts.labels)
+    said = f"The positive class is `{labels[-1]}`; --labels changes that."
+    parts: list[Part] = [counts_text(result.counts)]
+    if len(labels) == 2:
+        parts.append(Notice(said))
+    return Document("Dataset Summary:", parts)
 
 
 def _refuse_templates(path: Path) -> None:
     if path.suffix == ".json" and schema_of(read_json(path)) == schemas.TEMPLATES:
         message = f"`{path}` is a template file"
         raise ArtifactError(
-            message, hint=f"draw prompts from it with `circuit dataset create --set {path}`"
+            "is-a-template-file",
+            message,
+            hint=f"draw prompts from it with `circuit dataset create --set {path}`",
         )
 
 
@@ -74,7 +84,9 @@ def _renamed(table: Table, columns: dict[str, str], path: Path) -> list[dict[str
     for field, column in columns.items():
         if column not in table.columns:
             message = f"`{path}` has no column `{column}` for the {field}"
-            raise UsageError(message, hint=f"its columns are: {present}")
+            raise UsageError(
+                "unknown-column", message, hint=f"its columns are: {present}", column=column
+            )
     text = columns.get("text", "text")
     lacking = [number for number, row in enumerate(table.rows) if text not in row]
     if lacking or not table.rows:
@@ -82,7 +94,9 @@ def _renamed(table: Table, columns: dict[str, str], path: Path) -> list[dict[str
             f"row {lacking[0]} of `{path}` has no `{text}`" if lacking else f"`{path}` has no rows"
         )
         raise DataError(
-            message, hint=f"--text-column names the column of the prompts; there are: {present}"
+            "no-text-column",
+            message,
+            hint=f"--text-column names the column of the prompts; there are: {present}",
         )
     names = {column: field for field, column in columns.items()}
     # A column that an option replaces keeps its values as metadata, under its own name.
@@ -100,7 +114,12 @@ def _pair_rows(table: Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
         for label, side in ((1, "positive"), (0, "negative")):
             if not isinstance(pair.get(side), str):
                 message = f"the contrast pair `{name}` has no text `{side}`"
-                raise DataError(message, hint="a pair has the texts `positive` and `negative`")
+                raise DataError(
+                    "incomplete-pair",
+                    message,
+                    hint="a pair has the texts `positive` and `negative`",
+                    pair=name,
+                )
             found = [r for r in rows if r["text"] == pair[side] and r.get("pair") in (None, name)]
             row = found[0] if found else {"text": pair[side], "label": label}
             row.update(pair=name, group=row.get("group", name))
@@ -144,13 +163,23 @@ def _distinct(rows: list[dict[str, Any]], path: Path, *, drop: bool) -> list[dic
         text, label = str(row["text"]), row.get("label")
         if labels.setdefault(text, label) != label:
             message = f"{text!r} occurs in `{path}` with two labels, `{labels[text]}` and `{label}`"
-            raise DataError(message, hint="a text can have one label: remove one of the rows")
+            raise DataError(
+                "two-labels",
+                message,
+                hint="a text can have one label: remove one of the rows",
+                text=text,
+            )
         before = first.setdefault((text, label, row.get("pair")), number)
         if before == number:
             kept.append(row)
         elif not drop:
             message = f"rows {before} and {number} of `{path}` are the same: {text!r}"
-            raise DataError(message, hint="--drop-duplicates keeps the first of equal rows")
+            raise DataError(
+                "duplicate-rows",
+                message,
+                hint="--drop-duplicates keeps the first of equal rows",
+                rows=(before, number),
+            )
     return kept
 
 
@@ -158,3 +187,6 @@ def _prompt(row: dict[str, Any]) -> dict[str, Any]:
     others = {key: value for key, value in row.items() if key not in (*FIELDS, "metadata")}
     metadata = {**others, **(row.get("metadata") or {})}
     return {**{field: str(row[field]) for field in FIELDS if field in row}, "metadata": metadata}
+
+
+IMPORT = Command(request=ImportRequest, plan=plan, present=present, data=data)

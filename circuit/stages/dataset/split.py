@@ -7,38 +7,46 @@ of squared differences. Ties are in an order that the seed decides.
 
 import hashlib
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from circuit.artifacts.files.documents import plain
 from circuit.artifacts.files.paths import refuse_input
 from circuit.artifacts.manifest.manifest import digest
 from circuit.artifacts.prompts.builtin import given_set, spelled
 from circuit.artifacts.prompts.prompts import PromptSet, group_of, save_all
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
+from circuit.present.document import Cell, Document, Table
+from circuit.stages.dataset.describe import Counts, count
+from circuit.stages.dataset.request import SplitRequest
+from circuit.stages.run import Command, Job, Plan, Session, without_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a divided set, and the file that it is written to."""
+
+    counts: Counts
+    output: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitResult:
+    """Both parts."""
+
+    train: Part
+    test: Part
 
 
 def split(
-    path: Path,
-    train: Path,
-    test: Path,
-    *,
-    test_fraction: float = 0.3,
-    seed: int = 42,
-    force: bool = False,
+    path: Path, train: Path, test: Path, *, test_fraction: float = 0.3, seed: int = 42
 ) -> tuple[PromptSet, PromptSet]:
-    """Divide the set at ``path`` and write both parts, each with the digest of the whole."""
-    if not 0 < test_fraction < 1:
-        message = f"--test-fraction is {test_fraction}"
-        raise UsageError(message, hint="it is a number between 0 and 1, such as 0.3")
-    if train.resolve() == test.resolve():
-        message = f"--train and --test are both `{train}`"
-        raise UsageError(message, hint="give two files")
-    path = given_set(path)
-    for output in (train, test):
-        refuse_input(output, [path])
+    """Divide the set at ``path`` into two, each with the digest of the whole."""
     prompts = read_prompts(path)
     chosen = test_rows(prompts, test_fraction, seed)
     rows = {"train": np.flatnonzero(~chosen), "test": np.flatnonzero(chosen)}
@@ -53,8 +61,54 @@ def split(
         }
         subset = prompts.subset(indices, f"{prompts.name}/{part}")
         parts.append(subset.model_copy(update={"parameters": parameters}))
-    save_all({train: parts[0], test: parts[1]}, force=force)
     return parts[0], parts[1]
+
+
+def plan(request: SplitRequest) -> Plan[SplitResult]:
+    """Divide the set."""
+    if not 0 < request.test_fraction < 1:
+        message = f"`--test-fraction` must lie between 0 and 1, got {request.test_fraction}"
+        raise UsageError("out-of-range", message, hint="give a number such as 0.3")
+    if request.train.resolve() == request.test.resolve():
+        message = f"`--train` and `--test` both name `{request.train}`"
+        raise UsageError("output-named-twice", message, hint="give two files")
+    path = given_set(request.file)
+    for output in (request.train, request.test):
+        refuse_input(output, [path])
+    train, test = split(
+        path,
+        request.train,
+        request.test,
+        test_fraction=request.test_fraction,
+        seed=request.seed.seed,
+    )
+    result = SplitResult(
+        train=Part(counts=count(train), output=request.train),
+        test=Part(counts=count(test), output=request.test),
+    )
+
+    def compute(_: Session) -> SplitResult:
+        save_all({request.train: train, request.test: test}, force=request.force)
+        return result
+
+    return Plan(result=SplitResult, begin=without_model(Job(parameters={}, compute=compute)))
+
+
+def present(result: SplitResult) -> Document:
+    """Show a row for each part."""
+    parts = {"train": result.train, "test": result.test}
+    header = ["part", "prompts", "groups", *result.train.counts.labels, "file"]
+    rows: list[list[Cell]] = [
+        [name, p.counts.prompts, p.counts.groups, *p.counts.labels.values(), str(p.output)]
+        for name, p in parts.items()
+    ]
+    return Document("", [Table(header=header, rows=rows)])
+
+
+def data(result: SplitResult) -> dict[str, Any]:
+    """Return the counts of both parts with their files."""
+    parts = {"train": result.train, "test": result.test}
+    return {name: {**plain(p.counts), "output": str(p.output)} for name, p in parts.items()}
 
 
 def test_rows(prompts: PromptSet, fraction: float, seed: int) -> NDArray[np.bool_]:
@@ -108,9 +162,15 @@ def _require_labels(prompts: PromptSet, rows: dict[str, NDArray[np.intp]]) -> No
         if missing or not indices.size:
             label = f"no prompt with the label `{min(missing)}`" if missing else "no prompts"
             message = f"the {part} part of `{prompts.name}` would have {label}"
-            hint = "each label needs prompts of at least two groups: add templates, or change the fraction"
-            raise DataError(message, hint=hint)
+            hint = (
+                "each label needs prompts of at least two groups: add templates, or change "
+                "the fraction"
+            )
+            raise DataError("label-missing-in-part", message, hint=hint, part=part)
 
 
 def _hash(seed: int, index: int) -> bytes:
     return hashlib.sha256(f"{seed}/{index}".encode()).digest()
+
+
+SPLIT = Command(request=SplitRequest, plan=plan, present=present, data=data)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.files.documents import read_json, schema_of
+from circuit.artifacts.files.documents import plain, read_json, schema_of
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
@@ -34,8 +34,11 @@ from circuit.methods.uncertainty.splits import (
     least_groups,
     merge_identical,
 )
-from circuit.stages.dataset import create as dataset
+from circuit.present.document import Cell, Document, Number, Part, Table, Text
 from circuit.stages.dataset.check import Finding, findings, surface
+from circuit.stages.dataset.describe import Counts, count, counts_text
+from circuit.stages.dataset.request import CheckRequest
+from circuit.stages.run import Command, Job, Plan, Session, without_model
 from circuit.values import schemas
 
 BOUND = 0.60
@@ -43,27 +46,18 @@ CEILING = 0.75
 SCHEMAS = (schemas.TEMPLATES, schemas.PROMPTS)
 
 
-@dataclass(frozen=True)
-class Checked:
-    """A file, what is wrong with it, and the verdict that follows."""
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """A file with its counts, what is wrong with it, and the verdict that follows."""
 
-    path: Path
-    prompts: PromptSet
+    file: Path
+    counts: Counts
+    surface: dict[str, dict[str, float]]
     findings: list[Finding]
     verdict: Verdict
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything that was found, for a document."""
-        return {
-            "file": str(self.path),
-            **dataset.summary(self.prompts),
-            "surface": surface(self.prompts),
-            "findings": [{"level": f.level, "message": f.message} for f in self.findings],
-            "verdict": self.verdict.model_dump(mode="json"),
-        }
 
-
-def check(path: Path, *, bound: float = BOUND, write: bool = False) -> Checked:
+def check(path: Path, *, bound: float = BOUND, write: bool = False) -> CheckResult:
     """Judge one file; ``write`` puts the verdict into it."""
     prompts = read_prompts(path)
     found = findings(prompts)
@@ -80,7 +74,80 @@ def check(path: Path, *, bound: float = BOUND, write: bool = False) -> Checked:
     )
     if write:
         write_verdict(path, verdict)
-    return Checked(path, prompts, found, verdict)
+    return CheckResult(
+        file=path,
+        counts=count(prompts),
+        surface=surface(prompts),
+        findings=found,
+        verdict=verdict,
+    )
+
+
+def plan(request: CheckRequest) -> Plan[list[CheckResult]]:
+    """Find the files."""
+    files = files_of(request.files)
+
+    def compute(session: Session) -> list[CheckResult]:
+        shown = session.track(files, "Checking", len(files))
+        return [check(path, bound=request.bound, write=request.write) for path in shown]
+
+    job = Job(parameters={}, compute=compute)
+    return Plan(result=list[CheckResult], begin=without_model(job))
+
+
+def present(result: list[CheckResult]) -> Document:
+    """Show everything about each file, then the verdicts of several, one a line."""
+    parts = [part for each in result for part in _present_file(each)]
+    if len(result) > 1:
+        parts.append(_verdicts(result))
+    return Document("", parts)
+
+
+def _present_file(result: CheckResult) -> list[Part]:
+    verdict = result.verdict
+    scores = [
+        f"{name}: {value:.2f}  [{low:.2f}, {high:.2f}]  held-out AUROC without a model, chance 0.5"
+        for name, (value, low, high) in verdict.baselines.items()
+    ]
+    clean = "Clean." if verdict.clean else "Not clean:"
+    labels = list(next(iter(result.surface.values()), {}))
+    rows: list[list[Cell]] = [
+        [name, *(Number(means[label], ".2f") for label in labels)]
+        for name, means in result.surface.items()
+    ]
+    found = [f"{each.level}: {each.message}" for each in result.findings]
+    reasons = [f"  {reason}" for reason in verdict.reasons]
+    return [
+        Text([str(result.file), "Dataset Summary:", *counts_text(result.counts).lines]),
+        Table(header=["mean per prompt", *labels], rows=rows),
+        Text(["", *found, *scores, clean, *reasons]),
+    ]
+
+
+def _verdicts(results: Sequence[CheckResult]) -> Table:
+    names = next((list(r.verdict.baselines) for r in results if r.verdict.baselines), ["words"])
+    rows: list[list[Cell]] = []
+    for each in results:
+        scores: list[Cell] = [Number(score[0], ".2f") for score in each.verdict.baselines.values()]
+        cells = scores or [None] * len(names)
+        clean = "clean" if each.verdict.clean else "not clean"
+        rows.append([each.counts.name, each.counts.prompts, each.counts.groups, *cells, clean])
+    named = [name.replace("_", " ") for name in names]
+    return Table(header=["set", "prompts", "groups", *named, "verdict"], rows=rows)
+
+
+def data(result: list[CheckResult]) -> list[dict[str, Any]]:
+    """Return a document for each file."""
+    return [
+        {
+            "file": str(each.file),
+            **plain(each.counts),
+            "surface": each.surface,
+            "findings": plain(each.findings),
+            "verdict": plain(each.verdict),
+        }
+        for each in result
+    ]
 
 
 def files_of(names: Sequence[str]) -> list[Path]:
@@ -97,7 +164,11 @@ def _meant(name: str) -> list[Path]:
     ]
     if not found:
         message = f"`{folder}` holds no prompt sets"
-        raise DataError(message, hint="`circuit probes init -o DIR` writes the built-in probes")
+        raise DataError(
+            "no-prompt-sets",
+            message,
+            hint="`circuit probes init -o DIR` writes the built-in probes",
+        )
     return found
 
 
@@ -141,3 +212,12 @@ def _reasons(
             yield f"`{name}` falls to {value:.2f}: prompts that match are in different groups"
         elif high >= CEILING:
             yield f"`{name}` may reach {high:.2f} without a model: too few groups to exclude it"
+
+
+CHECK = Command(
+    request=CheckRequest,
+    plan=plan,
+    present=present,
+    data=data,
+    failed=lambda result: not all(each.verdict.clean for each in result),
+)
