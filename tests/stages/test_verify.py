@@ -20,7 +20,8 @@ from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.cli.verify import verify as command
 from circuit.errors import ArtifactError
 from circuit.stages.checks.verify import verify
-from circuit.stages.dataset.create import create
+from circuit.stages.dataset.request import CreateRequest, PromptSetOutput
+from circuit.stages.run import run as perform
 
 DATA = Path(__file__).parents[1] / "artifacts" / "data"
 ALL = {"t.json", "prompts.json", "acts.json", "acts.safetensors", "directions.json", "directions.safetensors", "steering.json"}  # fmt: skip
@@ -173,7 +174,8 @@ def test_an_archive_as_input_stands_for_its_manifest(chain: Path):
 
 def test_built_in_templates_are_found(tmp_path: Path):
     name, template = next(iter(builtin_probes().items()))
-    create(tmp_path / "prompts.json", set_name=name)
+    output = PromptSetOutput(output=tmp_path / "prompts.json")
+    perform(CreateRequest(output=output, set_name=name))
     found = verify([tmp_path / "prompts.json"])
     assert template.resolve() in {finding.path.resolve() for finding in found}
     assert {finding.status for finding in found} == {"ok"}

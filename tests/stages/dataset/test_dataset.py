@@ -6,35 +6,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from errors import raises
+from in_process import invoke
 
 from circuit.artifacts.prompts.builtin import builtin_concepts
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.prompts.tables import read_table
 from circuit.artifacts.prompts.verdict import current_verdict
-from circuit.cli.dataset import app
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
 from circuit.stages.dataset.check import findings, surface
-from circuit.stages.dataset.import_table import import_prompts
+from circuit.stages.dataset.request import ImportRequest, PromptSetOutput
 from circuit.stages.dataset.split import split
+from circuit.stages.run import run
 
-DATA = Path(__file__).parents[1] / "artifacts" / "data"
+DATA = Path(__file__).parents[2] / "artifacts" / "data"
 WEATHER, SUMS = str(DATA / "weather.json"), str(DATA / "sums.json")
 
 
 def circuit(*arguments: object, exit_code: int = 0) -> str:
     """Run ``circuit dataset`` and return stdout; errors of the user come out as they are."""
-    done = CliRunner().invoke(app, [str(each) for each in arguments])
-    if isinstance(done.exception, CircuitError):
-        raise done.exception
+    done = invoke(["dataset", *(str(each) for each in arguments)])
+    if done.error is not None:
+        raise done.error
     assert done.exit_code == exit_code, done.output
     return done.stdout
 
 
 def imported(tmp_path: Path, name: str, text: str, **options: Any) -> PromptSet:
     (tmp_path / name).write_text(text)
-    return import_prompts(tmp_path / name, tmp_path / "out.json", force=True, **options)
+    output = PromptSetOutput(output=tmp_path / "out.json", force=True)
+    run(ImportRequest(file=tmp_path / name, output=output, **options))
+    return read_prompts(tmp_path / "out.json")
 
 
 def labels(prompts: PromptSet) -> list[tuple[str, str | None]]:
@@ -75,7 +78,7 @@ def test_create_is_reproducible_and_does_not_overwrite(tmp_path: Path):
     circuit(*create)
     before = (tmp_path / "p.json").read_bytes()
     circuit(*create)
-    with pytest.raises(ArtifactError, match="already there"):
+    with raises(ArtifactError, "output-exists"):
         circuit(*create, "--seed", 7)
     assert (tmp_path / "p.json").read_bytes() == before
     circuit(*create, "--seed", 7, "--force")
@@ -91,24 +94,24 @@ def test_create_as_json_says_the_same(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "code", "fields"),
     [
-        ([WEATHER, "--size", "3"], "--size does not apply"),
-        ([SUMS, "--per-tool", "3"], "--per-tool does not apply"),
-        ([SUMS, "--no-tool", "0"], "--no-tool does not apply"),
-        (["nothing"], "no prompt set `nothing`"),
+        ([WEATHER, "--size", "3"], "option-not-applicable", {"option": "--size"}),
+        ([SUMS, "--per-tool", "3"], "option-not-applicable", {"option": "--per-tool"}),
+        ([SUMS, "--no-tool", "0"], "option-not-applicable", {"option": "--no-tool"}),
+        (["nothing"], "unknown-prompt-set", {"name": "nothing"}),
     ],
 )
 def test_options_that_do_not_apply_are_usage_errors(
-    tmp_path: Path, options: list[str], message: str
+    tmp_path: Path, options: list[str], code: str, fields: dict[str, str]
 ):
-    with pytest.raises(UsageError, match=message):
+    with raises(UsageError, code, **fields):
         circuit("create", "-o", tmp_path / "p.json", "--set", *options)
     assert not list(tmp_path.iterdir())
 
 
 def test_templates_that_cannot_give_so_many(tmp_path: Path):
-    with pytest.raises(DataError, match="give 94 prompts for no tool"):
+    with raises(DataError, "too-few-templates", n=94):
         circuit("create", "-o", tmp_path / "p.json", "--set", WEATHER)
 
 
@@ -139,7 +142,7 @@ def test_a_name_is_read_wherever_a_file_is(tmp_path: Path):
     source = read_prompts(parts[0]).parameters["source"]
     assert source["path"] == "builtin:probes/syntactic/imperative.json"
     for verb in ("show", "check"):
-        with pytest.raises(UsageError, match="no prompt set `imperativ`") as error:
+        with raises(UsageError, "unknown-prompt-set", name="imperativ") as error:
             circuit(verb, "imperativ")
         assert error.value.hint.startswith("did you mean `imperative`?")
         assert all(f"{name}" in error.value.hint for name in builtin_concepts())
@@ -183,9 +186,8 @@ def test_import_of_numbered_labels_and_contrast_pairs(tmp_path: Path):
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path):
-    (tmp_path / "twins.csv").write_text("text,text,label\na,b,x\n")
-    with pytest.raises(ArtifactError, match="more than one column `text`"):
-        import_prompts(tmp_path / "twins.csv", tmp_path / "out.json")
+    with raises(ArtifactError, "duplicate-column", column="text"):
+        imported(tmp_path, "twins.csv", "text,text,label\na,b,x\n")
 
 
 def test_import_of_csv_with_columns_of_other_names(tmp_path: Path):
@@ -194,8 +196,10 @@ def test_import_of_csv_with_columns_of_other_names(tmp_path: Path):
         tmp_path,
         "m.csv",
         text,
-        columns={"text": "prompt", "label": "mood", "group": "source"},
-        labels=["sad", "happy"],
+        text_column="prompt",
+        label_column="mood",
+        group_column="source",
+        labels="sad,happy",
         prompt_format="chat",
     )
     assert labels(made) == [("hello, you ", "sad"), ("line\nbreak", "happy"), (" nothing", None)]
@@ -219,7 +223,7 @@ def test_import_of_lines_keeps_unusual_separators(tmp_path: Path):
 
 
 def test_a_column_that_is_replaced_becomes_metadata(tmp_path: Path):
-    made = imported(tmp_path, "c.csv", "text,label,gold\na,x,1\nb,y,0\n", columns={"label": "gold"})
+    made = imported(tmp_path, "c.csv", "text,label,gold\na,x,1\nb,y,0\n", label_column="gold")
     assert labels(made) == [("a", "1"), ("b", "0")]
     assert made.prompts[0].metadata == {"label_column": "x"}
 
@@ -233,11 +237,11 @@ def test_a_prompt_set_is_imported_as_it_is(tmp_path: Path):
 
 def test_equal_rows(tmp_path: Path):
     text = "text,label\na,x\nb,y\na,x\n"
-    with pytest.raises(DataError, match="rows 0 and 2") as caught:
+    with raises(DataError, "duplicate-rows", rows=(0, 2)) as caught:
         imported(tmp_path, "d.csv", text)
     assert "--drop-duplicates" in caught.value.hint
     assert len(imported(tmp_path, "d.csv", text, drop_duplicates=True).prompts) == 2
-    with pytest.raises(DataError, match="two labels"):
+    with raises(DataError, "two-labels", text="a"):
         imported(tmp_path, "d.csv", text + "a,y\n", drop_duplicates=True)
 
 
@@ -272,10 +276,10 @@ def test_bad_tables_are_one_sentence(tmp_path: Path, name: str, text: str, messa
 
 
 def test_columns_and_labels_that_are_not_there(tmp_path: Path):
-    with pytest.raises(UsageError, match="no column `gold`"):
-        imported(tmp_path, "a.csv", "text\na\n", columns={"label": "gold"})
-    with pytest.raises(DataError, match="unknown label `x`"):
-        imported(tmp_path, "a.csv", "text,label\na,x\n", labels=["y", "z"])
+    with raises(UsageError, "unknown-column", column="gold"):
+        imported(tmp_path, "a.csv", "text\na\n", label_column="gold")
+    with raises(DataError, "unknown-label", label="x"):
+        imported(tmp_path, "a.csv", "text,label\na,x\n", labels="y,z")
 
 
 def test_tables_that_are_not_utf8(tmp_path: Path):
@@ -326,12 +330,13 @@ def test_split_by_the_command_line_is_reproducible(tmp_path: Path):
 def test_splits_that_cannot_be_made(tmp_path: Path):
     path, a, b = tmp_path / "p.json", tmp_path / "a.json", tmp_path / "b.json"
     a_set(("a", "no", "1"), ("b", "yes", "2"), ("c", "yes", "3")).save(path)
-    with pytest.raises(DataError, match="no prompt with the label `no`"):
-        split(path, a, b)
-    with pytest.raises(UsageError, match="test-fraction"):
-        split(path, a, b, test_fraction=1.0)
-    with pytest.raises(UsageError, match="both"):
-        split(path, a, a)
+    parts = ("--train", a, "--test", b)
+    with raises(DataError, "label-missing-in-part"):
+        circuit("split", path, *parts)
+    with raises(UsageError, "out-of-range"):
+        circuit("split", path, *parts, "--test-fraction", 1.0)
+    with raises(UsageError, "output-named-twice"):
+        circuit("split", path, "--train", a, "--test", a)
     assert not a.exists()
 
 
@@ -418,7 +423,7 @@ def test_a_folder_and_a_name_are_checked_too(tmp_path: Path):
     assert [row.split()[0] for row in rows] == ["s", "tool_decision"]
     assert all(row.endswith(" clean") for row in rows)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no prompt sets"):
+    with raises(DataError, "no-prompt-sets"):
         circuit("check", tmp_path / "empty")
 
 
