@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from planted import noise, planted, planted_pairs
+from planted_rows import noise, planted, planted_pairs
 from scipy.stats import kstest
 from sklearn.linear_model import Ridge
 
