@@ -21,8 +21,8 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import Estimate, Resamples, resample
+from circuit.values.thresholds import MIN_PROMPTS
 
-LEAST_PROMPTS = 30
 UNBOUNDED = (-np.inf, np.inf)
 
 
@@ -129,4 +129,4 @@ def null_p(observed: float, null: Array) -> float | None:
 
 def score(slope: float, r2: float, valid: float, n: int) -> float | None:
     """Seed 002's score, repaired; None for fewer than 30 prompts."""
-    return slope * r2 * valid**2 if n >= LEAST_PROMPTS else None
+    return slope * r2 * valid**2 if n >= MIN_PROMPTS else None

@@ -28,15 +28,11 @@ from circuit.artifacts.prompts.verdict import Interval, Verdict, judged_content,
 from circuit.errors import DataError
 from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.text.surface import TEXT_BASELINES
-from circuit.methods.uncertainty.splits import (
-    MIN_CLASS_GROUPS,
-    MIN_GROUPS,
-    least_groups,
-    merge_identical,
-)
+from circuit.methods.uncertainty.splits import least_groups, merge_identical
 from circuit.stages.dataset import create as dataset
 from circuit.stages.dataset.check import Finding, findings, surface
 from circuit.values import schemas
+from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
 
 BOUND = 0.60
 CEILING = 0.75
