@@ -15,7 +15,7 @@ from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages.rows.holdout import check_apart
 from circuit.stages.rows.prompting import Format
-from circuit.stages.steering.controls import controls, random_vectors
+from circuit.stages.steering.controls import controls
 from circuit.stages.steering.intervention import Intervention, Manner
 from circuit.stages.steering.readout import Readout
 from circuit.stages.sweep.best_layers import best_layers
@@ -252,7 +252,6 @@ def test_controls_have_the_size_and_place_of_the_direction():
     for control in made:
         assert control.intervention.factor == 0.7
         assert control.intervention.parts[0].direction.layer == 1
-    assert np.allclose([np.linalg.norm(v) for v in random_vectors(3, 8, 0)], 1)
 
 
 def choosing_for(model, planted, **changed):

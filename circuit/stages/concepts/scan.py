@@ -23,6 +23,7 @@ from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.methods.arrays import Array
+from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.stages.concepts.fit import RAW
 from circuit.stages.concepts.heldout import NEUTRAL, Yardstick
 from circuit.stages.concepts.keeping import kept
@@ -184,8 +185,7 @@ def _times(share: float | None, strength: float) -> float | None:
 def _random(asked: Scan, direction: Direction) -> Array:
     """Return unit vectors, uniform on the sphere: the same at every strength, others at every layer."""
     rng = np.random.default_rng([asked.seed, direction.layer])
-    drawn = rng.standard_normal((asked.controls, direction.vector.size))
-    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.float32)
+    return random_unit_vectors(rng, (asked.controls, direction.vector.size))
 
 
 def _p(effect: list[float] | None, random: Sequence[float]) -> float | None:
