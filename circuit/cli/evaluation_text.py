@@ -3,8 +3,8 @@
 from typing import Any
 
 from circuit.cli import console
+from circuit.values.thresholds import MIN_GROUPS
 
-FEW = 10  # questions under which nothing supports a claim
 SMALL = 0.02
 
 
@@ -61,9 +61,9 @@ def _remarks(results: dict[str, Any]) -> list[str]:
         "of norm: what the vector adds, as a share of the median residual at its layer. NLL: nats per token of the answers under",
         "the model as it is. KL: of the steered model from it. Differences: from the unsteered answers, 95 % over questions.",
     ]
-    if results["n_groups"] < FEW:
+    if results["n_groups"] < MIN_GROUPS:
         lines.append(
-            f"Only {results['n_groups']} groups of questions: under {FEW} nothing here supports a claim."
+            f"Only {results['n_groups']} groups of questions: under {MIN_GROUPS} nothing here supports a claim."
         )
     lines += [
         f"`{each['name']}` adds {each['share']:.1%} of the residual's norm, which hardly moves a model"

@@ -95,6 +95,16 @@ def test_random_controls_are_reproducible_and_stand_beside(llama):
     assert rates[0.0]["controls"] == []
 
 
+def test_a_control_that_moves_the_rate_as_far_the_other_way_counts():
+    answers = [
+        Answers(0, 0.0, ["hit", "miss"]),
+        Answers(0, 1.0, ["hit", "hit"]),
+        Answers(1, 1.0, ["miss", "miss"]),
+    ]
+    rate = next(r for r in judge(["a", "b"], answers, "hit", 1).rates if r.coefficient == 1.0)
+    assert rate.p == 1
+
+
 def test_a_trial_counts_by_label_with_intervals_and_p():
     prompts = PromptSet.model_validate(
         {

@@ -15,7 +15,7 @@ from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages.rows.holdout import check_apart
 from circuit.stages.rows.prompting import Format
-from circuit.stages.steering.controls import controls, random_vectors
+from circuit.stages.steering.controls import controls
 from circuit.stages.steering.intervention import Intervention, Manner
 from circuit.stages.steering.readout import Readout
 from circuit.stages.sweep.best_layers import best_layers
@@ -82,7 +82,7 @@ def test_a_planted_direction_steers_and_its_reverse_goes_the_wrong_way(identity_
     reverse = replace(planted, vector=-planted.vector)
     back, _ = sweep(identity_llama, replace(job, intervention=Intervention.of(reverse)))
     assert back["slope"] == pytest.approx(-results["slope"], rel=1e-4)
-    assert back["random"]["perm_p"] == 1
+    assert back["random"]["perm_p"] == pytest.approx(1 / 5)  # two-sided
     assert back["anti_steerable_frac"] == 1
 
 
@@ -252,7 +252,6 @@ def test_controls_have_the_size_and_place_of_the_direction():
     for control in made:
         assert control.intervention.factor == 0.7
         assert control.intervention.parts[0].direction.layer == 1
-    assert np.allclose([np.linalg.norm(v) for v in random_vectors(3, 8, 0)], 1)
 
 
 def choosing_for(model, planted, **changed):

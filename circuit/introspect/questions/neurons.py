@@ -26,11 +26,11 @@ from circuit.introspect.inputs.prompts import Given, mean_of
 from circuit.methods.arrays import Array
 from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.methods.quality.single_feature import Chosen, choose_feature
-from circuit.methods.uncertainty.splits import MIN_GROUPS
 from circuit.stages.directions.tokens import promoted_by, the_one
 from circuit.stages.rows.prompting import encode
 from circuit.stages.rows.same_weights import check_model
 from circuit.values.layers import parse_layers
+from circuit.values.thresholds import MIN_GROUPS
 
 
 @dataclass(frozen=True)

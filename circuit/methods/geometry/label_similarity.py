@@ -13,6 +13,7 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import resample
+from circuit.methods.uncertainty.p_values import permutation_p
 from circuit.methods.uncertainty.splits import group_codes, permuted_labels
 
 Mean = list[float | None]
@@ -99,7 +100,7 @@ def _mean_over(S: Array, chosen: Array, codes: Array) -> Callable[[Array], Array
     return statistic
 
 
-def _p(S: Array, y: Array, groups: Sequence[str], n: int, rng: np.random.Generator) -> float:
+def _p(S: Array, y: Array, groups: Sequence[str], n: int, rng: np.random.Generator) -> float | None:
     one, codes = np.ones((1, len(y))), group_codes(groups)
 
     def gap(labels: Array) -> float:
@@ -108,4 +109,4 @@ def _p(S: Array, y: Array, groups: Sequence[str], n: int, rng: np.random.Generat
 
     observed = gap(y)
     drawn = [gap(each) for each in permuted_labels(y, groups, rng, size=n)]
-    return (1 + sum(each >= observed - 1e-12 for each in drawn)) / (1 + n)
+    return permutation_p(observed, drawn)

@@ -22,6 +22,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.linear.products import Fold
 from circuit.methods.uncertainty.bootstrap import Estimate
+from circuit.methods.uncertainty.p_values import permutation_p
 from circuit.methods.uncertainty.scores import pairs_in_order
 
 RIDGES = (1.0, 0.01, 0.0001)
@@ -39,7 +40,7 @@ class Null:
     @property
     def p(self) -> float | None:
         """The share of permutations that reach the observed statistic; None without permutations."""
-        return p_value(self.observed, self.permuted)
+        return permutation_p(self.observed, self.permuted)
 
     def spread(self) -> Estimate:
         """Mean and 95 % range over permutations: what chance reaches."""
@@ -49,20 +50,12 @@ class Null:
         return Estimate(float(self.permuted.mean()), float(low), float(high))
 
 
-def p_value(observed: float, permuted: Array) -> float | None:
-    """Return (1 + #{permuted ≥ observed}) / (1 + N), or None for N = 0."""
-    if not len(permuted):
-        return None
-    # Equal labellings give statistics that are equal up to rounding.
-    return float((1 + np.sum(permuted >= observed - 1e-9)) / (1 + len(permuted)))
-
-
 def family_wise(nulls: Mapping[Key, Null]) -> dict[Key, float | None]:
     """Return the p of each member that accounts for all of them; row i of each is the same permutation."""
     if not nulls:
         return {}
     largest = np.max([null.permuted for null in nulls.values()], axis=0)
-    return {key: p_value(null.observed, largest) for key, null in nulls.items()}
+    return {key: permutation_p(null.observed, largest) for key, null in nulls.items()}
 
 
 def holm(ps: Mapping[Key, float | None]) -> dict[Key, float | None]:

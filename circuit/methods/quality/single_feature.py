@@ -12,9 +12,9 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.linear.rowspace import fold_numbers
-from circuit.methods.probes.permutation import p_value
 from circuit.methods.quality.crossfit import aurocs_within
 from circuit.methods.uncertainty.bootstrap import auroc_statistic, resample
+from circuit.methods.uncertainty.p_values import permutation_p
 from circuit.methods.uncertainty.perfect_scores import perfect_auroc
 from circuit.methods.uncertainty.splits import group_codes, grouped_folds, permuted_labels
 
@@ -65,7 +65,7 @@ def choose_feature(
         [round(float(whole[i]), 6) for i in order],
         by_fold,
         draws.estimate().no_surer_than(perfect_auroc(y, codes)).as_list(),
-        p_value(float(statistics[0]), statistics[1:]) or 1.0,
+        permutation_p(float(statistics[0]), statistics[1:]) or 1.0,
         int(codes.max()) + 1,
     )
 

@@ -11,8 +11,8 @@ of the mean curve m̄(x): slope (equal to S), R², Spearman's ρ, the share of n
     linear range    the largest d for which a line through the doses within ±d leaves residuals of at most 10 % of m̄'s range
     score           S · R² · valid²: seed 002's, with its sign, and over 30 prompts or more
 
-Intervals: bootstrap over groups of prompts (``methods.bootstrap``; nothing is cross-fitted here). Nulls are slopes of control vectors;
-their sign means nothing, so p = (1 + #{|null| ≥ S}) / (1 + N), which is near 1 where the direction steers the wrong way.
+Intervals: bootstrap over groups of prompts (``uncertainty.bootstrap``; nothing is cross-fitted here). The null of S are the slopes
+of control vectors: ``uncertainty.p_values.control_p``.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import Estimate, Resamples, resample
+from circuit.values.thresholds import MIN_PROMPTS
 
-LEAST_PROMPTS = 30
 UNBOUNDED = (-np.inf, np.inf)
 
 
@@ -120,13 +120,6 @@ def linear_range(doses: Array, curve: Array, tolerance: float = 0.1) -> float:
     return reached
 
 
-def null_p(observed: float, null: Array) -> float | None:
-    """Return (1 + #{|null| ≥ observed}) / (1 + N); None without controls."""
-    if not len(null):
-        return None
-    return float((1 + np.sum(np.abs(null) >= observed - 1e-12)) / (1 + len(null)))
-
-
 def score(slope: float, r2: float, valid: float, n: int) -> float | None:
     """Seed 002's score, repaired; None for fewer than 30 prompts."""
-    return slope * r2 * valid**2 if n >= LEAST_PROMPTS else None
+    return slope * r2 * valid**2 if n >= MIN_PROMPTS else None

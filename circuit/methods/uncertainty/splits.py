@@ -15,10 +15,9 @@ import numpy as np
 
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
+from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
 
 Split = tuple[Array, Array]
-# Fewer groups than these, in all or of one class, support no claim, whatever the interval says.
-MIN_GROUPS, MIN_CLASS_GROUPS = 10, 5
 
 
 def grouped_folds(

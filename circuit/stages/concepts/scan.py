@@ -5,8 +5,7 @@ At every point
     effect   how much likelier the concept's held-out texts became, in nats per token, beyond how much their neutral
              partners did: mean over positive − mean over neutral texts of Δ log p / T, teacher-forced
     kl       the damage: KL(steered ‖ as it is) per token of neutral prompts
-    random   both for random directions of the same length at the same layer; p = (1 + number of them whose effect is as
-             large) / (1 + number of them)
+    random   both for random directions of the same length at the same layer; p two-sided (``methods.uncertainty.p_values``)
     answers  the greedy answer to each prompt, with its coherence
 
 Intervals are 95 % bootstrap over groups of texts, and over neutral prompts. A concept of too few texts has no held-out ones and no effect.
@@ -23,6 +22,8 @@ from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.methods.arrays import Array
+from circuit.methods.linear.unit_vectors import random_unit_vectors
+from circuit.methods.uncertainty.p_values import control_p
 from circuit.stages.concepts.fit import RAW
 from circuit.stages.concepts.heldout import NEUTRAL, Yardstick
 from circuit.stages.concepts.keeping import kept
@@ -170,7 +171,7 @@ def _point(
         "auroc": direction.quality.get("auroc"),
         "effect": effect,
         "random_effects": effects,
-        "p": _p(effect, effects),
+        "p": None if effect is None else control_p(effect[0], effects),
         "kl": yardstick.mean(yardstick.damage(model, acting)),
         "random_kl": [float(yardstick.damage(model, each).mean()) for each in others],
         "answers": _answers(model, asked, encoded, acting),
@@ -184,14 +185,7 @@ def _times(share: float | None, strength: float) -> float | None:
 def _random(asked: Scan, direction: Direction) -> Array:
     """Return unit vectors, uniform on the sphere: the same at every strength, others at every layer."""
     rng = np.random.default_rng([asked.seed, direction.layer])
-    drawn = rng.standard_normal((asked.controls, direction.vector.size))
-    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.float32)
-
-
-def _p(effect: list[float] | None, random: Sequence[float]) -> float | None:
-    if effect is None or not random:
-        return None
-    return (1 + sum(each >= effect[0] for each in random)) / (1 + len(random))
+    return random_unit_vectors(rng, (asked.controls, direction.vector.size))
 
 
 def _answers(

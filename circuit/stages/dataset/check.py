@@ -18,6 +18,7 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet, group_of
 from circuit.stages.rows.warnings import by_group
+from circuit.values.thresholds import MIN_CLASS_GROUPS
 
 SURFACE: dict[str, Callable[[str], float]] = {
     "characters": lambda text: len(text),
@@ -105,7 +106,7 @@ def _groups(prompts: PromptSet) -> Iterator[Finding]:
             )
     for label in _by_label(prompts):
         count = sum(any(prompt.label == label for _, prompt in each) for each in members.values())
-        if count < 5:
+        if count < MIN_CLASS_GROUPS:
             level: Literal["problem", "warning"] = "problem" if count < 2 else "warning"
             yield Finding(level, f"`{label}` has prompts of {count} group{'s' * (count > 1)} only")
 

@@ -28,18 +28,14 @@ from circuit.artifacts.prompts.verdict import Interval, Verdict, judged_content,
 from circuit.errors import DataError
 from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.text.surface import TEXT_BASELINES
-from circuit.methods.uncertainty.splits import (
-    MIN_CLASS_GROUPS,
-    MIN_GROUPS,
-    least_groups,
-    merge_identical,
-)
+from circuit.methods.uncertainty.splits import least_groups, merge_identical
 from circuit.present.document import Cell, Document, Number, Part, Table, Text
 from circuit.stages.dataset.check import Finding, findings, surface
 from circuit.stages.dataset.describe import Counts, count, counts_text
 from circuit.stages.dataset.request import CheckRequest
 from circuit.stages.run import Command, Job, Plan, Session, without_model
 from circuit.values import schemas
+from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
 
 BOUND = 0.60
 CEILING = 0.75

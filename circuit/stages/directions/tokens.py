@@ -22,6 +22,7 @@ import numpy as np
 
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
+from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.stages.rows.prompting import Format, encode, parse_prompts
 from circuit.stages.rows.questions import Array
 from circuit.stages.rows.same_weights import check_model
@@ -135,9 +136,8 @@ def _differences(model: Any, residuals: Array, vector: Array) -> Array:
 
 def _chance(model: Any, residuals: Array, seed: int) -> list[float]:
     """Return the largest difference of any token for random directions: mean and 95 % quantile."""
-    drawn = np.random.default_rng(seed).standard_normal((N_RANDOM, residuals.shape[1]))
-    unit = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-    largest = [float(_differences(model, residuals, v).mean(axis=0).max()) for v in unit]
+    drawn = random_unit_vectors(np.random.default_rng(seed), (N_RANDOM, residuals.shape[1]))
+    largest = [float(_differences(model, residuals, v).mean(axis=0).max()) for v in drawn]
     return [round(float(np.mean(largest)), 4), round(float(np.quantile(largest, 0.95)), 4)]
 
 

@@ -28,12 +28,13 @@ from circuit.methods.quality.design import Design, design
 from circuit.methods.uncertainty.bootstrap import Estimate, auroc_statistic, resample
 from circuit.methods.uncertainty.perfect_scores import perfect_auroc
 from circuit.methods.uncertainty.scores import d_prime
-from circuit.methods.uncertainty.splits import MIN_GROUPS, permuted_labels
+from circuit.methods.uncertainty.splits import permuted_labels
 from circuit.stages.directions.show import chosen_directions, manifest_of
 from circuit.stages.rows.contrasts import Contrast, chosen_place, label_contrast
 from circuit.stages.rows.questions import Array, Note, joined_groups, silent
 from circuit.stages.rows.same_weights import other_weights
 from circuit.stages.rows.warnings import lopsided, tell
+from circuit.values.thresholds import MIN_GROUPS
 
 N_SHUFFLES = 1000
 

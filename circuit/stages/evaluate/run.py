@@ -28,6 +28,7 @@ from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.question_file import AskedQuestion, Questions
 from circuit.artifacts.prompts.tables import write_csv
 from circuit.errors import UsageError
+from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.methods.text.criteria import verdict
 from circuit.stages.evaluate.summary import summarised
 from circuit.stages.rows.prompting import Format, encode
@@ -104,9 +105,8 @@ class Evaluation:
         for number in range(1, self.choices.controls + 1):
             at = []
             for intervention, coefficient in arm.acting.at:
-                drawn = rng.standard_normal((len(intervention.parts), self.model.d_model))
-                drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-                vectors = list(drawn.astype(np.float32))
+                shape = (len(intervention.parts), self.model.d_model)
+                vectors = list(random_unit_vectors(rng, shape))
                 at.append((intervention.with_vectors(vectors), coefficient))
             yield Arm(f"{arm.name}: random {number}", Acting(tuple(at)), arm.name)
 

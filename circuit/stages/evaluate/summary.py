@@ -5,8 +5,8 @@
                answer by answer, with the interval of a bootstrap over questions (groups of questions, in a prompt set)
 
 Answers to one question are no independent sample of questions: intervals of differences come from whole questions, and one
-question has none. Beside a vector stand the rates of the random directions that took its place, and p = (1 + number of them that
-move the rate as far, in the same sense) / (1 + number of them). An effect that they have as well is not the vector's.
+question has none. Beside a vector stand the rates of the random directions that took its place, with the two-sided
+p of its change of the rate against theirs (``methods.uncertainty.p_values``). An effect that they have as well is not the vector's.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import Resamples, Statistic, difference, resample
+from circuit.methods.uncertainty.p_values import control_p
 from circuit.methods.uncertainty.scores import wilson
 
 MEASURES = ("nll", "kl", "distinct_1", "distinct_2", "repeated_4", "entropy")
@@ -91,8 +92,9 @@ def _compared(
     for criterion, rate in described["rates"].items():
         rate["difference"] = _rate_difference(rows, base, criterion, resamples)
         rate["controls"] = [_rate(each, criterion)["rate"] for each in controls]
-        moved = rate["rate"] - _rate(base, criterion)["rate"]
-        rate["p"] = _p(moved, np.array(rate["controls"]) - _rate(base, criterion)["rate"])
+        unsteered = _rate(base, criterion)["rate"]
+        changes = np.array(rate["controls"]) - unsteered
+        rate["p"] = control_p(rate["rate"] - unsteered, changes)
     return {
         **described,
         "differences": {
@@ -139,10 +141,3 @@ def _weighted_mean(values: Array, known: Array | None = None) -> Statistic:
         return mean
 
     return statistic
-
-
-def _p(moved: float, controls: Array) -> float | None:
-    if not len(controls):
-        return None
-    as_far = controls >= moved if moved >= 0 else controls <= moved
-    return float((1 + as_far.sum()) / (1 + len(controls)))

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from circuit.artifacts.manifest.manifest import Manifest
 from circuit.methods.probes.permutation import LEVEL
-from circuit.methods.uncertainty.splits import MIN_CLASS_GROUPS, MIN_GROUPS, enough_groups
+from circuit.methods.uncertainty.splits import enough_groups
 from circuit.present.numbers import Record, counted, interval, p_text, size
 from circuit.stages.figures import archive as figures
 from circuit.stages.figures.archive import Picture
 from circuit.stages.report.page import Finding, Section, Table
+from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
 
 
 def section(manifest: Manifest) -> Section:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from circuit.artifacts.manifest.manifest import Manifest
 from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.probes.verdict import DECODABLE, NOT, SELECTIVE
-from circuit.methods.uncertainty.splits import MIN_CLASS_GROUPS, MIN_GROUPS
 from circuit.present.numbers import (
     STRENGTH,
     Record,
@@ -19,6 +18,7 @@ from circuit.present.numbers import (
 )
 from circuit.stages.figures.reports import probes_picture, stratigraphy_picture
 from circuit.stages.report.page import Finding, Section, Table
+from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
 
 # ``known``: the baselines that were run; ``beneath``: those of them that have seen tokens only.
 MEANING = {

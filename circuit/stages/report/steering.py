@@ -9,10 +9,10 @@ from typing import Any
 
 from circuit.artifacts.manifest.manifest import Manifest
 from circuit.methods.probes.permutation import LEVEL
-from circuit.methods.uncertainty.splits import MIN_GROUPS
 from circuit.present.numbers import Record, counted, p_text, size
 from circuit.stages.figures.steering import Key, corrected_p, key, rates_picture
 from circuit.stages.report.page import Finding, Section, Table
+from circuit.values.thresholds import MIN_GROUPS
 
 SHOWN = 20  # answers in the table; the rest is in the artifact
 

@@ -4,7 +4,8 @@ from circuit.artifacts.manifest.manifest import Manifest
 from circuit.present.numbers import Record, counted, p_text
 from circuit.stages.figures.sweep import sweep_pictures, title
 from circuit.stages.report.page import Finding, Section, Table
-from circuit.stages.sweep.verdict import MIN_CONTROLS, STEERS
+from circuit.stages.sweep.verdict import STEERS
+from circuit.values.thresholds import MIN_CONTROLS
 
 
 def section(manifest: Manifest) -> Section:

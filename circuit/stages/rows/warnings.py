@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from circuit.methods.uncertainty.splits import MIN_CLASS_GROUPS, MIN_GROUPS, groups_per_class
+from circuit.methods.uncertainty.splits import groups_per_class
 from circuit.stages.rows.questions import Array, Note, Question
+from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
 
 LOPSIDED = 10
 FEW_BY_GROUP = 2 * MIN_GROUPS

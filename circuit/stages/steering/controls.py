@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.rollouts import Neutral
 from circuit.stages.steering.strength import calibrate
@@ -37,19 +38,12 @@ class Control:
         return f"{self.kind} {self.number}"
 
 
-def random_vectors(n: int, d_model: int, seed: int) -> list[Vector]:
-    """Return ``n`` unit vectors, uniform on the sphere."""
-    drawn = np.random.default_rng(seed).standard_normal((n, d_model))
-    return list((drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32))
-
-
 def controls(
     intervention: Intervention, n_random: int, shuffled: Sequence[Sequence[Vector]], seed: int
 ) -> list[Control]:
     """Put random vectors, and the shuffled ones of every part, in the places of the directions."""
     parts, width = len(intervention.parts), len(intervention.parts[0].direction.vector)
-    drawn = random_vectors(n_random * parts, width, seed)
-    made = [drawn[i * parts : (i + 1) * parts] for i in range(n_random)]
+    made = random_unit_vectors(np.random.default_rng(seed), (n_random, parts, width))
     together = list(zip(*shuffled, strict=True))
     return [
         Control(kind, number, intervention.with_vectors(list(vectors)))

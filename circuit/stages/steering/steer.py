@@ -22,6 +22,7 @@ from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, wr
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, write_directions, write_steering_file
 from circuit.errors import UsageError
+from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.methods.steering.coherence import collapsed
 from circuit.stages.rows.prompting import Format, choose_format, encode
 from circuit.stages.run import Track, untracked
@@ -227,12 +228,9 @@ def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> Any:
 
 def _controls(job: Job, d_model: int) -> list[Intervention]:
     """Return random directions, uniform on the sphere, in the places of the job's own."""
-    n_parts = len(job.intervention.parts)
-    drawn = np.random.default_rng(job.decoding.seed).standard_normal(
-        (job.controls, n_parts, d_model)
-    )
-    units = (drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)).astype(np.float32)
-    return [job.intervention.with_vectors(list(each)) for each in units]
+    shape = (job.controls, len(job.intervention.parts), d_model)
+    drawn = random_unit_vectors(np.random.default_rng(job.decoding.seed), shape)
+    return [job.intervention.with_vectors(list(each)) for each in drawn]
 
 
 def format_for(

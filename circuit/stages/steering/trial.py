@@ -2,8 +2,8 @@
 
 The share of a label's prompts whose answer meets the criterion has a Wilson 95 % interval. Each
 random direction (uniform on the sphere, same norm, same coefficient) gives one share; their mean and
-range stand beside the direction's. ``p`` is (1 + number of random directions that move the share as
-far, in the same sense, from the unsteered one) / (1 + number of random directions).
+range stand beside the direction's. ``p`` is two-sided: the change of the share from the unsteered one against the changes
+by the random directions (``methods.uncertainty.p_values``).
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.methods.text.criteria import satisfies
+from circuit.methods.uncertainty.p_values import control_p
 from circuit.methods.uncertainty.scores import wilson
 
 
@@ -129,10 +130,5 @@ def _rate(
         rate=rate,
         interval=wilson(int(own.sum()), len(own)),
         controls=others,
-        p=None if base is None or not others else _p_value(rate - base, np.array(others) - base),
+        p=None if base is None else control_p(rate - base, np.array(others) - base),
     )
-
-
-def _p_value(effect: float, controls: np.ndarray) -> float:
-    as_far = controls >= effect if effect >= 0 else controls <= effect
-    return float((1 + as_far.sum()) / (1 + len(controls)))

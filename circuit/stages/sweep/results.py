@@ -22,7 +22,8 @@ import numpy as np
 
 from circuit.artifacts.manifest.manifest import Manifest, check_outputs, read_manifest
 from circuit.artifacts.prompts.prompts import PromptSet
-from circuit.methods.steering.dose_response import Response, null_p, response, score, shape, slopes
+from circuit.methods.steering.dose_response import Response, response, score, shape, slopes
+from circuit.methods.uncertainty.p_values import control_p
 from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.rows.questions import Array
 from circuit.stages.steering.controls import KINDS
@@ -184,7 +185,7 @@ def _null(
         "same": "kl" if same_kl else "norm",
         "slopes": of_curves.tolist(),
         "slope_p95": float(np.percentile(np.abs(of_curves), 95)) if curves else None,
-        "perm_p": null_p(slope, of_curves),
+        "perm_p": control_p(slope, of_curves),
         "curves": curves,
         "kl_p95": [found[name][DAMAGED]["kl_p95"] for name in names if DAMAGED in found[name]],
     }

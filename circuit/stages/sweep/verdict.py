@@ -13,7 +13,7 @@ With k controls of a kind, "above every one" has p = 1/(k + 1): a larger k can s
 
 from typing import Any
 
-from circuit.methods.uncertainty.splits import MIN_GROUPS
+from circuit.values.thresholds import MIN_CONTROLS, MIN_GROUPS, MIN_PROMPTS
 
 Record = dict[str, Any]
 FEW, UNREADABLE, WRONG, NONE, UNCONTROLLED, STEERS = (
@@ -24,7 +24,6 @@ FEW, UNREADABLE, WRONG, NONE, UNCONTROLLED, STEERS = (
     "few controls",
     "steers",
 )
-MIN_CONTROLS = 10
 NAMES = {"random": "random", "shuffled": "shuffled labels"}
 
 
@@ -58,13 +57,13 @@ def _above(results: Record, kind: str) -> bool:
 
 
 _TEXTS = {
-    FEW: "{n_groups} groups of test prompts are too few to claim anything; 10 are the least.",
+    FEW: f"{{n_groups}} groups of test prompts are too few to claim anything; {MIN_GROUPS} are the least.",
     UNREADABLE: "The answers that were asked for hold half of the probability at {valid:.0%} of the points only: "
     "the model does not answer this question in these words.",
     WRONG: "It steers the wrong way: more of it gives less of the positive answer.",
     NONE: "The interval of the slope holds 0: no effect is shown.",
     UNCONTROLLED: "It moves the read-out, further than the {n_random} random and {n_shuffled} shuffled-label directions beside it; "
-    "with fewer than 10 of each, nothing says that it is this direction that matters.",
+    f"with fewer than {MIN_CONTROLS} of each, nothing says that it is this direction that matters.",
     STEERS: "It moves the read-out further than each of {n_random} random and {n_shuffled} shuffled-label directions of the "
     "same {same}.",
 }
@@ -92,8 +91,8 @@ def warnings(results: Record, *, known: bool) -> list[str]:
     found = []
     if not known:
         found.append("the prompts that the direction was fitted to are not known")
-    if results["n_test"] < 30:
-        found.append(f"{results['n_test']} test prompts: under 30 there is no score")
+    if results["n_test"] < MIN_PROMPTS:
+        found.append(f"{results['n_test']} test prompts: under {MIN_PROMPTS} there is no score")
     calibration = results["calibration"]
     if calibration is not None and calibration["status"] != "converged":
         found.append(

@@ -5,7 +5,7 @@ import inspect
 
 import numpy as np
 import pytest
-from planted import noise, planted, planted_pairs
+from planted_rows import noise, planted, planted_pairs
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from planted import planted
+from planted_rows import planted
 from sklearn.metrics import brier_score_loss, log_loss
 
 from circuit.methods.probes import calibration

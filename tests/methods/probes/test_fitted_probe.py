@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from planted import noise, planted
+from planted_rows import noise, planted
 from sklearn.linear_model import LogisticRegression
 
 from circuit.methods.probes.fitted_probe import fit_probe

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from planted import planted
+from planted_rows import planted
 
 from circuit.errors import UsageError
 from circuit.methods.probes.probing import probe

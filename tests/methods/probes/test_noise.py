@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FILE = Path(__file__).parents[1] / "bench" / "null.py"
+FILE = Path(__file__).parents[2] / "bench" / "null.py"
 
 
 @pytest.fixture(scope="module")

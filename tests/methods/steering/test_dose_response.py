@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from circuit.methods.steering.dose_response import (
     linear_range,
-    null_p,
     r_squared,
     response,
     score,
@@ -91,16 +90,6 @@ def test_the_interval_of_the_mean_slope_covers():
         estimate = found.mean(found.slopes)
         hits += estimate.low <= 0.5 <= estimate.high
     assert hits >= 180
-
-
-def test_p_is_uniform_under_the_null_and_large_for_the_wrong_sign():
-    rng = np.random.default_rng(3)
-    draws = rng.normal(size=(2000, 20))
-    ps = np.array([null_p(abs(row[0]), row[1:]) for row in draws])
-    for level in (0.1, 0.5):
-        assert np.mean(ps <= level) == pytest.approx(level, abs=0.04)
-    assert null_p(-2.0, np.array([0.1, -0.2])) == 1
-    assert null_p(1.0, np.array([])) is None
 
 
 def test_the_score_keeps_its_sign_and_needs_thirty_prompts():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from planted import noise, planted
+from planted_rows import noise, planted
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from planted import noise
+from planted_rows import noise
 
 from circuit.errors import DataError
 from circuit.methods.probes.description_length import block_ends, description_length

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from planted import noise, planted, planted_pairs
+from planted_rows import noise, planted, planted_pairs
 
 from circuit.errors import DataError
 from circuit.methods.quality.crossfit import cross_fitted_quality

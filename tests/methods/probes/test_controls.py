@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from planted import noise, planted
+from planted_rows import noise, planted
 
 from circuit.methods.linear.products import decompose
 from circuit.methods.probes.controls import (

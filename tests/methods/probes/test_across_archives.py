@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from planted import noise, planted
+from planted_rows import noise, planted
 
 from circuit.errors import DataError
 from circuit.methods.geometry.cka_interval import cka_estimate
