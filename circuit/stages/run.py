@@ -135,13 +135,13 @@ def without_model(job: Job[T]) -> "Callable[[LoadedModel], Job[T]]":
 class Command(Generic[R, T]):
     """A command: what it is asked, how a run of it is planned, and how its result is presented.
 
-    ``data`` is what ``--json`` prints, ``failed`` says whether the exit code is 1 although the work was done (a check that failed),
+    ``present`` gives None where there is nothing to print. ``data`` is what ``--json`` prints, ``failed`` says whether the exit code is 1 although the work was done (a check that failed),
     ``streams`` whether the text of this request is shown while it is written, given whether stdout is a terminal.
     """
 
     request: type[R]
     plan: Callable[[R], Plan[T]]
-    present: Callable[[T], Document]
+    present: Callable[[T], Document | None]
     data: Callable[[T], object] = plain
     failed: Callable[[T], bool] = lambda _: False
     streams: Callable[[R, bool], bool] | None = None

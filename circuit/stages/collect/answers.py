@@ -22,7 +22,7 @@ UNIT = 32  # prompts that are answered together
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswerOptions:
     """How long an answer may be, and by what it is judged."""
 
     max_tokens: int
@@ -42,7 +42,7 @@ class Asked:
 
 
 def check_asked(
-    model: Any, encoded: Sequence[Any], prompts: PromptSet, asked: Asked, *, first: int = 0
+    model: Any, encoded: Sequence[Any], prompts: PromptSet, asked: AnswerOptions, *, first: int = 0
 ) -> None:
     """Raise, before anything is computed, what answering and judging these prompts would raise.
 
@@ -54,7 +54,7 @@ def check_asked(
     check_criteria(prompts, asked)
 
 
-def check_criteria(prompts: PromptSet, asked: Asked) -> None:
+def check_criteria(prompts: PromptSet, asked: AnswerOptions) -> None:
     """Raise, before there is a model, what judging these prompts would raise."""
     for prompt in prompts.prompts:
         _verdicts(asked, "", prompt.expected)
@@ -64,7 +64,7 @@ def answer_all(
     model: Any,
     encoded: Sequence[Any],
     prompts: PromptSet,
-    asked: Asked,
+    asked: AnswerOptions,
     writer: AnswersWriter,
     *,
     track: Track = untracked,
@@ -96,7 +96,7 @@ def answers(
     encoded: Sequence[Any],
     rows: Sequence[int],
     prompts: PromptSet,
-    asked: Asked,
+    asked: AnswerOptions,
     *,
     ragged: bool | None = None,
 ) -> list[Answer]:
@@ -116,7 +116,7 @@ def answers(
     ]
 
 
-def _verdicts(asked: Asked, text: str, expected: str | None) -> dict[str, bool | str]:
+def _verdicts(asked: AnswerOptions, text: str, expected: str | None) -> dict[str, bool | str]:
     return {each: verdict(each, text, expected=expected) for each in asked.criteria}
 
 
