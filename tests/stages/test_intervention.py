@@ -6,7 +6,7 @@ from checkpoints import unit_vector
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import Direction, write_directions, write_npz
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.stages.probes.saved import SavedProbe
@@ -24,7 +24,7 @@ SHORT = Decoding(max_tokens=6)
 
 
 def direction(model, layer=1, name="d", seed=0, norm=2.0, **fields):
-    identity = ModelIdentity.model_validate(model.identity)
+    identity = model.identity
     vector = unit_vector(model.d_model, seed)
     return Direction(name, "resid_post", layer, vector, norm, model=identity, **fields)
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, read_steering_file, write_npz
 from circuit.errors import CircuitError, DataError, ModelError, UsageError
@@ -22,6 +21,7 @@ from circuit.stages.steering.steer import (
     steer,
 )
 from circuit.stages.steering.trial import Answers, judge
+from circuit.values.identity import ModelIdentity
 
 RAW = Format(chat=False)
 SHORT = Decoding(max_tokens=6)
@@ -30,7 +30,7 @@ SHORT = Decoding(max_tokens=6)
 def made_direction(model, layer=1, **fields):
     vector = np.random.default_rng(0).standard_normal(model.d_model)
     vector = (vector / np.linalg.norm(vector)).astype(np.float32)
-    identity = ModelIdentity.model_validate(model.identity)
+    identity = model.identity
     return Direction("d", "resid_post", layer, vector, 2.0, model=identity, **fields)
 
 

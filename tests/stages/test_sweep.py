@@ -8,7 +8,7 @@ import pytest
 from checkpoints import unit_vector
 
 from circuit.artifacts.files.units import Units
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import Direction, write_directions
@@ -343,7 +343,7 @@ def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_p
         parameters={},
         inputs=[workspace / named],
         run=Run.since(0.0),
-        model=ModelIdentity.model_validate(direction.model),
+        model=direction.model,
     )
     fit = fit_of(tmp_path / "chosen.json")
     assert fit is not None

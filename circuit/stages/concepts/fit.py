@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction
 from circuit.methods.directions import fit_direction
@@ -129,7 +128,7 @@ def _direction(
         positive_label=prompts.labels[1],
         negative_label=prompts.labels[0],
         quality=_quality(inside, texts, fitted),
-        model=ModelIdentity.model_validate(model.identity),
+        model=model.identity,
         format=RAW.name,
         extra={
             "along": fit.along,

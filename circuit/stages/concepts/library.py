@@ -17,7 +17,6 @@ from circuit.artifacts.files.differences import fingerprint
 from circuit.artifacts.files.documents import plain, read_json, schema_of
 from circuit.artifacts.manifest.manifest import (
     Manifest,
-    ModelIdentity,
     Run,
     digest,
     manifest_path,
@@ -122,7 +121,7 @@ def concept_directions(
 def _held(model: Any, name: str, wanted: Wanted) -> dict[int, Direction]:
     """Return the directions of a concept, by layer, that lie in any archive of this very model and these texts."""
     asked = plain(wanted.parameters(model))
-    identity = ModelIdentity.model_validate(model.identity)
+    identity = model.identity
     held: dict[int, Direction] = {}
     for path, manifest in _archives(_folder_of(model)):
         theirs = {**manifest.parameters, "layers": asked["layers"], "concepts": asked["concepts"]}

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
 from circuit.errors import DataError, UsageError
 from circuit.methods.probes.fitted_probe import FittedProbe, fit_probe, probabilities
@@ -30,6 +30,7 @@ from circuit.stages.probes.battery import Pool, Probe
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.rows.questions import Array
 from circuit.stages.rows.same_weights import other_weights
+from circuit.values.identity import ModelIdentity
 from circuit.values.layers import parse_layers
 
 SITE = "resid_post"
@@ -280,7 +281,7 @@ def _notes(
 ) -> Iterator[str]:
     """Say what makes the probe's score another than that of these readings, or the readings meaningless."""
     if identity is not None:
-        here = ModelIdentity.model_validate(model.identity)
+        here = model.identity
         if other_weights(identity, here):
             yield (
                 f"the probe was made with `{identity.id}`, this model has other weights (`{here.id}`): the "

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError
 from circuit.stages.rows.prompting import Format, encode
@@ -55,7 +54,7 @@ def extract_direction(model: Any, pair: Pair, *, layer: str | None, form: Format
         method="pair" if len(rows) > 1 else "single",
         positive_label=pair.positive_label,
         negative_label=pair.negative_label if len(rows) > 1 else None,
-        model=ModelIdentity.model_validate(model.identity),
+        model=model.identity,
         format=form.name,
         extra=_origin(pair, rows),
     )
