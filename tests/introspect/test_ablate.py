@@ -14,9 +14,10 @@ from circuit.introspect.questions.ablate import ablate
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, References, ablated, reference_values
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.steering.neutral import neutral_prompts
+from circuit.values.sites import Site
 
 RAW = Format(chat=False)
 LAYER, ANSWER = 1, "Q"

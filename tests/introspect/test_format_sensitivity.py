@@ -10,8 +10,9 @@ from circuit.errors import UsageError
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.format_sensitivity import format_sensitivity
 from circuit.model.checkpoint.loading import load_model
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
 from circuit.stages.rows.prompting import Format, encode
+from circuit.values.sites import Site
 
 
 def state(model, text, layer, chat=False):

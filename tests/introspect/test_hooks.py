@@ -9,8 +9,9 @@ from circuit.introspect.inputs.choices import LayerStrategy
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.introspect.questions.hooks import hook
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
 from circuit.stages.rows.prompting import Format, encode
+from circuit.values.sites import Site
 
 GIVEN = Given(["Hello"])
 

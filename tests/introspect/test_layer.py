@@ -12,8 +12,9 @@ from circuit.introspect.questions.layer import labels_of, layer_similarity
 from circuit.methods.geometry.label_similarity import separation
 from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.model.forward.last_attention import last_attention
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
 from circuit.stages.rows.prompting import Format, encode
+from circuit.values.sites import Site
 
 TEXTS = ["1 + 1 = ", "1 + 1 =", "Hello"]
 

@@ -14,8 +14,9 @@ from circuit.methods.quality.single_feature import choose_feature, effects
 from circuit.methods.uncertainty.scores import auroc
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.neurons import write_vectors
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
 from circuit.stages.rows.prompting import Format, encode
+from circuit.values.sites import Site
 
 GIVEN = Given(["Hello", "ab c"])
 WORDS = [

@@ -10,7 +10,8 @@ from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import Sampling, generate
 from circuit.model.interventions.steering import Steering, steered
 from circuit.model.prompts.tokens import encode_prompts
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sites import Site
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
 

@@ -11,7 +11,8 @@ from circuit.model.forward.scopes import ALL, parse_scope, reading, touched
 from circuit.model.forward.teacher_forcing import Text, token_log_probs
 from circuit.model.interventions.steering import Steering, is_scoped, steered
 from circuit.model.prompts.tokens import encode_prompts
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sites import Site
 
 SCOPES = ("all", "prompt", "generated", "last:2")
 TEXTS = ["Hello", "A longer prompt than that", "x", "Hello there", "yz"]

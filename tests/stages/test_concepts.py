@@ -18,7 +18,7 @@ from circuit.artifacts.prompts.concept_files import (
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import CircuitError, UsageError
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
 from circuit.stages.concepts.fit import RAW, Texts, held_out_texts
 from circuit.stages.concepts.library import build, create, depths, listed, one_layer, remove
 from circuit.stages.concepts.pictures import draw_scan, draw_trial
@@ -32,6 +32,7 @@ from circuit.stages.concepts.try_concepts import (
 )
 from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.steer import Decoding
+from circuit.values.sites import Site
 
 WORDS = ("red", "green", "blue", "white", "black", "grey", "brown", "pink")
 POSITIVE = [f"{a} {b} day" for a in WORDS for b in ("sunny", "warm")]

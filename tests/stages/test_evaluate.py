@@ -12,13 +12,14 @@ from circuit.artifacts.manifest.manifest import digest
 from circuit.artifacts.prompts.tables import read_table
 from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import CircuitError, ModelError, UsageError
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
 from circuit.stages.evaluate.request import Files
 from circuit.stages.evaluate.run import TOGETHER, UNSTEERED, Choices, evaluate
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.generate import AS_IT_IS, coherence, write
 from circuit.stages.steering.steer import Decoding
+from circuit.values.sites import Site
 
 CONFIG = """
 vectors:

@@ -18,6 +18,7 @@ from circuit.stages.steering.setup import Setup
 from circuit.stages.steering.source import Source, parse_source
 from circuit.stages.steering.steer import Decoding, Job, steer
 from circuit.stages.steering.strength import resolve
+from circuit.values.sites import Site
 
 RAW = Format(chat=False)
 SHORT = Decoding(max_tokens=6)
@@ -32,7 +33,7 @@ def direction(model, layer=1, name="d", seed=0, norm=2.0, **fields):
 def states(model, intervention, coefficient, layer):
     import mlx.core as mx
 
-    from circuit.model.sites.sites import Site, hidden_states
+    from circuit.model.sites.sites import hidden_states
 
     site = Site("resid_post", layer)
     with intervention.steered(model, coefficient):
@@ -120,7 +121,7 @@ def test_projection_moves_one_mean_to_the_other(identity_llama):
 def test_the_median_norm_is_that_of_neutral_prompts_without_their_first_token(llama):
     import mlx.core as mx
 
-    from circuit.model.sites.sites import Site, hidden_states
+    from circuit.model.sites.sites import hidden_states
     from circuit.stages.steering.neutral import neutral_prompts
 
     site = Site("resid_post", 1)

@@ -22,6 +22,7 @@ from circuit.stages.steering.steer import (
 )
 from circuit.stages.steering.trial import Answers, judge
 from circuit.values.identity import ModelIdentity
+from circuit.values.sites import Site
 
 RAW = Format(chat=False)
 SHORT = Decoding(max_tokens=6)
@@ -42,7 +43,7 @@ def test_extraction_is_the_difference_of_the_last_residuals(llama):
     import mlx.core as mx
 
     from circuit.model.prompts.tokens import encode_prompts
-    from circuit.model.sites.sites import Site, hidden_states
+    from circuit.model.sites.sites import hidden_states
 
     direction = extract_direction(llama, Pair("1 = ", "1 ="), layer="0", form=RAW)
     site = Site("resid_post", 0)

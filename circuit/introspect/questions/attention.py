@@ -21,6 +21,7 @@ from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
 from circuit.methods.uncertainty.means import mean_estimates
 from circuit.stages.rows.prompting import Format, encode
 from circuit.values.layers import parse_layers
+from circuit.values.sites import Site
 
 LENGTH, REPEATS = 24, 8
 ON_REPEATS = ("duplicate", "induction")
@@ -98,10 +99,9 @@ def attention(
 def patterns(model: Any, ids: Any, layers: Sequence[int]) -> dict[int, Array]:
     """Return the patterns (T, n_heads, T) of token ids (T,), for each layer."""
     from circuit.model.patching.patching import states
-    from circuit.model.sites.sites import Site
 
     found = states(model, ids, [Site("attn_pattern", layer) for layer in layers])
-    return {site.layer or 0: np.asarray(rows) for site, rows in found.items()}
+    return {site.layer: np.asarray(rows) for site, rows in found.items()}
 
 
 def repeated_tokens(model: Any, seed: int, n: int = REPEATS, length: int = LENGTH) -> list[Array]:

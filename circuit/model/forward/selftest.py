@@ -19,14 +19,8 @@ from circuit.model.forward.generate import generate
 from circuit.model.forward.padding import IDS, padding_bound, padding_error, relative_error
 from circuit.model.forward.tail import tail_logits
 from circuit.model.prompts.tokens import Encoded
-from circuit.model.sites.sites import (
-    Site,
-    available_sites,
-    check_row,
-    hidden_states,
-    recording,
-    sites_at,
-)
+from circuit.model.sites.sites import available_sites, check_row, hidden_states, recording, sites_at
+from circuit.values.sites import Site
 
 
 @dataclass(frozen=True)

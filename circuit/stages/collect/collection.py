@@ -194,7 +194,7 @@ class Collection:
         keys = [(site, position) for site in self.sites for position in self.positions]
         counts = {(s.name, p.name): layout.plan.counts(s, p) for s, p in keys}
         return {
-            "sites_layers": [(site.name, site.layer or 0) for site in self.sites],
+            "sites_layers": [(site.name, site.layer) for site in self.sites],
             "positions": [position.name for position in self.positions],
             "d_model": self.model.d_model,
             "dtype": self.wanted.dtype,

@@ -117,7 +117,7 @@ def _flops(job: Collection, plan: Any, units: range) -> float:
     """Count the operations of some batches, padding included."""
     from circuit.model.forward.budget import attention_width, block_weights
 
-    last = max(site.layer or 0 for site in job.sites)
+    last = max(site.layer for site in job.sites)
     weights, width = block_weights(job.model, last), attention_width(job.model) * (last + 1)
     lengths, before = plan.ids.lengths, plan.prefix
 

@@ -21,6 +21,7 @@ from circuit.methods.uncertainty.splits import grouped_folds, merge_identical
 from circuit.stages.rows.prompting import Format, encode
 from circuit.stages.rows.questions import Array
 from circuit.stages.run import Track
+from circuit.values.sites import Site
 
 METHOD, POSITION, OTHER = "mean_diff", "mean", "last"
 MINIMAL = "minimal"
@@ -88,7 +89,6 @@ def fit_concepts(
 def _residuals(model: Any, texts: Sequence[str], layers: Sequence[int], track: Track) -> Rows:
     from circuit.model.forward.capture import capture, plan
     from circuit.model.prompts.positions import parse_positions
-    from circuit.model.sites.sites import Site
 
     sites = [Site("resid_post", layer) for layer in layers]
     positions = parse_positions([f"{POSITION},{OTHER}"])

@@ -25,6 +25,7 @@ from circuit.errors import UsageError
 from circuit.stages.rows.prompting import Format, encode, parse_prompts
 from circuit.stages.rows.questions import Array
 from circuit.stages.rows.same_weights import check_model
+from circuit.values.sites import Site
 
 COEFFICIENT = 0.1
 N_RANDOM = 40
@@ -116,7 +117,6 @@ def promoted_by(
 def _residuals(model: Any, prompts: Sequence[str], form: Format) -> Array:
     """Return what the last block gives at the last token of each prompt, (n_prompts, d_model)."""
     from circuit.model.forward.capture import capture, plan
-    from circuit.model.sites.sites import Site
 
     site = Site("resid_post", model.n_layers - 1)
     rows = np.empty((len(prompts), model.d_model), np.float32)

@@ -32,6 +32,7 @@ from circuit.stages.rows.questions import Array
 from circuit.stages.rows.same_weights import other_weights
 from circuit.values.identity import ModelIdentity
 from circuit.values.layers import parse_layers
+from circuit.values.sites import Site
 
 SITE = "resid_post"
 
@@ -220,7 +221,6 @@ def apply_probe(
 ) -> dict[str, Any]:
     """Read a probe at every token of ``prompts`` and of ``generate`` tokens that the model goes on to write."""
     from circuit.model.forward.token_states import token_states, token_texts
-    from circuit.model.sites.sites import Site
 
     probe, identity = read_probe(probes, name, layer)
     model = options.load()

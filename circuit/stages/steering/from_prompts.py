@@ -14,6 +14,7 @@ from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError
 from circuit.stages.rows.prompting import Format, encode
 from circuit.values.layers import parse_layers
+from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 
@@ -72,7 +73,6 @@ def _origin(pair: Pair, rows: Array) -> dict[str, Any]:
 
 def _last_residuals(model: Any, texts: list[str], layer: int, form: Format) -> Array:
     from circuit.model.forward.capture import capture, plan
-    from circuit.model.sites.sites import Site
 
     site = Site("resid_post", layer)
     rows = np.empty((len(texts), model.d_model), np.float32)

@@ -26,6 +26,7 @@ from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target
 from circuit.stages.steering.rollouts import Neutral, percentile, prepared, roll_out
 from circuit.values import schemas
+from circuit.values.sites import Site
 
 TARGET, STATISTIC, N_TOKENS = 1.0, "p95", 20
 TOLERANCE, EVALUATIONS = 0.05, 12
@@ -249,10 +250,7 @@ def _unit(direction: Direction, rule: str) -> float | None:
 
 def _median_norms(model: Any, parts: Sequence[Part], neutral: Sequence[Any]) -> list[float | None]:
     from circuit.model.forward.norms import median_norms
-    from circuit.model.sites.sites import Site
 
-    sites = [
-        Site(d.site, None if d.site == "embed" else d.layer) for d in (p.direction for p in parts)
-    ]
+    sites = [Site(part.direction.site, part.direction.layer) for part in parts]
     found = median_norms(model, neutral, list(dict.fromkeys(sites)))
     return [found[site] for site in sites]

@@ -18,6 +18,7 @@ from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.intervention import Intervention, Manner, Part
 from circuit.stages.steering.source import Source, one_direction
 from circuit.stages.steering.strength import resolve
+from circuit.values.sites import Site
 
 RULE = "raw"
 
@@ -103,10 +104,8 @@ def shares(
 ) -> list[float | None]:
     """Return for each vector how long what it adds is, as a share of the median residual of the prompts ``encoded``."""
     from circuit.model.forward.norms import median_norms
-    from circuit.model.sites.sites import Site
 
-    placed = [(v.direction.site, v.direction.layer) for v in vectors]
-    sites = [Site(site, None if site == "embed" else layer) for site, layer in placed]
+    sites = [Site(v.direction.site, v.direction.layer) for v in vectors]
     norms = median_norms(model, encoded, list(dict.fromkeys(sites))) if vectors else {}
     return [_share(v, norms[site]) for v, site in zip(vectors, sites, strict=True)]
 
