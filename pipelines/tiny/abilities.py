@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circuit.values.prompt_format import RAW, PromptFormat
 from phrases import Phrases, load
 from raw import Raw
 
@@ -21,7 +22,6 @@ from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.generate import generate
-from circuit.model.prompts.rendering import RAW, PromptFormat
 from circuit.model.prompts.tokens import encode_prompts
 
 DATASETS = Path(__file__).parents[2] / "datasets"

@@ -8,6 +8,7 @@ ablation of every layer on 100 prompts beside one generation for each prompt and
 
 import argparse
 
+from circuit.values.prompt_format import RAW
 from common import report
 
 from circuit.introspect.ablation.components import named_ablations
@@ -18,9 +19,8 @@ from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, ablated
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 
-RAW = Format(chat=False)
 TOKENS = 4
 
 

@@ -6,6 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import VOCABULARY, write_checkpoint
+from circuit.values.prompt_format import RAW
 
 from circuit.errors import DataError, UsageError
 from circuit.introspect.ablation.components import named_ablations
@@ -15,11 +16,10 @@ from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, References, ablated, reference_values
 from circuit.model.sites.sites import hidden_states
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.values.sites import Site
 
-RAW = Format(chat=False)
 LAYER, ANSWER = 1, "Q"
 
 

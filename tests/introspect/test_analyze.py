@@ -4,6 +4,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from circuit.values.prompt_format import RAW
 
 from circuit.errors import ModelError, UsageError
 from circuit.introspect.inputs.choices import LayerStrategy, choose_layers, strategy_of
@@ -12,10 +13,9 @@ from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.methods.steering import divergences
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.embedding import embedding_scale
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.values.sites import Site
 
-RAW = Format(chat=False)
 ALL = AnalysisConfig(LayerStrategy.ALL, track_tokens=["a", "\n"])
 
 

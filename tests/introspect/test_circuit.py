@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from circuit.values.prompt_format import RAW
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.circuit_text import _exhausted
@@ -17,9 +18,8 @@ from circuit.introspect.questions.circuit import find_circuit, random_sets, spli
 from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
 from circuit.model.patching.nodes import Behaviour, all_nodes, node_means, shared_ends
 from circuit.model.patching.patching import logit_difference
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 
-RAW = Format(chat=False)
 ROOT = Path(__file__).parents[2]
 
 

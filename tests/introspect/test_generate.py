@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from circuit.values.prompt_format import RAW
 
 from circuit.errors import UsageError
 from circuit.introspect.inputs.prompts import Given
@@ -14,7 +15,7 @@ from circuit.introspect.questions.generate import (
     ways,
 )
 from circuit.methods.text.criteria import where
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 
 
 def test_the_first_token_that_carries_the_answer(llama):
@@ -31,7 +32,7 @@ def test_answers_are_those_of_greedy_decoding(llama):
 
     given = Given(["Hello", "1 + 1 = "])
     found = generate_answers(llama, given, Decoding(5), raw=True, criterion="regex:.")
-    plain = generate(llama, encode(llama, given.texts, Format(chat=False)), max_tokens=5)
+    plain = generate(llama, encode(llama, given.texts, RAW), max_tokens=5)
     assert [each.text for each in found.answers] == [each.text for each in plain]
     assert [each.onset for each in found.answers] == [0, 0]
     assert (found.ways[0].n, found.ways[0].found) == (2, 2)
@@ -48,7 +49,7 @@ def test_four_ways_of_asking(llama):
     assert [each.prompt for each in found.answers] == ["1 + 1 =", "1 + 1 = "] * 2
     assert {each.expected for each in found.answers} == {"2"}
     assert found.answers[1].n_prompt_tokens == found.answers[0].n_prompt_tokens + 1
-    only_raw = ways(["a"], Format(chat=False), False, compare_format=True)
+    only_raw = ways(["a"], RAW, False, compare_format=True)
     assert [name for name, _, _ in only_raw] == ["raw, no blank", "raw, blank"]
 
 

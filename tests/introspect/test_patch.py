@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from circuit.values.prompt_format import RAW
 from scipy.stats import spearmanr
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
@@ -15,10 +16,8 @@ from circuit.introspect.patching.prompt_pairs import Pair, align, read_pairs
 from circuit.introspect.questions.patch import patch
 from circuit.methods.uncertainty.means import mean_estimate, mean_estimates
 from circuit.methods.uncertainty.ranks import rank_correlation
-from circuit.stages.rows.prompting import Format
 from circuit.values.sites import Site
 
-RAW = Format(chat=False)
 ALL = "resid_pre,attn_out,mlp_out,heads"
 PAIR = Pair("xay.", "xby.", "Q", "Z")  # 5 tokens with the first; the third differs
 

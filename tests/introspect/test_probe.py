@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from circuit.values.prompt_format import RAW
 
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import DataError, UsageError
@@ -10,9 +11,7 @@ from circuit.introspect.output.probe_files import check_names, save_direction, s
 from circuit.introspect.questions.probe import Classes, fit, probe, two_classes
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.saved import apply_probe
-from circuit.stages.rows.prompting import Format
 
-RAW = Format(chat=False)
 WORDS = [
     "sun",
     "moon",

@@ -6,13 +6,13 @@ import re
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from circuit.values.prompt_format import RAW, PromptFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from circuit.errors import DataError, ModelError, UsageError
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.prompts.positions import parse_position, parse_positions
-from circuit.model.prompts.rendering import RAW, PromptFormat
 from circuit.model.prompts.tokens import Encoded, encode_prompts
 
 CHAT = PromptFormat(chat=True)

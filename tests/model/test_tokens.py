@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from circuit.values.prompt_format import PromptFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from circuit.errors import DataError, ModelError, UsageError
 from circuit.model.checkpoint.loading import load_model
-from circuit.model.prompts.rendering import PromptFormat, other_than, render_chat
+from circuit.model.prompts.rendering import other_than, render_chat
 from circuit.model.prompts.tokens import CHUNK, Encoded, encode_prompts
 
 TOOLS = [{"type": "function", "function": {"name": "get_weather"}}]

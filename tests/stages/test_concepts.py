@@ -6,6 +6,7 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
+from circuit.values.prompt_format import RAW
 
 from circuit.artifacts.manifest.manifest import digest
 from circuit.artifacts.prompts.concept_files import (
@@ -19,7 +20,7 @@ from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import CircuitError, UsageError
 from circuit.model.sites.sites import hidden_states
-from circuit.stages.concepts.fit import RAW, Texts, held_out_texts
+from circuit.stages.concepts.fit import Texts, held_out_texts
 from circuit.stages.concepts.library import build, create, depths, listed, one_layer, remove
 from circuit.stages.concepts.pictures import draw_scan, draw_trial
 from circuit.stages.concepts.scan import STRENGTHS, planned, scan

@@ -6,6 +6,7 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
+from circuit.values.prompt_format import RAW
 
 from circuit.artifacts.activations.answers import answers_path
 from circuit.artifacts.manifest.manifest import digest
@@ -15,7 +16,7 @@ from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.model.sites.sites import hidden_states
 from circuit.stages.evaluate.request import Files
 from circuit.stages.evaluate.run import TOGETHER, UNSTEERED, Choices, evaluate
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.generate import AS_IT_IS, coherence, write
 from circuit.stages.steering.steer import Decoding
@@ -72,7 +73,7 @@ def test_a_vector_adds_what_its_entry_says(llama, folder):
     steerings = {
         v.name: v.intervention.steerings(v.coefficient)[0] for v in job(llama, folder).vectors
     }
-    form = Format(chat=False)
+    form = RAW
     pair = extract_direction(llama, Pair("red ", "blue"), layer="1", form=form)
     added = steerings["pair"]
     assert (added.layer, added.coefficient, added.unit) == (1, 2, pair.norm)
@@ -211,7 +212,7 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(folder, tmp_path):
 
 
 def test_coherence_is_the_likelihood_under_the_model_as_it_is(llama):
-    encoded = encode(llama, ["red green", "blue"], Format(chat=False))
+    encoded = encode(llama, ["red green", "blue"], RAW)
     answers = write(llama, encoded, AS_IT_IS, Decoding(5))
     found = coherence(llama, encoded, answers, AS_IT_IS)
     ids = np.concatenate([encoded[0].ids, answers[0].ids])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from checkpoints import unit_vector
+from circuit.values.prompt_format import RAW
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import Direction, write_directions, write_npz
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.stages.probes.saved import SavedProbe
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.condition import Condition
 from circuit.stages.steering.from_prompts import Pair
 from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target
@@ -20,7 +21,6 @@ from circuit.stages.steering.steer import Decoding, Job, steer
 from circuit.stages.steering.strength import resolve
 from circuit.values.sites import Site
 
-RAW = Format(chat=False)
 SHORT = Decoding(max_tokens=6)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from circuit.values.prompt_format import RAW
 from in_process import invoke
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -30,7 +31,6 @@ from circuit.stages.report import probes as report_probes
 from circuit.stages.report import steering as report_steering
 from circuit.stages.report.page import escaped
 from circuit.stages.report.report import report
-from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.steer import Decoding, Job, steer
 from circuit.values import schemas
@@ -284,7 +284,7 @@ def steered(llama, tmp_path, *, criterion):
         Intervention.of(direction),
         prompts,
         [0, 1],
-        Format(chat=False),
+        RAW,
         Decoding(max_tokens=2),
         criterion,
         2 if criterion else 0,

@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from circuit.values.prompt_format import RAW
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, read_steering_file, write_npz
 from circuit.errors import CircuitError, DataError, ModelError, UsageError
-from circuit.stages.rows.prompting import Format, parse_prompts
+from circuit.stages.rows.prompting import parse_prompts
 from circuit.stages.rows.same_weights import check_model
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.intervention import Intervention
@@ -24,7 +25,6 @@ from circuit.stages.steering.trial import Answers, judge
 from circuit.values.identity import ModelIdentity
 from circuit.values.sites import Site
 
-RAW = Format(chat=False)
 SHORT = Decoding(max_tokens=6)
 
 

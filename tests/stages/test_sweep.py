@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from checkpoints import unit_vector
+from circuit.values.prompt_format import RAW
 
 from circuit.artifacts.files.units import Units
 from circuit.artifacts.manifest.manifest import Run
@@ -14,7 +15,6 @@ from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages.rows.holdout import check_apart
-from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.controls import controls, random_vectors
 from circuit.stages.steering.intervention import Intervention, Manner
 from circuit.stages.steering.readout import Readout
@@ -24,7 +24,6 @@ from circuit.stages.sweep.run import sweep
 from circuit.stages.sweep.select import Choosing, chosen_path, select, the_best
 from circuit.stages.sweep.verdict import verdict
 
-RAW = Format(chat=False)
 DOSES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 FEW = Choices(DOSES, strength=0.5, n_random=4, n_shuffled=0, n_tokens=4, n_boot=200)
 READ = Readout(("Y",), ("N",))

@@ -19,8 +19,9 @@ from circuit.introspect.inputs.choices import token_text
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
 from circuit.methods.uncertainty.means import mean_estimates
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sites import Site
 
 LENGTH, REPEATS = 24, 8
@@ -69,7 +70,7 @@ def attention(
     *,
     layers: Sequence[int],
     heads: Sequence[tuple[int, int]] = (),
-    form: Format = Format(chat=False),
+    form: PromptFormat = RAW,
     seed: int = 0,
 ) -> AttentionResult:
     """Score every head of ``layers`` on the prompts and on repeated random tokens; keep the patterns of ``heads``.
@@ -109,7 +110,7 @@ def repeated_tokens(model: Any, seed: int, n: int = REPEATS, length: int = LENGT
     rng = np.random.default_rng(seed)
     special = {*getattr(model.tokenizer, "all_special_ids", [])}
     known = np.array([i for i in range(len(model.tokenizer.get_vocab())) if i not in special])
-    start = encode(model, ["a"], Format(chat=False))[0].ids[:1]
+    start = encode(model, ["a"], RAW)[0].ids[:1]
     first = start if int(start[0]) in special else start[:0]
     found = []
     for _ in range(n):

@@ -23,7 +23,8 @@ from circuit.errors import ModelError, UsageError
 from circuit.introspect.inputs.choices import one_token, token_text
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sites import EMBED, Site
 
 BOUND = {"float32": 1e-4}  # of the sum of absolute terms; other dtypes 0.05
@@ -76,7 +77,7 @@ def attribute(
     model: Any,
     prompts: Sequence[str],
     *,
-    form: Format = Format(chat=False),
+    form: PromptFormat = RAW,
     answer: str | None = None,
     wrong: str | None = None,
     groups: Sequence[str] | None = None,

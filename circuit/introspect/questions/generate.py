@@ -20,7 +20,8 @@ from circuit.errors import UsageError
 from circuit.introspect.inputs.prompts import Given
 from circuit.methods.text.criteria import satisfies, where
 from circuit.methods.uncertainty.scores import wilson
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW, PromptFormat
 
 _SUM = re.compile(r"(-?\d+)\s*([-+*x×/])\s*(-?\d+)\s*=\s*$")
 
@@ -143,19 +144,19 @@ def generate_answers(
 
 
 def ways(
-    texts: Sequence[str], own: Format, template: bool, *, compare_format: bool
-) -> list[tuple[str, list[str], Format]]:
+    texts: Sequence[str], own: PromptFormat, template: bool, *, compare_format: bool
+) -> list[tuple[str, list[str], PromptFormat]]:
     """Return the ways of asking: a name, the texts and the format of each."""
     if not compare_format:
         return [(own.name, list(texts), own)]
     bare = [text.rstrip(" ") for text in texts]
     spaced = [f"{text} " for text in bare]
     found = [
-        ("raw, no blank", bare, Format(chat=False)),
-        ("raw, blank", spaced, Format(chat=False)),
+        ("raw, no blank", bare, RAW),
+        ("raw, blank", spaced, RAW),
     ]
     if template:
-        chat = Format(chat=True, system=own.system, tools=own.tools)
+        chat = PromptFormat(chat=True, system=own.system, tools=own.tools)
         found += [("chat, no blank", bare, chat), ("chat, blank", spaced, chat)]
     return found
 
@@ -164,7 +165,7 @@ def _answered(
     model: Any,
     texts: Sequence[str],
     name: str,
-    form: Format,
+    form: PromptFormat,
     wanted: Sequence[str | None],
     criterion: str | None,
     decoding: Decoding,
@@ -224,7 +225,7 @@ def _marked(
     model: Any,
     written: Sequence[Written],
     given: Given,
-    own: Format,
+    own: PromptFormat,
     template: bool,
     *,
     compare_format: bool,

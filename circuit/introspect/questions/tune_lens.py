@@ -22,9 +22,10 @@ from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
 from circuit.values import schemas
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sites import Site
 
 DEFAULT_SETS = ("neutral", "openings", "refusal", "sentiment_carry", "tool_calling")
@@ -70,7 +71,7 @@ def tune_lens(
     model: Any,
     texts: Sequence[str],
     *,
-    form: Format = Format(chat=False),
+    form: PromptFormat = RAW,
     n_steps: int = 200,
     rate: float = 1e-3,
     seed: int = 0,
@@ -104,7 +105,7 @@ def tune_lens(
     return TunedLens(maps, fits, len(texts), int((~out).sum()), int(out.sum()))
 
 
-def _rows(model: Any, texts: Sequence[str], form: Format) -> tuple[dict[int, Array], Array]:
+def _rows(model: Any, texts: Sequence[str], form: PromptFormat) -> tuple[dict[int, Array], Array]:
     """Return the residuals (n_tokens, d_model) after every block, and the text of each row."""
     from circuit.model.patching.patching import states
 

@@ -18,16 +18,16 @@ from circuit.artifacts.steering_files.files import Direction
 from circuit.methods.directions import fit_direction
 from circuit.methods.quality.crossfit import cross_fitted_quality
 from circuit.methods.uncertainty.splits import grouped_folds, merge_identical
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.rows.questions import Array
 from circuit.stages.run import Track
+from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site
 
 METHOD, POSITION, OTHER = "mean_diff", "mean", "last"
 MINIMAL = "minimal"
 HELD_OUT = 4  # one group in so many is held out
 ENOUGH, LEAST = 16, 8
-RAW = Format(chat=False)
 N_BOOT = 1000
 
 Rows = dict[tuple[int, str], Array]

@@ -41,6 +41,7 @@ from circuit.stages.concepts.fit import fit_concepts
 from circuit.stages.run import Track, untracked
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW
 from circuit.values.version import VERSION
 
 DEPTHS = {"early": 0.25, "middle": 0.5, "late": 0.75}
@@ -63,7 +64,7 @@ class Wanted:
             "position": concept_fit.POSITION,
             "left_out": concept_fit.MINIMAL,
             "held_out": 1 / concept_fit.HELD_OUT,
-            "format": concept_fit.RAW.name,
+            "format": RAW.name,
             "n_boot": concept_fit.N_BOOT,
             "tokenizer_sha256": model.tokenizer_identity.files_sha256,
         }

@@ -23,12 +23,11 @@ from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.methods.arrays import Array
-from circuit.stages.concepts.fit import RAW
 from circuit.stages.concepts.heldout import NEUTRAL, Yardstick
 from circuit.stages.concepts.keeping import kept
 from circuit.stages.concepts.library import concept_directions, layers_of
 from circuit.stages.concepts.try_concepts import LAYER, NATURAL, STRENGTH
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
@@ -37,6 +36,7 @@ from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.source import parse_number
 from circuit.stages.steering.vectors import ready_vector, shares
 from circuit.values import schemas
+from circuit.values.prompt_format import RAW, PromptFormat
 
 STRENGTHS = tuple(step / 2 for step in range(1, 11))  # 0.5 to 5
 
@@ -52,7 +52,7 @@ class Scan:
     prompts: tuple[str, ...] = ()
     controls: int = 5
     manner: Manner = NATURAL
-    form: Format = RAW
+    form: PromptFormat = RAW
     decoding: Decoding = field(default_factory=Decoding)
     n_boot: int = 1000
     seed: int = 0
@@ -71,7 +71,7 @@ def planned(
     layers: str | None,
     strengths: str | None,
     *,
-    form: Format | None = None,
+    form: PromptFormat | None = None,
     rule: str = "raw",
     **more: Any,
 ) -> Scan:

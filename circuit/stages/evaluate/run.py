@@ -30,12 +30,13 @@ from circuit.artifacts.prompts.tables import write_csv
 from circuit.errors import UsageError
 from circuit.methods.text.criteria import verdict
 from circuit.stages.evaluate.summary import summarised
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering.vectors import ReadyVector, shares
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
 
 UNSTEERED, TOGETHER = "unsteered", "all together"
 ANSWERS = 5  # a question, where neither the command nor the file says how many
@@ -76,7 +77,7 @@ class Evaluation:
     model: Any
     vectors: Sequence[ReadyVector]
     questions: Questions
-    form: Format
+    form: PromptFormat
     choices: Choices
     inputs: Sequence[Path] = ()
 

@@ -27,11 +27,12 @@ from circuit.methods.probes.fitted_probe import FittedProbe, fit_probe, probabil
 from circuit.methods.probes.verdict import FEW, NOT
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.battery import Pool, Probe
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.rows.questions import Array
 from circuit.stages.rows.same_weights import other_weights
 from circuit.values.identity import ModelIdentity
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import PromptFormat
 from circuit.values.sites import Site
 
 SITE = "resid_post"
@@ -227,7 +228,7 @@ def apply_probe(
     _check_model(model, identity, probes)
     use_chat = probe.parts[0].format == "chat" if chat is None else chat
     form = "chat" if use_chat else "raw"
-    encoded = encode(model, prompts, Format(chat=use_chat))
+    encoded = encode(model, prompts, PromptFormat(chat=use_chat))
     written = _written(model, encoded, generate)
     readings = []
     for text, prompt, answer in zip(prompts, encoded, written, strict=True):

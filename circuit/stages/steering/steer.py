@@ -23,7 +23,7 @@ from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, write_directions, write_steering_file
 from circuit.errors import UsageError
 from circuit.methods.steering.coherence import collapsed
-from circuit.stages.rows.prompting import Format, choose_format, encode
+from circuit.stages.rows.prompting import choose_format, encode
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.condition import Condition
 from circuit.stages.steering.decoding import Decoding
@@ -31,6 +31,7 @@ from circuit.stages.steering.generate import Acting, write
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.trial import Answers, check_criterion, judge
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
 
 Show = Callable[[str], None]
 
@@ -42,7 +43,7 @@ class Job:
     intervention: Intervention
     prompts: PromptSet | Sequence[str]
     coefficients: Sequence[float]
-    form: Format
+    form: PromptFormat
     decoding: Decoding = field(default_factory=Decoding)
     criterion: str | None = None
     controls: int = 0
@@ -242,7 +243,7 @@ def format_for(
     chat: bool | None,
     system: str | None,
     tools: Path | None,
-) -> Format:
+) -> PromptFormat:
     """Choose the format: options first, then the prompt set's, the direction's own, or raw."""
     if isinstance(prompts, PromptSet):
         return choose_format(prompts, chat=chat, system=system, tools=tools)
