@@ -35,7 +35,6 @@ from circuit.errors import UsageError
 from circuit.model.checkpoint.loading import LoadedModel as Model
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.rows.prompting import encode
-from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.generate import AS_IT_IS, Acting, Coherence, coherence, write
 from circuit.stages.steering.intervention import Manner
@@ -43,6 +42,7 @@ from circuit.stages.steering.source import parse_number
 from circuit.stages.steering.vectors import RULE, direction_of_array, ready_vector
 from circuit.stages.sweep.best_layers import LayerGain, best_layers
 from circuit.values.prompt_format import PromptFormat
+from circuit.values.sampling import Sampling
 
 __all__ = [
     "Coherence",
@@ -186,12 +186,12 @@ def generate_with_steering(
     ``unsteered`` the result also has what the model answers as it is.
     """
     form = PromptFormat(chat, system)
-    decoding = Decoding(max_new_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed)
+    sampling = Sampling(max_new_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed)
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     acting = _acting(model, steering_vectors, form)
     encoded = encode(model, prompts, form)
-    plain = write(model, encoded, AS_IT_IS, decoding) if unsteered else [None] * len(prompts)
-    answers = write(model, encoded, acting, decoding)
+    plain = write(model, encoded, AS_IT_IS, sampling) if unsteered else [None] * len(prompts)
+    answers = write(model, encoded, acting, sampling)
     measured = coherence(model, encoded, answers, acting)
     results = [
         SteeredText(text, each.text, tuple(each.ids), cost, None if base is None else base.text)

@@ -6,7 +6,6 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import VOCABULARY, write_checkpoint
-from circuit.values.prompt_format import RAW
 
 from circuit.errors import DataError, UsageError
 from circuit.introspect.ablation.components import named_ablations
@@ -18,6 +17,8 @@ from circuit.model.interventions.ablation import Component, References, ablated,
 from circuit.model.sites.sites import hidden_states
 from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.neutral import neutral_prompts
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
 
 LAYER, ANSWER = 1, "Q"
@@ -85,7 +86,7 @@ def test_every_answer_is_what_the_ablated_model_generates(method):
     )
     for trial, (_, components) in zip(study.trials, ablations, strict=True):
         with ablated(model, components, method, means):
-            alone = [generate(model, [each], max_tokens=5)[0].text for each in encoded]
+            alone = [generate(model, [each], Sampling(5))[0].text for each in encoded]
         assert trial.outputs == alone
     outputs = [trial.outputs for trial in study.trials]
     assert any(each != study.baseline for each in outputs)  # some were generated anew,

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from checkpoints import unit_vector
-from circuit.values.prompt_format import RAW
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,11 +16,13 @@ from circuit.stages.steering.from_prompts import Pair
 from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target
 from circuit.stages.steering.setup import Setup
 from circuit.stages.steering.source import Source, parse_source
-from circuit.stages.steering.steer import Decoding, Job, steer
+from circuit.stages.steering.steer import Job, steer
 from circuit.stages.steering.strength import resolve
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
 
-SHORT = Decoding(max_tokens=6)
+SHORT = Sampling(max_tokens=6)
 
 
 def direction(model, layer=1, name="d", seed=0, norm=2.0, **fields):
@@ -208,7 +209,7 @@ def test_a_condition_that_cannot_be_read(tmp_path, llama):
 
 def test_a_text_that_falls_into_repetition_is_flagged(llama):
     job = Job(
-        Intervention.of(direction(llama)), ["Hello"], [0.0, 40.0], RAW, Decoding(max_tokens=30)
+        Intervention.of(direction(llama)), ["Hello"], [0.0, 40.0], RAW, Sampling(max_tokens=30)
     )
     results, _ = steer(llama, job)
     from circuit.methods.steering.coherence import collapsed
@@ -216,7 +217,7 @@ def test_a_text_that_falls_into_repetition_is_flagged(llama):
     from circuit.model.interventions.steering import steered
 
     with steered(llama, job.intervention.steerings(40.0)):
-        ids = generate(llama, encode(llama, ["Hello"], RAW), max_tokens=30)[0].ids
+        ids = generate(llama, encode(llama, ["Hello"], RAW), Sampling(30))[0].ids
     assert results["generations"][1]["collapsed"] == collapsed(ids)
 
 

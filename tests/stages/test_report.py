@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from circuit.values.prompt_format import RAW
 from in_process import invoke
+
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import prompt_set, write_planted
@@ -32,7 +34,7 @@ from circuit.stages.report import steering as report_steering
 from circuit.stages.report.page import escaped
 from circuit.stages.report.report import report
 from circuit.stages.steering.intervention import Intervention
-from circuit.stages.steering.steer import Decoding, Job, steer
+from circuit.stages.steering.steer import Job, steer
 from circuit.values import schemas
 
 VOID = {"meta", "img"}
@@ -285,7 +287,7 @@ def steered(llama, tmp_path, *, criterion):
         prompts,
         [0, 1],
         RAW,
-        Decoding(max_tokens=2),
+        Sampling(max_tokens=2),
         criterion,
         2 if criterion else 0,
     )

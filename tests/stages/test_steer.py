@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from circuit.values.prompt_format import RAW
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, read_steering_file, write_npz
@@ -15,7 +14,6 @@ from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.source import Source, one_direction
 from circuit.stages.steering.steer import (
-    Decoding,
     Job,
     format_for,
     save_direction,
@@ -23,9 +21,11 @@ from circuit.stages.steering.steer import (
 )
 from circuit.stages.steering.trial import Answers, judge
 from circuit.values.identity import ModelIdentity
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
 
-SHORT = Decoding(max_tokens=6)
+SHORT = Sampling(max_tokens=6)
 
 
 def made_direction(model, layer=1, **fields):
@@ -72,7 +72,7 @@ def test_coefficient_zero_is_the_unsteered_model_and_others_are_not(llama):
     prompts = ["Hello", "50 + 25 = ", "50 + 25 ="]
     job = Job(Intervention.of(made_direction(llama)), prompts, [-3.0, 0.0, 3.0], RAW, SHORT)
     results, _ = steer(llama, job)
-    plain = [g.text for g in generate(llama, encode_prompts(llama, prompts), max_tokens=6)]
+    plain = [g.text for g in generate(llama, encode_prompts(llama, prompts), Sampling(6))]
     assert outputs(results, 0.0) == plain
     assert outputs(results, 3.0) != plain
     assert outputs(results, 3.0) != outputs(results, -3.0)

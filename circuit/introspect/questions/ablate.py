@@ -26,6 +26,7 @@ from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.values.prompt_format import PromptFormat
+from circuit.values.sampling import Sampling
 
 BATCH = 128  # answers are short, so many fit
 ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones are
@@ -133,7 +134,7 @@ class _Run:
         return generate(
             self.model,
             encoded,
-            max_tokens=self.max_tokens,
+            Sampling(self.max_tokens),
             ragged=self.ragged,
             batch_size=BATCH,
         )

@@ -22,6 +22,7 @@ from circuit.methods.text.criteria import satisfies, where
 from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sampling import Sampling
 
 _SUM = re.compile(r"(-?\d+)\s*([-+*x×/])\s*(-?\d+)\s*=\s*$")
 
@@ -69,15 +70,6 @@ class Answers:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """How much is written, and how tokens are chosen."""
-
-    max_tokens: int = 10
-    temperature: float = 0.0
-    seed: int = 0
-
-
 def expected_texts(given: Given, expected: str | None, criterion: str | None) -> list[str | None]:
     """Return what each prompt is expected to be answered with: as given, as its set says, or the value of its sum."""
     if expected is not None:
@@ -116,7 +108,7 @@ def value_of(text: str) -> str | None:
 def generate_answers(
     model: Any,
     given: Given,
-    decoding: Decoding = Decoding(),
+    sampling: Sampling = Sampling(10),
     *,
     raw: bool | None = None,
     compare_format: bool = False,
@@ -130,7 +122,7 @@ def generate_answers(
     own = given.form(model, None if raw is None else not raw, default_chat=True)
     written: list[Written] = []
     for name, texts, form in ways(given.texts, own, template, compare_format=compare_format):
-        written += _answered(model, texts, name, form, wanted, named, decoding)
+        written += _answered(model, texts, name, form, wanted, named, sampling)
     marked = _marked(model, written, given, own, template, compare_format=compare_format)
     names = list(dict.fromkeys(each.way for each in marked))
     judged = named is not None or any(wanted)
@@ -168,13 +160,12 @@ def _answered(
     form: PromptFormat,
     wanted: Sequence[str | None],
     criterion: str | None,
-    decoding: Decoding,
+    sampling: Sampling,
 ) -> list[Written]:
-    from circuit.model.forward.generate import Sampling, generate
+    from circuit.model.forward.generate import generate
 
     encoded = encode(model, texts, form)
-    sampling = Sampling(temperature=decoding.temperature, seed=decoding.seed)
-    answers = generate(model, encoded, sampling, max_tokens=decoding.max_tokens)
+    answers = generate(model, encoded, sampling)
     return [
         _judged(model, text, name, len(prompt.ids), answer, expected, criterion)
         for text, prompt, answer, expected in zip(texts, encoded, answers, wanted, strict=True)

@@ -29,7 +29,6 @@ from circuit.stages.concepts.library import concept_directions, layers_of
 from circuit.stages.concepts.try_concepts import LAYER, NATURAL, STRENGTH
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
-from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering.intervention import Manner
 from circuit.stages.steering.neutral import neutral_prompts
@@ -37,6 +36,7 @@ from circuit.stages.steering.source import parse_number
 from circuit.stages.steering.vectors import ready_vector, shares
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sampling import Sampling
 
 STRENGTHS = tuple(step / 2 for step in range(1, 11))  # 0.5 to 5
 
@@ -53,7 +53,7 @@ class Scan:
     controls: int = 5
     manner: Manner = NATURAL
     form: PromptFormat = RAW
-    decoding: Decoding = field(default_factory=Decoding)
+    sampling: Sampling = field(default_factory=Sampling)
     n_boot: int = 1000
     seed: int = 0
 
@@ -199,7 +199,7 @@ def _answers(
 ) -> list[dict[str, Any]]:
     if not encoded:
         return []
-    written = write(model, encoded, acting, asked.decoding)
+    written = write(model, encoded, acting, asked.sampling)
     measured = coherence(model, encoded, written, acting)
     return [
         {"prompt": prompt, "text": answer.text, **asdict(measure)}

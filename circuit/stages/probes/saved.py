@@ -33,6 +33,7 @@ from circuit.stages.rows.same_weights import other_weights
 from circuit.values.identity import ModelIdentity
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import PromptFormat
+from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
 
 SITE = "resid_post"
@@ -262,7 +263,7 @@ def _written(model: Any, encoded: Sequence[Any], n_tokens: int) -> list[list[int
         return [[] for _ in encoded]
     from circuit.model.forward.generate import generate
 
-    return [answer.ids for answer in generate(model, encoded, max_tokens=n_tokens)]
+    return [answer.ids for answer in generate(model, encoded, Sampling(n_tokens))]
 
 
 def _check_model(model: Any, identity: ModelIdentity | None, path: Path) -> None:
