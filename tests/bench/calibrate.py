@@ -20,11 +20,11 @@ from checkpoints import unit_vector, write_checkpoint
 
 from circuit.artifacts.steering_files.files import Direction
 from circuit.stages.legacy import ModelOptions
-from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.rollouts import prepared
 from circuit.stages.steering.strength import calibrate
+from circuit.values.prompt_format import RAW, PromptFormat
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 LINE = "{:<16} {:>5} {:>4}  {:>8} {:>6} {:>3}  {:>8} {:>6} {:>3}  {}"
@@ -55,12 +55,12 @@ def main():
     directions = parser.parse_args().directions
     print(LINE.format("model", "layer", "dir", "+c", "KL/X", "n", "-c", "KL/X", "n", "status"))
     tiny = ModelOptions("tiny").load()
-    found = rows("tiny, raw", tiny, Format(chat=False), 1.0, (0, 3, 5), directions)
-    found += rows("tiny, chat", tiny, Format(chat=True), 1.0, (0, 3, 5), directions)
+    found = rows("tiny, raw", tiny, RAW, 1.0, (0, 3, 5), directions)
+    found += rows("tiny, chat", tiny, PromptFormat(chat=True), 1.0, (0, 3, 5), directions)
     for family in FAMILIES:
         with tempfile.TemporaryDirectory() as folder:
             model = ModelOptions(str(write_checkpoint(Path(folder) / "m", family))).load()
-            found += rows(f"random {family}", model, Format(chat=False), 0.05, (0, 2), directions)
+            found += rows(f"random {family}", model, RAW, 0.05, (0, 2), directions)
     landed = [n for ok, n in found if ok]
     print(
         f"\n{len(landed)} of {len(found)} sides within 5 %, in {np.mean(landed):.1f} evaluations (at most {max(landed)})"

@@ -30,16 +30,17 @@ from circuit.stages.collect.answers import AnswerOptions, answer_all, check_aske
 from circuit.stages.collect.recording import Recording
 from circuit.stages.collect.sharding import shard_rows
 from circuit.stages.collect.write_behind import write_behind
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import PromptFormat
+from circuit.values.sites import Site
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.forward.capture import Plan
     from circuit.model.prompts.positions import Position
     from circuit.model.prompts.tokens import Encoded
-    from circuit.model.sites.sites import Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ class Collection:
     prompts: PromptSet
     out: Path
     recording: Recording
-    prompt_format: Format
+    prompt_format: PromptFormat
     inputs: Sequence[Path]
     parameters: Mapping[str, Any]
 
@@ -199,7 +200,7 @@ class Collection:
         keys = [(site, position) for site in self.sites for position in self.positions]
         counts = {(s.name, p.name): layout.plan.counts(s, p) for s, p in keys}
         return {
-            "sites_layers": [(site.name, site.layer or 0) for site in self.sites],
+            "sites_layers": [(site.name, site.layer) for site in self.sites],
             "positions": [position.name for position in self.positions],
             "d_model": self.model.d_model,
             "dtype": self.recording.dtype,

@@ -33,9 +33,10 @@ from circuit.stages.collect.estimate import Estimate, estimate
 from circuit.stages.collect.recording import Recording
 from circuit.stages.collect.request import CollectRequest
 from circuit.stages.collect.sharding import combined
-from circuit.stages.rows.prompting import Format, choose_format
+from circuit.stages.rows.prompting import choose_format
 from circuit.stages.run import Command, Job, Outcome, Plan, Session, Track, untracked
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -150,7 +151,7 @@ def collect_prompts(
     out: Path,
     *,
     recording: Recording,
-    prompt_format: Format,
+    prompt_format: PromptFormat,
     inputs: Sequence[Path],
     parameters: Mapping[str, Any],
     force: bool = False,
