@@ -67,9 +67,9 @@ def test_no_space_for_the_archive_is_noticed_before_the_work(tmp_path: Path):
 
 def test_a_folder_that_is_not_writable(tmp_path: Path):
     code = (
-        "import pathlib; from circuit.artifacts.archive.journal import Journal\n"
+        "import pathlib; from circuit.artifacts.archive.journal import open_journal\n"
         "from circuit.errors import ArtifactError\n"
-        "try: Journal(pathlib.Path('a.safetensors'))\n"
+        "try: open_journal(pathlib.Path('a.safetensors'))\n"
         "except ArtifactError as error: print(error)\n"
     )
     assert "the folder is not writable" in run_in_read_only(tmp_path, code)

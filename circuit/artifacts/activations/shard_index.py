@@ -15,7 +15,7 @@ from pydantic import Field
 
 from circuit.artifacts.files.documents import read_document, validated
 from circuit.artifacts.files.paths import manifest_path, shard_path
-from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.files.records import Record
 from circuit.errors import ArtifactError
 from circuit.values import schemas
 

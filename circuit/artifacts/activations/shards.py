@@ -39,7 +39,7 @@ from circuit.values import schemas
 
 Found = Mapping[str, Any]
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def join_shards(
     results = combine([part.contents.found for part in parts])
     archive = archive_path(stem)
     # An unsharded archive of this name would have the same lock.
-    with locked(journal_path(archive), archive, patience=_PATIENCE):
+    with locked(journal_path(archive), archive, timeout=_TIMEOUT):
         remove_temporaries(index_path(stem))
         remove_temporaries(manifest_path(stem))
         return Joined(_write(stem, parts, prompts, results, run, force))

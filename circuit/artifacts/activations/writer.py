@@ -23,11 +23,11 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.activations.arrangement import Arrangement, Tokens
 from circuit.artifacts.activations.contents import Contents, offsets_name, tensor_name
 from circuit.artifacts.archive.archive import Archive, is_archive
-from circuit.artifacts.archive.journal import forget_journal, unfinished
+from circuit.artifacts.archive.journal import remove_finished_journal, unfinished
 from circuit.artifacts.archive.resumable import ResumableArchive
 from circuit.artifacts.files.atomic import explained, refuse_overwrite, remove_temporaries
 from circuit.artifacts.files.paths import archive_path, index_path, manifest_path, shard_path
-from circuit.artifacts.files.writer import Closing
+from circuit.artifacts.files.writer import Writer
 from circuit.artifacts.manifest.manifest import Manifest, Run, write_manifest
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.prompts import PromptSet
@@ -45,7 +45,7 @@ class Shard:
     rows: range
 
 
-class ActivationsWriter(Closing):
+class ActivationsWriter(Writer):
     """An archive of activations in the making, or a shard of one; used as a context manager.
 
     ``shapes`` has the shape of a token's value at sites that are not ``(d_model,)``, ``counts`` the rows of each prompt at the
@@ -214,7 +214,7 @@ def interrupted(stem: Path, shard: Shard | None = None) -> dict[str, Any] | None
 def forget_finished(stem: Path, shard: Shard | None = None) -> None:
     """Remove the journal of a run that was killed when nothing was left to do but this."""
     manifest = _manifest_of(stem, shard)
-    forget_journal(archive_path(manifest), manifest)
+    remove_finished_journal(archive_path(manifest), manifest)
 
 
 def _manifest_of(stem: Path, shard: Shard | None) -> Path:

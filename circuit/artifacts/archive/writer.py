@@ -21,14 +21,14 @@ from circuit.artifacts.archive.dtypes import to_stored
 from circuit.artifacts.archive.layout import Layout
 from circuit.artifacts.files.atomic import explained, refuse_overwrite, sync_folder, write_at
 from circuit.artifacts.files.locks import lock
-from circuit.artifacts.files.writer import Closing
+from circuit.artifacts.files.writer import Writer
 from circuit.artifacts.manifest.manifest import digest
 from circuit.errors import ArtifactError
 
 _ZEROS = bytes(1 << 20)
 
 
-class ArchiveWriter(Closing):
+class ArchiveWriter(Writer):
     """An archive in the making: ``put`` values, then ``finish``, or nothing is left."""
 
     def __init__(self, path: Path, layout: Layout, *, resume: bool = False) -> None:

@@ -34,7 +34,8 @@ from circuit.artifacts.files.documents import (
     written_chunks,
 )
 from circuit.artifacts.files.paths import manifest_path, refuse_input
-from circuit.artifacts.manifest.run import Record, Run
+from circuit.artifacts.files.records import Record
+from circuit.artifacts.manifest.run import Run
 from circuit.errors import ArtifactError
 from circuit.values.version import VERSION
 
@@ -42,7 +43,6 @@ __all__ = [
     "FileRef",
     "Manifest",
     "ModelIdentity",
-    "Record",
     "Run",
     "TokenizerIdentity",
     "canonical_json",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from circuit.artifacts.files.documents import schema_of
-from circuit.artifacts.files.yaml_or_json import nearest, read_by_hand, require_known
+from circuit.artifacts.files.yaml_or_json import nearest, read_yaml_or_json, require_known
 from circuit.artifacts.prompts.builtin import builtin_concepts
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
@@ -77,7 +77,7 @@ def concept_of(name: str, positive: Sequence[str], neutral: Sequence[str]) -> Pr
 
 def read_concept(path: Path, name: str) -> PromptSet:
     """Read own texts in one of the forms above."""
-    document = read_by_hand(path)
+    document = read_yaml_or_json(path)
     if (schema_of(document) or "").startswith("circuit."):
         prompts = read_prompts(path)
         if len(prompts.labels) != 2:

@@ -28,7 +28,7 @@ from circuit.artifacts.files.atomic import is_written, write_file
 from circuit.artifacts.files.documents import (
     written_json,
 )
-from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.files.records import Record
 from circuit.artifacts.prompts.verdict import Verdict
 from circuit.errors import DataError
 from circuit.values import schemas

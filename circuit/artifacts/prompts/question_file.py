@@ -21,8 +21,8 @@ from typing import Any, Self
 from pydantic import Field, StrictInt, StrictStr, model_validator
 
 from circuit.artifacts.files.documents import schema_of, validated
-from circuit.artifacts.files.yaml_or_json import read_by_hand, require_known
-from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.files.records import Record
+from circuit.artifacts.files.yaml_or_json import read_yaml_or_json, require_known
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, DataError
@@ -69,7 +69,7 @@ class Questions(Record):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read questions in any of the forms above; a file without questions is an error."""
-        document = read_by_hand(path)
+        document = read_yaml_or_json(path)
         if (schema_of(document) or "").startswith("circuit."):
             prompts = read_prompts(path)
             return cls(asked=tuple(_of_prompts(prompts)), source=prompts)

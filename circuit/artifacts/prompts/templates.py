@@ -28,7 +28,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from circuit.artifacts.files.documents import read_document, read_json, validated
-from circuit.artifacts.manifest.manifest import FileRef, Record, digest
+from circuit.artifacts.files.records import Record
+from circuit.artifacts.manifest.manifest import FileRef, digest
 from circuit.artifacts.prompts.builtin import spelled
 from circuit.artifacts.prompts.verdict import Verdict
 from circuit.errors import ArtifactError, DataError

@@ -24,9 +24,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from circuit.artifacts.files.documents import validated
-from circuit.artifacts.files.yaml_or_json import read_by_hand, require_known
-from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.files.documents import as_object, validated
+from circuit.artifacts.files.records import Record
+from circuit.artifacts.files.yaml_or_json import read_yaml_or_json, require_known
 from circuit.errors import ArtifactError, DataError
 
 Number = Annotated[StrictInt | StrictFloat, Field(allow_inf_nan=False)]
@@ -85,8 +85,8 @@ class SteeringConfig(Record):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a configuration; every key must be known."""
-        document = read_by_hand(path)
-        entries = document.get("vectors") if isinstance(document, dict) else None
+        document = as_object(read_yaml_or_json(path))
+        entries = document.get("vectors")
         if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
             message = f"`{path}` is not a mapping with a list of vectors"
             raise ArtifactError(message, hint="write `vectors:` and below it `- name: …`")

@@ -28,7 +28,7 @@ from circuit.artifacts.directions.block_vectors import (
 )
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import read_json, written_json
+from circuit.artifacts.files.documents import as_object, read_json, written_json
 from circuit.artifacts.steering_files.formats import Written
 from circuit.errors import ArtifactError
 
@@ -38,12 +38,17 @@ CONVENTION = "keys count blocks from 0, and the vector belongs to that block's o
 
 def read(path: Path) -> list[Direction]:
     """Read the vector of each block."""
-    document = read_json(path)
-    held = document.get("directions") if isinstance(document, dict) else None
-    if not isinstance(held, dict):
-        message = f"`{path}` has no `directions`"
-        raise ArtifactError(message, hint="a .svec file maps blocks to vectors in `directions`")
-    vectors = {_block(key, path): _vector(key, values, path) for key, values in held.items()}
+    document = as_object(read_json(path))
+    directions = document.get("directions")
+    if not isinstance(directions, dict):
+        raise ArtifactError(
+            "missing-field",
+            f"`{path}` has no `directions`",
+            hint="a .svec file maps blocks to vectors in `directions`",
+            path=str(path),
+            field="directions",
+        )
+    vectors = {_block(key, path): _vector(key, values, path) for key, values in directions.items()}
     extra = {"model_hint": str(document["model_type"])} if document.get("model_type") else {}
     return unpacked(path, vectors, document.get("circuit"), extra=extra)
 
