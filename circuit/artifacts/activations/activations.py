@@ -117,8 +117,12 @@ class Activations:
         Several rows of a prompt are averaged.
         """
         if site == "attn_pattern":
-            message = "the rows of `attn_pattern` are keys, and their mean says nothing"
-            raise UsageError(message, hint="read them with Activations.ragged; choose another site")
+            raise UsageError(
+                "site-not-applicable",
+                "the rows of `attn_pattern` are keys, and their mean says nothing",
+                hint="read them with Activations.ragged; choose another site",
+                site="attn_pattern",
+            )
         name = self._name(site, layer, position)
         if not self.is_ragged(site, position):
             return self.archive.read(name)
@@ -161,14 +165,25 @@ class Activations:
 
     def _require(self, site: str) -> None:
         if site not in self.contents.layers:
-            message = f"`{self.path}` holds no site `{site}`"
-            raise UsageError(message, hint=f"it holds {', '.join(self.sites)}")
+            raise UsageError(
+                "site-not-in-archive",
+                f"`{self.path}` holds no site `{site}`",
+                hint=f"it holds {', '.join(self.sites)}",
+                path=str(self.path),
+                site=site,
+            )
 
     def _name(self, site: str, layer: int, position: str | None) -> str:
         if layer not in self.layers(site):
             available = ", ".join(map(str, self.layers(site)))
-            message = f"`{self.path}` holds no layer {layer} of `{site}`"
-            raise UsageError(message, hint=f"it holds layers {available}")
+            raise UsageError(
+                "layer-not-in-archive",
+                f"`{self.path}` holds no layer {layer} of `{site}`",
+                hint=f"it holds layers {available}",
+                path=str(self.path),
+                site=site,
+                layer=layer,
+            )
         return tensor_name(site, layer, self._position(position), self.positions)
 
     def _position(self, position: str | None) -> str:
@@ -176,14 +191,24 @@ class Activations:
             return self.positions[0]
         if position not in self.positions:
             which = f"no position `{position}`" if position else "more than one position"
-            message = f"`{self.path}` holds {which}"
-            raise UsageError(message, hint=f"choose one of {', '.join(self.positions)}")
+            raise UsageError(
+                "position-not-in-archive",
+                f"`{self.path}` holds {which}",
+                hint=f"choose one of {', '.join(self.positions)}",
+                path=str(self.path),
+                position=position,
+            )
         return str(position)
 
     def _lists(self, name: str, why_not: str) -> list[Tokens]:
         if name not in self.archive.names:
-            message = f"`{self.path}` holds no `{name}`: {why_not}"
-            raise UsageError(message, hint="collect the activations again with what is missing")
+            raise UsageError(
+                "array-not-in-archive",
+                f"`{self.path}` holds no `{name}`: {why_not}",
+                hint="collect the activations again with what is missing",
+                path=str(self.path),
+                array=name,
+            )
         values = self.archive.integers(name).astype(np.int32, copy=False)
         return split(values, self._offsets(offsets_name(name)))
 
@@ -191,10 +216,13 @@ class Activations:
         offsets = self.archive.integers(name).astype(np.int64, copy=False)
         whole = offsets.shape == (len(self.prompt_set.prompts) + 1,) and offsets[0] == 0
         if not whole or (np.diff(offsets) < 0).any():
-            message = (
-                f"`{name}` in `{self.archive.path}` does not divide its rows among the prompts"
+            raise ArtifactError(
+                "archive-inconsistent",
+                f"`{name}` in `{self.archive.path}` does not divide its rows among the prompts",
+                hint="collect the activations again",
+                path=str(self.archive.path),
+                array=name,
             )
-            raise ArtifactError(message, hint="collect the activations again")
         return offsets
 
     def _check_shapes(self) -> None:
@@ -203,10 +231,17 @@ class Activations:
             name: int(self._offsets(name)[-1]) for name in self.archive.names if is_offsets(name)
         }
         for name, (site, position) in self.contents.tensors().items():
-            wanted = (lengths.get(offsets_name(site, position), rows), self.contents.width(site))
-            if (shape := self.archive.shape(name)) != wanted:
-                message = f"`{name}` in `{self.archive.path}` has shape {shape}, not {wanted}"
-                raise ArtifactError(message, hint="collect the activations again")
+            expected = (lengths.get(offsets_name(site, position), rows), self.contents.width(site))
+            if (shape := self.archive.shape(name)) != expected:
+                raise ArtifactError(
+                    "archive-inconsistent",
+                    f"`{name}` in `{self.archive.path}` has shape {shape}, not {expected}",
+                    hint="collect the activations again",
+                    path=str(self.archive.path),
+                    array=name,
+                    shape=shape,
+                    expected=expected,
+                )
 
 
 def open_archive(source: Path, manifest: Manifest) -> Archive | JoinedArchive:

@@ -24,8 +24,13 @@ class JoinedArchive:
         self.metadata: dict[str, Any] = first.metadata
         for part in others:
             if _kinds(part) != _kinds(first):
-                message = f"`{part.path}` does not hold the arrays that `{first.path}` holds"
-                raise ArtifactError(message, hint="collect both again, with the same options")
+                raise ArtifactError(
+                    "shards-differ",
+                    f"`{part.path}` does not hold the arrays that `{first.path}` holds",
+                    hint="collect both again, with the same options",
+                    path=str(part.path),
+                    other=str(first.path),
+                )
 
     @property
     def names(self) -> list[str]:

@@ -58,9 +58,14 @@ def refuse_unjoined(source: Path) -> None:
         if missing
         else "they are not joined"
     )
-    message = f"`{source}` is not there, only shards: {which}"
-    hint = "collect what is missing, with --shard; the last one joins them"
-    raise ArtifactError(message, hint=hint)
+    raise ArtifactError(
+        "shards-not-joined",
+        f"`{source}` is not there, only shards: {which}",
+        hint="collect what is missing, with --shard; the last one joins them",
+        path=str(source),
+        missing=missing,
+        count=count,
+    )
 
 
 def _counts(source: Path) -> list[int]:

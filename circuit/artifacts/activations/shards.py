@@ -108,10 +108,13 @@ def _require_tiling(stem: Path, parts: Sequence[_Part], n_prompts: int) -> None:
     edges = [(0, 0), *(part.contents.rows for part in parts), (n_prompts, n_prompts)]
     if any(left[1] != right[0] for left, right in pairwise(edges)):
         ranges = ", ".join(f"{first}:{end}" for first, end in edges[1:-1])
-        message = (
-            f"the shards of `{stem}` hold the prompts {ranges} and not each of {n_prompts} once"
+        raise ArtifactError(
+            "shards-incomplete",
+            f"the shards of `{stem}` hold the prompts {ranges} and not each of {n_prompts} once",
+            hint="collect all of them again, with --force",
+            stem=str(stem),
+            ranges=ranges,
         )
-        raise ArtifactError(message, hint="collect all of them again, with --force")
 
 
 def _write(

@@ -82,8 +82,14 @@ class Archive:
         """Read one array of integers."""
         tensor = self._tensor(name)
         if tensor.dtype not in ("I32", "I64"):
-            message = f"`{name}` in `{self.path}` is stored as {tensor.dtype}, not as integers"
-            raise ArtifactError(message, hint="the file is damaged or of another kind")
+            raise ArtifactError(
+                "wrong-dtype",
+                f"`{name}` in `{self.path}` is stored as {tensor.dtype}, not as integers",
+                hint="the file is damaged or of another kind",
+                path=str(self.path),
+                array=name,
+                dtype=tensor.dtype,
+            )
         values: Integers = next(self._stored(name, 0, math.prod(tensor.shape), None))
         return values.reshape(tensor.shape)
 
@@ -91,14 +97,25 @@ class Archive:
         """Fill the one-dimensional ``out`` with what lies from the row ``first`` on."""
         tensor, done = self._tensor(name), 0
         if tensor.dtype not in FLOATS.values():
-            message = f"`{name}` in `{self.path}` is stored as {tensor.dtype}"
-            raise ArtifactError(message, hint=f"circuit reads {', '.join(FLOATS.values())}")
+            raise ArtifactError(
+                "wrong-dtype",
+                f"`{name}` in `{self.path}` is stored as {tensor.dtype}",
+                hint=f"circuit reads {', '.join(FLOATS.values())}",
+                path=str(self.path),
+                array=name,
+                dtype=tensor.dtype,
+            )
         for chunk in self._stored(name, first, out.size, _CHUNK):
             part = out[done : done + len(chunk)]
             part[:] = from_stored(chunk, tensor.dtype)
             if not np.isfinite(part).all():
-                message = f"`{name}` in `{self.path}` has values that are NaN or infinite"
-                raise ArtifactError(message, hint="make it again, in float32 or bfloat16")
+                raise ArtifactError(
+                    "not-finite",
+                    f"`{name}` in `{self.path}` has values that are NaN or infinite",
+                    hint="make it again, in float32 or bfloat16",
+                    path=str(self.path),
+                    array=name,
+                )
             done += len(chunk)
 
     def _stored(self, name: str, first: int, count: int, size: int | None) -> Iterator[Any]:
@@ -112,8 +129,13 @@ class Archive:
 
     def _tensor(self, name: str) -> Tensor:
         if name not in self._tensors:
-            message = f"`{self.path}` holds no array `{name}`"
-            raise ArtifactError(message, hint=f"it holds {_few(self.names)}")
+            raise ArtifactError(
+                "array-not-in-archive",
+                f"`{self.path}` holds no array `{name}`",
+                hint=f"it holds {_few(self.names)}",
+                path=str(self.path),
+                array=name,
+            )
         return self._tensors[name]
 
 
@@ -165,8 +187,12 @@ def _opened(path: Path) -> Iterator[Any]:
         with readable(path), safe_open(path, framework="np") as file:
             yield file
     except SafetensorError as error:
-        message = f"`{path}` is not a whole safetensors file: {error}"
-        raise ArtifactError(message, hint="it is damaged or of another kind") from error
+        raise ArtifactError(
+            "not-safetensors",
+            f"`{path}` is not a whole safetensors file: {error}",
+            hint="it is damaged or of another kind",
+            path=str(path),
+        ) from error
 
 
 def _metadata(entries: dict[str, str]) -> dict[str, Any]:

@@ -27,8 +27,12 @@ STORED: dict[str, np.dtype[Any]] = {
 def float_spelling(dtype: str) -> str:
     """Return how safetensors spells a type in which activations can be stored."""
     if dtype not in FLOATS:
-        message = f"an archive cannot be stored as `{dtype}`"
-        raise UsageError(message, hint=f"choose one of {', '.join(FLOATS)}")
+        raise UsageError(
+            "unknown-dtype",
+            f"an archive cannot be stored as `{dtype}`",
+            hint=f"choose one of {', '.join(FLOATS)}",
+            dtype=dtype,
+        )
     return FLOATS[dtype]
 
 
@@ -70,13 +74,22 @@ def _floats(name: str, given: NDArray[Any], spelling: str) -> NDArray[Any]:
         floats = given.astype(np.float32, copy=False)
         # Rounding to bfloat16 can turn the bits of a NaN into a number: check before it, too.
         if not np.isfinite(floats).all():
-            message = f"`{name}` has values that are NaN or infinite"
-            raise ArtifactError(message, hint="the model overflowed: run it in float32 or bfloat16")
+            raise ArtifactError(
+                "not-finite",
+                f"`{name}` has values that are NaN or infinite",
+                hint="the model overflowed: run it in float32 or bfloat16",
+                array=name,
+            )
         if spelling == "F32":
             return floats.astype(STORED["F32"], copy=False)
         stored = to_bfloat16(floats) if spelling == "BF16" else floats.astype(STORED[spelling])
     if not np.isfinite(from_bfloat16(stored) if spelling == "BF16" else stored).all():
         dtype = next(name for name, each in FLOATS.items() if each == spelling)
-        message = f"`{name}` has values too large for {dtype}"
-        raise ArtifactError(message, hint="store it as float32 or bfloat16")
+        raise ArtifactError(
+            "dtype-overflow",
+            f"`{name}` has values too large for {dtype}",
+            hint="store it as float32 or bfloat16",
+            array=name,
+            dtype=dtype,
+        )
     return stored

@@ -114,8 +114,12 @@ class ArchiveWriter(Writer):
             raise self._other(self.path if self._renamed else self.partial)
 
     def _other(self, found: Path) -> ArtifactError:
-        message = f"`{found}` is not the file that the journal beside it describes"
-        return ArtifactError(message, hint="--force starts again from nothing")
+        return ArtifactError(
+            "partial-file-differs",
+            f"`{found}` is not the file that the journal beside it describes",
+            hint="--force starts again from nothing",
+            path=str(found),
+        )
 
     def _rename(self, force: bool) -> None:
         if self.path.is_file() and not force and digest(self.path) == digest(self.partial):

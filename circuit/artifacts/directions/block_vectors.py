@@ -57,9 +57,13 @@ def block_of(direction: Direction) -> int:
         return direction.layer
     if direction.site == "resid_pre" and direction.layer > 0:
         return direction.layer - 1
-    message = f"direction `{direction.name}` was made at `{direction.site}` {direction.layer}"
     raise DataError(
-        message, hint="files of other programs hold what is added after a block: use resid_post"
+        "direction-not-at-block",
+        f"direction `{direction.name}` was made at `{direction.site}` {direction.layer}",
+        hint="files of other programs hold what is added after a block: use resid_post",
+        direction=direction.name,
+        site=direction.site,
+        layer=direction.layer,
     )
 
 
@@ -68,14 +72,19 @@ def by_block(directions: Sequence[Direction]) -> dict[int, Direction]:
     placed: dict[int, Direction] = {}
     for each in directions:
         if (block := block_of(each)) in placed:
-            message = (
-                f"two directions belong to block {block}: `{placed[block].tensor}`, `{each.tensor}`"
+            raise DataError(
+                "duplicate-block",
+                f"two directions belong to block {block}: `{placed[block].tensor}`, `{each.tensor}`",
+                hint="a file holds one for each block: choose with --name",
+                block=block,
             )
-            raise DataError(message, hint="a file holds one for each block: choose with --name")
         placed[block] = each
     if len({each.vector.size for each in placed.values()}) > 1:
-        message = "the directions have different widths"
-        raise DataError(message, hint="a file holds directions of one model")
+        raise DataError(
+            "widths-differ",
+            "the directions have different widths",
+            hint="a file holds directions of one model",
+        )
     return dict(sorted(placed.items()))
 
 
@@ -113,8 +122,12 @@ def unpacked(
 ) -> list[Direction]:
     """Return the directions of a file, in the order of their blocks."""
     if not vectors:
-        message = f"`{path}` holds no vector"
-        raise ArtifactError(message, hint="the file is empty, or of another kind")
+        raise ArtifactError(
+            "no-directions",
+            f"`{path}` holds no vector",
+            hint="the file is empty, or of another kind",
+            path=str(path),
+        )
     known = None if record is None else validated(Record, record, path)
     kept = {each.block: each for each in known.directions} if known else {}
     found = []
@@ -139,8 +152,12 @@ def parsed_record(text: str | None, path: Path) -> Any:
     try:
         return None if text is None else json.loads(text)
     except ValueError as error:
-        message = f"the record in `{path}` is not JSON"
-        raise ArtifactError(message, hint="the file is damaged: export it again") from error
+        raise ArtifactError(
+            "record-damaged",
+            f"the record in `{path}` is not JSON",
+            hint="the file is damaged: export it again",
+            path=str(path),
+        ) from error
 
 
 def family_of(placed: Mapping[int, Direction]) -> str:
@@ -186,8 +203,12 @@ def _units(path: Path, text: str, count: int) -> NDArray[np.int8]:
     except (binascii.Error, ValueError):
         units = np.empty(0, np.int8)
     if units.size != count:
-        message = f"the record in `{path}` does not fit its vectors"
-        raise ArtifactError(message, hint="the file is damaged: export it again")
+        raise ArtifactError(
+            "record-damaged",
+            f"the record in `{path}` does not fit its vectors",
+            hint="the file is damaged: export it again",
+            path=str(path),
+        )
     return units
 
 
@@ -204,5 +225,10 @@ def _bits(values: Floats) -> NDArray[np.int64]:
 
 
 def _unfit(direction: Direction, length: float) -> DataError:
-    message = f"direction `{direction.tensor}` at length {length:g} does not fit into float32"
-    return DataError(message, hint="choose another length with --scale, such as unit")
+    return DataError(
+        "direction-overflow",
+        f"direction `{direction.tensor}` at length {length:g} does not fit into float32",
+        hint="choose another length with --scale, such as unit",
+        direction=direction.tensor,
+        length=length,
+    )

@@ -38,8 +38,12 @@ class Direction:
         vector = np.ascontiguousarray(self.vector, np.float32)
         require_direction(vector, f"direction `{self.name}`")
         if not np.isclose(np.linalg.norm(vector.astype(np.float64)), 1, atol=1e-4):
-            message = f"direction `{self.name}` has length {np.linalg.norm(vector):.4g}, not 1"
-            raise DataError(message, hint="divide it by its length, and keep that as `norm`")
+            raise DataError(
+                "not-unit-length",
+                f"direction `{self.name}` has length {np.linalg.norm(vector):.4g}, not 1",
+                hint="divide it by its length, and keep that as `norm`",
+                direction=self.name,
+            )
         vector.flags.writeable = False
         object.__setattr__(self, "vector", vector)
 
@@ -88,8 +92,13 @@ def require_direction(vector: NDArray[Any], source: str) -> None:
     elif not vector.any():
         problem = "is zero"
     if problem:
-        message = f"{source} {problem}"
-        raise ArtifactError(message, hint="a direction is one finite vector that is not zero")
+        raise ArtifactError(
+            "not-a-direction",
+            f"{source} {problem}",
+            hint="a direction is one finite vector that is not zero",
+            source=source,
+            problem=problem,
+        )
 
 
 def described(direction: Direction) -> dict[str, Any]:

@@ -171,8 +171,13 @@ def read_manifest(path: Path, schema: str) -> Manifest:
     """Read the manifest of an artifact that must be ``schema``."""
     archive = path.with_name(path.name.removesuffix(".json") + ".safetensors")
     if archive.is_file() and not path.exists():
-        message = f"`{archive}` has no manifest `{path.name}` beside it, so it is incomplete"
-        raise ArtifactError(message, hint="run the command that writes it again")
+        raise ArtifactError(
+            "manifest-missing",
+            f"`{archive}` has no manifest `{path.name}` beside it, so it is incomplete",
+            hint="run the command that writes it again",
+            path=str(path),
+            archive=str(archive),
+        )
     return validated(Manifest, read_document(path, schema), path)
 
 
@@ -180,11 +185,21 @@ def check_outputs(path: Path, manifest: Manifest) -> None:
     """Raise unless every file that ``manifest`` says it wrote is there, unchanged."""
     for output in manifest.outputs:
         if not (path.parent / output.path).exists():
-            message = f"`{path}` describes `{path.parent / output.path}`, which is not there"
-            raise ArtifactError(message, hint="put it back, or write it again with --force")
+            raise ArtifactError(
+                "output-missing",
+                f"`{path}` describes `{path.parent / output.path}`, which is not there",
+                hint="put it back, or write it again with --force",
+                path=str(path.parent / output.path),
+                manifest=str(path),
+            )
         if digest(path.parent / output.path) != output.sha256:
-            message = f"`{path.parent / output.path}` is not the file that `{path}` describes"
-            raise ArtifactError(message, hint="it has changed since: write it again with --force")
+            raise ArtifactError(
+                "output-changed",
+                f"`{path.parent / output.path}` is not the file that `{path}` describes",
+                hint="it has changed since: write it again with --force",
+                path=str(path.parent / output.path),
+                manifest=str(path),
+            )
 
 
 def check_described(path: Path, manifest: Manifest, files: Iterable[Path]) -> None:
@@ -197,9 +212,13 @@ def check_described(path: Path, manifest: Manifest, files: Iterable[Path]) -> No
     for file in files:
         if file.resolve() not in named and not (file.is_file() and digest(file) in known):
             described = ", ".join(f"`{output.path}`" for output in manifest.outputs) or "no file"
-            message = f"`{path}` describes {described}, not `{file}`"
-            hint = "keep an archive and its manifest together under the names that they were written with"
-            raise ArtifactError(message, hint=hint)
+            raise ArtifactError(
+                "manifest-of-other-file",
+                f"`{path}` describes {described}, not `{file}`",
+                hint="keep an archive and its manifest together under the names that they were written with",
+                path=str(path),
+                file=str(file),
+            )
 
 
 def reusable(

@@ -46,11 +46,15 @@ def find_set(name: str) -> Path:
             return known[name]
     if name.endswith(".json") or "/" in name:
         return Path(name)
-    message = f"there is no prompt set `{name}`"
     listed = [f"the {kind} are {', '.join(known)}" for kind, known in kinds.items() if known]
     near = get_close_matches(name, [each for known in kinds.values() for each in known], n=1)
     meant = [f"did you mean `{near[0]}`?"] if near else []
-    raise UsageError(message, hint="; ".join([*meant, *listed, "or give a file"]))
+    raise UsageError(
+        "unknown-prompt-set",
+        f"there is no prompt set `{name}`",
+        hint="; ".join([*meant, *listed, "or give a file"]),
+        name=name,
+    )
 
 
 def given_set(path: Path) -> Path:

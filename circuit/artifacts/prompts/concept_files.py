@@ -49,7 +49,10 @@ def find_concept(name: str) -> Path:
     known = concepts()
     if name not in known:
         raise UsageError(
-            f"there is no concept `{name}`", hint=nearest(name, known) + ", ".join(known)
+            "unknown-concept",
+            f"there is no concept `{name}`",
+            hint=nearest(name, known) + ", ".join(known),
+            name=name,
         )
     return known[name]
 
@@ -58,8 +61,12 @@ def concept_of(name: str, positive: Sequence[str], neutral: Sequence[str]) -> Pr
     """Make a concept of texts; where there are as many neutral ones they are pairs, in order."""
     if not positive or not neutral:
         missing = "neutral text" if positive else "text that has it"
-        message = f"concept `{name}` has no {missing}"
-        raise UsageError(message, hint="give both: --positive TEXT --neutral TEXT")
+        raise UsageError(
+            "concept-without-texts",
+            f"concept `{name}` has no {missing}",
+            hint="give both: --positive TEXT --neutral TEXT",
+            name=name,
+        )
     paired = len(positive) == len(neutral)
     prompts = [
         {
@@ -81,28 +88,49 @@ def read_concept(path: Path, name: str) -> PromptSet:
     if (schema_of(document) or "").startswith("circuit."):
         prompts = read_prompts(path)
         if len(prompts.labels) != 2:
-            message = f"`{path}` has {len(prompts.labels)} labels, a concept has two"
-            raise ArtifactError(message, hint="the second label is that of the concept")
+            raise ArtifactError(
+                "two-labels-expected",
+                f"`{path}` has {len(prompts.labels)} labels, a concept has two",
+                hint="the second label is that of the concept",
+                path=str(path),
+                count=len(prompts.labels),
+            )
         return prompts.model_copy(update={"name": name})
     if not isinstance(document, dict):
-        message = f"`{path}` holds no concept"
-        raise ArtifactError(message, hint="write `positive:` and `neutral:`, each a list of texts")
+        raise ArtifactError(
+            "not-a-concept",
+            f"`{path}` holds no concept",
+            hint="write `positive:` and `neutral:`, each a list of texts",
+            path=str(path),
+        )
     require_known(document, ("positive", NEUTRAL), "the file", path)
     texts = [document.get(key) or [] for key in ("positive", NEUTRAL)]
     if not all(isinstance(each, list) and all(isinstance(t, str) for t in each) for each in texts):
-        message = f"`{path}` holds something else than lists of texts"
-        raise ArtifactError(message, hint="write each text on a line: `- What a day!`")
+        raise ArtifactError(
+            "not-a-concept",
+            f"`{path}` holds something else than lists of texts",
+            hint="write each text on a line: `- What a day!`",
+            path=str(path),
+        )
     return concept_of(name, texts[0], texts[1])
 
 
 def save_own(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
     """Keep a concept in the user's folder."""
     if not _NAME.fullmatch(name):
-        message = f"`{name}` cannot be the name of a concept"
-        raise UsageError(message, hint="use letters, digits, - and _, a letter first")
+        raise UsageError(
+            "invalid-name",
+            f"`{name}` cannot be the name of a concept",
+            hint="use letters, digits, - and _, a letter first",
+            name=name,
+        )
     if name in builtin_concepts():
-        message = f"`{name}` is a built-in concept"
-        raise UsageError(message, hint="choose another name")
+        raise UsageError(
+            "builtin-concept",
+            f"`{name}` is a built-in concept",
+            hint="choose another name",
+            name=name,
+        )
     path = own_folder() / f"{name}.json"
     prompts.save(path, force=force)
     return path
@@ -112,7 +140,11 @@ def remove_own(name: str) -> Path:
     """Remove a concept from the user's folder."""
     path = find_concept(name)
     if name in builtin_concepts():
-        message = f"`{name}` is a built-in concept and stays"
-        raise UsageError(message, hint=f"your own are: {', '.join(own_concepts()) or 'none'}")
+        raise UsageError(
+            "builtin-concept",
+            f"`{name}` is a built-in concept and stays",
+            hint=f"your own are: {', '.join(own_concepts()) or 'none'}",
+            name=name,
+        )
     path.unlink()
     return path

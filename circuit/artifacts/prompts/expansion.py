@@ -163,9 +163,13 @@ def _draw(pool: Pool, templates: Templates, seed: int, taken: set[str]) -> list[
     turns = _in_turn([_in_turn(sources) for sources in categories.values()])
     drawn = list(islice(turns, pool.quota))
     if pool.strict and len(drawn) < pool.quota:
-        message = f"the templates of `{templates.name}` give {len(drawn)} prompts for {pool.name}"
         raise DataError(
-            message, hint=f"ask for at most {len(drawn)}, or add templates or slot values"
+            "too-few-fillings",
+            f"the templates of `{templates.name}` give {len(drawn)} prompts for {pool.name}",
+            hint=f"ask for at most {len(drawn)}, or add templates or slot values",
+            templates=templates.name,
+            pool=pool.name,
+            count=len(drawn),
         )
     return drawn
 
@@ -233,8 +237,12 @@ def _expected(item: Item, values: dict[str, Value]) -> str | None:
     (operation, names), *_ = item.expected.items()
     operands = [values[name] for name in names]
     if not all(isinstance(operand, int) for operand in operands):
-        message = f"`expected` of `{item.category}` needs integers, not {operands}"
-        raise DataError(message, hint='give its slots a {"range": [first, last]}')
+        raise DataError(
+            "operands-not-integers",
+            f"`expected` of `{item.category}` needs integers, not {operands}",
+            hint='give its slots a {"range": [first, last]}',
+            category=item.category,
+        )
     a, b = (int(operand) for operand in operands)
     return str({"add": a + b, "sub": a - b, "mul": a * b}[operation])
 

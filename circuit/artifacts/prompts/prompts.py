@@ -61,11 +61,19 @@ class Prompt:
     @model_validator(mode="after")
     def _has_text(self) -> Self:
         if not self.text.strip():
-            message = f"the prompt {self.text!r} is empty"
-            raise DataError(message, hint="give every prompt a text")
+            raise DataError(
+                "empty-prompt",
+                f"the prompt {self.text!r} is empty",
+                hint="give every prompt a text",
+                text=self.text,
+            )
         if not _is_unicode(self.text):
-            message = f"the prompt {self.text!r} is not valid Unicode"
-            raise DataError(message, hint="it holds half of a surrogate pair: repair its encoding")
+            raise DataError(
+                "not-unicode",
+                f"the prompt {self.text!r} is not valid Unicode",
+                hint="it holds half of a surrogate pair: repair its encoding",
+                text=self.text,
+            )
         return self
 
 
@@ -89,16 +97,30 @@ class PromptSet(Record):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if len(set(self.labels)) < len(self.labels):
-            message = f"the labels of `{self.name}` are not distinct: {', '.join(self.labels)}"
-            raise DataError(message, hint="name each label once")
+            raise DataError(
+                "duplicate-label",
+                f"the labels of `{self.name}` are not distinct: {', '.join(self.labels)}",
+                hint="name each label once",
+                name=self.name,
+            )
         if not self.prompts:
-            message = f"`{self.name}` holds no prompts"
-            raise DataError(message, hint="a prompt set needs at least one prompt")
+            raise DataError(
+                "no-prompts",
+                f"`{self.name}` holds no prompts",
+                hint="a prompt set needs at least one prompt",
+                name=self.name,
+            )
         for number, prompt in enumerate(self.prompts):
             if prompt.label is not None and prompt.label not in self.labels:
                 known = ", ".join(self.labels) or "none"
-                message = f"prompt {number} of `{self.name}` has the unknown label `{prompt.label}`"
-                raise DataError(message, hint=f"the labels are: {known}")
+                raise DataError(
+                    "unknown-label",
+                    f"prompt {number} of `{self.name}` has the unknown label `{prompt.label}`",
+                    hint=f"the labels are: {known}",
+                    name=self.name,
+                    prompt=number,
+                    label=prompt.label,
+                )
         return self
 
     def save(self, path: Path, *, force: bool = False) -> None:

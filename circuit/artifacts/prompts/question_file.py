@@ -46,8 +46,12 @@ class AskedQuestion(Record):
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
         if not self.paraphrases or not all(text.strip() for text in self.paraphrases):
-            message = f"question `{self.id}` has no text"
-            raise DataError(message, hint="give it `paraphrases:` with at least one text")
+            raise DataError(
+                "question-without-text",
+                f"question `{self.id}` has no text",
+                hint="give it `paraphrases:` with at least one text",
+                id=self.id,
+            )
         return self
 
 
@@ -63,7 +67,12 @@ class Questions(Record):
         ids = [question.id for question in self.asked]
         if len(set(ids)) < len(ids):
             twice = next(each for each in ids if ids.count(each) > 1)
-            raise DataError(f"two questions have the id `{twice}`", hint="give each its own")
+            raise DataError(
+                "duplicate-question",
+                f"two questions have the id `{twice}`",
+                hint="give each its own",
+                id=twice,
+            )
         return self
 
     @classmethod
@@ -77,11 +86,19 @@ class Questions(Record):
             require_known(document, ["questions"], "the file", path)
             document = document.get("questions")
         if not document:
-            message = f"`{path}` holds no questions"
-            raise ArtifactError(message, hint="write a list: `- How are you?`")
+            raise ArtifactError(
+                "no-questions",
+                f"`{path}` holds no questions",
+                hint="write a list: `- How are you?`",
+                path=str(path),
+            )
         if not isinstance(document, list):
-            message = f"`{path}` is not a list of questions"
-            raise ArtifactError(message, hint="begin each question with `- `")
+            raise ArtifactError(
+                "not-questions",
+                f"`{path}` is not a list of questions",
+                hint="begin each question with `- `",
+                path=str(path),
+            )
         asked = [_asked(entry, number, path) for number, entry in enumerate(document, 1)]
         keys = {key for entry in document if isinstance(entry, dict) for key in entry}
         fields = {"asked": asked, "ignored": sorted(keys.intersection(IGNORED))}
@@ -104,8 +121,13 @@ def _asked(entry: Any, number: int, path: Path) -> dict[str, Any]:
     if isinstance(entry, str):
         return {"id": str(number), "paraphrases": [entry], "group": str(number)}
     if not isinstance(entry, dict):
-        message = f"question {number} of `{path}` is neither a text nor a mapping"
-        raise ArtifactError(message, hint="quote it, or write `- id: …` and `paraphrases:`")
+        raise ArtifactError(
+            "not-a-question",
+            f"question {number} of `{path}` is neither a text nor a mapping",
+            hint="quote it, or write `- id: …` and `paraphrases:`",
+            path=str(path),
+            number=number,
+        )
     require_known(entry, _KNOWN, f"question {number}", path)
     name = str(entry.get("id", number))
     one = [entry["question"]] if "question" in entry else []

@@ -37,8 +37,12 @@ def read_table(path: Path) -> Table:
     """Read rows from the format that the suffix of ``path`` names."""
     readers = {".json": _from_json, ".jsonl": _from_jsonl, ".csv": _from_csv, ".tsv": _from_csv}
     if path.suffix.lower() not in readers:
-        message = f"`{path}` is not a table of prompts"
-        raise ArtifactError(message, hint=f"its name must end in {', '.join(readers)}")
+        raise ArtifactError(
+            "not-a-table",
+            f"`{path}` is not a table of prompts",
+            hint=f"its name must end in {', '.join(readers)}",
+            path=str(path),
+        )
     return readers[path.suffix.lower()](path)
 
 
@@ -56,8 +60,12 @@ def _from_json(path: Path) -> Table:
     about = document if isinstance(document, dict) else {"prompts": document}
     prompts = about.get("prompts")
     if not isinstance(prompts, list):
-        message = f"`{path}` holds no list of prompts"
-        raise ArtifactError(message, hint="it must be a list, or an object with a list `prompts`")
+        raise ArtifactError(
+            "no-prompts",
+            f"`{path}` holds no list of prompts",
+            hint="it must be a list, or an object with a list `prompts`",
+            path=str(path),
+        )
     rows = tuple(_row(value, path, f"prompt {number}") for number, value in enumerate(prompts))
     return Table(rows, {key: value for key, value in about.items() if key != "prompts"})
 
@@ -70,8 +78,13 @@ def _from_jsonl(path: Path) -> Table:
             try:
                 rows.append(_row(json.loads(line), path, f"line {number}"))
             except ValueError as error:
-                message = f"line {number} of `{path}` is not JSON: {error}"
-                raise ArtifactError(message, hint="write one JSON object per line") from error
+                raise ArtifactError(
+                    "not-json",
+                    f"line {number} of `{path}` is not JSON: {error}",
+                    hint="write one JSON object per line",
+                    path=str(path),
+                    line=number,
+                ) from error
     return Table(tuple(rows))
 
 
@@ -83,14 +96,22 @@ def _from_csv(path: Path) -> Table:
         _refuse_twins(reader.fieldnames or (), path)
         for row in reader:
             if None in row or None in row.values():
-                message = f"line {reader.line_num} of `{path}` has not as many cells as the header"
                 raise ArtifactError(
-                    message, hint="put cells that hold a comma or a line break in quotes"
+                    "not-csv",
+                    f"line {reader.line_num} of `{path}` has not as many cells as the header",
+                    hint="put cells that hold a comma or a line break in quotes",
+                    path=str(path),
+                    line=reader.line_num,
                 )
             rows.append({name: value for name, value in row.items() if value != ""})
     except csv.Error as error:
-        message = f"line {reader.line_num + 1} of `{path}` is not CSV: {error}"
-        raise ArtifactError(message, hint="check the quotes of this line") from error
+        raise ArtifactError(
+            "not-csv",
+            f"line {reader.line_num + 1} of `{path}` is not CSV: {error}",
+            hint="check the quotes of this line",
+            path=str(path),
+            line=reader.line_num + 1,
+        ) from error
     return Table(tuple(rows))
 
 
@@ -98,15 +119,25 @@ def _refuse_twins(columns: Sequence[str], path: Path) -> None:
     """Of two columns of one name, the reader would keep the last and say nothing."""
     for column in columns:
         if columns.count(column) > 1:
-            message = f"`{path}` has more than one column `{column}`"
-            raise ArtifactError(message, hint="give each column a name of its own")
+            raise ArtifactError(
+                "duplicate-column",
+                f"`{path}` has more than one column `{column}`",
+                hint="give each column a name of its own",
+                path=str(path),
+                column=column,
+            )
 
 
 def _row(value: Any, path: Path, where: str) -> Row:
     row = {"text": value} if isinstance(value, str) else value
     if not isinstance(row, dict):
-        message = f"{where} of `{path}` is neither an object nor a text"
-        raise ArtifactError(message, hint='write {"text": ..., "label": ...}')
+        raise ArtifactError(
+            "not-a-row",
+            f"{where} of `{path}` is neither an object nor a text",
+            hint='write {"text": ..., "label": ...}',
+            path=str(path),
+            where=where,
+        )
     return {name: each for name, each in row.items() if each is not None}
 
 
@@ -114,5 +145,9 @@ def _text(path: Path) -> str:
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"`{path}` is not UTF-8: {error}"
-        raise ArtifactError(message, hint="save it as UTF-8") from error
+        raise ArtifactError(
+            "not-utf8",
+            f"`{path}` is not UTF-8: {error}",
+            hint="save it as UTF-8",
+            path=str(path),
+        ) from error

@@ -52,18 +52,34 @@ class VectorSpec(Record):
     def _is_consistent(self) -> Self:
         if (self.file is None) == (self.positive_prompt is None):
             what = "nothing to be made from" if self.file is None else "both a prompt and a file"
-            message = f"vector `{self.name}` has {what}"
-            raise DataError(message, hint="give it a positive_prompt, or a file")
+            raise DataError(
+                "vector-source",
+                f"vector `{self.name}` has {what}",
+                hint="give it a positive_prompt, or a file",
+                vector=self.name,
+            )
         if self.file is not None and self.negative_prompt is not None:
-            message = f"vector `{self.name}` has a negative_prompt beside its file"
-            raise DataError(message, hint="leave it out: the file holds the vector")
+            raise DataError(
+                "vector-source",
+                f"vector `{self.name}` has a negative_prompt beside its file",
+                hint="leave it out: the file holds the vector",
+                vector=self.name,
+            )
         if self.file is None and (self.layer is None or self.direction is not None):
             what = "no layer" if self.layer is None else "a direction but no file to find it in"
-            message = f"vector `{self.name}` has {what}"
-            raise DataError(message, hint="say after which block it acts: layer: 15")
+            raise DataError(
+                "vector-layer",
+                f"vector `{self.name}` has {what}",
+                hint="say after which block it acts: layer: 15",
+                vector=self.name,
+            )
         if self.rule is not None and self.normalize is not None:
-            message = f"vector `{self.name}` has both `rule` and `normalize`"
-            raise DataError(message, hint="`rule` says what coefficient 1 is: leave out normalize")
+            raise DataError(
+                "rule-and-normalize",
+                f"vector `{self.name}` has both `rule` and `normalize`",
+                hint="`rule` says what coefficient 1 is: leave out normalize",
+                vector=self.name,
+            )
         return self
 
 
@@ -76,10 +92,19 @@ class SteeringConfig(Record):
     def _names_are_distinct(self) -> Self:
         names = [vector.name for vector in self.vectors]
         if not names:
-            raise DataError("it lists no vectors", hint="list one under `vectors:`")
+            raise DataError(
+                "no-vectors",
+                "the configuration lists no vectors",
+                hint="list one under `vectors:`",
+            )
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"two vectors are called `{twice}`", hint="name each vector once")
+            raise DataError(
+                "duplicate-vector",
+                f"two vectors are called `{twice}`",
+                hint="name each vector once",
+                vector=twice,
+            )
         return self
 
     @classmethod
@@ -88,8 +113,12 @@ class SteeringConfig(Record):
         document = as_object(read_yaml_or_json(path))
         entries = document.get("vectors")
         if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
-            message = f"`{path}` is not a mapping with a list of vectors"
-            raise ArtifactError(message, hint="write `vectors:` and below it `- name: …`")
+            raise ArtifactError(
+                "not-a-steering-config",
+                f"`{path}` is not a mapping with a list of vectors",
+                hint="write `vectors:` and below it `- name: …`",
+                path=str(path),
+            )
         require_known(document, ["vectors"], "the file", path)
         for number, entry in enumerate(entries):
             where = f"vector {_named(entry, number)}"

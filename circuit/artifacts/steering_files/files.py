@@ -80,8 +80,11 @@ def write_directions(
     """Write ``<stem>.safetensors`` and, after it, ``<stem>.json``."""
     tensors = {direction.tensor: direction.vector for direction in directions}
     if len(tensors) < len(directions):
-        message = "two directions have the same name, site and layer"
-        raise DataError(message, hint="give each direction a name of its own")
+        raise DataError(
+            "duplicate-direction",
+            "two directions have the same name, site and layer",
+            hint="give each direction a name of its own",
+        )
     archive, manifest = archive_path(stem), manifest_path(stem)
     if not force:
         refuse_other(manifest, schemas.DIRECTIONS)
@@ -143,9 +146,13 @@ def write_steering_file(path: Path, direction: Direction, *, force: bool = False
     """Write one direction in the format that the suffix of ``path`` names."""
     known = [each for each in formats().values() if path.suffix == each.SUFFIX]
     if len(known) != 1:
-        message = f"one direction cannot be written to `{path}`"
         suffixes = [each.SUFFIX for each in formats().values() if each.SUFFIX != ".safetensors"]
-        raise ArtifactError(message, hint=f"use a name that ends in {' or '.join(suffixes)}")
+        raise ArtifactError(
+            "unknown-format",
+            f"one direction cannot be written to `{path}`",
+            hint=f"use a name that ends in {' or '.join(suffixes)}",
+            path=str(path),
+        )
     known[0].write(path, [direction], force=force)
 
 
@@ -162,20 +169,29 @@ def write_json(path: Path, direction: Direction, *, force: bool = False) -> None
 def _not_a_steering_file(path: Path) -> ArtifactError:
     if path.suffix in _PICKLES:
         return ArtifactError(
+            "pickle-refused",
             f"`{path}` is a pickle, which can run code and is never loaded",
             hint="where it was made, save the vector as plain numbers: "
             'np.savez("x.npz", direction=vector.float().numpy(), layer=12); layer is the block after which it is added '
             "(row i of all hidden states is block i - 1)",
+            path=str(path),
         )
     if path.suffix == ".safetensors":
         names = Archive(path).names
         holds = ", ".join(f"`{name}`" for name in names[:3]) + (" ..." if names[3:] else "")
-        message = f"`{path}` is not a steering file: it holds {holds or 'no arrays'}"
-        hint = "steering-lite names its arrays `layer3.v`, saklas `layer_3`"
-        return ArtifactError(message, hint=hint)
+        return ArtifactError(
+            "not-a-steering-file",
+            f"`{path}` is not a steering file: it holds {holds or 'no arrays'}",
+            hint="steering-lite names its arrays `layer3.v`, saklas `layer_3`",
+            path=str(path),
+        )
     known = dict.fromkeys([".safetensors", *(each.SUFFIX for each in formats().values())])
-    message = f"`{path}` is not a steering file"
-    return ArtifactError(message, hint=f"circuit reads {', '.join(known)}")
+    return ArtifactError(
+        "not-a-steering-file",
+        f"`{path}` is not a steering file",
+        hint=f"circuit reads {', '.join(known)}",
+        path=str(path),
+    )
 
 
 def _direction(entry: Entry, archive: Archive, model: ModelIdentity | None) -> Direction:

@@ -22,8 +22,12 @@ def read(path: Path) -> list[Direction]:
     """Read one direction."""
     fields = read_json(path)
     if not isinstance(fields, dict):
-        message = f"`{path}` holds no direction"
-        raise ArtifactError(message, hint="it must be a JSON object with `direction` and `layer`")
+        raise ArtifactError(
+            "not-a-direction",
+            f"`{path}` holds no direction",
+            hint="it must be a JSON object with `direction` and `layer`",
+            path=str(path),
+        )
     return [direction_of(fields, path)]
 
 

@@ -47,7 +47,10 @@ def write(
 def _fields(path: Path) -> dict[str, Any]:
     content = io.BytesIO(read_bytes(path))
     damaged = ArtifactError(
-        f"`{path}` is not a NumPy archive", hint="it is damaged or of another kind"
+        "not-npz",
+        f"`{path}` is not a NumPy archive",
+        hint="it is damaged or of another kind",
+        path=str(path),
     )
     if not zipfile.is_zipfile(content):
         raise damaged
@@ -58,7 +61,10 @@ def _fields(path: Path) -> dict[str, Any]:
         # The file is foreign input, so whatever its reading raises is about the file.
         if "allow_pickle" not in str(error):
             raise damaged from error
-        message = f"`{path}` holds pickled Python objects"
-        hint = "pickled data can run code and is never loaded: save plain arrays instead"
-        raise ArtifactError(message, hint=hint) from error
+        raise ArtifactError(
+            "pickle-refused",
+            f"`{path}` holds pickled Python objects",
+            hint="pickled data can run code and is never loaded: save plain arrays instead",
+            path=str(path),
+        ) from error
     return {key: array if array.ndim else array.item() for key, array in arrays.items()}

@@ -98,6 +98,11 @@ def _sidecar(path: Path) -> dict[str, Any]:
     if not isinstance(said, dict):
         said = {}
     if said.get("tensor_sha256") not in (None, digest(path)):
-        message = f"`{manifest_path(path)}` is of another file than `{path}`"
-        raise ArtifactError(message, hint="copy both files again, or remove the JSON file")
+        raise ArtifactError(
+            "sidecar-of-other-file",
+            f"`{manifest_path(path)}` is of another file than `{path}`",
+            hint="copy both files again, or remove the JSON file",
+            path=str(path),
+            sidecar=str(manifest_path(path)),
+        )
     return said

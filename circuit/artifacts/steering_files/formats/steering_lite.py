@@ -52,11 +52,14 @@ def read(path: Path) -> list[Direction]:
     for name in archive.names:
         if target != "residual" or not _ARRAY.fullmatch(name):
             what = f"acts on `{target}`" if target != "residual" else f"has `{name}`"
-            message = f"the method `{method}` of `{path}` {what}, which is no direction of the residual stream"
-            hint = (
-                "circuit reads methods that add one vector after a block, such as mean_diff and pca"
+            raise ArtifactError(
+                "not-a-direction",
+                f"the method `{method}` of `{path}` {what}, which is no direction of the residual stream",
+                hint="circuit reads methods that add one vector after a block, such as mean_diff and pca",
+                path=str(path),
+                array=name,
+                method=method,
             )
-            raise ArtifactError(message, hint=hint)
     vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
     extra = {"coefficient": cfg["coeff"]} if isinstance(cfg.get("coeff"), int | float) else {}
     return unpacked(path, vectors, header_record(archive), method=method, extra=extra)

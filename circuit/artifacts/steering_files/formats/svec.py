@@ -75,8 +75,13 @@ def write(
 
 def _block(key: str, path: Path) -> int:
     if not (key.isascii() and key.isdecimal()):
-        message = f"`{path}` has a direction for `{key}`"
-        raise ArtifactError(message, hint="keys of `directions` are blocks, counted from 0")
+        raise ArtifactError(
+            "invalid-field",
+            f"`{path}` has a direction for `{key}`",
+            hint="keys of `directions` are blocks, counted from 0",
+            path=str(path),
+            field=key,
+        )
     return int(key)
 
 
@@ -85,10 +90,19 @@ def _vector(key: str, values: Any, path: Path) -> NDArray[Any]:
         with np.errstate(over="ignore"):
             vector = np.asarray(values, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        message = f"the direction of block {key} in `{path}` does not consist of numbers"
-        raise ArtifactError(message, hint="it must be a list of numbers") from error
+        raise ArtifactError(
+            "invalid-field",
+            f"the direction of block {key} in `{path}` does not consist of numbers",
+            hint="it must be a list of numbers",
+            path=str(path),
+            field=key,
+        ) from error
     if vector.ndim == 2 and len(vector) > 1:
-        message = f"block {key} in `{path}` has {len(vector)} vectors"
-        hint = "one for each position, head or axis: circuit steers with one vector per block"
-        raise ArtifactError(message, hint=hint)
+        raise ArtifactError(
+            "several-vectors",
+            f"block {key} in `{path}` has {len(vector)} vectors",
+            hint="one for each position, head or axis: circuit steers with one vector per block",
+            path=str(path),
+            block=key,
+        )
     return vector[0] if vector.ndim == 2 and len(vector) else vector
