@@ -138,6 +138,7 @@ COLLECT = """
 import sys, tracemalloc
 from pathlib import Path
 import numpy as np
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
@@ -148,9 +149,13 @@ prompts = read_prompts(folder / "prompts.json")
 ids, rows = np.zeros(10, np.int32), np.ones((512, 8), np.float32)
 tracemalloc.reset_peak()
 with ActivationsWriter(
-    folder / "a", prompts=prompts, sites_layers=[("embed", 0)], positions=["-2:"], d_model=8,
+    folder / "a",
+    ArrayPlan(
+        sites_layers=[("embed", 0)], positions=["-2:"], d_model=8,
+        counts={("embed", "-2:"): [2] * n}, token_ids=[ids] * n, indices={"-2:": [ids[:2]] * n},
+    ),
+    prompts=prompts,
     origin=Origin.of(folder / "a", parameters={}, inputs=[folder / "prompts.json"]),
-    counts={("embed", "-2:"): [2] * n}, token_ids=[ids] * n, indices={"-2:": [ids[:2]] * n},
 ) as writer:
     for unit, first in enumerate(range(0, n, 256)):
         batch = np.arange(first, min(first + 256, n))

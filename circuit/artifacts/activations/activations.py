@@ -1,11 +1,13 @@
 """Activations: what a model computed for a prompt set, one array per site, layer and position.
 
-``x.safetensors`` holds the arrays (``circuit.artifacts.activations.contents`` has their names and shapes), ``x.json`` is the manifest,
-schema ``circuit.activations/2``. Its results hold the prompts themselves, so that the two files are enough for everything
-that follows. An archive in shards (``circuit.artifacts.activations.shards``) has its manifest in the same place and is read as one.
+``x.safetensors`` holds the arrays (``circuit.artifacts.activations.contents`` has their names and
+shapes). ``x.json`` is the manifest, schema ``circuit.activations/2``; its results hold the prompts,
+so that later stages need no other file. An archive in shards
+(``circuit.artifacts.activations.shards``) has its manifest in the same place and is read as one.
 
-Opening checks the schema, the digests, that the manifest is of this archive, and the shapes; reading an array checks that it is finite. Where a position chose
-several tokens of a prompt, ``read`` gives their mean, and ``ragged`` each of them.
+Opening checks the schema, the digests, that the manifest belongs to the archive, and the shapes;
+reading an array checks that it is finite. Where a position chose several tokens of a prompt,
+``read`` returns their mean, and ``ragged`` each of them.
 """
 
 from pathlib import Path
@@ -80,7 +82,7 @@ class Activations:
 
     @property
     def sites(self) -> list[str]:
-        """The sites, in the order in which they were asked for."""
+        """The sites, in the order in which they were requested."""
         return list(self.contents.layers)
 
     def layers(self, site: str) -> list[int]:
@@ -94,7 +96,7 @@ class Activations:
         return self.contents.shapes[site]
 
     def width(self, site: str) -> int:
-        """Return how many numbers that are: the length of a row."""
+        """Return the length of a row: the product of the shape."""
         self._require(site)
         return self.contents.width(site)
 
@@ -132,22 +134,25 @@ class Activations:
         )
 
     def ragged(self, site: str, layer: int, position: str | None = None) -> tuple[Floats, Offsets]:
-        """Read all rows ``(n_rows, width)``; those of prompt ``i`` are ``offsets[i]:offsets[i + 1]``."""
+        """Read all rows ``(n_rows, width)``, and the offsets at which each prompt begins.
+
+        The rows of prompt ``i`` are ``offsets[i]:offsets[i + 1]``.
+        """
         values = self.archive.read(self._name(site, layer, position))
         if not self.is_ragged(site, position):
             return values, np.arange(len(values) + 1, dtype=np.int64)
         return values, self._offsets(offsets_name(site, self._position(position)))
 
     def is_ragged(self, site: str, position: str | None = None) -> bool:
-        """Say whether a prompt can have several rows."""
+        """Return whether a prompt can have several rows."""
         return offsets_name(site, self._position(position)) in self.archive.names
 
     def token_ids(self) -> list[Tokens]:
-        """Read the tokens that each prompt was for the model."""
+        """Read the token ids of each prompt."""
         return self._lists(TOKEN_IDS, "its prompts are not in it as tokens")
 
     def indices(self, position: str | None = None) -> list[Tokens]:
-        """Read which tokens of each prompt a position chose; an average over all has none."""
+        """Read which tokens of each prompt a position chose; a mean over all tokens has none."""
         chosen = self._position(position)
         return self._lists(indices_name(chosen), f"the position `{chosen}` is of no single tokens")
 
@@ -245,7 +250,7 @@ class Activations:
 
 
 def open_archive(source: Path, manifest: Manifest) -> Archive | JoinedArchive:
-    """Open what the manifest at ``source`` describes: one file, or the shards that its index lists."""
+    """Open the archive that a manifest describes: one file, or the shards that its index lists."""
     index = index_path(source)
     if any(output.path == index.name for output in manifest.outputs):
         shards = read_shards(index)

@@ -1,17 +1,20 @@
 """Answers: what a model generates after each prompt, in a file beside the archive of activations.
 
-``x.answers.jsonl``, schema ``circuit.answers/1``: a header, then one line of canonical JSON per prompt, by row.
+``x.answers.jsonl``, schema ``circuit.answers/1``: a header, then one line of canonical JSON per
+prompt, in the order of the rows.
 
-    {"criteria": ["function_call"], "key": digest of the run, "max_tokens": 32, "schema": "circuit.answers/1"}
-    {"finished": true, "n_tokens": 17, "row": 0, "text": "<tool_call>…", "verdicts": {"function_call": "get_weather"}}
+    {"criteria": ["function_call"], "key": digest of the run, "max_tokens": 32, "schema": …}
+    {"finished": true, "n_tokens": 17, "row": 0, "text": "<tool_call>…",
+     "verdicts": {"function_call": "get_weather"}}
 
-``finished`` says that the model ended the answer itself. A verdict is whether the text meets the criterion, and of
-a tool call the name of the tool where it can be read. ``measures``, where there are any, are numbers about the text.
+``finished``: the model ended the answer itself. A verdict is whether the text meets the criterion;
+for a tool call it is the name of the tool, if it can be read. ``measures``, if any, are numbers
+about the text.
 
 Answers are appended to the journal ``x.answers.jsonl.partial`` in the order in which they come, the
 rows of a batch in one write. After ``kill -9`` the same command resumes from the lines that are
-whole. ``finish`` puts them in the order of the rows, so that the bytes do not depend on the order or
-on interruptions. Memory holds only the place of each line.
+whole. ``finish`` sorts them by row, so that the bytes do not depend on the order or on
+interruptions. Memory holds only the place of each line.
 """
 
 import json
@@ -66,7 +69,7 @@ class Answers:
 
 
 class AnswersWriter(Writer):
-    """Answers in the making, of one process at a time: ``put`` them batch by batch, then ``finish``.
+    """The unfinished answers of one process: ``put`` them batch by batch, then ``finish``.
 
     ``rows`` are the rows that there will be. Leaving the context keeps what was put, for the same
     command to resume; ``discard`` removes it. With ``force`` another run's answers are replaced.

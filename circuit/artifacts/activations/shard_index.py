@@ -2,11 +2,13 @@
 
 ``x.safetensors.index.json``, schema ``circuit.index/1``:
 
-    {"schema", "metadata": {"total_size": bytes of the arrays}, "files": [{"path", "rows": [first, end]}]}
+    {"schema": "circuit.index/1",
+     "metadata": {"total_size": bytes of all arrays},
+     "files": [{"path": "x-00001-of-00002.safetensors", "rows": [first, end]}]}
 
-Hugging Face's index of the same name maps each tensor to the one file that holds it (``weight_map``). Here every file
-holds every array, and some of the rows of each: a range of prompts is what one machine computes. A map from names to files
-could not say that; hence the ranges, in the order of the prompts and without gaps.
+Hugging Face's index of the same name maps each tensor to the one file that holds it
+(``weight_map``). Here every file holds some rows of every array, because one machine computes a
+range of prompts. So the index lists ranges, in the order of the prompts and without gaps.
 """
 
 from pathlib import Path
@@ -48,7 +50,7 @@ def read_shards(path: Path) -> list[Path]:
 
 
 def refuse_unjoined(source: Path) -> None:
-    """Raise when there are shards where the manifest ``source`` of all of them should be."""
+    """Raise ``ArtifactError`` when there are shards, but not their joint manifest ``source``."""
     if source.exists() or not (counts := _counts(source)):
         return
     count = counts[0]
@@ -69,7 +71,7 @@ def refuse_unjoined(source: Path) -> None:
 
 
 def _counts(source: Path) -> list[int]:
-    """Return into how many shards an archive was divided, by what lies in its folder."""
+    """Return the numbers of shards into which files in the folder divide the archive."""
     stem = manifest_path(source).stem
     found = [path.stem.rpartition("-of-") for path in source.parent.glob("*-of-*.json")]
     return sorted(

@@ -1,10 +1,11 @@
 """The archive: named arrays in one safetensors file, read one at a time.
 
-Activations are kept as float32, float16 or bfloat16 and read as float32, a few megabytes at a time into their place:
-beside the result, reading costs no memory. A value that is NaN or infinite is refused. Integers are read as integers.
+Activations are stored as float32, float16 or bfloat16 and read as float32, a few megabytes at a
+time into the result, so that reading needs no other memory. Values that are NaN or infinite are
+refused. Integers are read as integers.
 
-This is the only module that calls safetensors, and only to have a header checked: the format is written by
-``archive_writer``, laid out by ``layout``.
+This is the only module that calls safetensors, and only to check a header: the format is written by
+``writer`` and laid out by ``layout``.
 
 Format: https://huggingface.co/docs/safetensors.
 """
@@ -34,7 +35,7 @@ _CHUNK = 1 << 19
 
 
 class Archive:
-    """An archive that is open for reading; an array is read when it is asked for."""
+    """An archive that is open for reading, array by array."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -94,7 +95,7 @@ class Archive:
         return values.reshape(tensor.shape)
 
     def read_into(self, out: Floats, name: str, first: int = 0) -> None:
-        """Fill the one-dimensional ``out`` with what lies from the row ``first`` on."""
+        """Fill the one-dimensional ``out`` with the values from the row ``first`` on."""
         tensor, done = self._tensor(name), 0
         if tensor.dtype not in FLOATS.values():
             raise ArtifactError(
@@ -119,7 +120,7 @@ class Archive:
             done += len(chunk)
 
     def _stored(self, name: str, first: int, count: int, size: int | None) -> Iterator[Any]:
-        """Yield ``count`` values as they lie in the file, ``size`` at a time, from a row on."""
+        """Yield ``count`` values as they are stored, ``size`` at a time, from a row on."""
         tensor = self._tensor(name)
         with readable(self.path), self.path.open("rb") as file:
             file.seek(self._starts[name] + first * tensor.stride)
@@ -174,7 +175,7 @@ def read_archive(path: Path) -> dict[str, Floats]:
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether ``path`` is an archive that circuit wrote, whole or not."""
+    """Return whether ``path`` is an archive that circuit wrote."""
     try:
         return bool(Archive(path).metadata)
     except ArtifactError:

@@ -1,9 +1,10 @@
-"""How numbers lie in an archive: little-endian, contiguous, floats finite.
+"""How numbers are stored in an archive: little-endian, contiguous, floats finite.
 
     float32 F32 | float16 F16 | bfloat16 BF16        activations; read as float32
     int32 I32 | int64 I64                            token ids, indices, offsets; read as they are
 
-A float that is NaN or infinite is refused on the way in, also when it became so by narrowing, and on the way out.
+Floats that are NaN or infinite are refused in reading and in writing, also when narrowing makes
+them so.
 """
 
 from typing import Any
@@ -37,7 +38,7 @@ def float_spelling(dtype: str) -> str:
 
 
 def to_stored(name: str, values: ArrayLike, spelling: str) -> NDArray[Any]:
-    """Return ``values`` of the array ``name`` as they lie in the file."""
+    """Return ``values`` of the array ``name`` as they are stored in the file."""
     # ascontiguousarray makes a scalar one-dimensional.
     given = np.asarray(values)
     stored = (
@@ -49,7 +50,7 @@ def to_stored(name: str, values: ArrayLike, spelling: str) -> NDArray[Any]:
 
 
 def from_stored(stored: NDArray[Any], spelling: str) -> NDArray[Any]:
-    """Return what lies in a file as float32, or as the integers that it is."""
+    """Return stored floats as float32, and stored integers unchanged."""
     if _is_integer(spelling):
         return stored
     return from_bfloat16(stored) if spelling == "BF16" else stored.astype(np.float32, copy=False)

@@ -1,13 +1,14 @@
-"""An archive that survives its writer: rows of prompts, put batch by batch, with a journal beside it.
+"""An archive that survives its writer: rows of prompts, put batch by batch, with a journal.
 
-A batch is a batch: some prompts, in every array. ``done`` says that all of it was put; only then does it count. What is put
-goes to the file at once, is forced to the disk at most once a second, and is remembered in the journal
-(``circuit.artifacts.archive.journal``) with a CRC-32 of the stored bytes. A writer that is opened where another was killed checks
-those sums and has the batches in ``finished``.
+A batch is some prompts, in every array. It counts once ``done`` says that all of it was put. What
+is put goes to the file at once, is forced to the disk at most once a second, and is recorded in the
+journal (``circuit.artifacts.archive.journal``) with a CRC-32 of the stored bytes. A writer that
+resumes a killed one checks those sums and has the batches in ``finished``.
 
-Arrays that follow from the input alone (token ids, offsets) are written again each time, through ``archive``.
+Arrays that follow from the input alone (token ids, offsets) are written again each time, through
+``archive``.
 
-``put`` and ``done`` may be called from another thread than the one that opened the writer and closes it.
+``put`` and ``done`` may be called from another thread than the one that owns the writer.
 """
 
 import struct
@@ -52,7 +53,7 @@ class _Put:
 
 
 class ResumableArchive:
-    """An archive in the making whose finished batches outlive the process."""
+    """An unfinished archive whose finished batches outlive the process."""
 
     def __init__(
         self,
@@ -63,9 +64,9 @@ class ResumableArchive:
         *,
         force: bool = False,
     ) -> None:
-        """Go on with what was done for ``covers``, or start; with ``force`` from nothing, or from what it left itself.
+        """Resume what was done for ``covers``, or start; a forced run resumes only itself.
 
-        ``offsets`` tells for each array of rows where those of a prompt lie.
+        ``offsets`` has the place of each prompt's rows, for each array of rows.
         """
         self.path, self._offsets = path, dict(sorted(offsets.items()))
         self.finished: set[int] = set()
@@ -107,7 +108,7 @@ class ResumableArchive:
             put.crc = zlib.crc32(stored.reshape(-1).view(np.uint8).data, put.crc)
 
     def done(self, batch: int) -> None:
-        """Say that everything that was put since the last call is the batch ``batch``, and all of it."""
+        """Mark everything that was put since the last call as the whole batch ``batch``."""
         with self._mutex:
             rows = self._rows_of_batch(batch)
             crcs = [self._pending[name].crc for name in self._offsets]
@@ -127,7 +128,7 @@ class ResumableArchive:
             raise ValueError(message)
 
     def finish(self, *, replace: bool) -> None:
-        """Give the archive its name, in the place of another if ``replace``; the journal stays until ``seal``."""
+        """Give the archive its name, in place of another if ``replace``; keep the journal."""
         with self._mutex:
             self.require_complete()
             self._sync()
@@ -139,7 +140,7 @@ class ResumableArchive:
         self.close()
 
     def close(self) -> None:
-        """Let go of the files; if no batch is finished, nothing is left of them."""
+        """Release the files; if no batch is finished, remove them."""
         with self._mutex:
             if self._archive is not None:
                 # Whatever ends the run counts, not that its last second cannot be saved either.

@@ -1,14 +1,15 @@
-"""One vector per block: what the steering files of most programs hold, and how a direction comes back from one to the bit.
+"""One vector per block, as most steering files hold it, from which directions are restored exactly.
 
-A vector t of block b is added to the block's output, so it is ``resid_post`` b or ``resid_pre`` b + 1. Its length L
-matters: by default it is the direction's own, the distance between the class means.
+A vector t of block b is added to the block's output, so it is ``resid_post`` b or ``resid_pre``
+b + 1. Its length L matters: by default it is the direction's own, the distance between the class
+means.
 
     t = float32(L v)          v the direction, of unit length
-    v = float32(t / L) + r    r in units of the last place: -1, 0 or 1 where nothing underflows
+    v = float32(t / L) + r    r in units of the last place: -1, 0 or 1 without underflow
 
-The record says everything else about the directions, with L and r (int8, base64), and goes into whatever place a
-format has for additions. A vector that has no record, or whose SHA-256 is not the one that its record says, comes from
-another program: it is taken as it is, at ``resid_post``, named after the file.
+The record holds everything else about the directions, with L and r (int8, base64), in the place
+that a format has for additions. A vector without a record, or whose SHA-256 differs from that in
+its record, comes from another program: it becomes a direction at ``resid_post``, named after the file.
 """
 
 import base64
@@ -36,7 +37,7 @@ RECORD = "circuit.record"
 
 
 class Kept(Entry):
-    """A direction but for its vector, and how the vector of a block comes back to it."""
+    """A direction without its vector, and how it is restored from the vector of a block."""
 
     block: int
     length: float
@@ -45,14 +46,17 @@ class Kept(Entry):
 
 
 class Record(BaseModel):
-    """What a file says about its directions beyond the vectors."""
+    """The record of a file: everything about its directions but the vectors."""
 
     model: ModelIdentity | None
     directions: tuple[Kept, ...]
 
 
 def block_of(direction: Direction) -> int:
-    """Return the block after which a direction is added; ``DataError`` when no such place is its own."""
+    """Return the block after which a direction is added.
+
+    Raises ``DataError`` for a site that is not between two blocks.
+    """
     if direction.site == "resid_post":
         return direction.layer
     if direction.site == "resid_pre" and direction.layer > 0:
@@ -161,7 +165,7 @@ def parsed_record(text: str | None, path: Path) -> Any:
 
 
 def family_of(placed: Mapping[int, Direction]) -> str:
-    """Return the ``model_type`` of the model, for formats that want one."""
+    """Return the ``model_type`` of the model, for formats that need one."""
     model = next(iter(placed.values())).model
     return (model and model.family) or "unknown"
 

@@ -1,7 +1,7 @@
-"""A direction: a unit vector at a site and layer, with how good it is and where it came from.
+"""A direction: a unit vector at a site and layer, with its quality and its provenance.
 
-It has unit norm; ``norm`` is the length that it had by nature, the distance between the class means. Vectors are
-float32, and ``unit`` changes none that has unit norm already.
+It has unit norm; ``norm`` is its natural length, the distance between the class means. Vectors are
+float32, and ``unit`` leaves a vector of unit norm unchanged.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ class Direction:
 
 
 class Entry(BaseModel):
-    """What a manifest says about one direction: everything but the vector and the model."""
+    """The part of a manifest about one direction: everything but the vector and the model."""
 
     tensor: str
     name: str
@@ -102,5 +102,5 @@ def require_direction(vector: NDArray[Any], source: str) -> None:
 
 
 def described(direction: Direction) -> dict[str, Any]:
-    """Return what an ``Entry`` says about a direction, as JSON has it."""
+    """Return the fields of an ``Entry`` of a direction, as JSON values."""
     return {name: plain(getattr(direction, name)) for name in Entry.model_fields}

@@ -6,8 +6,9 @@
     norm                 length of h_positive - h_negative, when known
     cosine_similarity    of h_positive and h_negative, when known
 
-These are the keys that the steering files of other programs have. Circuit adds ``name``, ``site``, ``method``,
-``positive_label``, ``negative_label`` and ``format``, and needs none but ``direction`` and ``layer`` to read one.
+These are the keys in the steering files of other programs. Circuit adds ``name``, ``site``,
+``method``, ``positive_label``, ``negative_label`` and ``format``. Only ``direction`` and ``layer``
+are required.
 """
 
 import math
@@ -29,7 +30,7 @@ LAYER = "`layer` counts blocks from 0, and the vector is added after that block"
 
 
 def the_one(directions: Sequence[Direction], length: float | None, path: Path) -> Direction:
-    """Return the only direction; such a file keeps its unit vector and its own length beside it."""
+    """Return the only direction; such a file holds a unit vector and its natural length."""
     if len(directions) != 1:
         raise UsageError(
             "one-direction-expected",
@@ -50,7 +51,7 @@ def the_one(directions: Sequence[Direction], length: float | None, path: Path) -
 
 
 def fields_of(direction: Direction) -> dict[str, Any]:
-    """Return the keys of one direction; what is not known is left out, prompts are empty."""
+    """Return the keys of one direction, without unknown ones; unknown prompts are empty."""
     fields = {
         "direction": direction.vector,
         "layer": direction.layer,
@@ -65,7 +66,7 @@ def fields_of(direction: Direction) -> dict[str, Any]:
 
 
 def direction_of(fields: Mapping[str, Any], path: Path) -> Direction:
-    """Make a direction of its keys; its vector is brought to unit length."""
+    """Make a direction from its keys; its vector is scaled to unit length."""
     absent = [key for key in ("direction", "layer") if key not in fields]
     if absent:
         raise ArtifactError(

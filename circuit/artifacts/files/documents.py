@@ -129,7 +129,7 @@ def validated(model: type[M], document: object, path: Path) -> M:
 
 
 def directly(model: type[M], path: Path) -> M | None:
-    """Make a ``model`` of a large file, or return None if ``read_json`` and ``validated`` must raise.
+    """Make a ``model`` of a large file, or return None if ``read_json`` or ``validated`` must raise.
 
     No dictionaries are made on the way: those of 50,000 prompts are 20 MiB, which Python cannot
     release between the texts that stay.
@@ -207,7 +207,10 @@ def _hint_for(found: str | None) -> str:
 
 
 def restored(kind: type[T], document: Any) -> T:
-    """Make a value of ``kind`` (a dataclass, say) of what ``plain`` made of one; raises ``ArtifactError`` where it does not fit."""
+    """Make a value of ``kind`` (a dataclass, say) from its JSON form, as ``plain`` returns it.
+
+    Raises ``ArtifactError`` if the document does not fit.
+    """
     try:
         return TypeAdapter(kind).validate_python(document)
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """One writer at a time: a file that a process has locked (``flock``), and that still has its name.
 
-The kernel releases a lock when its process ends, however it ends. The lock belongs to a file, not to
-a name: between opening and locking, the process that had the lock may have renamed or removed the
+The kernel releases a lock when its process ends, however it ends. The lock belongs to a file, not
+to a name: between opening and locking, the process that had the lock may have renamed or removed the
 file. A lock on such a file excludes nobody, so the name is checked again after locking.
 """
 
@@ -19,8 +19,8 @@ from circuit.errors import ArtifactError
 def lock(path: Path, output: Path, *, timeout: float = 0.0) -> int:
     """Open ``path`` for this process alone, to write ``output``, and return its descriptor.
 
-    The file is made if it does not exist. Raises ``ArtifactError`` if another process still holds it
-    after ``timeout`` seconds.
+    The file is made if it does not exist. Raises ``ArtifactError`` if another process still holds
+    it after ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
     while True:

@@ -1,6 +1,6 @@
 """Measurements of a long run, kept in a journal beside its output until the output is written.
 
-``<output>.partial`` is a journal (``circuit.artifacts.files.journal``) with one line per measurement:
+``<output>.partial`` is a journal (``circuit.artifacts.files.journal``), one line per measurement:
 
     {"name": "direction at 0.5", "value": {...}}
 

@@ -1,8 +1,8 @@
 """Paths of an artifact: its manifest is the JSON file of its name.
 
-    x.json  x.safetensors                                       a manifest and its archive
-    x.json  x.safetensors.index.json                            the same in shards, which the index lists:
-    x-00001-of-00002.json  x-00001-of-00002.safetensors         one shard
+    x.json  x.safetensors                                 a manifest and its archive
+    x.json  x.safetensors.index.json                      in shards, which the index lists:
+    x-00001-of-00002.json  x-00001-of-00002.safetensors   one shard
 
 A rule of a Makefile depends on ``x.json``: it is there in both cases, and it is written last.
 """

@@ -1,4 +1,4 @@
-"""The circumstances of one run: by which version, when, where, how long. Nothing in here changes what was computed."""
+"""The circumstances of one run: version, command, time, host. They do not change what is computed."""
 
 import platform
 import resource

@@ -1,10 +1,12 @@
-"""The texts of concepts: those that come with circuit, and a person's own.
+"""The texts of concepts: built-in ones, and the user's.
 
-A concept is a prompt set of two labels: texts that have it (the second label), each beside a neutral one about the same thing
-where there are pairs. Built-in ones are ``datasets/concepts/<name>.json``. One's own are prompt sets in ``own_folder``, which
-is not a cache: ``CIRCUIT_CONCEPTS``, or ``concepts`` in circuit's folder of the user's data. No two have the same name.
+A concept is a prompt set of two labels: texts that have it (the second label) and neutral ones,
+in pairs about the same thing where there are pairs. Built-in concepts are
+``datasets/concepts/<name>.json``. The user's are prompt sets in ``user_folder``, which is not a
+cache: ``CIRCUIT_CONCEPTS``, or ``concepts`` in circuit's folder of the user's data. Names are
+unique.
 
-Own texts are given as pairs of texts, as a prompt set (or template file) of two labels, or in YAML or JSON:
+The user gives texts as pairs, as a prompt set (or template file) of two labels, or in YAML or JSON:
 
     positive: [What a glorious day!, ...]
     neutral: [It is Tuesday., ...]
@@ -27,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def own_folder() -> Path:
-    """Return the folder of the user's own concepts."""
+    """Return the folder of the user's concepts."""
     if given := os.environ.get("CIRCUIT_CONCEPTS"):
         return Path(given)
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -35,7 +37,7 @@ def own_folder() -> Path:
 
 
 def own_concepts() -> dict[str, Path]:
-    """Return the user's own concepts by name."""
+    """Return the user's concepts by name."""
     return {path.stem: path for path in sorted(own_folder().glob("*.json"))}
 
 
@@ -45,7 +47,7 @@ def concepts() -> dict[str, Path]:
 
 
 def find_concept(name: str) -> Path:
-    """Return the file of a concept; raise with the nearest name for one that there is not."""
+    """Return the file of a concept; raise ``UsageError`` with the nearest name if it is unknown."""
     known = concepts()
     if name not in known:
         raise UsageError(
@@ -58,7 +60,7 @@ def find_concept(name: str) -> Path:
 
 
 def concept_of(name: str, positive: Sequence[str], neutral: Sequence[str]) -> PromptSet:
-    """Make a concept of texts; where there are as many neutral ones they are pairs, in order."""
+    """Make a concept of texts; as many neutral texts as positive ones are pairs, in order."""
     if not positive or not neutral:
         missing = "neutral text" if positive else "text that has it"
         raise UsageError(
@@ -83,7 +85,7 @@ def concept_of(name: str, positive: Sequence[str], neutral: Sequence[str]) -> Pr
 
 
 def read_concept(path: Path, name: str) -> PromptSet:
-    """Read own texts in one of the forms above."""
+    """Read the user's texts in one of the forms above."""
     document = read_yaml_or_json(path)
     if (schema_of(document) or "").startswith("circuit."):
         prompts = read_prompts(path)
@@ -116,7 +118,7 @@ def read_concept(path: Path, name: str) -> PromptSet:
 
 
 def save_own(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
-    """Keep a concept in the user's folder."""
+    """Save a concept in the user's folder."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             "invalid-name",

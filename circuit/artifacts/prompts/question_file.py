@@ -1,6 +1,6 @@
 """Questions to a model, as people write them down, in YAML or JSON.
 
-The simplest form is a list of texts. A question may be asked in several wordings and have a system message:
+The simplest form is a list of texts. A question may have several wordings and a system message:
 
     - id: quick_buck
       paraphrases:
@@ -9,9 +9,10 @@ The simplest form is a list of texts. A question may be asked in several wording
       system: Answer in one sentence.
       samples_per_paraphrase: 5
 
-``question`` with one text may stand for ``paraphrases``, and the list under a key ``questions``. Keys that describe a judge or
-how text is sampled (``IGNORED``) are accepted, not used, and reported. A prompt set (``circuit.prompts/1``) or a template
-file is read too: each of its prompts is a question, with its label and expected text. Blanks are kept.
+``question`` with one text may stand for ``paraphrases``, and the list may be under a key
+``questions``. Keys that describe a judge or how text is sampled (``IGNORED``) are accepted, not
+used, and reported. A prompt set (``circuit.prompts/1``) or a template file is read too: each of its
+prompts is a question, with its label and expected text. Spaces are kept.
 """
 
 from collections.abc import Iterable
@@ -33,7 +34,7 @@ _KNOWN = ("id", "question", "paraphrases", *_TAKEN, *IGNORED)
 
 
 class AskedQuestion(Record):
-    """A question in one wording or several; ``group`` is what it shares with others, by default nothing."""
+    """A question in one or several wordings; ``group`` is shared with related questions."""
 
     id: str
     paraphrases: tuple[StrictStr, ...]
@@ -56,7 +57,7 @@ class AskedQuestion(Record):
 
 
 class Questions(Record):
-    """Questions with distinct ids, the prompt set that they come from, if any, and the keys that were not used."""
+    """Questions with distinct ids, the prompt set that they come from, if any, and ignored keys."""
 
     asked: tuple[AskedQuestion, ...]
     source: PromptSet | None = None

@@ -1,8 +1,9 @@
-"""Prompts of other programs: JSON, JSONL, CSV and TSV files as rows of named values.
+"""Tables of prompts: JSON, JSONL, CSV and TSV files as rows of named values.
 
-``.json`` is a list of objects or texts, or an object with such a list under ``prompts``; the object's other keys are kept.
-``.jsonl`` has one object or text per line. ``.csv`` and ``.tsv`` have a header line. Values keep their blanks; an empty
-cell of a CSV file is no value. A line that cannot be parsed is named by its number. ``write_csv`` writes what ``read_table`` reads.
+``.json`` is a list of objects or texts, or an object with such a list under ``prompts``; its other
+keys are kept. ``.jsonl`` has one object or text per line. ``.csv`` and ``.tsv`` have a header line.
+Values keep their spaces; an empty cell of a CSV file is no value. An error names the number of its
+line. ``write_csv`` writes what ``read_table`` reads.
 """
 
 import csv
@@ -22,7 +23,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, and what the file says about all of them."""
+    """Rows, and the keys of the file that apply to all of them."""
 
     rows: tuple[Row, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -47,7 +48,7 @@ def read_table(path: Path) -> Table:
 
 
 def write_csv(path: Path, rows: Sequence[Row], *, force: bool = False) -> None:
-    """Write rows of the same names under a header line; None is an empty cell."""
+    """Write rows with the same names under a header line; None is an empty cell."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -116,7 +117,7 @@ def _from_csv(path: Path) -> Table:
 
 
 def _refuse_twins(columns: Sequence[str], path: Path) -> None:
-    """Of two columns of one name, the reader would keep the last and say nothing."""
+    """Raise for two columns of one name: the reader would keep the last without a warning."""
     for column in columns:
         if columns.count(column) > 1:
             raise ArtifactError(

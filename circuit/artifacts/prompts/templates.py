@@ -2,21 +2,24 @@
 
 ``datasets/*.json``, schema ``circuit.templates/1``:
 
-    {"schema", "name", "version", "description", "made", "question", "stratum", "format", "labels", "system",
-     "verdict": what ``dataset check --write`` found, see ``verdict``,
+    {"schema", "name", "version", "description", "made", "question", "stratum", "format",
+     "labels", "system", "verdict": what ``dataset check --write`` found, see ``verdict``,
      "tools": a file, its path relative to this one,
      "slots": {"city": ["Oslo", ...], "a": {"range": [50, 99]}},
-     "items": [{"category", "label", "expected_tool", "edge", "templates": ["... {city}?"], "slots", "expected"},
-               {"category", "templates_pairs": [{"positive": "{a} + {b} = ", "negative": "{a} + {b} ="}],
-                "expected": {"add": ["a", "b"]}},
-               {"category", "contrasts": [{<label>: "sing {x}", <label>: "sell {x}", <label>: "sail {x}"}]}]}
+     "items": [
+       {"category", "label", "expected_tool", "edge", "templates": ["... {city}?"], "slots",
+        "expected"},
+       {"category", "templates_pairs": [{"positive": "{a} + {b} = ", "negative": "{a} + {b} ="}],
+        "expected": {"add": ["a", "b"]}},
+       {"category", "contrasts": [{<label>: "sing {x}", <label>: "sell {x}"}]}]}
 
-A slot in braces is filled in; ``{{`` and ``}}`` are literal braces. A range includes both ends. The slots of an item come
-before those of the file. An item has ``templates``, ``templates_pairs`` or ``contrasts``. The two members of a pair are filled
-with the same values, the positive one has the second label; a contrast is the same for any number of labels. Each template,
-pair or contrast makes a group of prompts of its own, unless the item names a ``group`` for all that it holds.
-``expected`` is a template, or a sum, difference or product of two slots that hold integers. An ``edge`` item may have the
-label null: it has no right answer.
+A slot in braces is filled in; ``{{`` and ``}}`` are literal braces. A range includes both ends. The
+slots of an item take precedence over those of the file. An item has ``templates``,
+``templates_pairs`` or ``contrasts``. The members of a pair are filled with the same values, and the
+positive one has the second label; a contrast is the same for any number of labels. Each template,
+pair or contrast is a group of prompts, unless the item names one ``group`` for all of them.
+``expected`` is a template, or a sum, difference or product of two slots that hold integers. An
+``edge`` item may have the label null: it has no right answer.
 """
 
 import re
@@ -92,7 +95,7 @@ class Item(Record):
         return self
 
     def sentences(self) -> list[tuple[str, ...]]:
-        """Return each template as a tuple: one sentence, the positive and the negative, or one for each label."""
+        """Return each template as a tuple: one sentence, a pair, or one sentence for each label."""
         return [
             *((text,) for text in self.templates),
             *((p.positive, p.negative) for p in self.templates_pairs),
@@ -101,7 +104,7 @@ class Item(Record):
 
 
 class Templates(Record):
-    """What a template file holds."""
+    """The content of a template file."""
 
     schema_name: schemas.Templates = Field(alias="schema")
     name: str = Field(min_length=1)

@@ -3,7 +3,8 @@
 It is stored in the file that it is about:
 
     "verdict": {"sha256": digest of the content, "clean": true, "bound": 0.6, "n", "n_groups",
-                "baselines": {"words": [AUROC, low, high], "word_pairs": …, "surface": …}, "reasons": []}
+                "baselines": {"words": [AUROC, low, high], "word_pairs": …, "surface": …},
+                "reasons": []}
 
 ``sha256`` is that of the file's canonical JSON without the key ``verdict``. A verdict is *current*
 while the content of the file has this digest.

@@ -1,4 +1,4 @@
-"""Steering vectors as people write them down, in YAML.
+"""Steering vectors in YAML.
 
     vectors:
       - name: security_conscious
@@ -7,16 +7,19 @@
         layer: 15
         coefficient: 2.0
 
-A vector is made from a pair of prompts, h(positive) − h(negative) at the last token after block ``layer``, from one prompt
-(without ``negative_prompt``: h(positive) itself), or read from a steering file (``file``, and ``direction``, its name there).
-What coefficient 1 is:
+A vector is made from a pair of prompts, h(positive) − h(negative) at the last token after block
+``layer``; from one prompt, h(positive), if there is no ``negative_prompt``; or it is read from a
+steering file (``file``, with its name there, ``direction``). One of these says what coefficient 1
+means:
 
-    normalize: false    the vector as it is, h + c · v: one whole difference of the two prompts (the default; rule ``raw``)
-    normalize: true     a vector of length 1, h + c · v / ‖v‖: c is a length in the residual stream, where tokens have norms
-                        of 10 to 1000, so 2.0 may be nothing and 200 may be much; the share of the residual's norm is reported
-    rule: norm          one of the strength rules of ``circuit steer``, in the place of ``normalize``
+    normalize: false    h + c · v, v as it was computed: one whole difference of the two prompts
+                        (the default; rule ``raw``)
+    normalize: true     h + c · v / ‖v‖: c is a length in the residual stream, where tokens have
+                        norms of 10 to 1000, so 2.0 may have no effect and 200 a large one; the
+                        fraction of the residual's norm is reported
+    rule: norm          one of the strength rules of ``circuit steer``, instead of ``normalize``
 
-``operator`` and ``scope`` are those of ``circuit steer``. ``layer`` is a block, counted from 0, or ``50%``.
+``operator`` and ``scope`` are those of ``circuit steer``. ``layer`` is a block, from 0, or ``50%``.
 """
 
 from pathlib import Path
@@ -34,7 +37,7 @@ Text = Annotated[StrictStr, Field(min_length=1)]
 
 
 class VectorSpec(Record):
-    """One vector: what it is made from, where it acts, and how strongly."""
+    """One vector: its source, its layer, and its strength."""
 
     name: Text
     positive_prompt: Text | None = None
@@ -126,7 +129,7 @@ class SteeringConfig(Record):
         return validated(cls, document, path)
 
     def files(self, path: Path) -> dict[str, Path]:
-        """Return the steering file of each vector that has one; paths are relative to the configuration."""
+        """Return the steering file of each vector that has one, relative to the configuration."""
         return {v.name: path.parent / v.file for v in self.vectors if v.file is not None}
 
 

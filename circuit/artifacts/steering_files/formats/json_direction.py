@@ -1,7 +1,8 @@
 """``.json``: one direction as a JSON object.
 
-Keys: ``direction`` (a list of d numbers), ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``; see
-``pair_fields`` for the others that circuit adds. Numbers are written so that float32 comes back to the bit.
+Keys: ``direction`` (a list of d numbers), ``layer``, ``positive_prompt``, ``negative_prompt``,
+``model_id``; see ``flat_fields`` for the others that circuit adds. Numbers are written so that
+float32 comes back to the bit.
 """
 
 from collections.abc import Sequence

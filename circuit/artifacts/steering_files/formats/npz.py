@@ -1,8 +1,9 @@
 """``.npz``: one direction as a NumPy archive.
 
-Keys: ``direction`` (d,) float32, ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``, ``norm``,
-``cosine_similarity``; see ``pair_fields`` for the others that circuit adds. The array is loaded without pickle, so a
-file cannot run code. Entries carry no time, so equal directions give equal bytes.
+Keys: ``direction`` (d,) float32, ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``,
+``norm``, ``cosine_similarity``; see ``flat_fields`` for the others that circuit adds. The array is
+loaded without pickle, so a file cannot run code. Entries carry no time, so equal directions give
+equal bytes.
 """
 
 import io

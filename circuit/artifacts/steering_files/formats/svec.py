@@ -2,14 +2,15 @@
 
     {"model_type": "llama", "directions": {"12": [d floats]}, "explained_variances": {"12": 0.4}}
 
-AISteer360 writes each direction as a list of K lists. K = 1 is one vector; K positions, heads or planes are not, and
-are refused. Keys count blocks from 0. activation-steering fits its vectors to what a block returns and adds them to
-what it reads, which is one block earlier than it was fitted: here, block b is the one whose output was fitted.
+AISteer360 writes each direction as a list of K lists. K = 1 is one vector; K positions, heads or
+planes are refused. Keys count blocks from 0. activation-steering fits its vectors to the output of
+a block and adds them to the input, one block earlier than fitted; here, block b is the one whose
+output was fitted.
 
 Circuit writes the first form, which both read, with its record in the key ``circuit``.
 
-Source: https://github.com/IBM/activation-steering (steering_vector.py), https://github.com/IBM/AISteer360
-(state_control/_common/steering_vector.py).
+Source: https://github.com/IBM/activation-steering (steering_vector.py),
+https://github.com/IBM/AISteer360 (state_control/_common/steering_vector.py).
 """
 
 from collections.abc import Sequence
