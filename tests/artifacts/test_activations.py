@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from written import MODEL, POSITIONS, SITES, WIDTHS, Plan
 
 from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
@@ -26,14 +27,9 @@ quick = settings(
 def simple(stem: Path, **options) -> ActivationsWriter:
     """Start an archive of one array of three prompts."""
     prompts = LAST.prompts.subset(range(3))
-    fields = {
-        "prompts": prompts,
-        "sites_layers": [("up_proj", 0)],
-        "positions": ["last"],
-        "d_model": 4,
-        "origin": Origin.of(stem, parameters={}, inputs=[]),
-    }
-    return ActivationsWriter(stem, **(fields | options))
+    fields = {"sites_layers": [("up_proj", 0)], "positions": ["last"], "d_model": 4}
+    origin = options.pop("origin", Origin.of(stem, parameters={}, inputs=[]))
+    return ActivationsWriter(stem, ArrayPlan(**(fields | options)), prompts=prompts, origin=origin)
 
 
 def test_what_was_put_is_read(tmp_path: Path):

@@ -67,9 +67,9 @@ def test_no_space_for_the_archive_is_noticed_before_the_work(tmp_path: Path):
 
 def test_a_folder_that_is_not_writable(tmp_path: Path):
     code = (
-        "import pathlib; from circuit.artifacts.archive.journal import Journal\n"
+        "import pathlib; from circuit.artifacts.archive.journal import open_journal\n"
         "from circuit.errors import ArtifactError\n"
-        "try: Journal(pathlib.Path('a.safetensors'))\n"
+        "try: open_journal(pathlib.Path('a.safetensors'))\n"
         "except ArtifactError as error: print(error)\n"
     )
     assert "the folder is not writable" in run_in_read_only(tmp_path, code)
@@ -138,6 +138,7 @@ COLLECT = """
 import sys, tracemalloc
 from pathlib import Path
 import numpy as np
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
@@ -148,9 +149,13 @@ prompts = read_prompts(folder / "prompts.json")
 ids, rows = np.zeros(10, np.int32), np.ones((512, 8), np.float32)
 tracemalloc.reset_peak()
 with ActivationsWriter(
-    folder / "a", prompts=prompts, sites_layers=[("embed", 0)], positions=["-2:"], d_model=8,
+    folder / "a",
+    ArrayPlan(
+        sites_layers=[("embed", 0)], positions=["-2:"], d_model=8,
+        counts={("embed", "-2:"): [2] * n}, token_ids=[ids] * n, indices={"-2:": [ids[:2]] * n},
+    ),
+    prompts=prompts,
     origin=Origin.of(folder / "a", parameters={}, inputs=[folder / "prompts.json"]),
-    counts={("embed", "-2:"): [2] * n}, token_ids=[ids] * n, indices={"-2:": [ids[:2]] * n},
 ) as writer:
     for unit, first in enumerate(range(0, n, 256)):
         batch = np.arange(first, min(first + 256, n))

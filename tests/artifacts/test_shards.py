@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errors import raises
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import run_code
@@ -99,7 +100,7 @@ def test_what_is_missing_is_told(tmp_path: Path):
 
 @pytest.mark.parametrize(("number", "of"), [(0, 2), (3, 2), (1, 0)])
 def test_a_shard_that_does_not_exist(number: int, of: int):
-    with pytest.raises(UsageError, match=f"no shard {number}/{of}"):
+    with raises(UsageError, "shard-out-of-range", number=number, count=of):
         shard_path(Path("a"), number, of)
 
 
@@ -231,7 +232,7 @@ def test_two_that_finish_at_once_both_join(tmp_path: Path):
 def test_whoever_joins_waits_for_another(tmp_path: Path, monkeypatch):
     first, second = shards([0, 3, 7])
     PLAN.write_shard(tmp_path / "a", first)
-    monkeypatch.setattr(joining, "_PATIENCE", 0.1)
+    monkeypatch.setattr(joining, "_TIMEOUT", 0.1)
     with PLAN.writer(tmp_path / "a"):
         with pytest.raises(ArtifactError, match="another process"):
             PLAN.write_shard(tmp_path / "a", second)

@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run, write_manifest
 from circuit.artifacts.manifest.origin import Origin
@@ -40,10 +41,8 @@ def collect(folder: Path, value: float = 1.0) -> None:
     prompts = read_prompts(folder / "prompts.json")
     writer = ActivationsWriter(
         folder / "acts",
+        ArrayPlan(sites_layers=[("resid_post", 0)], positions=["last"], d_model=2),
         prompts=prompts,
-        sites_layers=[("resid_post", 0)],
-        positions=["last"],
-        d_model=2,
         origin=Origin.of(folder / "acts", parameters={}, inputs=[folder / "prompts.json"]),
         force=True,
     )

@@ -1,10 +1,11 @@
 """Join the shards of an archive, once all of them are there.
 
-Each shard is an archive of its own, ``x-00002-of-00004.safetensors``, with a small manifest, schema ``circuit.shard/1``: the
-origin, its range of prompts, and what its run found, but not the prompts. It is written by one process, which resumes by
-its own journal. Whoever finishes last writes the index (``circuit.artifacts.activations.shard_index``) and the manifest ``x.json``, which
-says what that of an unsharded archive says, but for its outputs. Two who are last at the same
-time wait for each other, and write the same.
+Each shard is an archive, ``x-00002-of-00004.safetensors``, with a small manifest, schema
+``circuit.shard/1``: the origin, its range of prompts and the results of its run, but not the
+prompts. It is written by one process, which resumes by its own journal. The process that finishes
+last writes the index (``circuit.artifacts.activations.shard_index``) and the manifest ``x.json``,
+which equals that of an unsharded archive except for its outputs. Two processes that finish at the
+same time wait for each other, and write the same bytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,12 +40,12 @@ from circuit.values import schemas
 
 Found = Mapping[str, Any]
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0  # seconds
 
 
 @dataclass(frozen=True)
-class Joined:
-    """The joint archive, or why there is none yet: shards that are missing, and those of another run."""
+class JoinResult:
+    """The joint archive, or the shards that are missing or of another run."""
 
     activations: Activations | None
     missing: tuple[int, ...] = ()
@@ -69,10 +70,10 @@ def join_shards(
     combine: Callable[[Sequence[Found]], Found],
     run: Run,
     force: bool = False,
-) -> Joined:
+) -> JoinResult:
     """Make one archive of ``count`` shards that were collected from ``origin``, if all are there.
 
-    ``combine`` makes the results of the whole of what each shard's run found, in their order.
+    ``combine`` makes the results of the whole from the results of each shard, in their order.
     """
     paths = {number: shard_path(stem, number, count) for number in range(1, count + 1)}
     found = {number: _read(path) for number, path in paths.items() if path.exists()}
@@ -80,16 +81,16 @@ def join_shards(
     others = {number: _difference(part, origin) for number, part in found.items()}
     others = {number: difference for number, difference in others.items() if difference}
     if missing or others:
-        return Joined(None, missing, others)
+        return JoinResult(None, missing, others)
     parts = list(found.values())
     _require_tiling(stem, parts, len(prompts.prompts))
     results = combine([part.contents.found for part in parts])
     archive = archive_path(stem)
     # An unsharded archive of this name would have the same lock.
-    with locked(journal_path(archive), archive, patience=_PATIENCE):
+    with locked(journal_path(archive), archive, timeout=_TIMEOUT):
         remove_temporaries(index_path(stem))
         remove_temporaries(manifest_path(stem))
-        return Joined(_write(stem, parts, prompts, results, run, force))
+        return JoinResult(_write(stem, parts, prompts, results, run, force))
 
 
 def _read(path: Path) -> _Part:
@@ -108,10 +109,13 @@ def _require_tiling(stem: Path, parts: Sequence[_Part], n_prompts: int) -> None:
     edges = [(0, 0), *(part.contents.rows for part in parts), (n_prompts, n_prompts)]
     if any(left[1] != right[0] for left, right in pairwise(edges)):
         ranges = ", ".join(f"{first}:{end}" for first, end in edges[1:-1])
-        message = (
-            f"the shards of `{stem}` hold the prompts {ranges} and not each of {n_prompts} once"
+        raise ArtifactError(
+            "shards-incomplete",
+            f"the shards of `{stem}` hold the prompts {ranges} and not each of {n_prompts} once",
+            hint="collect all of them again, with --force",
+            stem=str(stem),
+            ranges=ranges,
         )
-        raise ArtifactError(message, hint="collect all of them again, with --force")
 
 
 def _write(

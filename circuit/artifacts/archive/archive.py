@@ -1,10 +1,11 @@
 """The archive: named arrays in one safetensors file, read one at a time.
 
-Activations are kept as float32, float16 or bfloat16 and read as float32, a few megabytes at a time into their place:
-beside the result, reading costs no memory. A value that is NaN or infinite is refused. Integers are read as integers.
+Activations are stored as float32, float16 or bfloat16 and read as float32, a few megabytes at a
+time into the result, so that reading needs no other memory. Values that are NaN or infinite are
+refused. Integers are read as integers.
 
-This is the only module that calls safetensors, and only to have a header checked: the format is written by
-``archive_writer``, laid out by ``layout``.
+This is the only module that calls safetensors, and only to check a header: the format is written by
+``writer`` and laid out by ``layout``.
 
 Format: https://huggingface.co/docs/safetensors.
 """
@@ -34,7 +35,7 @@ _CHUNK = 1 << 19
 
 
 class Archive:
-    """An archive that is open for reading; an array is read when it is asked for."""
+    """An archive that is open for reading, array by array."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,27 +83,44 @@ class Archive:
         """Read one array of integers."""
         tensor = self._tensor(name)
         if tensor.dtype not in ("I32", "I64"):
-            message = f"`{name}` in `{self.path}` is stored as {tensor.dtype}, not as integers"
-            raise ArtifactError(message, hint="the file is damaged or of another kind")
+            raise ArtifactError(
+                "wrong-dtype",
+                f"`{name}` in `{self.path}` is stored as {tensor.dtype}, not as integers",
+                hint="the file is damaged or of another kind",
+                path=str(self.path),
+                array=name,
+                dtype=tensor.dtype,
+            )
         values: Integers = next(self._stored(name, 0, math.prod(tensor.shape), None))
         return values.reshape(tensor.shape)
 
     def read_into(self, out: Floats, name: str, first: int = 0) -> None:
-        """Fill the one-dimensional ``out`` with what lies from the row ``first`` on."""
+        """Fill the one-dimensional ``out`` with the values from the row ``first`` on."""
         tensor, done = self._tensor(name), 0
         if tensor.dtype not in FLOATS.values():
-            message = f"`{name}` in `{self.path}` is stored as {tensor.dtype}"
-            raise ArtifactError(message, hint=f"circuit reads {', '.join(FLOATS.values())}")
+            raise ArtifactError(
+                "wrong-dtype",
+                f"`{name}` in `{self.path}` is stored as {tensor.dtype}",
+                hint=f"circuit reads {', '.join(FLOATS.values())}",
+                path=str(self.path),
+                array=name,
+                dtype=tensor.dtype,
+            )
         for chunk in self._stored(name, first, out.size, _CHUNK):
             part = out[done : done + len(chunk)]
             part[:] = from_stored(chunk, tensor.dtype)
             if not np.isfinite(part).all():
-                message = f"`{name}` in `{self.path}` has values that are NaN or infinite"
-                raise ArtifactError(message, hint="make it again, in float32 or bfloat16")
+                raise ArtifactError(
+                    "not-finite",
+                    f"`{name}` in `{self.path}` has values that are NaN or infinite",
+                    hint="make it again, in float32 or bfloat16",
+                    path=str(self.path),
+                    array=name,
+                )
             done += len(chunk)
 
     def _stored(self, name: str, first: int, count: int, size: int | None) -> Iterator[Any]:
-        """Yield ``count`` values as they lie in the file, ``size`` at a time, from a row on."""
+        """Yield ``count`` values as they are stored, ``size`` at a time, from a row on."""
         tensor = self._tensor(name)
         with readable(self.path), self.path.open("rb") as file:
             file.seek(self._starts[name] + first * tensor.stride)
@@ -112,8 +130,13 @@ class Archive:
 
     def _tensor(self, name: str) -> Tensor:
         if name not in self._tensors:
-            message = f"`{self.path}` holds no array `{name}`"
-            raise ArtifactError(message, hint=f"it holds {_few(self.names)}")
+            raise ArtifactError(
+                "array-not-in-archive",
+                f"`{self.path}` holds no array `{name}`",
+                hint=f"it holds {_few(self.names)}",
+                path=str(self.path),
+                array=name,
+            )
         return self._tensors[name]
 
 
@@ -152,7 +175,7 @@ def read_archive(path: Path) -> dict[str, Floats]:
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether ``path`` is an archive that circuit wrote, whole or not."""
+    """Return whether ``path`` is an archive that circuit wrote."""
     try:
         return bool(Archive(path).metadata)
     except ArtifactError:
@@ -165,8 +188,12 @@ def _opened(path: Path) -> Iterator[Any]:
         with readable(path), safe_open(path, framework="np") as file:
             yield file
     except SafetensorError as error:
-        message = f"`{path}` is not a whole safetensors file: {error}"
-        raise ArtifactError(message, hint="it is damaged or of another kind") from error
+        raise ArtifactError(
+            "not-safetensors",
+            f"`{path}` is not a whole safetensors file: {error}",
+            hint="it is damaged or of another kind",
+            path=str(path),
+        ) from error
 
 
 def _metadata(entries: dict[str, str]) -> dict[str, Any]:

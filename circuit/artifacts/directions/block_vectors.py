@@ -1,14 +1,15 @@
-"""One vector per block: what the steering files of most programs hold, and how a direction comes back from one to the bit.
+"""One vector per block, as most steering files hold it, from which directions are restored exactly.
 
-A vector t of block b is added to the block's output, so it is ``resid_post`` b or ``resid_pre`` b + 1. Its length L
-matters: by default it is the direction's own, the distance between the class means.
+A vector t of block b is added to the block's output, so it is ``resid_post`` b or ``resid_pre``
+b + 1. Its length L matters: by default it is the direction's own, the distance between the class
+means.
 
     t = float32(L v)          v the direction, of unit length
-    v = float32(t / L) + r    r in units of the last place: -1, 0 or 1 where nothing underflows
+    v = float32(t / L) + r    r in units of the last place: -1, 0 or 1 without underflow
 
-The record says everything else about the directions, with L and r (int8, base64), and goes into whatever place a
-format has for additions. A vector that has no record, or whose SHA-256 is not the one that its record says, comes from
-another program: it is taken as it is, at ``resid_post``, named after the file.
+The record holds everything else about the directions, with L and r (int8, base64), in the place
+that a format has for additions. A vector without a record, or whose SHA-256 differs from that in
+its record, comes from another program: it becomes a direction at ``resid_post``, named after the file.
 """
 
 import base64
@@ -36,7 +37,7 @@ RECORD = "circuit.record"
 
 
 class Kept(Entry):
-    """A direction but for its vector, and how the vector of a block comes back to it."""
+    """A direction without its vector, and how it is restored from the vector of a block."""
 
     block: int
     length: float
@@ -45,21 +46,28 @@ class Kept(Entry):
 
 
 class Record(BaseModel):
-    """What a file says about its directions beyond the vectors."""
+    """The record of a file: everything about its directions but the vectors."""
 
     model: ModelIdentity | None
     directions: tuple[Kept, ...]
 
 
 def block_of(direction: Direction) -> int:
-    """Return the block after which a direction is added; ``DataError`` when no such place is its own."""
+    """Return the block after which a direction is added.
+
+    Raises ``DataError`` for a site that is not between two blocks.
+    """
     if direction.site == "resid_post":
         return direction.layer
     if direction.site == "resid_pre" and direction.layer > 0:
         return direction.layer - 1
-    message = f"direction `{direction.name}` was made at `{direction.site}` {direction.layer}"
     raise DataError(
-        message, hint="files of other programs hold what is added after a block: use resid_post"
+        "direction-not-at-block",
+        f"direction `{direction.name}` was made at `{direction.site}` {direction.layer}",
+        hint="files of other programs hold what is added after a block: use resid_post",
+        direction=direction.name,
+        site=direction.site,
+        layer=direction.layer,
     )
 
 
@@ -68,14 +76,19 @@ def by_block(directions: Sequence[Direction]) -> dict[int, Direction]:
     placed: dict[int, Direction] = {}
     for each in directions:
         if (block := block_of(each)) in placed:
-            message = (
-                f"two directions belong to block {block}: `{placed[block].tensor}`, `{each.tensor}`"
+            raise DataError(
+                "duplicate-block",
+                f"two directions belong to block {block}: `{placed[block].tensor}`, `{each.tensor}`",
+                hint="a file holds one for each block: choose with --name",
+                block=block,
             )
-            raise DataError(message, hint="a file holds one for each block: choose with --name")
         placed[block] = each
     if len({each.vector.size for each in placed.values()}) > 1:
-        message = "the directions have different widths"
-        raise DataError(message, hint="a file holds directions of one model")
+        raise DataError(
+            "widths-differ",
+            "the directions have different widths",
+            hint="a file holds directions of one model",
+        )
     return dict(sorted(placed.items()))
 
 
@@ -113,8 +126,12 @@ def unpacked(
 ) -> list[Direction]:
     """Return the directions of a file, in the order of their blocks."""
     if not vectors:
-        message = f"`{path}` holds no vector"
-        raise ArtifactError(message, hint="the file is empty, or of another kind")
+        raise ArtifactError(
+            "no-directions",
+            f"`{path}` holds no vector",
+            hint="the file is empty, or of another kind",
+            path=str(path),
+        )
     known = None if record is None else validated(Record, record, path)
     kept = {each.block: each for each in known.directions} if known else {}
     found = []
@@ -139,12 +156,16 @@ def parsed_record(text: str | None, path: Path) -> Any:
     try:
         return None if text is None else json.loads(text)
     except ValueError as error:
-        message = f"the record in `{path}` is not JSON"
-        raise ArtifactError(message, hint="the file is damaged: export it again") from error
+        raise ArtifactError(
+            "record-damaged",
+            f"the record in `{path}` is not JSON",
+            hint="the file is damaged: export it again",
+            path=str(path),
+        ) from error
 
 
 def family_of(placed: Mapping[int, Direction]) -> str:
-    """Return the ``model_type`` of the model, for formats that want one."""
+    """Return the ``model_type`` of the model, for formats that need one."""
     model = next(iter(placed.values())).model
     return (model and model.family) or "unknown"
 
@@ -186,8 +207,12 @@ def _units(path: Path, text: str, count: int) -> NDArray[np.int8]:
     except (binascii.Error, ValueError):
         units = np.empty(0, np.int8)
     if units.size != count:
-        message = f"the record in `{path}` does not fit its vectors"
-        raise ArtifactError(message, hint="the file is damaged: export it again")
+        raise ArtifactError(
+            "record-damaged",
+            f"the record in `{path}` does not fit its vectors",
+            hint="the file is damaged: export it again",
+            path=str(path),
+        )
     return units
 
 
@@ -204,5 +229,10 @@ def _bits(values: Floats) -> NDArray[np.int64]:
 
 
 def _unfit(direction: Direction, length: float) -> DataError:
-    message = f"direction `{direction.tensor}` at length {length:g} does not fit into float32"
-    return DataError(message, hint="choose another length with --scale, such as unit")
+    return DataError(
+        "direction-overflow",
+        f"direction `{direction.tensor}` at length {length:g} does not fit into float32",
+        hint="choose another length with --scale, such as unit",
+        direction=direction.tensor,
+        length=length,
+    )

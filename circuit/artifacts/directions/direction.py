@@ -1,7 +1,7 @@
-"""A direction: a unit vector at a site and layer, with how good it is and where it came from.
+"""A direction: a unit vector at a site and layer, with its quality and its provenance.
 
-It has unit norm; ``norm`` is the length that it had by nature, the distance between the class means. Vectors are
-float32, and ``unit`` changes none that has unit norm already.
+It has unit norm; ``norm`` is its natural length, the distance between the class means. Vectors are
+float32, and ``unit`` leaves a vector of unit norm unchanged.
 """
 
 from collections.abc import Mapping
@@ -38,8 +38,12 @@ class Direction:
         vector = np.ascontiguousarray(self.vector, np.float32)
         require_direction(vector, f"direction `{self.name}`")
         if not np.isclose(np.linalg.norm(vector.astype(np.float64)), 1, atol=1e-4):
-            message = f"direction `{self.name}` has length {np.linalg.norm(vector):.4g}, not 1"
-            raise DataError(message, hint="divide it by its length, and keep that as `norm`")
+            raise DataError(
+                "not-unit-length",
+                f"direction `{self.name}` has length {np.linalg.norm(vector):.4g}, not 1",
+                hint="divide it by its length, and keep that as `norm`",
+                direction=self.name,
+            )
         vector.flags.writeable = False
         object.__setattr__(self, "vector", vector)
 
@@ -50,7 +54,7 @@ class Direction:
 
 
 class Entry(BaseModel):
-    """What a manifest says about one direction: everything but the vector and the model."""
+    """The part of a manifest about one direction: everything but the vector and the model."""
 
     tensor: str
     name: str
@@ -88,10 +92,15 @@ def require_direction(vector: NDArray[Any], source: str) -> None:
     elif not vector.any():
         problem = "is zero"
     if problem:
-        message = f"{source} {problem}"
-        raise ArtifactError(message, hint="a direction is one finite vector that is not zero")
+        raise ArtifactError(
+            "not-a-direction",
+            f"{source} {problem}",
+            hint="a direction is one finite vector that is not zero",
+            source=source,
+            problem=problem,
+        )
 
 
 def described(direction: Direction) -> dict[str, Any]:
-    """Return what an ``Entry`` says about a direction, as JSON has it."""
+    """Return the fields of an ``Entry`` of a direction, as JSON values."""
     return {name: plain(getattr(direction, name)) for name in Entry.model_fields}

@@ -1,17 +1,17 @@
-"""The manifest: a JSON file beside an artifact that says exactly what it is and how it was made.
+"""The manifest: a JSON file beside an artifact that records what it is and how it was made.
 
-    schema       what it is, such as ``circuit.activations/1``
-    model        the checkpoint, as asked for and as found, and the form in which it was run
+    schema       the kind of artifact, such as ``circuit.activations/1``
+    model        the checkpoint, as requested and as found, and the form in which it was run
     tokenizer    the files that turned text into token ids
     parameters   every option, defaults expanded
-    inputs       [{path, sha256}] of what was read
-    outputs      [{path, sha256}] of what was written beside it
+    inputs       [{path, sha256}] of the files that were read
+    outputs      [{path, sha256}] of the files that were written with it
     results      what was found
     run          version, command, time, host, package versions, seconds, peak memory
 
-Paths are relative to the manifest and use ``/``. Everything outside ``run`` is a function of the inputs and
-the parameters; therefore ``digest`` of a manifest leaves ``run`` out, and doing the same thing again does not
-make what follows stale. The manifest is the last thing that a stage writes: if it is there, so is the rest.
+Paths are relative to the manifest and use ``/``. Everything outside ``run`` is a function of the
+inputs and the parameters, so ``digest`` leaves ``run`` out: repeating a run does not make later
+artifacts stale. A stage writes its manifest last: if it is there, so is the rest.
 """
 
 import hashlib
@@ -34,7 +34,8 @@ from circuit.artifacts.files.documents import (
     written_chunks,
 )
 from circuit.artifacts.files.paths import manifest_path, refuse_input
-from circuit.artifacts.manifest.run import Record, Run
+from circuit.artifacts.files.records import Record
+from circuit.artifacts.manifest.run import Run
 from circuit.errors import ArtifactError
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
 from circuit.values.version import VERSION
@@ -42,7 +43,7 @@ from circuit.values.version import VERSION
 __all__ = [
     "FileRef",
     "Manifest",
-    "Record",
+    "ModelIdentity",
     "Run",
     "canonical_json",
     "digest",
@@ -58,7 +59,7 @@ class FileRef(Record):
 
 
 class Manifest(Record):
-    """What the docstring of this module lists."""
+    """The content of a manifest, as listed above."""
 
     schema_name: str = Field(alias="schema")
     model: ModelIdentity | None = None
@@ -70,12 +71,12 @@ class Manifest(Record):
     run: Run
 
     def content(self) -> dict[str, Any]:
-        """Return everything but ``run``: what equal inputs and parameters always give."""
+        """Return everything but ``run``: equal inputs and parameters give equal content."""
         return {key: value for key, value in plain(self).items() if key != "run"}
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a manifest's canonical text without ``run``, of any other file's bytes."""
+    """Return the SHA-256 of a file: of a manifest's canonical text without ``run``, else of its bytes."""
     if path.suffix == ".json" and _mentions_run(path):
         content = _manifest_content(path)
         if content is not None:
@@ -131,7 +132,7 @@ def write_manifest(
 
 
 def save_manifest(path: Path, manifest: Manifest, *, force: bool = False) -> None:
-    """Write ``manifest``, unless ``path`` says the same already or something else without ``force``."""
+    """Write ``manifest``; raise if ``path`` holds another one and ``force`` is not given."""
     # Looked at once: another process may be writing the same here.
     if path.exists():
         if _manifest_content(path) == json.loads(canonical_json(manifest.content())):
@@ -146,35 +147,55 @@ def read_manifest(path: Path, schema: str) -> Manifest:
     """Read the manifest of an artifact that must be ``schema``."""
     archive = path.with_name(path.name.removesuffix(".json") + ".safetensors")
     if archive.is_file() and not path.exists():
-        message = f"`{archive}` has no manifest `{path.name}` beside it, so it is incomplete"
-        raise ArtifactError(message, hint="run the command that writes it again")
+        raise ArtifactError(
+            "manifest-missing",
+            f"`{archive}` has no manifest `{path.name}` beside it, so it is incomplete",
+            hint="run the command that writes it again",
+            path=str(path),
+            archive=str(archive),
+        )
     return validated(Manifest, read_document(path, schema), path)
 
 
 def check_outputs(path: Path, manifest: Manifest) -> None:
-    """Raise unless every file that ``manifest`` says it wrote is there, unchanged."""
+    """Raise ``ArtifactError`` unless every output of ``manifest`` is there, unchanged."""
     for output in manifest.outputs:
         if not (path.parent / output.path).exists():
-            message = f"`{path}` describes `{path.parent / output.path}`, which is not there"
-            raise ArtifactError(message, hint="put it back, or write it again with --force")
+            raise ArtifactError(
+                "output-missing",
+                f"`{path}` describes `{path.parent / output.path}`, which is not there",
+                hint="put it back, or write it again with --force",
+                path=str(path.parent / output.path),
+                manifest=str(path),
+            )
         if digest(path.parent / output.path) != output.sha256:
-            message = f"`{path.parent / output.path}` is not the file that `{path}` describes"
-            raise ArtifactError(message, hint="it has changed since: write it again with --force")
+            raise ArtifactError(
+                "output-changed",
+                f"`{path.parent / output.path}` is not the file that `{path}` describes",
+                hint="it has changed since: write it again with --force",
+                path=str(path.parent / output.path),
+                manifest=str(path),
+            )
 
 
 def check_described(path: Path, manifest: Manifest, files: Iterable[Path]) -> None:
-    """Raise unless each of ``files``, which are about to be read, is an output of ``manifest``, by its name or its digest.
+    """Raise ``ArtifactError`` unless each of ``files`` is an output of ``manifest``.
 
-    ``check_outputs`` looks at what the manifest names; a manifest that was renamed names another archive than the one beside it.
+    ``check_outputs`` checks what the manifest names; a renamed manifest may name another archive than
+    the one beside it. An output is known by its name or its digest.
     """
     named = {(path.parent / output.path).resolve() for output in manifest.outputs}
     known = {output.sha256 for output in manifest.outputs}
     for file in files:
         if file.resolve() not in named and not (file.is_file() and digest(file) in known):
             described = ", ".join(f"`{output.path}`" for output in manifest.outputs) or "no file"
-            message = f"`{path}` describes {described}, not `{file}`"
-            hint = "keep an archive and its manifest together under the names that they were written with"
-            raise ArtifactError(message, hint=hint)
+            raise ArtifactError(
+                "manifest-of-other-file",
+                f"`{path}` describes {described}, not `{file}`",
+                hint="keep an archive and its manifest together under the names that they were written with",
+                path=str(path),
+                file=str(file),
+            )
 
 
 def reusable(
@@ -212,7 +233,7 @@ def reusable(
 def may_be_equal(
     path: Path, schema: str, parameters: Mapping[str, Any], inputs: Sequence[Path]
 ) -> bool:
-    """Say whether ``path`` can hold what a run writes of which some of the parameters and all inputs are known."""
+    """Return whether ``path`` may hold this run, of which only some parameters are known."""
     found = _manifest_content(path)
     if found is None or found.get("schema") != schema:
         return False
@@ -223,7 +244,7 @@ def may_be_equal(
 
 
 def refuse_other(path: Path, schema: str) -> None:
-    """Raise when ``path`` holds anything but a document of ``schema``, which an output could replace."""
+    """Raise ``ArtifactError`` when ``path`` holds anything but a document of ``schema``."""
     if path.exists() and (_manifest_content(path) or {}).get("schema") != schema:
         refuse_overwrite(path, force=False)
 
@@ -239,7 +260,7 @@ def _manifest_content(path: Path) -> dict[str, Any] | None:
 
 
 def _mentions_run(path: Path) -> bool:
-    """Say whether a file can be a manifest at all; 50,000 prompts need not be parsed to see that."""
+    """Return whether a file can be a manifest, without parsing it: it may hold 50,000 prompts."""
     before = b""
     with readable(path), path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,7 +1,7 @@
-"""What an artifact is made from: everything that decides its bytes, known before the work starts.
+"""The origin of an artifact: everything that decides its bytes, known before the work starts.
 
-Two runs of one origin give equal artifacts. It is what a manifest says but for its results, what a journal keeps so that
-nothing else goes on with an unfinished archive, and what the shards of one archive must have in common.
+Runs of one origin give equal artifacts. It is a manifest without its results. A journal records it,
+so that no other run resumes an unfinished archive, and the shards of one archive must share it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Origin:
 
     @classmethod
     def read(cls, manifest: Manifest) -> Self:
-        """Return the origin that a manifest tells."""
+        """Return the origin that a manifest records."""
         return cls(
             manifest.parameters,
             manifest.inputs,

@@ -1,7 +1,8 @@
 """The prompt sets, concepts and probe batteries that come with circuit.
 
-In an installed package they are ``circuit/datasets``; in a checkout they are ``datasets`` beside the package.
-A set is a template file in that folder; a probe is one in ``probes/<stratum>/``, a concept one in ``concepts/``.
+In an installed package they are in ``circuit/datasets``; in a checkout, in ``datasets`` beside the
+package. A set is a template file in that folder, a probe is one in ``probes/<stratum>/``, a concept
+one in ``concepts/``.
 """
 
 from difflib import get_close_matches
@@ -36,9 +37,9 @@ def builtin_concepts() -> dict[str, Path]:
 
 
 def find_set(name: str) -> Path:
-    """Return the template file of a built-in set, concept or probe, or ``name`` itself when it is the path of a file.
+    """Return the template file of a built-in set, concept or probe, or ``name`` as a path.
 
-    Of two of one name the set is meant, then the concept.
+    If several have the name, a set comes before a concept, and a concept before a probe.
     """
     kinds = {"sets": builtin_sets(), "concepts": builtin_concepts(), "probes": builtin_probes()}
     for known in kinds.values():
@@ -46,11 +47,15 @@ def find_set(name: str) -> Path:
             return known[name]
     if name.endswith(".json") or "/" in name:
         return Path(name)
-    message = f"there is no prompt set `{name}`"
     listed = [f"the {kind} are {', '.join(known)}" for kind, known in kinds.items() if known]
     near = get_close_matches(name, [each for known in kinds.values() for each in known], n=1)
     meant = [f"did you mean `{near[0]}`?"] if near else []
-    raise UsageError(message, hint="; ".join([*meant, *listed, "or give a file"]))
+    raise UsageError(
+        "unknown-prompt-set",
+        f"there is no prompt set `{name}`",
+        hint="; ".join([*meant, *listed, "or give a file"]),
+        name=name,
+    )
 
 
 def given_set(path: Path) -> Path:

@@ -1,16 +1,18 @@
-"""Prompt sets: labelled texts, and everything that must be known about them later.
+"""Prompt sets: labelled texts, and the facts that later stages need about them.
 
 ``prompts.json``, schema ``circuit.prompts/1``:
 
-    {"schema", "name", "version", "description", "format": "chat" | "raw", "labels": [...], "system", "tools",
-     "question", "stratum", "parameters": how it was made, "verdict": what ``dataset check --write`` found,
-     "prompts": [{"text", "label", "category", "expected_tool", "expected", "group", "pair", "metadata"}]}
+    {"schema", "name", "version", "description", "format": "chat" | "raw", "labels": [...],
+     "system", "tools", "question", "stratum", "parameters": how it was made,
+     "verdict": what ``dataset check --write`` found,
+     "prompts": [{"text", "label", "category", "expected_tool", "expected", "group", "pair",
+                  "metadata"}]}
 
-With two labels the second is the positive class. ``label`` is null for a prompt that is shown but neither fitted
-nor scored. ``group`` is what must not be on both sides of a split (the template that made the prompt); without one,
-prompts of equal text are a group. ``pair`` joins two prompts that differ in the concept only. A text is kept to the
-character: the blank at the end of "100 - 37 = " is the experiment. The file has no ``run`` block, so equal options
-give equal bytes.
+With two labels the second is the positive class. ``label`` is null for a prompt that is shown but
+neither fitted nor scored. Prompts of one ``group`` (the template that made them) must not be on
+both sides of a split; without a group, prompts of equal text are one. ``pair`` joins two prompts
+that differ in the concept only. A text is kept to the character: the space at the end of
+"100 - 37 = " is the experiment. The file has no ``run`` block, so equal options give equal bytes.
 """
 
 import hashlib
@@ -28,7 +30,7 @@ from circuit.artifacts.files.atomic import is_written, write_file
 from circuit.artifacts.files.documents import (
     written_json,
 )
-from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.files.records import Record
 from circuit.artifacts.prompts.verdict import Verdict
 from circuit.errors import DataError
 from circuit.values import schemas
@@ -45,7 +47,7 @@ Name = Annotated[str, AfterValidator(sys.intern)]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Prompt:
-    """One text, and what is known about it: 100 bytes and the text."""
+    """One text and its annotations: 100 bytes and the text."""
 
     text: str
     label: Name | None = None
@@ -61,11 +63,19 @@ class Prompt:
     @model_validator(mode="after")
     def _has_text(self) -> Self:
         if not self.text.strip():
-            message = f"the prompt {self.text!r} is empty"
-            raise DataError(message, hint="give every prompt a text")
+            raise DataError(
+                "empty-prompt",
+                f"the prompt {self.text!r} is empty",
+                hint="give every prompt a text",
+                text=self.text,
+            )
         if not _is_unicode(self.text):
-            message = f"the prompt {self.text!r} is not valid Unicode"
-            raise DataError(message, hint="it holds half of a surrogate pair: repair its encoding")
+            raise DataError(
+                "not-unicode",
+                f"the prompt {self.text!r} is not valid Unicode",
+                hint="it holds half of a surrogate pair: repair its encoding",
+                text=self.text,
+            )
         return self
 
 
@@ -89,20 +99,34 @@ class PromptSet(Record):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if len(set(self.labels)) < len(self.labels):
-            message = f"the labels of `{self.name}` are not distinct: {', '.join(self.labels)}"
-            raise DataError(message, hint="name each label once")
+            raise DataError(
+                "duplicate-label",
+                f"the labels of `{self.name}` are not distinct: {', '.join(self.labels)}",
+                hint="name each label once",
+                name=self.name,
+            )
         if not self.prompts:
-            message = f"`{self.name}` holds no prompts"
-            raise DataError(message, hint="a prompt set needs at least one prompt")
+            raise DataError(
+                "no-prompts",
+                f"`{self.name}` holds no prompts",
+                hint="a prompt set needs at least one prompt",
+                name=self.name,
+            )
         for number, prompt in enumerate(self.prompts):
             if prompt.label is not None and prompt.label not in self.labels:
                 known = ", ".join(self.labels) or "none"
-                message = f"prompt {number} of `{self.name}` has the unknown label `{prompt.label}`"
-                raise DataError(message, hint=f"the labels are: {known}")
+                raise DataError(
+                    "unknown-label",
+                    f"prompt {number} of `{self.name}` has the unknown label `{prompt.label}`",
+                    hint=f"the labels are: {known}",
+                    name=self.name,
+                    prompt=number,
+                    label=prompt.label,
+                )
         return self
 
     def save(self, path: Path, *, force: bool = False) -> None:
-        """Write the set, unless ``path`` holds something else already and ``force`` is not given."""
+        """Write the set; raise if ``path`` holds something else and ``force`` is not given."""
         write_file(path, written_json(self), force=force)
 
     @property
@@ -146,7 +170,7 @@ class PromptSet(Record):
 
 
 def save_all(sets: Mapping[Path, PromptSet], *, force: bool = False) -> None:
-    """Write several sets, or none of them when one may not be written."""
+    """Write several sets, or none of them if one may not be written."""
     for path, prompts in sets.items():
         is_written(path, written_json(prompts), force=force)
     for path, prompts in sets.items():
@@ -154,7 +178,7 @@ def save_all(sets: Mapping[Path, PromptSet], *, force: bool = False) -> None:
 
 
 def group_of(prompt: Prompt) -> str:
-    """Return what keeps a prompt on one side of a split."""
+    """Return the group of a prompt: its own, or that of its text."""
     if prompt.group is not None:
         return prompt.group
     return "text:" + hashlib.sha256(prompt.text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Read a file of prompts: a prompt set as it is, or a template file, which is expanded."""
+"""Read a file of prompts: a prompt set, or a template file, which is expanded."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from circuit.artifacts.files.documents import read_json, schema_of
+from circuit.artifacts.files.documents import as_object, read_json, schema_of
 from circuit.artifacts.files.paths import index_path, manifest_path
 from circuit.artifacts.manifest.manifest import digest
 from circuit.artifacts.prompts.builtin import located
@@ -154,4 +154,4 @@ def _document(path: Path) -> dict[str, Any] | None:
     if path.suffix != ".json":
         return None
     document = read_json(path)
-    return dict(document) if (schema_of(document) or "").startswith("circuit.") else None
+    return as_object(document) if (schema_of(document) or "").startswith("circuit.") else None

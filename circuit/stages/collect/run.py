@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.activations.shards import Joined, join_shards
+from circuit.artifacts.activations.shards import JoinResult, join_shards
 from circuit.artifacts.activations.writer import Shard, forget_finished
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.files.paths import refuse_input, shard_path
@@ -171,7 +171,7 @@ def collect_prompts(
 
 
 def _whole_or_shard(
-    job: Collection, path: Path, joined: Joined, *, force: bool
+    job: Collection, path: Path, joined: JoinResult, *, force: bool
 ) -> Outcome[Activations] | ShardResult:
     if joined.activations is not None:
         return Outcome(result=joined.activations)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.files.differences import fingerprint
-from circuit.artifacts.files.documents import plain, read_json, schema_of
+from circuit.artifacts.files.documents import as_object, plain, read_json, schema_of
 from circuit.artifacts.manifest.manifest import (
     Manifest,
     Run,
@@ -268,8 +268,7 @@ def _archives(folder: Path) -> Iterator[tuple[Path, Manifest]]:
 
 
 def _stratum(path: Path) -> str:
-    document = read_json(path)
-    return str(document.get("stratum") or "")
+    return str(as_object(read_json(path)).get("stratum") or "")
 
 
 def one_layer(text: str, n_layers: int) -> int:

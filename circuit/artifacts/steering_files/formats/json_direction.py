@@ -1,7 +1,8 @@
 """``.json``: one direction as a JSON object.
 
-Keys: ``direction`` (a list of d numbers), ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``; see
-``pair_fields`` for the others that circuit adds. Numbers are written so that float32 comes back to the bit.
+Keys: ``direction`` (a list of d numbers), ``layer``, ``positive_prompt``, ``negative_prompt``,
+``model_id``; see ``flat_fields`` for the others that circuit adds. Numbers are written so that
+float32 comes back to the bit.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,12 @@ def read(path: Path) -> list[Direction]:
     """Read one direction."""
     fields = read_json(path)
     if not isinstance(fields, dict):
-        message = f"`{path}` holds no direction"
-        raise ArtifactError(message, hint="it must be a JSON object with `direction` and `layer`")
+        raise ArtifactError(
+            "not-a-direction",
+            f"`{path}` holds no direction",
+            hint="it must be a JSON object with `direction` and `layer`",
+            path=str(path),
+        )
     return [direction_of(fields, path)]
 
 

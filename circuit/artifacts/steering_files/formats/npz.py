@@ -1,8 +1,9 @@
 """``.npz``: one direction as a NumPy archive.
 
-Keys: ``direction`` (d,) float32, ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``, ``norm``,
-``cosine_similarity``; see ``pair_fields`` for the others that circuit adds. The array is loaded without pickle, so a
-file cannot run code. Entries carry no time, so equal directions give equal bytes.
+Keys: ``direction`` (d,) float32, ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``,
+``norm``, ``cosine_similarity``; see ``flat_fields`` for the others that circuit adds. The array is
+loaded without pickle, so a file cannot run code. Entries carry no time, so equal directions give
+equal bytes.
 """
 
 import io
@@ -47,7 +48,10 @@ def write(
 def _fields(path: Path) -> dict[str, Any]:
     content = io.BytesIO(read_bytes(path))
     damaged = ArtifactError(
-        f"`{path}` is not a NumPy archive", hint="it is damaged or of another kind"
+        "not-npz",
+        f"`{path}` is not a NumPy archive",
+        hint="it is damaged or of another kind",
+        path=str(path),
     )
     if not zipfile.is_zipfile(content):
         raise damaged
@@ -58,7 +62,10 @@ def _fields(path: Path) -> dict[str, Any]:
         # The file is foreign input, so whatever its reading raises is about the file.
         if "allow_pickle" not in str(error):
             raise damaged from error
-        message = f"`{path}` holds pickled Python objects"
-        hint = "pickled data can run code and is never loaded: save plain arrays instead"
-        raise ArtifactError(message, hint=hint) from error
+        raise ArtifactError(
+            "pickle-refused",
+            f"`{path}` holds pickled Python objects",
+            hint="pickled data can run code and is never loaded: save plain arrays instead",
+            path=str(path),
+        ) from error
     return {key: array if array.ndim else array.item() for key, array in arrays.items()}

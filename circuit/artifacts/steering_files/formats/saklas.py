@@ -1,11 +1,13 @@
-"""saklas: one vector per block in a safetensors file, with a JSON file of the same name beside it.
+"""saklas: one vector per block in a safetensors file, with a JSON sidecar of the same name.
 
-Arrays are named ``layer_{b}``, float32, b counted from 0 and the vector added to the output of block b. saklas multiplies
-what a block contributes into its vector's length, and takes a file only with a sidecar of its sixth format: ``format_version``,
-``saklas_version``, ``method``, ``tensor_sha256`` (of the whole safetensors file) and ``provenance``. Older sidecars, and none,
-are read too.
+Arrays are named ``layer_{b}``, float32, b counted from 0 and the vector added to the output of
+block b. saklas multiplies the contribution of a block into the length of its vector. It accepts a
+file only with a sidecar of its sixth format: ``format_version``, ``saklas_version``, ``method``,
+``tensor_sha256`` (of the whole safetensors file) and ``provenance``. Circuit also reads older
+sidecars, and files without one.
 
-Circuit writes the method ``profile``, and its record in the header's ``circuit.record``, which saklas does not look at.
+Circuit writes the method ``profile``, and its record in the header's ``circuit.record``, which
+saklas ignores.
 
 Source: https://github.com/a9lim/saklas (core/profile.py; its format only).
 """
@@ -41,7 +43,7 @@ _ARRAY = re.compile(r"layer_(\d+)")
 
 
 def recognises(path: Path) -> bool:
-    """Say whether every array is named as saklas names it."""
+    """Return whether every array is named as saklas names it."""
     names = Archive(path).names
     return bool(names) and all(_ARRAY.fullmatch(name) for name in names)
 
@@ -53,7 +55,7 @@ def beside(path: Path) -> list[Path]:
 
 
 def read(path: Path) -> list[Direction]:
-    """Read the vector of each block, and from the sidecar what it says about their making."""
+    """Read the vector of each block, and the sidecar's facts about how it was made."""
     archive = Archive(path)
     vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
     said = _sidecar(path)
@@ -98,6 +100,11 @@ def _sidecar(path: Path) -> dict[str, Any]:
     if not isinstance(said, dict):
         said = {}
     if said.get("tensor_sha256") not in (None, digest(path)):
-        message = f"`{manifest_path(path)}` is of another file than `{path}`"
-        raise ArtifactError(message, hint="copy both files again, or remove the JSON file")
+        raise ArtifactError(
+            "sidecar-of-other-file",
+            f"`{manifest_path(path)}` is of another file than `{path}`",
+            hint="copy both files again, or remove the JSON file",
+            path=str(path),
+            sidecar=str(manifest_path(path)),
+        )
     return said

@@ -1,11 +1,13 @@
 """steering-lite: one vector per block in a safetensors file.
 
-Arrays are named ``layer{b}.v``, b counted from 0 and the vector added to the output of block b; the header's ``cfg`` is
-the JSON of the method's configuration. Its ``coeff``, a strength that was calibrated there, is read as
-``extra["coefficient"]`` and written as 1. Methods that rotate, project or transport have other arrays beside ``v`` or
-instead of it, and those of ``sub::module`` act inside a block: neither is a direction, and both are refused.
+Arrays are named ``layer{b}.v``, b counted from 0 and the vector added to the output of block b. The
+header's ``cfg`` is the JSON of the method's configuration; its ``coeff``, a calibrated strength, is
+read as ``extra["coefficient"]`` and written as 1. Methods that rotate, project or transport have
+other arrays, and those of ``sub::module`` act inside a block: both are refused, because they are
+not directions.
 
-Circuit writes the configuration of ``mean_diff``, which adds ``coeff`` v, and its record in the header's ``circuit.record``.
+Circuit writes the configuration of ``mean_diff``, which adds ``coeff`` v, and its record in the
+header's ``circuit.record``.
 
 Source: https://github.com/wassname/steering-lite (vector.py, config.py, variants/mean_diff.py).
 """
@@ -37,7 +39,7 @@ _ARRAY = re.compile(r"layer(\d+)\.v")
 
 
 def recognises(path: Path) -> bool:
-    """Say whether the arrays, or the header, are those of steering-lite."""
+    """Return whether the arrays, or the header, are those of steering-lite."""
     archive = Archive(path)
     named = [re.match(r"layer\d+\.|sub::", name) for name in archive.names]
     return "method" in _configuration(archive) or (bool(named) and all(named))
@@ -52,11 +54,14 @@ def read(path: Path) -> list[Direction]:
     for name in archive.names:
         if target != "residual" or not _ARRAY.fullmatch(name):
             what = f"acts on `{target}`" if target != "residual" else f"has `{name}`"
-            message = f"the method `{method}` of `{path}` {what}, which is no direction of the residual stream"
-            hint = (
-                "circuit reads methods that add one vector after a block, such as mean_diff and pca"
+            raise ArtifactError(
+                "not-a-direction",
+                f"the method `{method}` of `{path}` {what}, which is no direction of the residual stream",
+                hint="circuit reads methods that add one vector after a block, such as mean_diff and pca",
+                path=str(path),
+                array=name,
+                method=method,
             )
-            raise ArtifactError(message, hint=hint)
     vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
     extra = {"coefficient": cfg["coeff"]} if isinstance(cfg.get("coeff"), int | float) else {}
     return unpacked(path, vectors, header_record(archive), method=method, extra=extra)
