@@ -125,7 +125,7 @@ def test_a_sweep_is_written_reused_and_goes_on_where_it_was(identity_llama, plan
     assert results == whole
     assert not partial.exists()
     assert sweep(identity_llama, job, out=out)[1]
-    assert json.loads(out.read_text())["schema"] == "circuit.sweep/1"
+    assert json.loads(out.read_text())["schema"] == "circuit.sweep/2"
     with pytest.raises(CircuitError, match="holds something else"):
         sweep(identity_llama, replace(job, choices=replace(FEW, seed=1)), out=out)
 

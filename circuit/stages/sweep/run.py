@@ -7,7 +7,7 @@
     4. on neutral prompts, at every dose, divergence and coherence (``circuit.stages.steering.rollouts``)
     5. slopes, intervals, nulls and a verdict in words (``circuit.stages.sweep.results``)
 
-Writes ``circuit.sweep/1``. A run that was interrupted goes on where it was.
+Writes ``circuit.sweep/2``. A run that was interrupted goes on where it was.
 """
 
 import time
@@ -67,7 +67,7 @@ def sweep(
         remove_finished_measurements(out)
         return found.results, True
     _check(job)
-    covers = {**about, "inputs": _digests(about["inputs"])}
+    covers = {**about, "schema": schemas.SWEEP, "inputs": _digests(about["inputs"])}
     with Measurements(out, plain(covers), force=force) as kept:
         results: dict[str, Any] = plain(_measured(model, job, kept, note, track))
         if out is not None:
