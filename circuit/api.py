@@ -34,14 +34,15 @@ from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.model.checkpoint.loading import LoadedModel as Model
 from circuit.stages.legacy import ModelOptions
-from circuit.stages.rows.prompting import Format, encode
-from circuit.stages.steering.decoding import Decoding
+from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.generate import AS_IT_IS, Acting, Coherence, coherence, write
 from circuit.stages.steering.intervention import Manner
 from circuit.stages.steering.source import parse_number
 from circuit.stages.steering.vectors import RULE, direction_of_array, ready_vector
 from circuit.stages.sweep.best_layers import LayerGain, best_layers
+from circuit.values.prompt_format import PromptFormat
+from circuit.values.sampling import Sampling
 
 __all__ = [
     "Coherence",
@@ -96,7 +97,7 @@ def create_contrast_vector(
     The result holds the unit vector, its natural length (``norm``) and where it came from.
     """
     pair = Pair(positive_prompt, negative_prompt, name)
-    return extract_direction(model, pair, layer=str(layer), form=Format(chat, system))
+    return extract_direction(model, pair, layer=str(layer), form=PromptFormat(chat, system))
 
 
 def find_best_layers_for_steering(
@@ -116,7 +117,7 @@ def find_best_layers_for_steering(
     there is no interval, and the best layer is a guess.
     """
     prompts = [test_prompt] if isinstance(test_prompt, str) else list(test_prompt)
-    form = Format(chat)
+    form = PromptFormat(chat)
     return best_layers(
         model,
         positive_prompt,
@@ -184,13 +185,13 @@ def generate_with_steering(
     A vector is ``{"vector", "layer", "coefficient"}``, and may say its ``rule``, ``operator``, ``scope`` and ``name``. With
     ``unsteered`` the result also has what the model answers as it is.
     """
-    form = Format(chat, system)
-    decoding = Decoding(max_new_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed)
+    form = PromptFormat(chat, system)
+    sampling = Sampling(max_new_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed)
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     acting = _acting(model, steering_vectors, form)
     encoded = encode(model, prompts, form)
-    plain = write(model, encoded, AS_IT_IS, decoding) if unsteered else [None] * len(prompts)
-    answers = write(model, encoded, acting, decoding)
+    plain = write(model, encoded, AS_IT_IS, sampling) if unsteered else [None] * len(prompts)
+    answers = write(model, encoded, acting, sampling)
     measured = coherence(model, encoded, answers, acting)
     results = [
         SteeredText(text, each.text, tuple(each.ids), cost, None if base is None else base.text)
@@ -199,12 +200,12 @@ def generate_with_steering(
     return results[0] if isinstance(prompt, str) else results
 
 
-def _acting(model: Model, vectors: Sequence[Mapping[str, Any]], form: Format) -> Acting:
+def _acting(model: Model, vectors: Sequence[Mapping[str, Any]], form: PromptFormat) -> Acting:
     ready = [_ready(model, vector, number, form) for number, vector in enumerate(vectors)]
     return Acting(tuple((each.intervention, each.coefficient) for each in ready))
 
 
-def _ready(model: Model, given: Mapping[str, Any], number: int, form: Format) -> Any:
+def _ready(model: Model, given: Mapping[str, Any], number: int, form: PromptFormat) -> Any:
     what = f"steering vector {number}"
     for key in given:
         if key not in _KEYS:

@@ -5,9 +5,10 @@ import time
 import numpy as np
 
 from circuit.artifacts.activations.writer import ActivationsWriter
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
+from circuit.values.identity import ModelIdentity
 
 TOOLS = {"weather": "get_weather", "email": "send_email", "timer": "set_timer"}
 CHAT = ("factual", "creative", "smalltalk")

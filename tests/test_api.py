@@ -13,7 +13,9 @@ from circuit import api, create_contrast_vector, generate_with_steering
 from circuit.errors import CircuitError
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.steering import Steering, steered
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 PROMPTS = ["red green ", "blue", "white black"]
@@ -57,9 +59,9 @@ def entry(vector, coefficient=2.0, **more):
 
 def test_coefficient_1_adds_the_difference_of_the_prompts(llama, vector):
     found = generate_with_steering(llama, PROMPTS, [entry(vector)], max_new_tokens=8)
-    encoded = encode(llama, PROMPTS, Format(chat=False))
+    encoded = encode(llama, PROMPTS, RAW)
     with steered(llama, [Steering(1, vector.vector, 2.0, unit=vector.norm)]):
-        expected = generate(llama, encoded, max_tokens=8)
+        expected = generate(llama, encoded, Sampling(8))
     assert [(each.text, list(each.ids)) for each in found] == [(e.text, e.ids) for e in expected]
     assert [each.prompt for each in found] == PROMPTS
     assert all(each.coherence.kl > 0 for each in found)

@@ -12,9 +12,10 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.activations.shards import join_shards
 from circuit.artifacts.activations.writer import ActivationsWriter, Shard, forget_finished
 from circuit.artifacts.files.paths import manifest_path, shard_path
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.values.identity import ModelIdentity
 
 SITES = (("embed", 0), ("resid_post", 0), ("resid_post", 3), ("q_rope", 3), ("head_keys", 3))
 SHAPES = {"q_rope": (2, 2), "head_keys": (2,)}

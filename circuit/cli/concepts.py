@@ -21,6 +21,7 @@ from circuit.cli.options import (
     System,
     picture,
 )
+from circuit.values.sampling import Sampling
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -147,7 +148,7 @@ def try_(
     manner.check()
     texts, form = _prompts(prompts, chat, system)
     loaded = load(model, revision, adapter, dtype, trust_remote_code)
-    trial = Trial(ingredients, texts, layer, manner, form, _decoding(max_tokens))
+    trial = Trial(ingredients, texts, layer, manner, form, Sampling(max_tokens))
     results, _ = try_concepts(loaded, trial, output, force=force, track=console.track)
     if plot is not None:
         from circuit.stages.concepts.pictures import draw_trial
@@ -212,7 +213,7 @@ def scan(
         form=form,
         controls=controls,
         rule=rule,
-        decoding=_decoding(max_tokens),
+        sampling=Sampling(max_tokens),
         seed=seed,
     )
     loaded = load(model, revision, adapter, dtype, trust_remote_code)
@@ -232,12 +233,6 @@ def _prompts(spec: str, chat: bool | None, system: str | None) -> tuple[tuple[st
     prompts = parse_prompts(spec)
     form = format_for(prompts, None, chat=chat, system=system, tools=None)
     return tuple(prompts if isinstance(prompts, list) else prompts.texts), form
-
-
-def _decoding(max_tokens: int) -> Any:
-    from circuit.stages.steering.decoding import Decoding
-
-    return Decoding(max_tokens)
 
 
 app.command()(create)

@@ -22,6 +22,7 @@ from circuit.cli.options import (
     System,
     Temperature,
 )
+from circuit.values.sampling import Sampling
 
 
 def evaluate(
@@ -90,11 +91,10 @@ def evaluate(
     """
     from circuit.stages.evaluate.run import Choices
     from circuit.stages.legacy import ModelOptions
-    from circuit.stages.steering.decoding import Decoding
 
     choices = Choices(
         n_per_question,
-        Decoding(max_tokens, temperature, seed=seed),
+        Sampling(max_tokens, temperature, seed=seed),
         tuple(criterion or ()),
         together,
         controls,

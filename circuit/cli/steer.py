@@ -35,6 +35,7 @@ from circuit.cli.steering_options import Directions, Operator, Rule, Scope, Stee
 from circuit.cli.steering_text import answer_start, answers_text, extracted_text, trial_text
 from circuit.cli.verbs import WorksWithoutAVerb
 from circuit.errors import UsageError
+from circuit.values.sampling import Sampling
 
 app = typer.Typer(cls=WorksWithoutAVerb, rich_markup_mode=None)
 
@@ -150,7 +151,6 @@ def steer(
             raise UsageError(message, hint=f"circuit steer {ctx.invoked_subcommand} --help")
         return
     from circuit.stages.legacy import ModelOptions
-    from circuit.stages.steering.decoding import Decoding
     from circuit.stages.steering.setup import Setup
 
     options = ModelOptions(model, revision, adapter, dtype, trust_remote_code)
@@ -169,8 +169,8 @@ def steer(
         raise UsageError("there are no prompts to steer", hint="give them with -p")
     setup = Setup.of(direction or [], pair, name if pair is None else None, layer)
     setup = replace(setup, form=form, when=when, allow_other=allow_other_model)
-    decoding = Decoding(max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed=seed)
-    asked = _Asked(prompts, _coefficients(compare, coefficient), decoding, criterion, controls)
+    sampling = Sampling(max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed=seed)
+    asked = _Asked(prompts, _coefficients(compare, coefficient), sampling, criterion, controls)
     shown = _Shown(stream, output, as_json, compared=compare is not None)
     _apply(options, setup.acting(rule, operator, scope), asked, shown, force=force)
 
@@ -224,7 +224,7 @@ class _Asked:
 
     prompts: str
     coefficients: list[float]
-    decoding: Any
+    sampling: Any
     criterion: str | None
     controls: int
 
@@ -252,7 +252,7 @@ def _apply(options: Any, setup: Any, asked: _Asked, shown: _Shown, *, force: boo
     from circuit.stages.steering.steer import Job, check_choices, steer
 
     prompts = parse_prompts(asked.prompts)
-    check_choices(prompts, asked.coefficients, asked.decoding, asked.criterion)
+    check_choices(prompts, asked.coefficients, asked.sampling, asked.criterion)
     setup.check(asked.coefficients)
     console.note(f"Loading model: {options.id}")
     model = options.load()
@@ -260,7 +260,7 @@ def _apply(options: Any, setup: Any, asked: _Asked, shown: _Shown, *, force: boo
     if intervention.factor != 1:
         rule = intervention.manner.rule
         console.note(f"by the rule {rule}, coefficient 1 stands for {intervention.factor:.4g}")
-    how = (asked.decoding, asked.criterion, asked.controls, condition)
+    how = (asked.sampling, asked.criterion, asked.controls, condition)
     job = Job(intervention, prompts, asked.coefficients, form, *how)
     show = None
     if shown.streams(job):

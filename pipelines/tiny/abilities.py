@@ -21,8 +21,9 @@ from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.generate import generate
-from circuit.model.prompts.rendering import RAW, PromptFormat
 from circuit.model.prompts.tokens import encode_prompts
+from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sampling import Sampling
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 OPENINGS = Path(__file__).parent / "heldout_moods.json"
@@ -54,7 +55,7 @@ class Row:
 def answers(model: LoadedModel, texts: list[str], style: PromptFormat, limit: int) -> list[str]:
     """Return the model's greedy answers."""
     encoded = encode_prompts(model, texts, style)
-    return [answer.text for answer in generate(model, encoded, max_tokens=limit, batch_size=48)]
+    return [answer.text for answer in generate(model, encoded, Sampling(limit), batch_size=48)]
 
 
 def tool_of(answer: str) -> tuple[str | None, dict[str, Any]]:

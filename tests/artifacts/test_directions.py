@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import (
     Direction,
     read_directions,
@@ -21,6 +21,7 @@ from circuit.artifacts.steering_files.files import (
     write_steering_file,
 )
 from circuit.errors import ArtifactError, CircuitError, DataError
+from circuit.values.identity import ModelIdentity
 
 MODEL = ModelIdentity(id="org/m", n_layers=4, d_model=5, weights_sha256="0" * 64)
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from circuit.artifacts.files.documents import plain
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.steering_files.files import (
     Direction,
     format_of,
@@ -24,6 +23,7 @@ from circuit.artifacts.steering_files.files import (
 )
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
+from circuit.values.identity import ModelIdentity
 
 MODEL = ModelIdentity(id="org/m", family="llama", n_layers=8, d_model=5, weights_sha256="0" * 64)
 FORMATS = formats()

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import canonical_json, read_document, written_json
 from circuit.artifacts.manifest.manifest import (
-    ModelIdentity,
     Run,
     digest,
     manifest_path,
@@ -24,6 +23,7 @@ from circuit.artifacts.manifest.manifest import (
     write_manifest,
 )
 from circuit.errors import ArtifactError
+from circuit.values.identity import ModelIdentity
 
 SCHEMA = "circuit.test/1"
 values = st.recursive(
@@ -102,14 +102,16 @@ def test_everything_but_run_is_reproducible(tmp_path: Path):
     assert len(set(documents)) == 1
 
 
-def test_identity_of_another_package_is_understood(tmp_path: Path):
-    @dataclass(frozen=True)
-    class Identity:
-        id: str
-        n_layers: int
-
-    write(tmp_path / "m.json", model=Identity("tiny", 6))
-    assert read_manifest(tmp_path / "m.json", SCHEMA).model == ModelIdentity(id="tiny", n_layers=6)
+def test_an_identity_is_read_back_and_an_unknown_key_in_it_is_refused(tmp_path: Path):
+    path, identity = tmp_path / "m.json", ModelIdentity(id="tiny", n_layers=6)
+    write(path, model=identity)
+    assert read_manifest(path, SCHEMA).model == identity
+    document = json.loads(path.read_text())
+    assert list(document["model"]) == [field.name for field in fields(ModelIdentity)]
+    document["model"]["colour"] = "red"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ArtifactError, match="model.colour"):
+        read_manifest(path, SCHEMA)
 
 
 def test_the_same_again_is_kept_and_something_else_is_refused(tmp_path: Path):

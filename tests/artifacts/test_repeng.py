@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.steering_files.files import Direction, read_steering_file, unit
 from circuit.artifacts.steering_files.formats import formats
+from circuit.values.identity import ModelIdentity
 
 pytestmark = pytest.mark.parity
 MODEL = ModelIdentity(id="org/m", family="qwen2", n_layers=6, d_model=96)

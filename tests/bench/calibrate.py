@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from circuit.values.prompt_format import RAW, PromptFormat
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from checkpoints import unit_vector, write_checkpoint
 
 from circuit.artifacts.steering_files.files import Direction
 from circuit.stages.legacy import ModelOptions
-from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.rollouts import prepared
@@ -55,12 +56,12 @@ def main():
     directions = parser.parse_args().directions
     print(LINE.format("model", "layer", "dir", "+c", "KL/X", "n", "-c", "KL/X", "n", "status"))
     tiny = ModelOptions("tiny").load()
-    found = rows("tiny, raw", tiny, Format(chat=False), 1.0, (0, 3, 5), directions)
-    found += rows("tiny, chat", tiny, Format(chat=True), 1.0, (0, 3, 5), directions)
+    found = rows("tiny, raw", tiny, RAW, 1.0, (0, 3, 5), directions)
+    found += rows("tiny, chat", tiny, PromptFormat(chat=True), 1.0, (0, 3, 5), directions)
     for family in FAMILIES:
         with tempfile.TemporaryDirectory() as folder:
             model = ModelOptions(str(write_checkpoint(Path(folder) / "m", family))).load()
-            found += rows(f"random {family}", model, Format(chat=False), 0.05, (0, 2), directions)
+            found += rows(f"random {family}", model, RAW, 0.05, (0, 2), directions)
     landed = [n for ok, n in found if ok]
     print(
         f"\n{len(landed)} of {len(found)} sides within 5 %, in {np.mean(landed):.1f} evaluations (at most {max(landed)})"

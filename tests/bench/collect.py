@@ -25,7 +25,7 @@ from circuit.model.forward.capture import Plan, capture, plan
 from circuit.model.machine import runtime
 from circuit.model.prompts.lists import stacked
 from circuit.model.prompts.tokens import Encoded
-from circuit.model.sites.sites import Site
+from circuit.values.sites import Site
 
 PREFIX = 512
 Work = Callable[[], object]

@@ -18,9 +18,10 @@ from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, ablated
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
 
-RAW = Format(chat=False)
 TOKENS = 4
 
 
@@ -53,7 +54,7 @@ def main() -> None:
         for layer in range(model.n_layers):
             with ablated(model, [Component("mlp", layer)], "zero"):
                 for prompt in encoded:
-                    generate(model, [prompt], max_tokens=TOKENS)
+                    generate(model, [prompt], Sampling(TOKENS))
 
     report(f"introspect ablate, {n} prompts / one generation each", together, one_by_one, repeats=3)
 

@@ -15,6 +15,7 @@ from circuit.model.forward.generate import generate
 from circuit.model.forward.scopes import parse_scope
 from circuit.model.interventions.steering import Steering, is_scoped, steered
 from circuit.model.machine import runtime
+from circuit.values.sampling import Sampling
 
 TOKENS = 32
 
@@ -53,7 +54,7 @@ def steering(model: LoadedModel) -> None:
         steerings = [Steering(3, vector, coefficient, scope=parse_scope(scope))]
         with steered(model, steerings):
             written = generate(
-                model, prompts[:batch], max_tokens=TOKENS, ragged=True, in_step=is_scoped(steerings)
+                model, prompts[:batch], Sampling(TOKENS), ragged=True, in_step=is_scoped(steerings)
             )
         return sum(len(one.ids) for one in written)
 

@@ -14,11 +14,13 @@ from circuit.introspect.questions.ablate import ablate
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, References, ablated, reference_values
-from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.rows.prompting import Format, encode
+from circuit.model.sites.sites import hidden_states
+from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.neutral import neutral_prompts
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
-RAW = Format(chat=False)
 LAYER, ANSWER = 1, "Q"
 
 
@@ -84,7 +86,7 @@ def test_every_answer_is_what_the_ablated_model_generates(method):
     )
     for trial, (_, components) in zip(study.trials, ablations, strict=True):
         with ablated(model, components, method, means):
-            alone = [generate(model, [each], max_tokens=5)[0].text for each in encoded]
+            alone = [generate(model, [each], Sampling(5))[0].text for each in encoded]
         assert trial.outputs == alone
     outputs = [trial.outputs for trial in study.trials]
     assert any(each != study.baseline for each in outputs)  # some were generated anew,

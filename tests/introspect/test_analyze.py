@@ -12,9 +12,10 @@ from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.methods.steering import divergences
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.embedding import embedding_scale
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
+from circuit.values.sites import Site
 
-RAW = Format(chat=False)
 ALL = AnalysisConfig(LayerStrategy.ALL, track_tokens=["a", "\n"])
 
 
@@ -50,7 +51,6 @@ def test_blocks_that_do_nothing_change_nothing(identity_llama):
 def test_every_layer_is_what_the_tail_makes_of_its_residual(llama):
     """With the blocks after layer k doing nothing, the model itself says what the lens reads at k."""
     from circuit.model.interventions.edits import Edit, edited
-    from circuit.model.sites.sites import Site
 
     (found,) = analyze(llama, ["Hello"], ALL)
     for k in range(2):

@@ -8,7 +8,8 @@ from circuit.errors import UsageError
 from circuit.introspect.output.attention_pictures import draw_attention
 from circuit.introspect.questions.attention import attention, parse_heads, patterns, repeated_tokens
 from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
 
 TOKENS = [5, 7, 9, 5, 7, 9]
 
@@ -69,7 +70,7 @@ def test_a_planted_head_attends_evenly_and_all_heads_are_scored(chain, tmp_path)
 
 
 def test_patterns_are_rows_of_the_model_and_sequences_are_said_twice(llama):
-    (prompt,) = encode(llama, ["Hello"], Format(chat=False))
+    (prompt,) = encode(llama, ["Hello"], RAW)
     found = patterns(llama, prompt.ids, [1])[1]
     np.testing.assert_allclose(found.sum(axis=2), 1, atol=1e-5)
     assert not np.triu(found[:, 0], 1).any()

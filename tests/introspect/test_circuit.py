@@ -17,9 +17,9 @@ from circuit.introspect.questions.circuit import find_circuit, random_sets, spli
 from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
 from circuit.model.patching.nodes import Behaviour, all_nodes, node_means, shared_ends
 from circuit.model.patching.patching import logit_difference
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
 
-RAW = Format(chat=False)
 ROOT = Path(__file__).parents[2]
 
 

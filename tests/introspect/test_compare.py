@@ -18,7 +18,8 @@ from circuit.introspect.lens.states import next_log_probs
 from circuit.introspect.questions.compare import compare
 from circuit.model.checkpoint.loading import LoadedModel, load_model
 from circuit.stages.legacy import ModelOptions
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
 
 GIVEN = Given(["ab c", "Hello ", "Hello"])
 
@@ -44,7 +45,7 @@ def options(*folders):
 def test_numbers_are_those_of_the_models_alone(llama_folder, deeper):
     found = compare(options(llama_folder, deeper), GIVEN, track=["H"])
     models = [load_model(str(folder)) for folder in (llama_folder, deeper)]
-    raw = Format(chat=False)
+    raw = RAW
     p, q = (np.exp(next_log_probs(m, encode(m, GIVEN.texts, raw)).astype(float)) for m in models)
     assert found.same_vocabulary
     for i, each in enumerate(found.prompts):

@@ -10,12 +10,14 @@ from circuit.errors import UsageError
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.format_sensitivity import format_sensitivity
 from circuit.model.checkpoint.loading import load_model
-from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.rows.prompting import Format, encode
+from circuit.model.sites.sites import hidden_states
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sites import Site
 
 
 def state(model, text, layer, chat=False):
-    (prompt,) = encode(model, [text], Format(chat=chat))
+    (prompt,) = encode(model, [text], PromptFormat(chat=chat))
     site = Site("resid_post", layer)
     return np.array(hidden_states(model, mx.array(prompt.ids[None]), [site])[site])[0, -1]
 
@@ -39,8 +41,8 @@ def test_numbers_are_those_of_the_states(llama):
         p, q = (
             np.exp(np.array(llama.network(mx.array(e.ids[None])))[0, -1].astype(float))
             for e in (
-                encode(llama, ["1 + 1 ="], Format(chat=False))[0],
-                encode(llama, [text], Format(chat=chat))[0],
+                encode(llama, ["1 + 1 ="], RAW)[0],
+                encode(llama, [text], PromptFormat(chat=chat))[0],
             )
         )
         assert contrast.outputs[0].kl == pytest.approx(entropy(q, p), abs=1e-4)

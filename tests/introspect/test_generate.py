@@ -6,7 +6,6 @@ import pytest
 from circuit.errors import UsageError
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.generate import (
-    Decoding,
     expected_texts,
     generate_answers,
     onset,
@@ -14,7 +13,9 @@ from circuit.introspect.questions.generate import (
     ways,
 )
 from circuit.methods.text.criteria import where
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
 
 
 def test_the_first_token_that_carries_the_answer(llama):
@@ -30,15 +31,15 @@ def test_answers_are_those_of_greedy_decoding(llama):
     from circuit.model.forward.generate import generate
 
     given = Given(["Hello", "1 + 1 = "])
-    found = generate_answers(llama, given, Decoding(5), raw=True, criterion="regex:.")
-    plain = generate(llama, encode(llama, given.texts, Format(chat=False)), max_tokens=5)
+    found = generate_answers(llama, given, Sampling(5), raw=True, criterion="regex:.")
+    plain = generate(llama, encode(llama, given.texts, RAW), Sampling(5))
     assert [each.text for each in found.answers] == [each.text for each in plain]
     assert [each.onset for each in found.answers] == [0, 0]
     assert (found.ways[0].n, found.ways[0].found) == (2, 2)
 
 
 def test_four_ways_of_asking(llama):
-    found = generate_answers(llama, Given(["1 + 1 = "]), Decoding(2), compare_format=True)
+    found = generate_answers(llama, Given(["1 + 1 = "]), Sampling(2), compare_format=True)
     assert [each.way for each in found.answers] == [
         "raw, no blank",
         "raw, blank",
@@ -48,7 +49,7 @@ def test_four_ways_of_asking(llama):
     assert [each.prompt for each in found.answers] == ["1 + 1 =", "1 + 1 = "] * 2
     assert {each.expected for each in found.answers} == {"2"}
     assert found.answers[1].n_prompt_tokens == found.answers[0].n_prompt_tokens + 1
-    only_raw = ways(["a"], Format(chat=False), False, compare_format=True)
+    only_raw = ways(["a"], RAW, False, compare_format=True)
     assert [name for name, _, _ in only_raw] == ["raw, no blank", "raw, blank"]
 
 
@@ -69,7 +70,7 @@ def test_what_is_expected():
 
 
 def test_without_an_answer_to_look_for_nothing_is_judged(llama):
-    found = generate_answers(llama, Given(["Hello"]), Decoding(3), raw=True)
+    found = generate_answers(llama, Given(["Hello"]), Sampling(3), raw=True)
     assert (found.ways, found.criterion) == ([], None)
     assert found.answers[0].at_once is None
     assert np.isfinite(found.answers[0].n_prompt_tokens)

@@ -9,8 +9,10 @@ from circuit.introspect.inputs.choices import LayerStrategy
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.introspect.questions.hooks import hook
-from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.rows.prompting import Format, encode
+from circuit.model.sites.sites import hidden_states
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
+from circuit.values.sites import Site
 
 GIVEN = Given(["Hello"])
 
@@ -18,7 +20,7 @@ GIVEN = Given(["Hello"])
 def test_shapes_and_norms(llama):
     (found,) = hook(llama, GIVEN, layers="0,2", sites="resid_post,z", logit_lens=False)
     assert [each.site for each in found.held] == ["resid_post.0", "resid_post.2", "z.0", "z.2"]
-    (prompt,) = encode(llama, ["Hello"], Format(chat=False))
+    (prompt,) = encode(llama, ["Hello"], RAW)
     for each in found.held:
         name, layer = each.site.split(".")
         site = Site(name, int(layer))

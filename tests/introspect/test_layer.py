@@ -12,8 +12,10 @@ from circuit.introspect.questions.layer import labels_of, layer_similarity
 from circuit.methods.geometry.label_similarity import separation
 from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.model.forward.last_attention import last_attention
-from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.rows.prompting import Format, encode
+from circuit.model.sites.sites import hidden_states
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
+from circuit.values.sites import Site
 
 TEXTS = ["1 + 1 = ", "1 + 1 =", "Hello"]
 
@@ -25,7 +27,7 @@ def test_cosines_are_those_of_the_states(llama):
         states = np.stack(
             [
                 np.array(hidden_states(llama, mx.array(p.ids[None]), [site])[site])[0, -1]
-                for p in encode(llama, TEXTS, Format(chat=False))
+                for p in encode(llama, TEXTS, RAW)
             ]
         )
         np.testing.assert_allclose(layer.matrix, cosine_matrix(states), atol=1e-4)
@@ -67,7 +69,7 @@ def test_a_row_drawn_twice_is_no_pair_with_itself():
 
 
 def test_attention_of_the_last_token(llama):
-    (prompt,) = encode(llama, ["Hello"], Format(chat=False))
+    (prompt,) = encode(llama, ["Hello"], RAW)
     site = Site("attn_pattern", 1)
     whole = np.array(hidden_states(llama, mx.array(prompt.ids[None]), [site])[site])[0, -1]
     found = last_attention(llama, prompt.ids.tolist(), [1])[1]

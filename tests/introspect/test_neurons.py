@@ -14,8 +14,10 @@ from circuit.methods.quality.single_feature import choose_feature, effects
 from circuit.methods.uncertainty.scores import auroc
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.neurons import write_vectors
-from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.rows.prompting import Format, encode
+from circuit.model.sites.sites import hidden_states
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW
+from circuit.values.sites import Site
 
 GIVEN = Given(["Hello", "ab c"])
 WORDS = [
@@ -66,7 +68,7 @@ def test_a_bias_is_nobodys(tmp_path):
 def test_activations_are_those_of_the_site(llama):
     found = look_at_neurons(llama, GIVEN, Wanted([5, 63]), layer="1", labels=["x", "y"])
     site = Site("mlp_act", 1)
-    for i, prompt in enumerate(encode(llama, GIVEN.texts, Format(chat=False))):
+    for i, prompt in enumerate(encode(llama, GIVEN.texts, RAW)):
         rows = np.array(hidden_states(llama, mx.array(prompt.ids[None]), [site])[site])[0]
         for each in found.neurons:
             np.testing.assert_allclose(each.activations[i], rows[:, each.index], atol=1e-5)

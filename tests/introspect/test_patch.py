@@ -15,9 +15,9 @@ from circuit.introspect.patching.prompt_pairs import Pair, align, read_pairs
 from circuit.introspect.questions.patch import patch
 from circuit.methods.uncertainty.means import mean_estimate, mean_estimates
 from circuit.methods.uncertainty.ranks import rank_correlation
-from circuit.stages.rows.prompting import Format
+from circuit.values.prompt_format import RAW
+from circuit.values.sites import Site
 
-RAW = Format(chat=False)
 ALL = "resid_pre,attn_out,mlp_out,heads"
 PAIR = Pair("xay.", "xby.", "Q", "Z")  # 5 tokens with the first; the third differs
 
@@ -67,7 +67,6 @@ def test_the_source_is_put_where_it_is_asked_and_nowhere_else(llama):
     import mlx.core as mx
 
     from circuit.model.patching.patching import Patch, last_logits, patched, states
-    from circuit.model.sites.sites import Site
 
     (pair,) = align(llama, [Pair("ab", "cd", "x", "y")], RAW)
     site = Site("resid_pre", 1)
@@ -125,7 +124,6 @@ def test_attribution_is_the_gradient_and_its_largest_are_patched(llama):
     import mlx.core as mx
 
     from circuit.model.patching.patching import Patch, last_logits, patched, states
-    from circuit.model.sites.sites import Site
 
     pair = Pair("hello", "jelly", "x", "y")
     (one,) = align(llama, [pair], RAW)

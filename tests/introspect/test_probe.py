@@ -10,9 +10,8 @@ from circuit.introspect.output.probe_files import check_names, save_direction, s
 from circuit.introspect.questions.probe import Classes, fit, probe, two_classes
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.saved import apply_probe
-from circuit.stages.rows.prompting import Format
+from circuit.values.prompt_format import RAW
 
-RAW = Format(chat=False)
 WORDS = [
     "sun",
     "moon",

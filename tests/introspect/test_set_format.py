@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.cli.app import app
 from circuit.model.checkpoint.loading import load_model
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import PromptFormat
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 TEXTS = [f"{a} {b}" for a in ("one", "two") for b in ("red", "old", "big", "new", "dry")]
@@ -33,7 +34,7 @@ def found(folder, line, file):
 def test_analyze_reads_a_set_in_its_own_format(a_set, tmp_path, asked, chat):
     line = f"analyze -m tiny -p @set.json --layers -1 --top-k 1 -o lens.json{asked}"
     saved = found(tmp_path, line, "lens.json")
-    form = Format(True, a_set.system, a_set.tools) if chat else Format(False)
+    form = PromptFormat(True, a_set.system, a_set.tools) if chat else PromptFormat(False)
     encoded = encode(load_model("tiny"), TEXTS, form)
     tokens = [len(each["tokens"]) for each in saved["results"]["analyses"]]
     assert tokens == [len(each.ids) for each in encoded]
@@ -45,7 +46,7 @@ def test_analyze_reads_a_set_in_its_own_format(a_set, tmp_path, asked, chat):
 def test_a_lens_is_tuned_on_a_set_in_its_own_format(a_set, tmp_path, asked, chat):
     line = f"tune-lens -m tiny -p @set.json --steps 1 -o tuned{asked}"
     saved = found(tmp_path, line, "tuned.json")
-    form = Format(True, a_set.system, a_set.tools) if chat else Format(False)
+    form = PromptFormat(True, a_set.system, a_set.tools) if chat else PromptFormat(False)
     encoded = encode(load_model("tiny"), TEXTS, form)
     counts = saved["results"]["n_tokens"] + saved["results"]["n_held_out"]
     assert counts == sum(len(each.ids) - 1 for each in encoded)

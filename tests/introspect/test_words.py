@@ -11,12 +11,12 @@ from circuit.introspect.inputs.cases import criterion_cases
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.ablate import ablate
 from circuit.introspect.questions.layer import labels_of
-from circuit.stages.rows.prompting import Format
+from circuit.values.prompt_format import RAW
 
 
 def test_an_ablation_says_what_it_leaves_out(llama):
     ablations = named_ablations(llama, "mlp", "0", None, None, multi=False)
-    options = {"form": Format(chat=False), "max_tokens": 1}
+    options = {"form": RAW, "max_tokens": 1}
     for n, method, said in (
         (1, "zero", ["Ablation to zero: 1 prompt, raw", "0 of 1 pass; 1 prompt that the model"]),
         (2, "mean", ["Ablation by mean of the neutral", "0 of 2 pass; 2 prompts that the model"]),

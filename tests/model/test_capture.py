@@ -21,7 +21,8 @@ from circuit.model.machine import runtime
 from circuit.model.prompts.positions import parse_positions
 from circuit.model.prompts.tokens import Encoded, encode_prompts
 from circuit.model.sites.reading_places import STREAM
-from circuit.model.sites.sites import Site, available_sites, hidden_states, site_shape, sites_at
+from circuit.model.sites.sites import available_sites, hidden_states, site_shape, sites_at
+from circuit.values.sites import EMBED, Site
 
 
 def collect(model, prompts, sites, positions=("last",), **options):
@@ -177,7 +178,7 @@ def test_batches_side_by_side_give_the_same_rows(llama, monkeypatch):
 
 
 def test_what_is_done_already_does_not_run_again(llama):
-    planned = plan(llama, encoded(*range(1, 30)), sites=[Site("embed")], batch_tokens=32)
+    planned = plan(llama, encoded(*range(1, 30)), sites=[EMBED], batch_tokens=32)
     units = [batch.unit for batch in capture(llama, planned, without={0, 2})]
     assert units == [unit for unit in range(len(planned.batches)) if unit not in (0, 2)]
     assert list(capture(llama, planned, without=range(len(planned.batches)))) == []
@@ -199,7 +200,7 @@ def test_sites_add_up(llama):
         np.testing.assert_allclose(middle, at["resid_mid", k], rtol=1e-5, atol=1e-6)
         post = at["resid_mid", k] + at["mlp_out", k]
         np.testing.assert_allclose(post, at["resid_post", k], rtol=1e-5, atol=1e-6)
-    assert np.array_equal(at["embed", None], at["resid_pre", 0])
+    assert np.array_equal(at["embed", 0], at["resid_pre", 0])
     assert np.array_equal(at["resid_post", 0], at["resid_pre", 1])
 
 
@@ -248,15 +249,13 @@ def test_states_that_are_not_finite_are_refused(llama_folder):
     weight = model.network.model.embed_tokens.weight
     weight[7] = float("inf")
     with pytest.raises(DataError, match=r"`embed` of prompt 1 is not finite"):
-        collect(
-            model, [Encoded(np.array(ids, np.int32)) for ids in ([1, 2], [1, 7])], [Site("embed")]
-        )
+        collect(model, [Encoded(np.array(ids, np.int32)) for ids in ([1, 2], [1, 7])], [EMBED])
 
 
 def test_a_position_that_a_prompt_lacks_names_the_prompt(llama):
     prompts = encode_prompts(llama, ["abcdef", "a"])
     with pytest.raises(DataError, match="prompt 1 has 2 tokens"):
-        collect(llama, prompts, [Site("embed")], ("4",))
+        collect(llama, prompts, [EMBED], ("4",))
 
 
 BIDIRECTIONAL = """

@@ -12,7 +12,8 @@ from circuit.errors import UsageError
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.gradients.gradients import site_gradients
 from circuit.model.interventions.edits import EDITABLE, Edit, edited
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sites import EMBED, Site
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
 
@@ -73,7 +74,7 @@ def difference(logits):
 
 def test_gradients_are_finite_differences(model):
     names = [n for n in EDITABLE if n not in ("z", "mlp_act", "embed")]
-    sites = [Site(name, 1) for name in names] + [Site("embed"), Site("z", 2), Site("mlp_act", 0)]
+    sites = [Site(name, 1) for name in names] + [EMBED, Site("z", 2), Site("mlp_act", 0)]
     found = site_gradients(model, IDS, sites, difference)
     rng = np.random.default_rng(0)
     for site in sites:

@@ -19,7 +19,7 @@ from circuit.model.forward.teacher_forcing import (
 )
 from circuit.model.interventions.edits import Edit, edited
 from circuit.model.interventions.steering import Steering, steered
-from circuit.model.sites.sites import Site
+from circuit.values.sites import Site
 
 RNG = np.random.default_rng(0)
 TEXTS = [

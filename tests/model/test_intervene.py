@@ -7,10 +7,12 @@ from checkpoints import unit_vector, write_checkpoint
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import load_model
-from circuit.model.forward.generate import Sampling, generate
+from circuit.model.forward.generate import generate
 from circuit.model.interventions.steering import Steering, steered
 from circuit.model.prompts.tokens import encode_prompts
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
 
@@ -58,10 +60,10 @@ def test_the_residual_keeps_its_dtype(tmp_path):
 def test_steered_generation_in_a_batch_equals_one_by_one(llama):
     prompts = encode_prompts(llama, ["Hello", "A longer prompt than that", "x"])
     with steered(llama, [Steering(1, unit_vector(llama.d_model), 3.0)]):
-        together = [g.ids for g in generate(llama, prompts, max_tokens=8)]
-        alone = [generate(llama, [p], max_tokens=8)[0].ids for p in prompts]
+        together = [g.ids for g in generate(llama, prompts, Sampling(8))]
+        alone = [generate(llama, [p], Sampling(8))[0].ids for p in prompts]
     assert together == alone
-    assert together != [g.ids for g in generate(llama, prompts, max_tokens=8)]
+    assert together != [g.ids for g in generate(llama, prompts, Sampling(8))]
 
 
 def test_generation_with_the_cache_equals_full_forward_passes(llama):
@@ -70,17 +72,14 @@ def test_generation_with_the_cache_equals_full_forward_passes(llama):
         ids = prompt.ids.tolist()
         for _ in range(6):
             ids.append(int(mx.argmax(llama.network(mx.array([ids]))[0, -1])))
-        assert generate(llama, [prompt], max_tokens=6)[0].ids == ids[len(prompt.ids) :]
+        assert generate(llama, [prompt], Sampling(6))[0].ids == ids[len(prompt.ids) :]
 
 
 def test_sampling_depends_on_the_seed_alone(llama):
     prompts = encode_prompts(llama, ["Hello"] * 3)
 
     def sample(seed):
-        return [
-            g.ids
-            for g in generate(llama, prompts, Sampling(temperature=1.0, seed=seed), max_tokens=8)
-        ]
+        return [g.ids for g in generate(llama, prompts, Sampling(8, temperature=1.0, seed=seed))]
 
     assert sample(1) == sample(1)
     assert sample(1) != sample(2)

@@ -14,7 +14,8 @@ from checkpoints import write_checkpoint
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.files import normalised
 from circuit.model.checkpoint.loading import load_model
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sites import Site
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
 

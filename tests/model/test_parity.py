@@ -13,14 +13,8 @@ from circuit.model.forward.capture import capture, plan
 from circuit.model.forward.tail import tail_logits
 from circuit.model.prompts.tokens import Encoded
 from circuit.model.sites.reading_places import SITES
-from circuit.model.sites.sites import (
-    Site,
-    available_sites,
-    hidden_states,
-    is_linear,
-    recording,
-    sites_at,
-)
+from circuit.model.sites.sites import available_sites, hidden_states, is_linear, recording, sites_at
+from circuit.values.sites import EMBED, Site
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -69,7 +63,7 @@ def prompts():
 def test_hidden_states_and_logits_equal_transformers(family, pairs):
     theirs, ours = pairs(family)
     ids = prompts()
-    sites = [Site("embed")] + [Site("resid_post", k) for k in range(ours.n_layers)]
+    sites = [EMBED] + [Site("resid_post", k) for k in range(ours.n_layers)]
     encoded = [Encoded(np.array(p, np.int32)) for p in ids]
     values = {}
     for batch in capture(ours, plan(ours, encoded, sites=sites)):

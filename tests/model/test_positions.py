@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from circuit.errors import DataError, ModelError, UsageError
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.prompts.positions import parse_position, parse_positions
-from circuit.model.prompts.rendering import RAW, PromptFormat
 from circuit.model.prompts.tokens import Encoded, encode_prompts
+from circuit.values.prompt_format import RAW, PromptFormat
 
 CHAT = PromptFormat(chat=True)
 KINDS = ("bytes", "trimmed", "merged", "metaspace", "prepended")

@@ -6,6 +6,7 @@ from mlx.utils import tree_flatten
 
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.checkpoint.random_weights import randomise
+from circuit.values.sites import Site
 
 
 def parameters(model):
@@ -49,7 +50,7 @@ def test_its_identity_is_not_the_checkpoints(folder):
 
 
 def test_its_states_are_finite_and_of_the_same_order_and_other_ones():
-    from circuit.model.sites.sites import Site, hidden_states
+    from circuit.model.sites.sites import hidden_states
 
     tokens = mx.array([[5, 80, 200, 33, 7]])
     trained = load_model("tiny")

@@ -11,7 +11,9 @@ from circuit.model.forward.scopes import ALL, parse_scope, reading, touched
 from circuit.model.forward.teacher_forcing import Text, token_log_probs
 from circuit.model.interventions.steering import Steering, is_scoped, steered
 from circuit.model.prompts.tokens import encode_prompts
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 SCOPES = ("all", "prompt", "generated", "last:2")
 TEXTS = ["Hello", "A longer prompt than that", "x", "Hello there", "yz"]
@@ -49,9 +51,9 @@ def test_generation_equals_whole_passes(llama, scope, site):
     steerings = [Steering(layer, v, 1.5, site, scope=scoped) for layer in layers]
     prompts = encode_prompts(llama, TEXTS)
     with steered(llama, steerings):
-        together = generate(llama, prompts, max_tokens=5, in_step=is_scoped(steerings))
-        alone = [generate(llama, [p], max_tokens=5, in_step=True)[0] for p in prompts]
-        streamed = [list(stream(llama, p, max_tokens=5)) for p in prompts]
+        together = generate(llama, prompts, Sampling(5), in_step=is_scoped(steerings))
+        alone = [generate(llama, [p], Sampling(5), in_step=True)[0] for p in prompts]
+        streamed = [list(stream(llama, p, Sampling(5))) for p in prompts]
         by_hand = [whole_passes(llama, prompt.ids.tolist(), 5) for prompt in prompts]
     assert [one.ids for one in together] == [one.ids for one in alone] == by_hand
     assert [[i for piece in pieces for i in piece.ids] for pieces in streamed] == by_hand
@@ -75,7 +77,7 @@ def test_scopes_differ(llama):
         with steered(
             llama, [Steering(1, unit_vector(llama.d_model), 3.0, scope=parse_scope(scope))]
         ):
-            return [one.ids for one in generate(llama, prompts, max_tokens=6, in_step=True)]
+            return [one.ids for one in generate(llama, prompts, Sampling(6), in_step=True)]
 
     assert len({str(answers(scope)) for scope in SCOPES}) == len(SCOPES)
 

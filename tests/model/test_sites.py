@@ -15,7 +15,6 @@ from circuit.model.checkpoint import families
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.sites.reading_places import NEED_NO_ROW, SITES
 from circuit.model.sites.sites import (
-    Site,
     available_sites,
     check_row,
     hidden_states,
@@ -26,6 +25,7 @@ from circuit.model.sites.sites import (
     sites_at,
     why_not,
 )
+from circuit.values.sites import EMBED, Site
 
 IDS = mx.array([[3, 1, 4, 1, 5, 9, 2, 6]])
 
@@ -316,7 +316,7 @@ def test_shapes_of_one_token(of):
     assert shapes["gate_proj"] == shapes["up_proj"] == shapes["mlp_act"] == (64,)
     assert shapes["head_out"] == (4, 32)
     assert shapes["attn_pattern"] == (4, 0)
-    assert site_shape(model, Site("embed")) == (32,)
+    assert site_shape(model, EMBED) == (32,)
     seen = values(model, list(shapes), layers=[1])
     for name, shape in shapes.items():
         width = (4, 8) if name == "attn_pattern" else (int(np.prod(shape)),)

@@ -10,6 +10,7 @@ from checkpoints import unit_vector
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.steering import Steering, steered
 from circuit.model.prompts.tokens import Encoded
+from circuit.values.sampling import Sampling
 
 torch = pytest.importorskip("torch")
 torch_pairs = pytest.importorskip("torch_pairs")
@@ -53,7 +54,7 @@ def test_logits_and_greedy_text(pair, c, unit, operator):
     handle = blocks(theirs)[LAYER].register_forward_hook(hook(v, c, unit, operator))
     with steered(ours, [Steering(LAYER, v, c, unit=unit, operator=operator)]):
         logits = [np.array(ours.network(mx.array([p])))[0] for p in prompts]
-        written = [one.ids for one in generate(ours, encoded, max_tokens=N)]
+        written = [one.ids for one in generate(ours, encoded, Sampling(N))]
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from circuit.errors import DataError, ModelError, UsageError
 from circuit.model.checkpoint.loading import load_model
-from circuit.model.prompts.rendering import PromptFormat, other_than, render_chat
+from circuit.model.prompts.rendering import other_than, render_chat
 from circuit.model.prompts.tokens import CHUNK, Encoded, encode_prompts
+from circuit.values.prompt_format import PromptFormat
 
 TOOLS = [{"type": "function", "function": {"name": "get_weather"}}]
 CHAT = PromptFormat(chat=True)

@@ -6,7 +6,6 @@ from checkpoints import unit_vector, write_checkpoint
 
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError, UsageError
-from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.intervention import Intervention, Manner, Part
 from circuit.stages.steering.neutral import neutral_prompts, neutral_set
 from circuit.stages.steering.rollouts import prepared, roll_out
@@ -17,8 +16,7 @@ from circuit.stages.steering.strength import (
     calibrated,
     run_calibration,
 )
-
-RAW = Format(chat=False)
+from circuit.values.prompt_format import RAW, PromptFormat
 
 
 def random_direction(model, layer, seed=0):
@@ -72,7 +70,7 @@ def test_random_checkpoints_land_on_the_target(tmp_path, family, layer):
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "layer", "chat"), [(0, 3, False), (1, 0, False), (1, 3, True)])
 def test_tiny_lands_on_one_nat(tiny, seed, layer, chat):
-    prompts = neutral_prompts(tiny, Format(chat))
+    prompts = neutral_prompts(tiny, PromptFormat(chat))
     found = calibrate(tiny, Intervention.of(random_direction(tiny, layer, seed)), prompts, sign=1)
     assert found.status == "converged"
     assert found.kl == pytest.approx(1, rel=0.05)

@@ -14,6 +14,7 @@ from circuit.stages.collect.answers import Asked
 from circuit.stages.collect.request import Wanted
 from circuit.stages.collect.run import collect, limited, prepared
 from circuit.stages.legacy import ModelOptions
+from circuit.values.sites import Site
 
 
 def write_prompts(path, texts, **fields):
@@ -42,7 +43,7 @@ def test_rows_are_the_models_states_in_the_datasets_order(llama, llama_folder, d
     import mlx.core as mx
 
     from circuit.model.prompts.tokens import encode_prompts
-    from circuit.model.sites.sites import Site, hidden_states
+    from circuit.model.sites.sites import hidden_states
 
     wanted = {"sites": "embed,resid_post", "positions": "last,mean", "batch_tokens": 40}
     acts = run(llama_folder, dataset, tmp_path / "acts", wanted=wanted).activations
@@ -279,7 +280,6 @@ def test_a_dry_run_counts_the_answers(llama_folder, dataset, tmp_path):
 def test_what_is_kept_of_every_token_counts_as_memory(llama):
     from circuit.model.forward.budget import kept_per_token
     from circuit.model.prompts.positions import parse_positions
-    from circuit.model.sites.sites import Site
 
     sites = [Site("resid_post", 0), Site("attn_pattern", 1)]
     heads = llama.config["num_attention_heads"]

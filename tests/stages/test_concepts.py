@@ -18,8 +18,8 @@ from circuit.artifacts.prompts.concept_files import (
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import CircuitError, UsageError
-from circuit.model.sites.sites import Site, hidden_states
-from circuit.stages.concepts.fit import RAW, Texts, held_out_texts
+from circuit.model.sites.sites import hidden_states
+from circuit.stages.concepts.fit import Texts, held_out_texts
 from circuit.stages.concepts.library import build, create, depths, listed, one_layer, remove
 from circuit.stages.concepts.pictures import draw_scan, draw_trial
 from circuit.stages.concepts.scan import STRENGTHS, planned, scan
@@ -31,12 +31,14 @@ from circuit.stages.concepts.try_concepts import (
     try_concepts,
 )
 from circuit.stages.rows.prompting import encode
-from circuit.stages.steering.steer import Decoding
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 WORDS = ("red", "green", "blue", "white", "black", "grey", "brown", "pink")
 POSITIVE = [f"{a} {b} day" for a in WORDS for b in ("sunny", "warm")]
 NEUTRAL = [f"{a} {b} day" for a in WORDS for b in ("usual", "plain")]
-SHORT = Decoding(6)
+SHORT = Sampling(6)
 
 
 @pytest.fixture
@@ -187,7 +189,7 @@ def test_mixes_as_they_are_written():
 
 def test_a_trial_stands_beside_the_plain_answer(llama, sunny, tmp_path):
     def tried(strength, **more):
-        trial = Trial((Ingredient(sunny, strength),), ("red ", "blue"), decoding=SHORT)
+        trial = Trial((Ingredient(sunny, strength),), ("red ", "blue"), sampling=SHORT)
         return try_concepts(llama, trial, **more)[0]
 
     nothing, much = tried(0.0), tried(30.0)
@@ -203,7 +205,7 @@ def test_a_trial_stands_beside_the_plain_answer(llama, sunny, tmp_path):
 
 
 def test_nothing_added_has_no_effect_and_does_no_damage(llama, sunny, tmp_path):
-    asked = planned(sunny, "strengths", "1", "0,20", prompts=("red",), controls=2, decoding=SHORT)
+    asked = planned(sunny, "strengths", "1", "0,20", prompts=("red",), controls=2, sampling=SHORT)
     results, _ = scan(llama, asked)
     zero, much = results["points"]
     assert (zero["effect"], zero["kl"], zero["p"]) == ([0, 0, 0], [0, 0, 0], 1)

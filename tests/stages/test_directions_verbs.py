@@ -11,7 +11,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import Prompt, PromptSet, prompt_set, write_planted
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_npz
 from circuit.errors import ArtifactError, DataError, ModelError, UsageError
 from circuit.methods.quality.chance_cosine import cosine_bound
@@ -20,6 +19,7 @@ from circuit.stages.directions.run import Choices, directions
 from circuit.stages.directions.show import show_directions
 from circuit.stages.directions.tokens import promoted_tokens
 from circuit.stages.directions.transfer import Request, transfer_directions
+from circuit.values.identity import ModelIdentity
 
 PAIR = ("no_tool", "tool")
 
@@ -331,7 +331,7 @@ def test_the_row_of_the_head_promotes_its_own_token(llama):
 
     head = np.array(dict(tree_flatten(llama.network.parameters()))["lm_head.weight"])
     row = head[65] - head.mean(axis=0)
-    identity = ModelIdentity.model_validate(llama.identity)
+    identity = llama.identity
     direction = Direction(
         name="a",
         site="resid_post",
@@ -348,7 +348,7 @@ def test_the_row_of_the_head_promotes_its_own_token(llama):
     assert first["low"] <= first["difference"] <= first["high"]
     turned = replace(direction, vector=-direction.vector)
     assert promoted_tokens(llama, turned, top=3)["suppressed"][0]["id"] == 65
-    foreign = replace(direction, model=identity.model_copy(update={"weights_sha256": "0"}))
+    foreign = replace(direction, model=replace(identity, weights_sha256="0"))
     with pytest.raises(ModelError, match="made with other weights"):
         promoted_tokens(llama, foreign)
 

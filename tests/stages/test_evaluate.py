@@ -12,13 +12,15 @@ from circuit.artifacts.manifest.manifest import digest
 from circuit.artifacts.prompts.tables import read_table
 from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import CircuitError, ModelError, UsageError
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
 from circuit.stages.evaluate.request import Files
 from circuit.stages.evaluate.run import TOGETHER, UNSTEERED, Choices, evaluate
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.generate import AS_IT_IS, coherence, write
-from circuit.stages.steering.steer import Decoding
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 CONFIG = """
 vectors:
@@ -31,7 +33,7 @@ QUESTIONS = """
 - {id: two, paraphrases: [red green, blue], samples_per_paraphrase: 2}
 - white
 """
-CHOICES = Choices(decoding=Decoding(6, 1.0), criteria=("red",), together=True, controls=1)
+CHOICES = Choices(sampling=Sampling(6, 1.0), criteria=("red",), together=True, controls=1)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_a_vector_adds_what_its_entry_says(llama, folder):
     steerings = {
         v.name: v.intervention.steerings(v.coefficient)[0] for v in job(llama, folder).vectors
     }
-    form = Format(chat=False)
+    form = RAW
     pair = extract_direction(llama, Pair("red ", "blue"), layer="1", form=form)
     added = steerings["pair"]
     assert (added.layer, added.coefficient, added.unit) == (1, 2, pair.norm)
@@ -107,7 +109,7 @@ def test_shares_are_of_the_residuals_that_are_there(results):
 
 def test_a_question_is_answered_alike_whatever_stands_beside_it(llama, folder, results, tmp_path):
     (tmp_path / "questions.yaml").write_text("- {id: two, paraphrases: [red green, blue]}\n")
-    choices = Choices(4, CHOICES.decoding, CHOICES.criteria)
+    choices = Choices(4, CHOICES.sampling, CHOICES.criteria)
     alone, _ = evaluate(job(llama, tmp_path, choices, None))
     assert [a["answer"] for a in alone["answers"]] == [
         a["answer"]
@@ -198,8 +200,8 @@ def test_a_vector_that_does_not_fit_is_named(llama, folder, tmp_path, entry, err
 def test_what_is_wrong_is_said_before_a_model_is_loaded(folder, tmp_path):
     files = Files.read(folder / "questions.yaml", folder / "steering.yaml")
     with pytest.raises(UsageError, match="would be alike"):
-        files.check(Choices(5, Decoding(temperature=0)))
-    files.check(Choices(1, Decoding(temperature=0)))
+        files.check(Choices(5, Sampling(temperature=0)))
+    files.check(Choices(1, Sampling(temperature=0)))
     with pytest.raises(UsageError, match="not a regular expression"):
         files.check(Choices(criteria=("regex:(",)))
     for entry, words in (("rule: volume", "no strength rule"), ("operator: x", "no operator")):
@@ -210,8 +212,8 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(folder, tmp_path):
 
 
 def test_coherence_is_the_likelihood_under_the_model_as_it_is(llama):
-    encoded = encode(llama, ["red green", "blue"], Format(chat=False))
-    answers = write(llama, encoded, AS_IT_IS, Decoding(5))
+    encoded = encode(llama, ["red green", "blue"], RAW)
+    answers = write(llama, encoded, AS_IT_IS, Sampling(5))
     found = coherence(llama, encoded, answers, AS_IT_IS)
     ids = np.concatenate([encoded[0].ids, answers[0].ids])
     logits = llama.network(mx.array(ids[None])).astype(mx.float32)[0]

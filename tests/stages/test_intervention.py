@@ -6,25 +6,27 @@ from checkpoints import unit_vector
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import Direction, write_directions, write_npz
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.stages.probes.saved import SavedProbe
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.condition import Condition
 from circuit.stages.steering.from_prompts import Pair
 from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target
 from circuit.stages.steering.setup import Setup
 from circuit.stages.steering.source import Source, parse_source
-from circuit.stages.steering.steer import Decoding, Job, steer
+from circuit.stages.steering.steer import Job, steer
 from circuit.stages.steering.strength import resolve
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
-RAW = Format(chat=False)
-SHORT = Decoding(max_tokens=6)
+SHORT = Sampling(max_tokens=6)
 
 
 def direction(model, layer=1, name="d", seed=0, norm=2.0, **fields):
-    identity = ModelIdentity.model_validate(model.identity)
+    identity = model.identity
     vector = unit_vector(model.d_model, seed)
     return Direction(name, "resid_post", layer, vector, norm, model=identity, **fields)
 
@@ -32,7 +34,7 @@ def direction(model, layer=1, name="d", seed=0, norm=2.0, **fields):
 def states(model, intervention, coefficient, layer):
     import mlx.core as mx
 
-    from circuit.model.sites.sites import Site, hidden_states
+    from circuit.model.sites.sites import hidden_states
 
     site = Site("resid_post", layer)
     with intervention.steered(model, coefficient):
@@ -120,7 +122,7 @@ def test_projection_moves_one_mean_to_the_other(identity_llama):
 def test_the_median_norm_is_that_of_neutral_prompts_without_their_first_token(llama):
     import mlx.core as mx
 
-    from circuit.model.sites.sites import Site, hidden_states
+    from circuit.model.sites.sites import hidden_states
     from circuit.stages.steering.neutral import neutral_prompts
 
     site = Site("resid_post", 1)
@@ -207,7 +209,7 @@ def test_a_condition_that_cannot_be_read(tmp_path, llama):
 
 def test_a_text_that_falls_into_repetition_is_flagged(llama):
     job = Job(
-        Intervention.of(direction(llama)), ["Hello"], [0.0, 40.0], RAW, Decoding(max_tokens=30)
+        Intervention.of(direction(llama)), ["Hello"], [0.0, 40.0], RAW, Sampling(max_tokens=30)
     )
     results, _ = steer(llama, job)
     from circuit.methods.steering.coherence import collapsed
@@ -215,7 +217,7 @@ def test_a_text_that_falls_into_repetition_is_flagged(llama):
     from circuit.model.interventions.steering import steered
 
     with steered(llama, job.intervention.steerings(40.0)):
-        ids = generate(llama, encode(llama, ["Hello"], RAW), max_tokens=30)[0].ids
+        ids = generate(llama, encode(llama, ["Hello"], RAW), Sampling(30))[0].ids
     assert results["generations"][1]["collapsed"] == collapsed(ids)
 
 

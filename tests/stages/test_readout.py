@@ -9,11 +9,10 @@ from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.model.prompts.continuations import answer_ids, prefilled
 from circuit.model.prompts.tokens import encode_prompts
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.readout import Readout, reader, spellings
-
-RAW = Format(chat=False)
+from circuit.values.prompt_format import RAW, PromptFormat
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +107,7 @@ def test_answers_are_tokenised_with_what_precedes_them(llama):
 
 
 def test_chat_answers_follow_the_template(llama, steering):
-    form = Format(chat=True)
+    form = PromptFormat(chat=True)
     found = read(llama, Readout(("Y",), ("N",)), ["Is it?"], steering, form=form)
     assert np.isfinite(found.m[0])
 

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from in_process import invoke
 
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import prompt_set, write_planted
 
@@ -30,9 +33,8 @@ from circuit.stages.report import probes as report_probes
 from circuit.stages.report import steering as report_steering
 from circuit.stages.report.page import escaped
 from circuit.stages.report.report import report
-from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.intervention import Intervention
-from circuit.stages.steering.steer import Decoding, Job, steer
+from circuit.stages.steering.steer import Job, steer
 from circuit.values import schemas
 
 VOID = {"meta", "img"}
@@ -284,8 +286,8 @@ def steered(llama, tmp_path, *, criterion):
         Intervention.of(direction),
         prompts,
         [0, 1],
-        Format(chat=False),
-        Decoding(max_tokens=2),
+        RAW,
+        Sampling(max_tokens=2),
         criterion,
         2 if criterion else 0,
     )

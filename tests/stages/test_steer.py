@@ -5,32 +5,33 @@ import json
 import numpy as np
 import pytest
 
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction, read_steering_file, write_npz
 from circuit.errors import CircuitError, DataError, ModelError, UsageError
-from circuit.stages.rows.prompting import Format, parse_prompts
+from circuit.stages.rows.prompting import parse_prompts
 from circuit.stages.rows.same_weights import check_model
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.source import Source, one_direction
 from circuit.stages.steering.steer import (
-    Decoding,
     Job,
     format_for,
     save_direction,
     steer,
 )
 from circuit.stages.steering.trial import Answers, judge
+from circuit.values.identity import ModelIdentity
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
-RAW = Format(chat=False)
-SHORT = Decoding(max_tokens=6)
+SHORT = Sampling(max_tokens=6)
 
 
 def made_direction(model, layer=1, **fields):
     vector = np.random.default_rng(0).standard_normal(model.d_model)
     vector = (vector / np.linalg.norm(vector)).astype(np.float32)
-    identity = ModelIdentity.model_validate(model.identity)
+    identity = model.identity
     return Direction("d", "resid_post", layer, vector, 2.0, model=identity, **fields)
 
 
@@ -42,7 +43,7 @@ def test_extraction_is_the_difference_of_the_last_residuals(llama):
     import mlx.core as mx
 
     from circuit.model.prompts.tokens import encode_prompts
-    from circuit.model.sites.sites import Site, hidden_states
+    from circuit.model.sites.sites import hidden_states
 
     direction = extract_direction(llama, Pair("1 = ", "1 ="), layer="0", form=RAW)
     site = Site("resid_post", 0)
@@ -71,7 +72,7 @@ def test_coefficient_zero_is_the_unsteered_model_and_others_are_not(llama):
     prompts = ["Hello", "50 + 25 = ", "50 + 25 ="]
     job = Job(Intervention.of(made_direction(llama)), prompts, [-3.0, 0.0, 3.0], RAW, SHORT)
     results, _ = steer(llama, job)
-    plain = [g.text for g in generate(llama, encode_prompts(llama, prompts), max_tokens=6)]
+    plain = [g.text for g in generate(llama, encode_prompts(llama, prompts), Sampling(6))]
     assert outputs(results, 0.0) == plain
     assert outputs(results, 3.0) != plain
     assert outputs(results, 3.0) != outputs(results, -3.0)

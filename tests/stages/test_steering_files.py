@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run, digest
+from circuit.artifacts.manifest.manifest import Run, digest
 from circuit.artifacts.steering_files.files import (
     Direction,
     read_steering_file,
@@ -24,6 +24,7 @@ from circuit.stages.exchange.import_ import Request as Import
 from circuit.stages.exchange.import_ import import_directions
 from circuit.stages.rows.same_weights import check_model
 from circuit.stages.steering.source import Source
+from circuit.values.identity import ModelIdentity
 
 D = 32
 
@@ -132,7 +133,7 @@ def test_scales():
 
 @pytest.mark.parametrize("name", [name for name, each in formats().items() if each.SEVERAL])
 def test_export_and_import_give_the_archive_back(tmp_path, llama, name):
-    identity = ModelIdentity.model_validate(llama.identity)
+    identity = llama.identity
     made = [direction(layer=layer, model=identity) for layer in (1, 2)]
     file = archive(tmp_path, *made, model=identity)
     out = tmp_path / ("x" + formats()[name].SUFFIX)

@@ -8,13 +8,12 @@ import pytest
 from checkpoints import unit_vector
 
 from circuit.artifacts.files.units import Units
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import CircuitError, DataError, UsageError
 from circuit.stages.rows.holdout import check_apart
-from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.controls import controls
 from circuit.stages.steering.intervention import Intervention, Manner
 from circuit.stages.steering.readout import Readout
@@ -23,8 +22,8 @@ from circuit.stages.sweep.job import Choices, Job
 from circuit.stages.sweep.run import sweep
 from circuit.stages.sweep.select import Choosing, chosen_path, select, the_best
 from circuit.stages.sweep.verdict import verdict
+from circuit.values.prompt_format import RAW
 
-RAW = Format(chat=False)
 DOSES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 FEW = Choices(DOSES, strength=0.5, n_random=4, n_shuffled=0, n_tokens=4, n_boot=200)
 READ = Readout(("Y",), ("N",))
@@ -342,7 +341,7 @@ def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_p
         parameters={},
         inputs=[workspace / named],
         run=Run.since(0.0),
-        model=ModelIdentity.model_validate(direction.model),
+        model=direction.model,
     )
     fit = fit_of(tmp_path / "chosen.json")
     assert fit is not None

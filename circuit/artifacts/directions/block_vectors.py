@@ -26,8 +26,8 @@ from pydantic import BaseModel
 from circuit.artifacts.archive.archive import Archive
 from circuit.artifacts.directions.direction import Direction, Entry, described, unit
 from circuit.artifacts.files.documents import plain, validated
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.errors import ArtifactError, DataError
+from circuit.values.identity import ModelIdentity
 
 Floats = NDArray[np.float32]
 

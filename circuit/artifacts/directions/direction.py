@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 
 from circuit.artifacts.files.documents import plain
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.errors import ArtifactError, DataError
+from circuit.values.identity import ModelIdentity
 
 
 @dataclass(frozen=True, eq=False)

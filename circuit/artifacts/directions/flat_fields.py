@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.directions.direction import Direction, unit
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.errors import ArtifactError, UsageError
+from circuit.values.identity import ModelIdentity
 
 _IN_EXTRA = ("positive_prompt", "negative_prompt", "cosine_similarity")
 _OWN = ("name", "site", "method", "positive_label", "negative_label", "format")

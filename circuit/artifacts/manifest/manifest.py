@@ -36,43 +36,18 @@ from circuit.artifacts.files.documents import (
 from circuit.artifacts.files.paths import manifest_path, refuse_input
 from circuit.artifacts.manifest.run import Record, Run
 from circuit.errors import ArtifactError
+from circuit.values.identity import ModelIdentity, TokenizerIdentity
 from circuit.values.version import VERSION
 
 __all__ = [
     "FileRef",
     "Manifest",
-    "ModelIdentity",
     "Record",
     "Run",
-    "TokenizerIdentity",
     "canonical_json",
     "digest",
     "manifest_path",
 ]
-
-
-class ModelIdentity(Record):
-    """Which checkpoint, exactly. Files of other tools tell no more than its id."""
-
-    id: str
-    requested_revision: str | None = None
-    revision: str | None = None
-    family: str | None = None
-    n_layers: int | None = None
-    d_model: int | None = None
-    dtype: str | None = None
-    quantization: dict[str, Any] | None = None
-    adapter: str | None = None
-    config_sha256: str | None = None
-    weights_sha256: str | None = None
-
-
-class TokenizerIdentity(Record):
-    """The tokenizer's files, its chat template, and who puts the first token there."""
-
-    files_sha256: str
-    chat_template_sha256: str | None = None
-    bos: str | None = None
 
 
 class FileRef(Record):
@@ -129,19 +104,19 @@ def write_manifest(
     inputs: Sequence[Path | FileRef],
     outputs: Sequence[Path | FileRef] = (),
     results: Mapping[str, Any] | None = None,
-    model: Any = None,
-    tokenizer: Any = None,
+    model: ModelIdentity | None = None,
+    tokenizer: TokenizerIdentity | None = None,
     run: Run,
     force: bool = False,
 ) -> Manifest:
     """Write the manifest at ``path``, after everything that it names, and return it.
 
-    ``model`` and ``tokenizer`` are identities, or values with the same attributes; a file may be a reference already.
+    A file may be a reference already.
     """
     manifest = Manifest(
         schema_name=schema,
-        model=model and ModelIdentity.model_validate(model),
-        tokenizer=tokenizer and TokenizerIdentity.model_validate(tokenizer),
+        model=model,
+        tokenizer=tokenizer,
         parameters=plain(parameters),
         inputs=tuple(reference(each, path.parent) for each in inputs),
         outputs=tuple(reference(each, path.parent) for each in outputs),
@@ -208,8 +183,8 @@ def reusable(
     schema: str,
     parameters: Mapping[str, Any],
     inputs: Sequence[Path],
-    model: Any = None,
-    tokenizer: Any = None,
+    model: ModelIdentity | None = None,
+    tokenizer: TokenizerIdentity | None = None,
     force: bool = False,
 ) -> Manifest | None:
     """Return the manifest at ``path`` when it holds the very run that is asked for, with its outputs.
@@ -225,10 +200,8 @@ def reusable(
     manifest = read_manifest(path, schema)
     theirs = (manifest.parameters, manifest.inputs, manifest.run.version)
     same = theirs == (plain(parameters), refs, VERSION)
-    same = same and (
-        tokenizer is None or manifest.tokenizer == TokenizerIdentity.model_validate(tokenizer)
-    )
-    if not same or (model and manifest.model != ModelIdentity.model_validate(model)):
+    same = same and (tokenizer is None or manifest.tokenizer == tokenizer)
+    if not same or (model and manifest.model != model):
         refuse_overwrite(path, force=False)
     check_outputs(path, manifest)
     with explained(path):

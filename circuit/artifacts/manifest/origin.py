@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from circuit.artifacts.files.documents import plain
-from circuit.artifacts.manifest.manifest import (
-    FileRef,
-    Manifest,
-    ModelIdentity,
-    TokenizerIdentity,
-    reference,
-)
+from circuit.artifacts.manifest.manifest import FileRef, Manifest, reference
+from circuit.values.identity import ModelIdentity, TokenizerIdentity
 from circuit.values.version import VERSION
 
 
@@ -37,15 +32,15 @@ class Origin:
         *,
         parameters: Mapping[str, Any],
         inputs: Sequence[Path],
-        model: Any = None,
-        tokenizer: Any = None,
+        model: ModelIdentity | None = None,
+        tokenizer: TokenizerIdentity | None = None,
     ) -> Self:
-        """Describe what is about to be written to ``out``; identities may be values of another package."""
+        """Describe what is about to be written to ``out``."""
         return cls(
             plain(parameters),
             tuple(reference(each, out.parent) for each in inputs),
-            model and ModelIdentity.model_validate(model),
-            tokenizer and TokenizerIdentity.model_validate(tokenizer),
+            model,
+            tokenizer,
         )
 
     @classmethod

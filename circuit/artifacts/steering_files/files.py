@@ -30,7 +30,6 @@ from circuit.artifacts.files.documents import read_json, schema_of, validated
 from circuit.artifacts.files.paths import archive_path
 from circuit.artifacts.manifest.manifest import (
     Manifest,
-    ModelIdentity,
     Run,
     check_described,
     check_outputs,
@@ -42,6 +41,7 @@ from circuit.artifacts.manifest.manifest import (
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import ArtifactError, DataError
 from circuit.values import schemas
+from circuit.values.identity import ModelIdentity
 
 __all__ = [
     "Direction",

@@ -18,6 +18,7 @@ from circuit.cli.options import (
     SaveJson,
     Seed,
 )
+from circuit.values.sampling import Sampling
 
 
 def command(
@@ -74,7 +75,7 @@ def command(
     from circuit.cli.generation_text import generation_text
     from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
-    from circuit.introspect.questions.generate import Decoding, expected_texts, generate_answers
+    from circuit.introspect.questions.generate import expected_texts, generate_answers
     from circuit.stages.legacy import ModelOptions
 
     given = read_given(prompt)
@@ -89,7 +90,7 @@ def command(
     found = generate_answers(
         loaded,
         given,
-        Decoding(max_tokens, temperature, seed),
+        Sampling(max_tokens, temperature, seed=seed),
         raw=raw,
         compare_format=compare_format,
         expected=expected,

@@ -18,7 +18,7 @@ import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.errors import UsageError
 from circuit.introspect.questions.analyze import AnalysisConfig, AnalysisResult, analyze, describe
 from circuit.stages.legacy import ModelOptions
-from circuit.stages.rows.prompting import Format
+from circuit.values.prompt_format import PromptFormat
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ModelAnalyzer:
                 self._loaded,
                 prompts,
                 config or AnalysisConfig(),
-                form=Format(chat=chat),
+                form=PromptFormat(chat=chat),
                 embedding_scale=self._scale,
             )
         )

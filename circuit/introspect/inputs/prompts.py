@@ -16,7 +16,8 @@ from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.stages.rows.prompting import Format, choose_format, parse_prompts
+from circuit.stages.rows.prompting import choose_format, parse_prompts
+from circuit.values.prompt_format import PromptFormat
 
 ENOUGH = 10  # groups under which nothing is claimed, whatever an interval says
 
@@ -46,12 +47,12 @@ class Given:
         """The file that was read, for a manifest."""
         return [] if self.file is None else [self.file]
 
-    def form(self, model: Any, chat: bool | None, *, default_chat: bool = False) -> Format:
+    def form(self, model: Any, chat: bool | None, *, default_chat: bool = False) -> PromptFormat:
         """Choose the format: as asked, else the set's own, else ``chat``, where the model has a template for it."""
         if self.prompt_set is not None:
             return choose_format(self.prompt_set, chat=chat, system=None, tools=None)
         default = default_chat and bool(model.tokenizer.has_chat_template)
-        return Format(chat=default if chat is None else chat)
+        return PromptFormat(chat=default if chat is None else chat)
 
 
 def read_given(spec: str) -> Given:

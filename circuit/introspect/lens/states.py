@@ -7,6 +7,7 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
+from circuit.values.sites import Site
 
 AT_ONCE = 64  # rows of logits in one pass of the tail
 
@@ -14,13 +15,12 @@ AT_ONCE = 64  # rows of logits in one pass of the tail
 def last_states(model: Any, encoded: Sequence[Any], layers: Sequence[int]) -> dict[int, Array]:
     """Return ``resid_post`` of each layer at the last token of every prompt, (n, d_model)."""
     from circuit.model.forward.capture import capture, plan
-    from circuit.model.sites.sites import Site
 
     rows = {k: np.empty((len(encoded), model.d_model), np.float32) for k in layers}
     sites = [Site("resid_post", k) for k in layers]
     for batch in capture(model, plan(model, encoded, sites=sites)):
         for site in sites:
-            rows[site.layer or 0][batch.rows] = batch.values[site, "last"]
+            rows[site.layer][batch.rows] = batch.values[site, "last"]
     return rows
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.files.paths import archive_path, manifest_path
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import (
     Direction,
     write_directions,
@@ -60,7 +60,7 @@ def saved_direction(model: Any, found: Probed, fitted: Fitted, form: str, name: 
         positive_label=positive,
         negative_label=negative,
         quality=quality,
-        model=ModelIdentity.model_validate(model.identity),
+        model=model.identity,
         format=form,
         extra={
             "probe": name,

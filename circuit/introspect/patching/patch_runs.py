@@ -14,6 +14,7 @@ from circuit.errors import UsageError
 from circuit.introspect.patching.prompt_pairs import Aligned
 from circuit.methods.arrays import Array
 from circuit.values.layers import parse_layers
+from circuit.values.sites import Site
 
 COMPONENTS = ("resid_pre", "attn_out", "mlp_out", "heads")
 DIRECTIONS = ("denoising", "noising")
@@ -42,8 +43,6 @@ class What:
 
     def sites(self) -> list[Any]:
         """Return what has to be known of either run: the components' sites, and what their blocks read."""
-        from circuit.model.sites.sites import Site
-
         found = [
             Site(name, layer)
             for component in self.components
@@ -180,7 +179,7 @@ def _masks(
     if _site(component) != "z":
         return at
     n_heads = head_count(run.model, layer)
-    width = next(v.shape[1] for s, v in run.clean.items() if (s.name, s.layer) == ("z", layer))
+    width = run.clean[Site("z", layer)].shape[1]
     owner = np.repeat(np.arange(n_heads), width // n_heads)
     if (head := head_of(component)) is not None:
         return np.asarray(np.logical_and(at, owner == head[1]))
@@ -214,7 +213,6 @@ def layer_cells(
 ) -> Array:
     """Patch the cells of one layer, all or ``only`` some, as a batch; cells that change nothing are not run."""
     from circuit.model.patching.patching import patched_scores
-    from circuit.model.sites.sites import Site
 
     ids, base, other, plain = run.side(direction)
     site = Site(_site(component), layer)
@@ -238,7 +236,6 @@ def estimated_cells(
 ) -> dict[tuple[str, str], Array]:
     """Return the estimated effect of every cell, from one backward pass in each direction."""
     from circuit.model.patching.patching import attributions
-    from circuit.model.sites.sites import Site
 
     found: dict[tuple[str, str], Array] = {}
     for direction in what.directions:

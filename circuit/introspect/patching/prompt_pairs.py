@@ -21,7 +21,8 @@ from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
 from circuit.introspect.inputs.choices import one_token, token_text
-from circuit.stages.rows.prompting import Format, choose_format, encode
+from circuit.stages.rows.prompting import choose_format, encode
+from circuit.values.prompt_format import PromptFormat
 
 ALIGNMENTS = ("same", "end")
 FORM = '[{"clean": "…", "corrupt": "…", "answer": "…", "wrong": "…"}]'
@@ -108,7 +109,9 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
                 raise DataError(message, hint="a prompt has one token or more")
 
 
-def align(model: Any, pairs: Sequence[Pair], form: Format, how: str = "same") -> list[Aligned]:
+def align(
+    model: Any, pairs: Sequence[Pair], form: PromptFormat, how: str = "same"
+) -> list[Aligned]:
     """Encode pairs and choose their answers.
 
     Raises ``DataError`` for prompts of unequal length, unless they are compared from the ``end``, and for two equal answers.
@@ -146,8 +149,8 @@ def _likeliest(model: Any, ids: Any) -> int:
     return int(np.argmax(read_last(model, ids)))
 
 
-def choose_pair_format(given: PromptSet | None, chat: bool | None) -> Format:
+def choose_pair_format(given: PromptSet | None, chat: bool | None) -> PromptFormat:
     """Choose the format: as asked, else the set's own, else raw."""
     if given is not None:
         return choose_format(given, chat=chat, system=None, tools=None)
-    return Format(chat=bool(chat))
+    return PromptFormat(chat=bool(chat))

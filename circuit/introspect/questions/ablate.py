@@ -22,9 +22,11 @@ from circuit.errors import DataError
 from circuit.introspect.inputs.cases import Case
 from circuit.methods.uncertainty.means import mean_estimate
 from circuit.methods.uncertainty.scores import wilson
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.neutral import neutral_prompts
+from circuit.values.prompt_format import PromptFormat
+from circuit.values.sampling import Sampling
 
 BATCH = 128  # answers are short, so many fit
 ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones are
@@ -72,7 +74,7 @@ def ablate(
     cases: Sequence[Case],
     ablations: Sequence[tuple[str, Sequence[Any]]],
     *,
-    form: Format,
+    form: PromptFormat,
     method: str = "mean",
     max_tokens: int = 60,
     seed: int = 0,
@@ -132,7 +134,7 @@ class _Run:
         return generate(
             self.model,
             encoded,
-            max_tokens=self.max_tokens,
+            Sampling(self.max_tokens),
             ragged=self.ragged,
             batch_size=BATCH,
         )
@@ -170,7 +172,7 @@ class _Run:
 
 
 def _references(
-    model: Any, encoded: Sequence[Any], components: Sequence[Any], form: Format, method: str
+    model: Any, encoded: Sequence[Any], components: Sequence[Any], form: PromptFormat, method: str
 ) -> tuple[Any, str]:
     """Return what replaces a component, and in words where that comes from."""
     from circuit.model.interventions.ablation import reference_values

@@ -29,7 +29,8 @@ from circuit.introspect.inputs.choices import (
 from circuit.introspect.lens.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW, PromptFormat
 
 CONFIDENT = 0.3
 Lens = Mapping[int, Any]  # layer -> function of residuals (n, d_model)
@@ -151,7 +152,7 @@ def analyze(
     prompts: Sequence[str],
     config: AnalysisConfig = AnalysisConfig(),
     *,
-    form: Format = Format(chat=False),
+    form: PromptFormat = RAW,
     lens: Lens | None = None,
     embedding_scale: float | None = None,
 ) -> list[AnalysisResult]:

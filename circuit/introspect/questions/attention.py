@@ -19,8 +19,10 @@ from circuit.introspect.inputs.choices import token_text
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
 from circuit.methods.uncertainty.means import mean_estimates
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sites import Site
 
 LENGTH, REPEATS = 24, 8
 ON_REPEATS = ("duplicate", "induction")
@@ -68,7 +70,7 @@ def attention(
     *,
     layers: Sequence[int],
     heads: Sequence[tuple[int, int]] = (),
-    form: Format = Format(chat=False),
+    form: PromptFormat = RAW,
     seed: int = 0,
 ) -> AttentionResult:
     """Score every head of ``layers`` on the prompts and on repeated random tokens; keep the patterns of ``heads``.
@@ -98,10 +100,9 @@ def attention(
 def patterns(model: Any, ids: Any, layers: Sequence[int]) -> dict[int, Array]:
     """Return the patterns (T, n_heads, T) of token ids (T,), for each layer."""
     from circuit.model.patching.patching import states
-    from circuit.model.sites.sites import Site
 
     found = states(model, ids, [Site("attn_pattern", layer) for layer in layers])
-    return {site.layer or 0: np.asarray(rows) for site, rows in found.items()}
+    return {site.layer: np.asarray(rows) for site, rows in found.items()}
 
 
 def repeated_tokens(model: Any, seed: int, n: int = REPEATS, length: int = LENGTH) -> list[Array]:
@@ -109,7 +110,7 @@ def repeated_tokens(model: Any, seed: int, n: int = REPEATS, length: int = LENGT
     rng = np.random.default_rng(seed)
     special = {*getattr(model.tokenizer, "all_special_ids", [])}
     known = np.array([i for i in range(len(model.tokenizer.get_vocab())) if i not in special])
-    start = encode(model, ["a"], Format(chat=False))[0].ids[:1]
+    start = encode(model, ["a"], RAW)[0].ids[:1]
     first = start if int(start[0]) in special else start[:0]
     found = []
     for _ in range(n):

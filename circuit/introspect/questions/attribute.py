@@ -13,7 +13,7 @@ a soft-capped head (Gemma 2) is read before its cap, as is said in the result; w
 term at all. For that patch (``circuit introspect patch``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +23,9 @@ from circuit.errors import ModelError, UsageError
 from circuit.introspect.inputs.choices import one_token, token_text
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sites import EMBED, Site
 
 BOUND = {"float32": 1e-4}  # of the sum of absolute terms; other dtypes 0.05
 
@@ -75,7 +77,7 @@ def attribute(
     model: Any,
     prompts: Sequence[str],
     *,
-    form: Format = Format(chat=False),
+    form: PromptFormat = RAW,
     answer: str | None = None,
     wrong: str | None = None,
     groups: Sequence[str] | None = None,
@@ -90,7 +92,7 @@ def attribute(
     chosen = [None if text is None else one_token(model, text) for text in (answer, wrong)]
     encoded = encode(model, prompts, form)
     held = _held(model, encoded)
-    final = held["resid_post", model.n_layers - 1]
+    final = held[Site("resid_post", model.n_layers - 1)]
     answers, wrongs, plain = _answers(model, final, chosen[0], chosen[1])
     forms = readout(model, final, answers, wrongs)
     vectors, constants = forms.vectors[0], forms.constants[0]
@@ -102,11 +104,10 @@ def attribute(
         mean = float(np.mean(values))
         return Term(name, kind, layer, head, np.asarray(values).tolist(), mean, interval)
 
-    parts = _parts(model)
     terms = [term("constant", "constant", None, None, constants)]
     terms += [
-        term(_name(site, layer), site, layer, None, _dot(vectors, _value(held, site, layer)))
-        for site, layer in parts
+        term(name, kind, layer, None, _dot(vectors, values))
+        for name, kind, layer, values in _parts(model, held)
     ]
     read = read_differences(model, final, answers, wrongs, forms.cap)
     error = _check(model, terms, read)
@@ -125,21 +126,25 @@ def attribute(
     )
 
 
-def _parts(model: Any) -> list[tuple[str, int | None]]:
-    """Return the sites whose sum is the last residual: by sublayer where the family is known, else by block."""
+def _parts(model: Any, held: Mapping[Site, Array]) -> Iterator[tuple[str, str, int | None, Array]]:
+    """Yield name, kind, layer and values of what the last residual is the sum of.
+
+    By sublayer where the family is known, else by block.
+    """
     from circuit.model.sites.sites import available_sites
 
+    yield "embed", "embed", None, held[EMBED]
     split = {"attn_out", "mlp_out"} <= set(available_sites(model))
-    inside = ("attn_out", "mlp_out") if split else ("block",)
-    return [("embed", None), *((site, k) for k in range(model.n_layers) for site in inside)]
+    for k in range(model.n_layers):
+        if split:
+            yield f"attention.{k}", "attn_out", k, held[Site("attn_out", k)]
+            yield f"mlp.{k}", "mlp_out", k, held[Site("mlp_out", k)]
+        else:
+            step = held[Site("resid_post", k)] - held[Site("resid_pre", k)]
+            yield f"block.{k}", "block", k, step
 
 
-def _name(site: str, layer: int | None) -> str:
-    words = {"attn_out": "attention", "mlp_out": "mlp"}
-    return site if layer is None else f"{words.get(site, site)}.{layer}"
-
-
-def _held(model: Any, encoded: Sequence[Any]) -> dict[tuple[str, int | None], Array]:
+def _held(model: Any, encoded: Sequence[Any]) -> dict[Site, Array]:
     """Return what every site holds at the last token, (n_prompts, width) each."""
     from circuit.model.forward.capture import capture, plan
     from circuit.model.sites.sites import available_sites, sites_at
@@ -147,21 +152,13 @@ def _held(model: Any, encoded: Sequence[Any]) -> dict[tuple[str, int | None], Ar
     wanted = {"embed", "resid_pre", "resid_post", "attn_out", "mlp_out", "z"}
     names = sorted(wanted & {*available_sites(model), "embed"})
     sites = sites_at(names, range(model.n_layers))
-    held: dict[tuple[str, int | None], Array] = {}
+    held: dict[Site, Array] = {}
     for batch in capture(model, plan(model, encoded, sites=sites)):
         for site in sites:
             rows = batch.values[site, "last"]
-            whole = held.setdefault(
-                (site.name, site.layer), np.empty((len(encoded), rows.shape[1]), np.float32)
-            )
+            whole = held.setdefault(site, np.empty((len(encoded), rows.shape[1]), np.float32))
             whole[batch.rows] = rows
     return held
-
-
-def _value(held: dict[tuple[str, int | None], Array], site: str, layer: int | None) -> Array:
-    if site == "block":
-        return np.asarray(held["resid_post", layer] - held["resid_pre", layer])
-    return held[site, layer]
 
 
 def _dot(vectors: Array, rows: Array) -> Array:
@@ -200,21 +197,21 @@ def _check(model: Any, terms: Sequence[Term], read: Array) -> float:
 
 
 def _heads(
-    model: Any, held: dict[tuple[str, int | None], Array], vectors: Array
+    model: Any, held: dict[Site, Array], vectors: Array
 ) -> list[tuple[str, str, int, int | None, Array]]:
     """Return the terms of every head, and of each layer what its attention adds beside them."""
     from circuit.model.gradients.linear_form import head_forms
     from circuit.model.interventions.ablation import Component, count
 
-    if ("z", model.n_layers - 1) not in held or ("attn_out", 0) not in held:
+    if Site("z", model.n_layers - 1) not in held or Site("attn_out", 0) not in held:
         return []
-    z = [held["z", k] for k in range(model.n_layers)]
+    z = [held[Site("z", k)] for k in range(model.n_layers)]
     forms = head_forms(model, z, vectors)
     found: list[tuple[str, str, int, int | None, Array]] = []
     for k, (rows, v) in enumerate(zip(z, forms.vectors, strict=True)):
         n_heads = count(model, Component("head", k, 0))
         parts = (v.astype(np.float64) * rows).reshape(len(rows), n_heads, -1).sum(axis=2)
         found += [(f"head.{k}.{h}", "head", k, h, parts[:, h]) for h in range(n_heads)]
-        rest = _dot(vectors, held["attn_out", k]) - parts.sum(axis=1)
+        rest = _dot(vectors, held[Site("attn_out", k)]) - parts.sum(axis=1)
         found.append((f"attention rest.{k}", "rest", k, None, rest))
     return found

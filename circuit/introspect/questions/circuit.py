@@ -29,8 +29,9 @@ from circuit.methods.arrays import Array
 from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
 from circuit.methods.uncertainty.bootstrap import resample
 from circuit.methods.uncertainty.ranks import rank_correlation
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
+from circuit.values.prompt_format import PromptFormat
 
 KEEP, VERIFY, N_RANDOM = 0.9, 20, 20
 LEAST = 0.1  # logits: a smaller difference between the labels is no behaviour
@@ -77,7 +78,7 @@ def find_circuit(
     model: Any,
     prompts: PromptSet,
     *,
-    form: Format,
+    form: PromptFormat,
     answer: str | None = None,
     wrong: str | None = None,
     keep: float = KEEP,

@@ -26,6 +26,7 @@ from circuit.methods.geometry.similarity import paired_cosines, relative_distanc
 from circuit.methods.steering import divergences
 from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
+from circuit.values.sampling import Sampling
 
 Mean = list[float | None]
 
@@ -128,7 +129,7 @@ def _form(
         [prompt.ids.tolist() for prompt in encoded],
         last_states(model, encoded, layers),
         next_log_probs(model, encoded),
-        [answer.text for answer in generate(model, encoded, max_tokens=max_tokens)],
+        [answer.text for answer in generate(model, encoded, Sampling(max_tokens))],
     )
 
 

@@ -20,7 +20,9 @@ from circuit.errors import UsageError
 from circuit.introspect.inputs.prompts import Given
 from circuit.methods.text.criteria import satisfies, where
 from circuit.methods.uncertainty.scores import wilson
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sampling import Sampling
 
 _SUM = re.compile(r"(-?\d+)\s*([-+*x×/])\s*(-?\d+)\s*=\s*$")
 
@@ -68,15 +70,6 @@ class Answers:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """How much is written, and how tokens are chosen."""
-
-    max_tokens: int = 10
-    temperature: float = 0.0
-    seed: int = 0
-
-
 def expected_texts(given: Given, expected: str | None, criterion: str | None) -> list[str | None]:
     """Return what each prompt is expected to be answered with: as given, as its set says, or the value of its sum."""
     if expected is not None:
@@ -115,7 +108,7 @@ def value_of(text: str) -> str | None:
 def generate_answers(
     model: Any,
     given: Given,
-    decoding: Decoding = Decoding(),
+    sampling: Sampling = Sampling(10),
     *,
     raw: bool | None = None,
     compare_format: bool = False,
@@ -129,7 +122,7 @@ def generate_answers(
     own = given.form(model, None if raw is None else not raw, default_chat=True)
     written: list[Written] = []
     for name, texts, form in ways(given.texts, own, template, compare_format=compare_format):
-        written += _answered(model, texts, name, form, wanted, named, decoding)
+        written += _answered(model, texts, name, form, wanted, named, sampling)
     marked = _marked(model, written, given, own, template, compare_format=compare_format)
     names = list(dict.fromkeys(each.way for each in marked))
     judged = named is not None or any(wanted)
@@ -143,19 +136,19 @@ def generate_answers(
 
 
 def ways(
-    texts: Sequence[str], own: Format, template: bool, *, compare_format: bool
-) -> list[tuple[str, list[str], Format]]:
+    texts: Sequence[str], own: PromptFormat, template: bool, *, compare_format: bool
+) -> list[tuple[str, list[str], PromptFormat]]:
     """Return the ways of asking: a name, the texts and the format of each."""
     if not compare_format:
         return [(own.name, list(texts), own)]
     bare = [text.rstrip(" ") for text in texts]
     spaced = [f"{text} " for text in bare]
     found = [
-        ("raw, no blank", bare, Format(chat=False)),
-        ("raw, blank", spaced, Format(chat=False)),
+        ("raw, no blank", bare, RAW),
+        ("raw, blank", spaced, RAW),
     ]
     if template:
-        chat = Format(chat=True, system=own.system, tools=own.tools)
+        chat = PromptFormat(chat=True, system=own.system, tools=own.tools)
         found += [("chat, no blank", bare, chat), ("chat, blank", spaced, chat)]
     return found
 
@@ -164,16 +157,15 @@ def _answered(
     model: Any,
     texts: Sequence[str],
     name: str,
-    form: Format,
+    form: PromptFormat,
     wanted: Sequence[str | None],
     criterion: str | None,
-    decoding: Decoding,
+    sampling: Sampling,
 ) -> list[Written]:
-    from circuit.model.forward.generate import Sampling, generate
+    from circuit.model.forward.generate import generate
 
     encoded = encode(model, texts, form)
-    sampling = Sampling(temperature=decoding.temperature, seed=decoding.seed)
-    answers = generate(model, encoded, sampling, max_tokens=decoding.max_tokens)
+    answers = generate(model, encoded, sampling)
     return [
         _judged(model, text, name, len(prompt.ids), answer, expected, criterion)
         for text, prompt, answer, expected in zip(texts, encoded, answers, wanted, strict=True)
@@ -224,7 +216,7 @@ def _marked(
     model: Any,
     written: Sequence[Written],
     given: Given,
-    own: Format,
+    own: PromptFormat,
     template: bool,
     *,
     compare_format: bool,

@@ -15,8 +15,9 @@ from circuit.introspect.attention.attended import Attended, attended
 from circuit.introspect.inputs.choices import LayerStrategy
 from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.analyze import AnalysisConfig, TokenPrediction, analyze
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import PromptFormat
 
 DEFAULT = "resid_post"
 
@@ -83,7 +84,7 @@ def hook(
 
 
 def _lenses(
-    model: Any, given: Given, layers: Sequence[int], form: Format, top_k: int
+    model: Any, given: Given, layers: Sequence[int], form: PromptFormat, top_k: int
 ) -> list[list[LensAt] | None]:
     config = AnalysisConfig(LayerStrategy.CUSTOM, custom_layers=list(layers), top_k=top_k)
     return [

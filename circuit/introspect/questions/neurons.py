@@ -30,6 +30,7 @@ from circuit.stages.directions.tokens import promoted_by, the_one
 from circuit.stages.rows.prompting import encode
 from circuit.stages.rows.same_weights import check_model
 from circuit.values.layers import parse_layers
+from circuit.values.sites import Site
 from circuit.values.thresholds import MIN_GROUPS
 
 
@@ -192,7 +193,6 @@ def _activations(
 ) -> tuple[list[list[str]], list[Array]]:
     """Return the tokens of each prompt and every neuron's activation at them, (n_tokens, n_neurons)."""
     from circuit.model.forward.token_states import token_states, token_texts
-    from circuit.model.sites.sites import Site
 
     site = Site("mlp_act", layer)
     ids = [prompt.ids.tolist() for prompt in encoded]

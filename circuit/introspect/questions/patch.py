@@ -35,8 +35,8 @@ from circuit.introspect.patching.patch_runs import (
 from circuit.introspect.patching.prompt_pairs import Pair, align
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimates
-from circuit.stages.rows.prompting import Format
 from circuit.stages.run import Track, untracked
+from circuit.values.prompt_format import PromptFormat
 
 GAP = 0.1  # logits
 
@@ -105,7 +105,7 @@ def patch(
     pairs: Sequence[Pair],
     what: What,
     *,
-    form: Format,
+    form: PromptFormat,
     alignment: str = "same",
     attribution: bool = False,
     verify: int = 20,

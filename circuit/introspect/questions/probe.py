@@ -30,8 +30,9 @@ from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.quality.crossfit import cross_fitted_quality
 from circuit.methods.quality.nested import nested_layer_choice
 from circuit.methods.uncertainty.splits import group_codes
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import PromptFormat
 
 METHODS = {"logistic": "logistic", "difference": "mean_diff"}
 FOLDS = 5
@@ -134,7 +135,7 @@ def probe(
     model: Any,
     classes: Classes,
     *,
-    form: Format,
+    form: PromptFormat,
     layers: str | None = None,
     method: str = "logistic",
     tests: Sequence[str] = (),
@@ -247,7 +248,7 @@ def _class_projections(values: Array, classes: Classes) -> dict[str, float]:
 
 
 def _read(
-    model: Any, tests: Sequence[str], form: Format, fitted: Fitted, classes: Classes
+    model: Any, tests: Sequence[str], form: PromptFormat, fitted: Fitted, classes: Classes
 ) -> list[Reading]:
     if not tests:
         return []

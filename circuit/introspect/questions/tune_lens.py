@@ -22,9 +22,11 @@ from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
 from circuit.values import schemas
+from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sites import Site
 
 DEFAULT_SETS = ("neutral", "openings", "refusal", "sentiment_carry", "tool_calling")
 HELD_OUT = 0.2
@@ -69,7 +71,7 @@ def tune_lens(
     model: Any,
     texts: Sequence[str],
     *,
-    form: Format = Format(chat=False),
+    form: PromptFormat = RAW,
     n_steps: int = 200,
     rate: float = 1e-3,
     seed: int = 0,
@@ -103,17 +105,16 @@ def tune_lens(
     return TunedLens(maps, fits, len(texts), int((~out).sum()), int(out.sum()))
 
 
-def _rows(model: Any, texts: Sequence[str], form: Format) -> tuple[dict[int, Array], Array]:
+def _rows(model: Any, texts: Sequence[str], form: PromptFormat) -> tuple[dict[int, Array], Array]:
     """Return the residuals (n_tokens, d_model) after every block, and the text of each row."""
     from circuit.model.patching.patching import states
-    from circuit.model.sites.sites import Site
 
     sites = [Site("resid_post", k) for k in range(model.n_layers)]
     found: dict[int, list[Array]] = {k: [] for k in range(model.n_layers)}
     owner: list[int] = []
     for number, prompt in enumerate(encode(model, texts, form)):
         for site, rows in states(model, prompt.ids, sites).items():
-            found[site.layer or 0].append(rows[1:])
+            found[site.layer].append(rows[1:])
         owner += [number] * (len(prompt.ids) - 1)
     return {k: np.concatenate(rows) for k, rows in found.items()}, np.array(owner)
 

@@ -1,10 +1,9 @@
-"""Which model, exactly: what a manifest needs so that a number can be traced to its weights."""
+"""Digests of a checkpoint's files: what fills in ``circuit.values.identity``."""
 
 import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +17,6 @@ TOKENIZER_FILES = (
     "merges.txt",
     "chat_template.jinja",
 )
-
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """The checkpoint, as asked for and as found, and the form in which it was run."""
-
-    id: str
-    requested_revision: str | None
-    revision: str | None
-    family: str
-    n_layers: int
-    d_model: int
-    dtype: str
-    quantization: dict[str, Any] | None
-    adapter: str | None
-    config_sha256: str
-    weights_sha256: str
-
-
-@dataclass(frozen=True)
-class TokenizerIdentity:
-    """The files that turn text into token ids, and who puts the first token there."""
-
-    files_sha256: str
-    chat_template_sha256: str | None
-    bos: str
 
 
 def config_digest(config: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from circuit.model.checkpoint.files import find_folder, normalised, read_config
 from circuit.model.machine import runtime
 from circuit.model.machine.silu import use_fast_silu
 from circuit.model.machine.softmax import use_fast_softmax
+from circuit.values.identity import ModelIdentity, TokenizerIdentity
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +86,9 @@ class LoadedModel:
         return min((int(limit) for limit in limits if limit is not None), default=None)
 
     @cached_property
-    def identity(self) -> identify.ModelIdentity:
+    def identity(self) -> ModelIdentity:
         """Fingerprints of configuration and weights, for the manifest."""
-        return identify.ModelIdentity(
+        return ModelIdentity(
             id=self.id,
             requested_revision=self.requested_revision,
             revision=identify.snapshot_revision(self.folder),
@@ -102,12 +103,12 @@ class LoadedModel:
         )
 
     @cached_property
-    def tokenizer_identity(self) -> identify.TokenizerIdentity:
+    def tokenizer_identity(self) -> TokenizerIdentity:
         """Fingerprints of the tokenizer's files, for the manifest."""
         template = self.tokenizer.chat_template
         encoded = self.tokenizer.encode("a")
         bos = self.tokenizer.bos_token_id
-        return identify.TokenizerIdentity(
+        return TokenizerIdentity(
             files_sha256=identify.tokenizer_digest(self.folder),
             chat_template_sha256=None if template is None else identify.config_digest(template),
             bos="tokenizer" if bos is not None and encoded[:1] == [bos] else "none",

@@ -17,8 +17,8 @@ from functools import cached_property
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_unflatten
 
-from circuit.model.checkpoint.identity import ModelIdentity
 from circuit.model.checkpoint.loading import LoadedModel
+from circuit.values.identity import ModelIdentity
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -20,7 +20,8 @@ from circuit.model.forward.batches import BATCH_TOKENS
 from circuit.model.machine import runtime
 from circuit.model.prompts.lists import Ids, Lists, stacked
 from circuit.model.prompts.positions import Position
-from circuit.model.sites.sites import Site, recording, site_shape, why_not
+from circuit.model.sites.sites import recording, site_shape, why_not
+from circuit.values.sites import Site
 
 PROBE_TOKENS = 256
 SHARE = 0.5  # of the free memory
@@ -67,7 +68,7 @@ def kept_per_token(
 
 def _measured_per_token(model: LoadedModel, batch: Sequence[Ids], sites: Sequence[Site]) -> float:
     seen: list[mx.array] = []
-    last = max(sites, key=lambda site: site.layer or 0)
+    last = max(sites, key=lambda site: site.layer)
     with recording(model, [last], lambda _, read: seen.append(read(lambda hidden: hidden[:, -1:]))):
         model.network(mx.array(stacked(batch)))
     mx.eval(model.network.parameters())

@@ -28,7 +28,8 @@ from circuit.model.machine.runtime import streams
 from circuit.model.prompts.lists import Ids, Lists, stacked
 from circuit.model.prompts.positions import NAMED, Position
 from circuit.model.prompts.tokens import Encoded, token_ids
-from circuit.model.sites.sites import Read, Site, check_row, is_linear, recording
+from circuit.model.sites.sites import Read, check_row, is_linear, recording
+from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 Key = tuple[Site, str]
@@ -129,7 +130,7 @@ def _shared(model: LoadedModel, ids: Lists, up_to: int) -> Prefix | None:
 
 
 def _last_layer(sites: Sequence[Site]) -> int:
-    return max(site.layer or 0 for site in sites)
+    return max(site.layer for site in sites)
 
 
 def _indices(

@@ -24,6 +24,7 @@ from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.padding import IDS, padding_bound
 from circuit.model.forward.scopes import reading
 from circuit.model.prompts.tokens import Encoded
+from circuit.values.sampling import Sampling
 
 Sampler = Callable[[mx.array], mx.array]
 # Three of each: with two, a mask of the wrong shape may happen to fit.
@@ -40,35 +41,8 @@ class Generated:
     ids: list[int]
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How a token is chosen: mlx-lm's own options. Temperature 0 is greedy and needs no seed."""
-
-    temperature: float = 0.0
-    top_p: float = 0.0
-    top_k: int = 0
-    min_p: float = 0.0
-    repetition_penalty: float | None = None
-    seed: int = 0
-
-    def sampler(self, flags: list[mx.array]) -> Sampler:
-        """Return mlx-lm's sampler, which notes in ``flags`` whether a log-probability was NaN."""
-        from mlx_lm.sample_utils import make_sampler
-
-        chosen = make_sampler(
-            temp=self.temperature, top_p=self.top_p, top_k=self.top_k, min_p=self.min_p
-        )
-        return _watched(chosen, flags)
-
-    def processors(self) -> list[Any]:
-        """Return what changes the logits before a token is chosen."""
-        from mlx_lm.sample_utils import make_logits_processors
-
-        made: list[Any] = make_logits_processors(repetition_penalty=self.repetition_penalty)
-        return made
-
-
 GREEDY = Sampling()
+TWO_TOKENS = Sampling(2)
 
 
 def generate(
@@ -76,7 +50,6 @@ def generate(
     prompts: Sequence[Encoded],
     sampling: Sampling = GREEDY,
     *,
-    max_tokens: int = 50,
     batch_size: int = 32,
     ragged: bool | None = None,
     in_step: bool = False,
@@ -91,7 +64,7 @@ def generate(
     """
     if not prompts:
         raise DataError("there are no prompts to answer", hint="give at least one prompt")
-    check_room(model, prompts, max_tokens)
+    check_room(model, prompts, sampling.max_tokens)
     lengths = np.array([len(prompt.ids) for prompt in prompts])
     if ragged is None:
         ragged = len(set(lengths)) > 1 and may_be_ragged(model)
@@ -101,7 +74,7 @@ def generate(
     answers: dict[int, Generated] = {}
     for rows in _groups(lengths, batch_size, ragged=ragged, in_step=in_step):
         batch = [prompts[row].ids.tolist() for row in rows.tolist()]
-        response = _respond(model, batch, max_tokens, sampling, batch_size, in_step=in_step)
+        response = _respond(model, batch, sampling, batch_size, in_step=in_step)
         made = map(Generated, response.texts, map(list, response.token_ids))
         answers.update(zip(rows.tolist(), made, strict=True))
     return [answers[row] for row in range(len(prompts))]
@@ -121,16 +94,14 @@ def _groups(
     return [rows[i : i + batch_size] for rows in ordered for i in range(0, len(rows), batch_size)]
 
 
-def stream(
-    model: LoadedModel, prompt: Encoded, sampling: Sampling = GREEDY, *, max_tokens: int = 50
-) -> Iterator[Generated]:
+def stream(model: LoadedModel, prompt: Encoded, sampling: Sampling = GREEDY) -> Iterator[Generated]:
     """Yield the answer to one prompt piece by piece, as it is written; raises as ``generate`` does.
 
     A piece has the text that is complete by now, and its token but for the one that ends the answer.
     """
     from mlx_lm.generate import stream_generate
 
-    check_room(model, [prompt], max_tokens)
+    check_room(model, [prompt], sampling.max_tokens)
     mx.random.seed(sampling.seed)
     flags: list[mx.array] = []
     length = len(prompt.ids)
@@ -139,9 +110,9 @@ def stream(
             model.network,
             model.tokenizer,
             prompt.ids.tolist(),
-            max_tokens=max_tokens,
-            sampler=sampling.sampler(flags),
-            logits_processors=sampling.processors(),
+            max_tokens=sampling.max_tokens,
+            sampler=_sampler(sampling, flags),
+            logits_processors=_processors(sampling),
             prefill_step_size=length,
         ):
             _check_numbers(model, flags)
@@ -177,13 +148,13 @@ def batch_error(model: LoadedModel, ids: Sequence[list[int]]) -> float:
     Raises ``ModelError`` for the few families with which mlx-lm's batch generator does not run at all.
     """
     try:
-        alone = [_respond(model, [i], 2, GREEDY, in_step=True, return_logprobs=True) for i in ids]
+        alone = [_respond(model, [i], TWO_TOKENS, in_step=True, return_logprobs=True) for i in ids]
     except _FAILS as error:
         message = f"mlx-lm cannot generate in batches with family `{model.family}`: {error}"
         hint = "collect and probes work with this model; steer does not"
         raise ModelError(message, hint=hint) from error
     try:
-        together = _respond(model, ids, 2, GREEDY, in_step=True, return_logprobs=True)
+        together = _respond(model, ids, TWO_TOKENS, in_step=True, return_logprobs=True)
     except _FAILS:
         return float("inf")
     if together.token_ids != [one.token_ids[0] for one in alone]:
@@ -196,7 +167,6 @@ def batch_error(model: LoadedModel, ids: Sequence[list[int]]) -> float:
 def _respond(
     model: LoadedModel,
     ids: Sequence[list[int]],
-    max_tokens: int,
     sampling: Sampling,
     batch_size: int = 32,
     *,
@@ -212,17 +182,37 @@ def _respond(
             model.network,
             model.tokenizer,
             ids,
-            max_tokens=max_tokens,
+            max_tokens=sampling.max_tokens,
             return_token_ids=True,
             return_logprobs=return_logprobs,
-            sampler=sampling.sampler(flags),
-            logits_processors=sampling.processors(),
+            sampler=_sampler(sampling, flags),
+            logits_processors=_processors(sampling),
             completion_batch_size=batch_size,
             prefill_batch_size=batch_size,
             **({"prefill_step_size": max(lengths)} if in_step else {}),
         )
     _check_numbers(model, flags)
     return response
+
+
+def _sampler(sampling: Sampling, flags: list[mx.array]) -> Sampler:
+    """Return mlx-lm's sampler, which notes in ``flags`` whether a log-probability was NaN."""
+    from mlx_lm.sample_utils import make_sampler
+
+    chosen = make_sampler(
+        temp=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k, min_p=sampling.min_p
+    )
+    return _watched(chosen, flags)
+
+
+def _processors(sampling: Sampling) -> list[Callable[..., mx.array]]:
+    """Return the functions that change the logits before a token is chosen."""
+    from mlx_lm.sample_utils import make_logits_processors
+
+    made: list[Callable[..., mx.array]] = make_logits_processors(
+        repetition_penalty=sampling.repetition_penalty
+    )
+    return made
 
 
 def _check_numbers(model: LoadedModel, flags: list[mx.array]) -> None:

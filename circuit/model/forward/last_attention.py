@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from circuit.model.checkpoint.loading import LoadedModel
-from circuit.model.sites.sites import Read, Site, recording
+from circuit.model.sites.sites import Read, recording
+from circuit.values.sites import Site
 
 
 def last_attention(
@@ -20,7 +21,7 @@ def last_attention(
     seen: dict[int, mx.array] = {}
 
     def record(site: Site, read: Read) -> None:
-        seen[site.layer or 0] = read(lambda tokens: tokens[:, -1:])[0, 0]
+        seen[site.layer] = read(lambda tokens: tokens[:, -1:])[0, 0]
 
     with recording(model, [Site("attn_pattern", layer) for layer in layers], record):
         model.network(mx.array([list(ids)]))

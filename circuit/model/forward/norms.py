@@ -12,7 +12,8 @@ import numpy as np
 from circuit.errors import DataError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.prompts.tokens import Encoded
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sites import Site
 
 
 def median_norms(

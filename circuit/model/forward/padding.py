@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from circuit.model.checkpoint.loading import LoadedModel
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sites import Site
 
 IDS = [list(range(1, 13)), list(range(5, 10))]
 _measured: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()

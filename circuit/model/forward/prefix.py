@@ -19,7 +19,8 @@ from mlx.utils import tree_flatten, tree_map
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.padding import padding_bound, relative_error
 from circuit.model.prompts.lists import Ids
-from circuit.model.sites.sites import Site, recording
+from circuit.model.sites.sites import recording
+from circuit.values.sites import Site
 
 SHORTEST = 8  # fewer tokens than this are not worth a cache
 

@@ -19,14 +19,9 @@ from circuit.model.forward.generate import generate
 from circuit.model.forward.padding import IDS, padding_bound, padding_error, relative_error
 from circuit.model.forward.tail import tail_logits
 from circuit.model.prompts.tokens import Encoded
-from circuit.model.sites.sites import (
-    Site,
-    available_sites,
-    check_row,
-    hidden_states,
-    recording,
-    sites_at,
-)
+from circuit.model.sites.sites import available_sites, check_row, hidden_states, recording, sites_at
+from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,7 @@ def _padded_batch(model: LoadedModel) -> tuple[bool, str]:
 
 
 def _generation(model: LoadedModel) -> tuple[bool, str]:
-    answers = generate(model, [Encoded(np.array(ids, np.int32)) for ids in IDS], max_tokens=4)
+    answers = generate(model, [Encoded(np.array(ids, np.int32)) for ids in IDS], Sampling(4))
     gaps = [_gap(model, ids, answer.ids) for ids, answer in zip(IDS, answers, strict=True)]
     return max(gaps) < padding_bound(model), f"largest gap in logits {max(gaps):.1e}"
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from circuit.model.checkpoint.loading import LoadedModel
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sites import Site
 
 
 def token_states(

@@ -18,7 +18,7 @@ import numpy as np
 from circuit.errors import ModelError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.interventions.edits import Edit, edited
-from circuit.model.sites.sites import Site
+from circuit.values.sites import Site
 
 Metric = Callable[[mx.array], mx.array]  # logits (B, T, vocabulary) -> one number
 

@@ -25,7 +25,8 @@ from circuit.errors import ModelError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.tail import tail_logits
 from circuit.model.interventions.edits import Edit, edited
-from circuit.model.sites.sites import Site, recording
+from circuit.model.sites.sites import recording
+from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 Rows = Callable[[list[mx.array]], list[mx.array]]  # arrays (n, d_i) -> numbers (n,) of each row
@@ -180,9 +181,7 @@ def head_forms(model: LoadedModel, z: Sequence[Array], vectors: Array) -> Forms:
         outs = [Site("attn_out", k) for k in layers]
         with (
             edited(model, edits),
-            recording(
-                model, outs, lambda site, read: seen.update({site.layer or 0: read(lambda h: h)})
-            ),
+            recording(model, outs, lambda site, read: seen.update({site.layer: read(lambda h: h)})),
         ):
             model.network(mx.zeros((len(direction), 1), dtype=mx.int32))
         return [(seen[k][:, 0].astype(mx.float32) * direction).sum(axis=-1) for k in layers]

@@ -26,7 +26,8 @@ from circuit.model.checkpoint.taps import Change
 from circuit.model.interventions.edits import Edit, edited
 from circuit.model.prompts.tokens import Encoded
 from circuit.model.sites.reading_places import heads_at, row_of
-from circuit.model.sites.sites import Site, hidden_states
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 SITES = {"attention": "attn_out", "mlp": "mlp_out", "head": "z", "neuron": "mlp_act"}

@@ -22,7 +22,7 @@ from circuit.errors import UsageError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import Change, Tap, tapped
 from circuit.model.sites.reading_places import HINT, place_of
-from circuit.model.sites.sites import Site
+from circuit.values.sites import Site
 
 EDITABLE = ("embed", "resid_pre", "attn_out", "mlp_out", "resid_post", "z", "mlp_act")
 
@@ -50,10 +50,10 @@ def _tap(model: LoadedModel, edit: Edit) -> Tap:
     if site.name not in EDITABLE:
         message = f"`{site.name}` cannot be changed, only read"
         raise UsageError(message, hint=f"choose one of {', '.join(EDITABLE)}")
-    if site.layer is not None and not 0 <= site.layer < model.n_layers:
+    if not 0 <= site.layer < model.n_layers:
         message = f"site `{site}` is out of range: the model has layers 0 to {model.n_layers - 1}"
         raise UsageError(message, hint=HINT)
-    place = place_of(model, site.name, site.layer or 0)
+    place = place_of(model, site.name, site.layer)
     change = edit.change if place.finish is None else _through(place.finish, edit.change)
     if place.side == "input":
         return Tap(place.module, before=change, name=str(site))

@@ -16,7 +16,7 @@ from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import Tap, tapped
 from circuit.model.interventions.edits import Edit, edited
-from circuit.model.sites.sites import Site
+from circuit.values.sites import EMBED
 
 IDS = [1, 2, 3]
 
@@ -43,7 +43,7 @@ def scaled_embedding(model: LoadedModel, scale: float) -> Iterator[None]:
     def change(hidden: mx.array) -> mx.array:
         return (hidden.astype(mx.float32) * factor).astype(hidden.dtype)
 
-    with edited(model, [Edit(Site("embed"), change)]):
+    with edited(model, [Edit(EMBED, change)]):
         yield
 
 

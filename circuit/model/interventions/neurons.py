@@ -12,7 +12,8 @@ import numpy.typing as npt
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import past_taps
 from circuit.model.sites.reading_places import place_of
-from circuit.model.sites.sites import Site, site_shape
+from circuit.model.sites.sites import site_shape
+from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 AT_ONCE = 1024

@@ -22,7 +22,8 @@ from circuit.model.gradients.gradients import site_gradients
 from circuit.model.interventions.ablation import Component, count
 from circuit.model.patching.patching import Patch, last_logits, patched
 from circuit.model.prompts.lists import Ids, stacked
-from circuit.model.sites.sites import Site, available_sites, hidden_states
+from circuit.model.sites.sites import available_sites, hidden_states
+from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 Score = Callable[[mx.array], mx.array]
@@ -45,7 +46,7 @@ class Node:
     @property
     def site(self) -> Site:
         """Where it writes."""
-        return Site(KINDS[self.kind], None if self.kind == "embed" else self.layer)
+        return Site(KINDS[self.kind], self.layer)
 
 
 def all_nodes(model: LoadedModel) -> list[Node]:

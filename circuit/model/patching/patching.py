@@ -24,7 +24,8 @@ from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.tail import tail_logits
 from circuit.model.gradients.gradients import site_gradients
 from circuit.model.interventions.edits import Edit, edited
-from circuit.model.sites.sites import Site, hidden_states, recording
+from circuit.model.sites.sites import hidden_states, recording
+from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 Score = Callable[[mx.array], mx.array]  # last logits (B, vocabulary) -> (B,)

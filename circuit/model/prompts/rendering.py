@@ -7,27 +7,13 @@ the template ("a" in "assistant"), and would miss it where a template trims or c
 text is one letter that the text neither begins nor ends with, in either case.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import LoadedModel
+from circuit.values.prompt_format import PromptFormat
 
 Span = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class PromptFormat:
-    """How text becomes a prompt: as it stands, or as the user's turn of a chat."""
-
-    chat: bool
-    system: str | None = None
-    tools: Sequence[dict[str, Any]] | None = None
-    enable_thinking: bool = False
-
-
-RAW = PromptFormat(chat=False)
 
 
 def check_format(model: LoadedModel, prompt_format: PromptFormat) -> None:
@@ -57,7 +43,7 @@ def render_chat(model: LoadedModel, text: str, prompt_format: PromptFormat) -> s
                 tools=None if prompt_format.tools is None else list(prompt_format.tools),
                 tokenize=False,
                 add_generation_prompt=True,
-                enable_thinking=prompt_format.enable_thinking,
+                enable_thinking=False,
             )
         )
     except Exception as error:  # a template is a program of the checkpoint's author

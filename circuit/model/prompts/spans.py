@@ -16,14 +16,8 @@ import numpy.typing as npt
 from circuit.errors import ModelError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.prompts.lists import Ids
-from circuit.model.prompts.rendering import (
-    PromptFormat,
-    Span,
-    differing,
-    other_than,
-    render,
-    system_span,
-)
+from circuit.model.prompts.rendering import Span, differing, other_than, render, system_span
+from circuit.values.prompt_format import PromptFormat
 
 
 @dataclass(frozen=True, eq=False)

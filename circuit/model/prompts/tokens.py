@@ -21,8 +21,9 @@ import numpy as np
 from circuit.errors import DataError, UsageError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.prompts.lists import Ids, Lists
-from circuit.model.prompts.rendering import RAW, PromptFormat, check_format
+from circuit.model.prompts.rendering import check_format
 from circuit.model.prompts.spans import Source, Spans
+from circuit.values.prompt_format import RAW, PromptFormat
 
 SIDES = ("left", "right")
 CHUNK = 256  # prompts that are tokenised at once: enough for all cores, little in memory

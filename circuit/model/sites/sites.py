@@ -20,7 +20,6 @@ All are rows of numbers per token; per-head ones are flat, (n_heads * head_dim),
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -56,20 +55,10 @@ from circuit.model.sites.reading_places import (
     row_of,
 )
 from circuit.model.sites.spelling import name_and_layer
+from circuit.values.sites import EMBED, Site
 
 Read = Callable[[Gather], mx.array]
 _READERS = dict(zip(ATTENDED, (read_queries, read_keys, read_pattern), strict=True))
-
-
-@dataclass(frozen=True, order=True)
-class Site:
-    """One place: a site's name and the block it belongs to (None for ``embed``)."""
-
-    name: str
-    layer: int | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.layer is None else f"{self.name}.{self.layer}"
 
 
 def parse_sites(text: str, layers: Sequence[int], model: LoadedModel) -> list[Site]:
@@ -88,7 +77,7 @@ def parse_sites(text: str, layers: Sequence[int], model: LoadedModel) -> list[Si
             raise UsageError(f"{message}{model.n_layers - 1}", hint="name a layer that it has")
         sites += sites_at([name], layers if layer is None else [layer])
     for site in sites:
-        place_of(model, site.name, site.layer or 0)
+        place_of(model, site.name, site.layer)
         if model.group is not None and site.name not in STREAM:
             message = f"`{site.name}` is split over the processes (--tensor-parallel)"
             raise UsageError(message, hint=f"collect one of {', '.join(STREAM)}")
@@ -98,7 +87,7 @@ def parse_sites(text: str, layers: Sequence[int], model: LoadedModel) -> list[Si
 def sites_at(names: Sequence[str], layers: Sequence[int]) -> list[Site]:
     """Return every site in ``names`` at every layer; ``embed`` once."""
     listed = [Site(name, layer) for name in names if name != "embed" for layer in layers]
-    return ([Site("embed")] if "embed" in names else []) + listed
+    return ([EMBED] if "embed" in names else []) + listed
 
 
 def available_sites(model: LoadedModel) -> list[str]:
@@ -126,7 +115,7 @@ def site_shape(model: LoadedModel, site: Site) -> tuple[int, ...]:
 
     The last axis of ``attn_pattern`` is as long as there are keys; it is given as 0.
     """
-    place_of(model, site.name, site.layer or 0)
+    place_of(model, site.name, site.layer)
     known = _shapes.get(model)
     if known is None or known[0] != model.family:
         known = _shapes[model] = (model.family, _measure_shapes(model))
@@ -141,7 +130,7 @@ _shapes: "WeakKeyDictionary[LoadedModel, tuple[str, dict[Site, tuple[int, ...]]]
 def _measure_shapes(model: LoadedModel) -> dict[Site, tuple[int, ...]]:
     """Return the shapes of all sites by running the network on two tokens, lazily."""
     everywhere = sites_at(SITES, range(model.n_layers))
-    offered = [s for s in everywhere if why_not(model, s.name, s.layer or 0) is None]
+    offered = [s for s in everywhere if why_not(model, s.name, s.layer) is None]
     seen = hidden_states(model, mx.zeros((1, 2), dtype=mx.int32), offered)
     return {site: _per_token(model, site, hidden.shape[2:]) for site, hidden in seen.items()}
 
@@ -151,7 +140,7 @@ def _per_token(model: LoadedModel, site: Site, shape: tuple[int, ...]) -> tuple[
         return (shape[0], 0)
     if site.name not in HEADED:
         return tuple(shape)
-    heads = heads_at(model, row_of(model, site.name), site.layer or 0)
+    heads = heads_at(model, row_of(model, site.name), site.layer)
     n = heads.n_kv_heads if site.name in ("k_proj", "v_proj", "k_rope") else heads.n_heads
     return (n, shape[0] // n)
 
@@ -173,7 +162,7 @@ def recording(
         unseen.pop(site, None)
         record(site, read)
 
-    places = {site: place_of(model, site.name, site.layer or 0) for site in sites}
+    places = {site: place_of(model, site.name, site.layer) for site in sites}
     inside = {site: place for site, place in places.items() if place.side == "attention"}
     taps = [_tap(site, place, seen) for site, place in places.items() if site not in inside]
     row = find_family(model.family)

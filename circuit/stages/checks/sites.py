@@ -3,6 +3,7 @@
 from typing import Any
 
 from circuit.stages.legacy import ModelOptions
+from circuit.values.sites import Site
 
 
 def list_sites(options: ModelOptions) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def list_sites(options: ModelOptions) -> dict[str, Any]:
 
 def _asked(model: Any, name: str) -> tuple[list[tuple[int, str]], dict[tuple[int, ...], list[int]]]:
     """Return why each layer lacks the site, and the layers that have it by its shape there."""
-    from circuit.model.sites.sites import Site, site_shape, why_not
+    from circuit.model.sites.sites import site_shape, why_not
 
     reasons: list[tuple[int, str]] = []
     shapes: dict[tuple[int, ...], list[int]] = {}
@@ -44,7 +45,7 @@ def _asked(model: Any, name: str) -> tuple[list[tuple[int, str]], dict[tuple[int
         if (reason := why_not(model, name, layer)) is not None:
             reasons.append((layer, reason))
         else:
-            site = Site(name, None if name == "embed" else layer)
+            site = Site(name, layer)
             shapes.setdefault(site_shape(model, site), []).append(layer)
     return reasons, shapes
 

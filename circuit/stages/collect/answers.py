@@ -17,6 +17,7 @@ from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import UsageError
 from circuit.methods.text.criteria import verdict
 from circuit.stages.run import Track, untracked
+from circuit.values.sampling import Sampling
 
 UNIT = 32  # prompts that are answered together
 
@@ -103,7 +104,7 @@ def answers(
     """Answer and judge the prompts ``encoded`` of ``rows``; ``ragged`` as in ``circuit.model.forward.generate``."""
     from circuit.model.forward.generate import generate
 
-    written = generate(model, encoded, max_tokens=asked.max_tokens, ragged=ragged)
+    written = generate(model, encoded, Sampling(asked.max_tokens), ragged=ragged)
     return [
         Answer(
             row=row,

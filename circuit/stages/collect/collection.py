@@ -30,9 +30,10 @@ from circuit.stages.collect.answers import Asked, answer_all, check_asked
 from circuit.stages.collect.request import Wanted
 from circuit.stages.collect.sharding import shard_rows
 from circuit.stages.collect.write_behind import write_behind
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import PromptFormat
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class Collection:
     prompts: PromptSet
     out: Path
     wanted: Wanted
-    form: Format
+    form: PromptFormat
     inputs: Sequence[Path]
     parameters: Mapping[str, Any]
 
@@ -194,7 +195,7 @@ class Collection:
         keys = [(site, position) for site in self.sites for position in self.positions]
         counts = {(s.name, p.name): layout.plan.counts(s, p) for s, p in keys}
         return {
-            "sites_layers": [(site.name, site.layer or 0) for site in self.sites],
+            "sites_layers": [(site.name, site.layer) for site in self.sites],
             "positions": [position.name for position in self.positions],
             "d_model": self.model.d_model,
             "dtype": self.wanted.dtype,

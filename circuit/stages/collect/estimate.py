@@ -18,6 +18,7 @@ from typing import Any
 
 from circuit.stages.collect.answers import units_of
 from circuit.stages.collect.collection import Collection, Layout
+from circuit.values.sampling import Sampling
 
 SAMPLED_TOKENS = 9
 
@@ -104,7 +105,7 @@ def _answering_seconds(job: Collection, layout: Layout) -> float:
     ragged, taken = may_be_ragged(job.model), {}
     for n in (1, 1, min(asked.max_tokens, SAMPLED_TOKENS)):  # the first time warms up
         started = time.perf_counter()
-        made = generate(job.model, unit, max_tokens=n, ragged=ragged)
+        made = generate(job.model, unit, Sampling(n), ragged=ragged)
         steps = max(1, *(len(each.ids) for each in made))
         taken[steps] = time.perf_counter() - started
     longest = max(taken)
@@ -117,7 +118,7 @@ def _flops(job: Collection, plan: Any, units: range) -> float:
     """Count the operations of some batches, padding included."""
     from circuit.model.forward.budget import attention_width, block_weights
 
-    last = max(site.layer or 0 for site in job.sites)
+    last = max(site.layer for site in job.sites)
     weights, width = block_weights(job.model, last), attention_width(job.model) * (last + 1)
     lengths, before = plan.ids.lengths, plan.prefix
 

@@ -25,9 +25,10 @@ from circuit.stages.collect.collection import Collection
 from circuit.stages.collect.request import Wanted
 from circuit.stages.collect.sharding import combined
 from circuit.stages.legacy import ModelOptions
-from circuit.stages.rows.prompting import Format, choose_format
+from circuit.stages.rows.prompting import choose_format
 from circuit.stages.run import Track, untracked
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def collect_prompts(
     out: Path,
     *,
     wanted: Wanted,
-    prompt_format: Format,
+    prompt_format: PromptFormat,
     inputs: Sequence[Path],
     parameters: dict[str, Any],
     force: bool = False,

@@ -22,5 +22,5 @@ def write_behind(
 
 def _write(writer: ActivationsWriter, batch: Any) -> None:
     for (site, position), values in batch.values.items():
-        writer.put(site.name, site.layer or 0, position, batch.rows, values)
+        writer.put(site.name, site.layer, position, batch.rows, values)
     writer.done(batch.unit)

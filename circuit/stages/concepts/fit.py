@@ -13,21 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction
 from circuit.methods.directions import fit_direction
 from circuit.methods.quality.crossfit import cross_fitted_quality
 from circuit.methods.uncertainty.splits import grouped_folds, merge_identical
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.rows.questions import Array
 from circuit.stages.run import Track
+from circuit.values.prompt_format import RAW
+from circuit.values.sites import Site
 
 METHOD, POSITION, OTHER = "mean_diff", "mean", "last"
 MINIMAL = "minimal"
 HELD_OUT = 4  # one group in so many is held out
 ENOUGH, LEAST = 16, 8
-RAW = Format(chat=False)
 N_BOOT = 1000
 
 Rows = dict[tuple[int, str], Array]
@@ -89,7 +89,6 @@ def fit_concepts(
 def _residuals(model: Any, texts: Sequence[str], layers: Sequence[int], track: Track) -> Rows:
     from circuit.model.forward.capture import capture, plan
     from circuit.model.prompts.positions import parse_positions
-    from circuit.model.sites.sites import Site
 
     sites = [Site("resid_post", layer) for layer in layers]
     positions = parse_positions([f"{POSITION},{OTHER}"])
@@ -129,7 +128,7 @@ def _direction(
         positive_label=prompts.labels[1],
         negative_label=prompts.labels[0],
         quality=_quality(inside, texts, fitted),
-        model=ModelIdentity.model_validate(model.identity),
+        model=model.identity,
         format=RAW.name,
         extra={
             "along": fit.along,

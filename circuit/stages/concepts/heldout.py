@@ -16,10 +16,11 @@ from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import resample
-from circuit.stages.concepts.fit import RAW, held_out_texts
+from circuit.stages.concepts.fit import held_out_texts
 from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.generate import Acting
 from circuit.stages.steering.neutral import neutral_prompts
+from circuit.values.prompt_format import RAW
 
 NEUTRAL = 16  # neutral prompts
 

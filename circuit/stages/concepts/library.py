@@ -17,7 +17,6 @@ from circuit.artifacts.files.differences import fingerprint
 from circuit.artifacts.files.documents import plain, read_json, schema_of
 from circuit.artifacts.manifest.manifest import (
     Manifest,
-    ModelIdentity,
     Run,
     digest,
     manifest_path,
@@ -42,6 +41,7 @@ from circuit.stages.concepts.fit import fit_concepts
 from circuit.stages.run import Track, untracked
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW
 from circuit.values.version import VERSION
 
 DEPTHS = {"early": 0.25, "middle": 0.5, "late": 0.75}
@@ -64,7 +64,7 @@ class Wanted:
             "position": concept_fit.POSITION,
             "left_out": concept_fit.MINIMAL,
             "held_out": 1 / concept_fit.HELD_OUT,
-            "format": concept_fit.RAW.name,
+            "format": RAW.name,
             "n_boot": concept_fit.N_BOOT,
             "tokenizer_sha256": model.tokenizer_identity.files_sha256,
         }
@@ -122,7 +122,7 @@ def concept_directions(
 def _held(model: Any, name: str, wanted: Wanted) -> dict[int, Direction]:
     """Return the directions of a concept, by layer, that lie in any archive of this very model and these texts."""
     asked = plain(wanted.parameters(model))
-    identity = ModelIdentity.model_validate(model.identity)
+    identity = model.identity
     held: dict[int, Direction] = {}
     for path, manifest in _archives(_folder_of(model)):
         theirs = {**manifest.parameters, "layers": asked["layers"], "concepts": asked["concepts"]}

@@ -24,20 +24,20 @@ from circuit.errors import UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.methods.uncertainty.p_values import control_p
-from circuit.stages.concepts.fit import RAW
 from circuit.stages.concepts.heldout import NEUTRAL, Yardstick
 from circuit.stages.concepts.keeping import kept
 from circuit.stages.concepts.library import concept_directions, layers_of
 from circuit.stages.concepts.try_concepts import LAYER, NATURAL, STRENGTH
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
-from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering.intervention import Manner
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.source import parse_number
 from circuit.stages.steering.vectors import ready_vector, shares
 from circuit.values import schemas
+from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sampling import Sampling
 
 STRENGTHS = tuple(step / 2 for step in range(1, 11))  # 0.5 to 5
 
@@ -53,8 +53,8 @@ class Scan:
     prompts: tuple[str, ...] = ()
     controls: int = 5
     manner: Manner = NATURAL
-    form: Format = RAW
-    decoding: Decoding = field(default_factory=Decoding)
+    form: PromptFormat = RAW
+    sampling: Sampling = field(default_factory=Sampling)
     n_boot: int = 1000
     seed: int = 0
 
@@ -72,7 +72,7 @@ def planned(
     layers: str | None,
     strengths: str | None,
     *,
-    form: Format | None = None,
+    form: PromptFormat | None = None,
     rule: str = "raw",
     **more: Any,
 ) -> Scan:
@@ -193,7 +193,7 @@ def _answers(
 ) -> list[dict[str, Any]]:
     if not encoded:
         return []
-    written = write(model, encoded, acting, asked.decoding)
+    written = write(model, encoded, acting, asked.sampling)
     measured = coherence(model, encoded, written, acting)
     return [
         {"prompt": prompt, "text": answer.text, **asdict(measure)}

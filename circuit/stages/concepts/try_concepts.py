@@ -12,16 +12,16 @@ from typing import Any
 
 from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.errors import UsageError
-from circuit.stages.concepts.fit import RAW
 from circuit.stages.concepts.keeping import kept
 from circuit.stages.concepts.library import DEPTHS, concept_directions, depths, one_layer
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
-from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering.intervention import Manner
 from circuit.stages.steering.vectors import ReadyVector, ready_vector, shares
 from circuit.values import schemas
+from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sampling import Sampling
 
 STRENGTH, LAYER, NATURAL = 1.5, "middle", Manner("raw")
 NOTES = {
@@ -47,8 +47,8 @@ class Trial:
     prompts: tuple[str, ...]
     layer: str = LAYER
     manner: Manner = NATURAL
-    form: Format = RAW
-    decoding: Decoding = field(default_factory=Decoding)
+    form: PromptFormat = RAW
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 def parse_mix(text: str, strength: float) -> tuple[Ingredient, ...]:
@@ -151,7 +151,7 @@ def _results(model: Any, trial: Trial, vectors: Sequence[ReadyVector]) -> dict[s
 def _answers(
     model: Any, trial: Trial, encoded: Sequence[Any], acting: Acting
 ) -> list[dict[str, Any]]:
-    written = write(model, encoded, acting, trial.decoding)
+    written = write(model, encoded, acting, trial.sampling)
     measured = coherence(model, encoded, written, acting)
     return [
         {"text": answer.text, **asdict(measure), **tokens}

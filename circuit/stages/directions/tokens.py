@@ -23,9 +23,11 @@ import numpy as np
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
 from circuit.methods.linear.unit_vectors import random_unit_vectors
-from circuit.stages.rows.prompting import Format, encode, parse_prompts
+from circuit.stages.rows.prompting import encode, parse_prompts
 from circuit.stages.rows.questions import Array
 from circuit.stages.rows.same_weights import check_model
+from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.values.sites import Site
 
 COEFFICIENT = 0.1
 N_RANDOM = 40
@@ -73,7 +75,7 @@ def promoted_tokens(
 
     check_model(direction, model, allow_other=allow_other_model)
     check_fits(model, direction.layer, direction.vector)
-    form = Format(chat=direction.format == "chat")
+    form = PromptFormat(chat=direction.format == "chat")
     (found,), random = promoted_by(model, [direction.vector], prompts, form, top=top, seed=seed)
     return {
         "name": direction.name,
@@ -93,7 +95,7 @@ def promoted_by(
     model: Any,
     vectors: Sequence[Array],
     prompts: Sequence[str] = PROMPTS,
-    form: Format = Format(chat=False),
+    form: PromptFormat = RAW,
     *,
     top: int = 10,
     seed: int = 0,
@@ -114,10 +116,9 @@ def promoted_by(
     return found, _chance(model, residuals, seed)
 
 
-def _residuals(model: Any, prompts: Sequence[str], form: Format) -> Array:
+def _residuals(model: Any, prompts: Sequence[str], form: PromptFormat) -> Array:
     """Return what the last block gives at the last token of each prompt, (n_prompts, d_model)."""
     from circuit.model.forward.capture import capture, plan
-    from circuit.model.sites.sites import Site
 
     site = Site("resid_post", model.n_layers - 1)
     rows = np.empty((len(prompts), model.d_model), np.float32)

@@ -7,8 +7,9 @@ from typing import Any
 from circuit.artifacts.prompts.question_file import Questions
 from circuit.artifacts.steering_files.config import SteeringConfig
 from circuit.stages.evaluate.run import Choices, Evaluation, check_choices
-from circuit.stages.rows.prompting import Format, choose_format
+from circuit.stages.rows.prompting import choose_format
 from circuit.stages.steering.vectors import check_config, vectors_of
+from circuit.values.prompt_format import PromptFormat
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Files:
         )
         return Evaluation(model, vectors, self.questions, form, choices, self.paths)
 
-    def _format(self, model: Any, chat: bool | None, system: str | None) -> Format:
+    def _format(self, model: Any, chat: bool | None, system: str | None) -> PromptFormat:
         """Take a prompt set's own format; other questions are a user's, where there is a chat template."""
         if self.questions.source is not None:
             return choose_format(self.questions.source, chat=chat, system=system, tools=None)
         use_chat = bool(model.tokenizer.has_chat_template) if chat is None else chat
-        return replace(Format(chat=use_chat), system=system)
+        return replace(PromptFormat(chat=use_chat), system=system)

@@ -31,12 +31,13 @@ from circuit.errors import UsageError
 from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.methods.text.criteria import verdict
 from circuit.stages.evaluate.summary import summarised
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
-from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
 from circuit.stages.steering.vectors import ReadyVector, shares
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
+from circuit.values.sampling import Sampling
 
 UNSTEERED, TOGETHER = "unsteered", "all together"
 ANSWERS = 5  # a question, where neither the command nor the file says how many
@@ -47,7 +48,7 @@ class Choices:
     """How often each question is asked, how answers are made, and by what they are judged."""
 
     n_per_question: int | None = None
-    decoding: Decoding = field(default_factory=lambda: Decoding(temperature=1.0))
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=1.0))
     criteria: tuple[str, ...] = ()
     together: bool = False
     controls: int = 0
@@ -77,15 +78,15 @@ class Evaluation:
     model: Any
     vectors: Sequence[ReadyVector]
     questions: Questions
-    form: Format
+    form: PromptFormat
     choices: Choices
     inputs: Sequence[Path] = ()
 
     def parameters(self) -> dict[str, Any]:
         """Return every choice that the answers depend on."""
         return {
-            **{key: value for key, value in vars(self.choices).items() if key != "decoding"},
-            **asdict(self.choices.decoding),
+            **{key: value for key, value in vars(self.choices).items() if key != "sampling"},
+            **asdict(self.choices.sampling),
             "format": asdict(self.form),
             "vectors": [vector.described() for vector in self.vectors],
             "tokenizer_sha256": self.model.tokenizer_identity.files_sha256,
@@ -101,7 +102,7 @@ class Evaluation:
 
     def _controls(self, arm: Arm) -> Iterator[Arm]:
         """Give random directions the places of those that act."""
-        rng = np.random.default_rng(self.choices.decoding.seed)
+        rng = np.random.default_rng(self.choices.sampling.seed)
         for number in range(1, self.choices.controls + 1):
             at = []
             for intervention, coefficient in arm.acting.at:
@@ -116,7 +117,7 @@ def check_choices(questions: Questions, choices: Choices) -> None:
     for question in questions.asked:
         for criterion in choices.criteria:
             verdict(criterion, "", expected=question.expected)
-        if choices.decoding.temperature == 0 and choices.count(question) > len(
+        if choices.sampling.temperature == 0 and choices.count(question) > len(
             question.paraphrases
         ):
             message = f"at temperature 0 all answers to `{question.id}` would be alike"
@@ -192,8 +193,8 @@ def _answered(job: Evaluation, stem: Path, key: str, *, force: bool, track: Trac
     from circuit.model.forward.generate import may_be_ragged
 
     units = _units(job)
-    decoding, criteria = job.choices.decoding, job.choices.criteria
-    header = Header(key=key, max_tokens=decoding.max_tokens, criteria=criteria)
+    sampling, criteria = job.choices.sampling, job.choices.criteria
+    header = Header(key=key, max_tokens=sampling.max_tokens, criteria=criteria)
     ragged = may_be_ragged(job.model)  # measured before anything is steered
     answers = AnswersWriter(stem, header, range(units[-1].rows.stop), force=force)
     with answers as writer:
@@ -205,11 +206,11 @@ def _answered(job: Evaluation, stem: Path, key: str, *, force: bool, track: Trac
 
 
 def _answer(job: Evaluation, unit: _Unit, *, ragged: bool) -> list[Answer]:
-    question, decoding = unit.question, job.choices.decoding
+    question, sampling = unit.question, job.choices.sampling
     texts = [_wording(question, k)[1] for k in range(len(unit.rows))]
     form = job.form if question.system is None else replace(job.form, system=question.system)
     encoded = encode(job.model, texts, form)
-    seeded = replace(decoding, seed=_seed(question, decoding.seed))
+    seeded = replace(sampling, seed=_seed(question, sampling.seed))
     written = write(job.model, encoded, unit.arm.acting, seeded, ragged=ragged)
     measured = coherence(job.model, encoded, written, unit.arm.acting)
     return [
@@ -217,7 +218,7 @@ def _answer(job: Evaluation, unit: _Unit, *, ragged: bool) -> list[Answer]:
             row=row,
             text=each.text,
             n_tokens=len(each.ids),
-            finished=len(each.ids) < decoding.max_tokens,
+            finished=len(each.ids) < sampling.max_tokens,
             verdicts={
                 criterion: verdict(criterion, each.text, expected=question.expected)
                 for criterion in job.choices.criteria
@@ -256,7 +257,7 @@ def _results(job: Evaluation, answers: Sequence[Answer]) -> dict[str, Any]:
 
 def _rows(job: Evaluation, unit: _Unit, answers: Sequence[Answer]) -> list[dict[str, Any]]:
     """Return every answer of a unit with all that is known about it."""
-    seed = _seed(unit.question, job.choices.decoding.seed)
+    seed = _seed(unit.question, job.choices.sampling.seed)
     rows = []
     for sample, row in enumerate(unit.rows):
         answer = answers[row]

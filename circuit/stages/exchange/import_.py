@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run, manifest_path, reusable
+from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable
 from circuit.artifacts.steering_files.files import (
     Direction,
     format_of,
@@ -21,6 +21,7 @@ from circuit.artifacts.steering_files.files import (
 from circuit.errors import ModelError, UsageError
 from circuit.stages.rows.questions import Note, silent
 from circuit.values import schemas
+from circuit.values.identity import ModelIdentity
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def import_directions(
             out, held, **described, results=results, run=Run.since(started), force=force
         )
     layers = [{"name": each.name, "site": each.site, "layer": each.layer} for each in held]
-    said = None if model is None else model.model_dump(exclude_none=True)
+    said = model and {key: value for key, value in vars(model).items() if value is not None}
     return {**results, "directions": layers, "model": said}, found is not None
 
 

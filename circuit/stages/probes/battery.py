@@ -19,8 +19,9 @@ from circuit.artifacts.prompts.builtin import builtin_probes
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet, Rows, save_all
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
-from circuit.stages.rows.prompting import Format, choose_format
+from circuit.stages.rows.prompting import choose_format
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
 
 SCHEMAS = (schemas.TEMPLATES, schemas.PROMPTS)
 STRATA = ("syntactic", "semantic", "decision")
@@ -54,7 +55,7 @@ class Pool:
     """The prompts of all probes that are asked in one format, each text once."""
 
     name: str
-    form: Format
+    form: PromptFormat
     probes: tuple[Probe, ...]
     prompts: PromptSet
 
@@ -111,7 +112,7 @@ def summary(probe: Probe) -> dict[str, Any]:
 
 def pools(probes: Iterable[Probe], *, chat: bool | None) -> list[Pool]:
     """Gather the probes by the format in which their prompts are put to the model."""
-    gathered: dict[str, tuple[Format, list[Probe]]] = {}
+    gathered: dict[str, tuple[PromptFormat, list[Probe]]] = {}
     for probe in probes:
         form = choose_format(probe.prompts, chat=chat, system=None, tools=None)
         gathered.setdefault(canonical_json(form), (form, []))[1].append(probe)
@@ -125,7 +126,7 @@ def pools(probes: Iterable[Probe], *, chat: bool | None) -> list[Pool]:
     return found
 
 
-def _pooled(name: str, form: Format, probes: Sequence[Probe]) -> PromptSet:
+def _pooled(name: str, form: PromptFormat, probes: Sequence[Probe]) -> PromptSet:
     askers: dict[str, list[str]] = {}
     for probe in probes:
         for text in probe.prompts.texts:

@@ -20,17 +20,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.manifest.manifest import ModelIdentity, Run
+from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
 from circuit.errors import DataError, UsageError
 from circuit.methods.probes.fitted_probe import FittedProbe, fit_probe, probabilities
 from circuit.methods.probes.verdict import FEW, NOT
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.battery import Pool, Probe
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.rows.questions import Array
 from circuit.stages.rows.same_weights import other_weights
+from circuit.values.identity import ModelIdentity
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import PromptFormat
+from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 SITE = "resid_post"
 
@@ -219,14 +223,13 @@ def apply_probe(
 ) -> dict[str, Any]:
     """Read a probe at every token of ``prompts`` and of ``generate`` tokens that the model goes on to write."""
     from circuit.model.forward.token_states import token_states, token_texts
-    from circuit.model.sites.sites import Site
 
     probe, identity = read_probe(probes, name, layer)
     model = options.load()
     _check_model(model, identity, probes)
     use_chat = probe.parts[0].format == "chat" if chat is None else chat
     form = "chat" if use_chat else "raw"
-    encoded = encode(model, prompts, Format(chat=use_chat))
+    encoded = encode(model, prompts, PromptFormat(chat=use_chat))
     written = _written(model, encoded, generate)
     readings = []
     for text, prompt, answer in zip(prompts, encoded, written, strict=True):
@@ -260,7 +263,7 @@ def _written(model: Any, encoded: Sequence[Any], n_tokens: int) -> list[list[int
         return [[] for _ in encoded]
     from circuit.model.forward.generate import generate
 
-    return [answer.ids for answer in generate(model, encoded, max_tokens=n_tokens)]
+    return [answer.ids for answer in generate(model, encoded, Sampling(n_tokens))]
 
 
 def _check_model(model: Any, identity: ModelIdentity | None, path: Path) -> None:
@@ -280,7 +283,7 @@ def _notes(
 ) -> Iterator[str]:
     """Say what makes the probe's score another than that of these readings, or the readings meaningless."""
     if identity is not None:
-        here = ModelIdentity.model_validate(model.identity)
+        here = model.identity
         if other_weights(identity, here):
             yield (
                 f"the probe was made with `{identity.id}`, this model has other weights (`{here.id}`): the "

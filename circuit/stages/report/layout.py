@@ -155,7 +155,7 @@ def _facts(source: Source) -> list[list[str]]:
     facts += [[f"read: {ref.path}", ref.sha256] for ref in manifest.inputs]
     facts += [[f"written: {ref.path}", ref.sha256] for ref in manifest.outputs]
     for name, identity in (("model", manifest.model), ("tokenizer", manifest.tokenizer)):
-        known = {} if identity is None else identity.model_dump(mode="json")
+        known = {} if identity is None else vars(identity)
         facts += [[f"{name}: {key}", _short(value)] for key, value in known.items() if value]
     facts += [[key, _short(value)] for key, value in manifest.parameters.items()]
     run = manifest.run

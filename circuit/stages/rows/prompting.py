@@ -2,32 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError
-
-
-@dataclass(frozen=True)
-class Format:
-    """Raw text or the user's turn of a chat, with what the chat template is given."""
-
-    chat: bool
-    system: str | None = None
-    tools: tuple[dict[str, Any], ...] | None = None
-
-    @property
-    def name(self) -> str:
-        """``chat`` or ``raw``, as manifests say it."""
-        return "chat" if self.chat else "raw"
+from circuit.values.prompt_format import PromptFormat
 
 
 def choose_format(
     prompt_set: PromptSet, *, chat: bool | None, system: str | None, tools: Path | None
-) -> Format:
+) -> PromptFormat:
     """Take the prompt set's own format, system message and tools, where options name no others.
 
     A raw prompt has neither a system message nor tools, so those of the set are left out with it.
@@ -35,7 +21,7 @@ def choose_format(
     use_chat = prompt_set.format == "chat" if chat is None else chat
     own = prompt_set if use_chat else None
     listed = read_tools(tools) if tools is not None else (own.tools if own else None)
-    return Format(
+    return PromptFormat(
         chat=use_chat,
         system=system if system is not None else (own.system if own else None),
         tools=None if listed is None else tuple(listed),
@@ -62,17 +48,15 @@ def read_tools(path: Path) -> tuple[dict[str, Any], ...]:
 def encode(
     model: Any,
     texts: Sequence[str],
-    form: Format,
+    form: PromptFormat,
     *,
     max_length: int | None = None,
     truncate: str = "left",
 ) -> Sequence[Any]:
     """Turn texts into token ids in this format: see ``circuit.model.prompts.tokens``."""
-    from circuit.model.prompts.rendering import PromptFormat
     from circuit.model.prompts.tokens import encode_prompts
 
-    chat = PromptFormat(chat=form.chat, system=form.system, tools=form.tools)
-    return encode_prompts(model, texts, chat, max_length=max_length, truncate=truncate)
+    return encode_prompts(model, texts, form, max_length=max_length, truncate=truncate)
 
 
 def parse_prompts(spec: str) -> PromptSet | list[str]:

@@ -6,8 +6,8 @@ Fingerprints of the weights decide where both are known, else the names do; file
 from typing import Any
 
 from circuit.artifacts.directions.direction import Direction
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.errors import ModelError, UsageError
+from circuit.values.identity import ModelIdentity
 from circuit.values.sites import RESIDUAL
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from circuit.errors import ModelError, UsageError
 from circuit.stages.probes.saved import SITE, SavedProbe, read_probe
 from circuit.stages.steering.source import parse_number, parse_spec
+from circuit.values.sites import Site
 
 KEYS = ("probe", "layer", "above")
 
@@ -51,7 +52,6 @@ class Condition:
     def logits(self, model: Any, encoded: Sequence[Any]) -> npt.NDArray[np.float64]:
         """Return the probe's logit at the last token of every prompt (n,)."""
         from circuit.model.forward.capture import capture, plan
-        from circuit.model.sites.sites import Site
 
         site = Site(SITE, self.probe.layer)
         rows = np.empty((len(encoded), model.d_model))

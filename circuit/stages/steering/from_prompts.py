@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from circuit.artifacts.manifest.manifest import ModelIdentity
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import PromptFormat
+from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 
@@ -30,7 +31,9 @@ class Pair:
     negative_label: str = "negative"
 
 
-def extract_direction(model: Any, pair: Pair, *, layer: str | None, form: Format) -> Direction:
+def extract_direction(
+    model: Any, pair: Pair, *, layer: str | None, form: PromptFormat
+) -> Direction:
     """Take the difference of the two prompts' last-token residuals after block ``layer``, or the residual of the only one.
 
     The default layer is the middle of the model.
@@ -55,7 +58,7 @@ def extract_direction(model: Any, pair: Pair, *, layer: str | None, form: Format
         method="pair" if len(rows) > 1 else "single",
         positive_label=pair.positive_label,
         negative_label=pair.negative_label if len(rows) > 1 else None,
-        model=ModelIdentity.model_validate(model.identity),
+        model=model.identity,
         format=form.name,
         extra=_origin(pair, rows),
     )
@@ -71,9 +74,8 @@ def _origin(pair: Pair, rows: Array) -> dict[str, Any]:
     }
 
 
-def _last_residuals(model: Any, texts: list[str], layer: int, form: Format) -> Array:
+def _last_residuals(model: Any, texts: list[str], layer: int, form: PromptFormat) -> Array:
     from circuit.model.forward.capture import capture, plan
-    from circuit.model.sites.sites import Site
 
     site = Site("resid_post", layer)
     rows = np.empty((len(texts), model.d_model), np.float32)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from circuit.methods.steering.coherence import collapsed, distinct_n, entropy, mean_nll, repeated_n
-from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.intervention import Intervention
+from circuit.values.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def write(
     model: Any,
     encoded: Sequence[Any],
     acting: Acting,
-    decoding: Decoding,
+    sampling: Sampling,
     *,
     ragged: bool | None = None,
 ) -> list[Any]:
@@ -76,8 +76,7 @@ def write(
         return generate(
             model,
             encoded,
-            decoding.sampling(),
-            max_tokens=decoding.max_tokens,
+            sampling,
             ragged=ragged,
             in_step=is_scoped(acting.steerings),
         )

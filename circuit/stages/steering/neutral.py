@@ -10,7 +10,8 @@ from typing import Any
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import PromptFormat
 
 NAME = "neutral"
 
@@ -20,6 +21,8 @@ def neutral_set() -> PromptSet:
     return read_prompts(find_set(NAME))
 
 
-def neutral_prompts(model: Any, form: Format, texts: Sequence[str] | None = None) -> Sequence[Any]:
+def neutral_prompts(
+    model: Any, form: PromptFormat, texts: Sequence[str] | None = None
+) -> Sequence[Any]:
     """Encode neutral prompts, or ``texts`` in their place, as ``model`` reads them in this format."""
     return encode(model, neutral_set().texts if texts is None else texts, form)

@@ -25,6 +25,7 @@ from circuit.artifacts.prompts.prompts import Prompt
 from circuit.errors import UsageError
 from circuit.methods.text.criteria import satisfies
 from circuit.stages.steering.intervention import Intervention
+from circuit.values.sampling import Sampling
 
 Array = npt.NDArray[Any]
 KINDS = ("logprob", "criterion")
@@ -141,7 +142,7 @@ class Reader:
             written = generate(
                 self.model,
                 self.encoded,
-                max_tokens=self.readout.max_tokens,
+                Sampling(self.readout.max_tokens),
                 ragged=self.ragged,
                 in_step=intervention.is_scoped,
             )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from circuit.errors import DataError, UsageError
 from circuit.methods.steering.coherence import collapsed, distinct_n, entropy, repeated_n
 from circuit.stages.steering.intervention import Intervention
+from circuit.values.sampling import Sampling
 
 Array = npt.NDArray[Any]
 TOGETHER = 64  # prompts that are answered in one batch
@@ -88,7 +89,7 @@ def roll_out(
         written = generate(
             model,
             neutral.prompts,
-            max_tokens=neutral.n_tokens,
+            Sampling(neutral.n_tokens),
             batch_size=TOGETHER,
             ragged=neutral.ragged,
             in_step=intervention.is_scoped,

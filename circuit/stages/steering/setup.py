@@ -12,7 +12,6 @@ from typing import Any
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import UsageError
-from circuit.stages.rows.prompting import Format
 from circuit.stages.rows.same_weights import check_model
 from circuit.stages.steering.condition import Condition
 from circuit.stages.steering.from_prompts import Pair, extract_direction
@@ -20,6 +19,7 @@ from circuit.stages.steering.intervention import Intervention, Manner, Part
 from circuit.stages.steering.source import Source, parse_source
 from circuit.stages.steering.steer import format_for
 from circuit.stages.steering.strength import resolve
+from circuit.values.prompt_format import PromptFormat
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Setup:
 
     def on(
         self, model: Any, prompts: PromptSet | list[str]
-    ) -> tuple[Intervention, Format, Condition | None]:
+    ) -> tuple[Intervention, PromptFormat, Condition | None]:
         """Return what is done to ``model``, in which format it is given ``prompts``, and when."""
         if self.pair is not None:
             form = format_for(prompts, None, **self.form)

@@ -24,14 +24,15 @@ from circuit.artifacts.steering_files.files import Direction, write_directions, 
 from circuit.errors import UsageError
 from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.methods.steering.coherence import collapsed
-from circuit.stages.rows.prompting import Format, choose_format, encode
+from circuit.stages.rows.prompting import choose_format, encode
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.condition import Condition
-from circuit.stages.steering.decoding import Decoding
 from circuit.stages.steering.generate import Acting, write
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.trial import Answers, check_criterion, judge
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
+from circuit.values.sampling import Sampling
 
 Show = Callable[[str], None]
 
@@ -43,8 +44,8 @@ class Job:
     intervention: Intervention
     prompts: PromptSet | Sequence[str]
     coefficients: Sequence[float]
-    form: Format
-    decoding: Decoding = field(default_factory=Decoding)
+    form: PromptFormat
+    sampling: Sampling = field(default_factory=Sampling)
     criterion: str | None = None
     controls: int = 0
     condition: Condition | None = None
@@ -62,7 +63,7 @@ class Job:
     def parameters(self) -> dict[str, Any]:
         """Return every choice that the answers depend on, for the manifest."""
         return {
-            **asdict(self.decoding),
+            **asdict(self.sampling),
             **self.intervention.described(),
             "condition": None if self.condition is None else self.condition.described(),
             "coefficients": list(self.coefficients),
@@ -119,11 +120,11 @@ def steer(
 def check_choices(
     prompts: PromptSet | Sequence[str],
     coefficients: Sequence[float],
-    decoding: Decoding,
+    sampling: Sampling,
     criterion: str | None = None,
 ) -> None:
     """Raise what can be known without a model, which may take minutes to load."""
-    if not all(math.isfinite(number) for number in (*coefficients, decoding.temperature)):
+    if not all(math.isfinite(number) for number in (*coefficients, sampling.temperature)):
         message = "a coefficient or the temperature is not a finite number"
         raise UsageError(message, hint='write for example --compare "-2,-1,0,1,2"')
     if criterion is not None:
@@ -132,7 +133,7 @@ def check_choices(
 
 def _check_before_the_work(job: Job, out: Path | None) -> None:
     """Raise now what would otherwise be found out after every answer has been generated."""
-    check_choices(job.prompts, job.coefficients, job.decoding, job.criterion)
+    check_choices(job.prompts, job.coefficients, job.sampling, job.criterion)
     if out is not None:
         folder = next(folder for folder in out.parents if folder.exists())
         with explained(out), tempfile.TemporaryFile(dir=folder):
@@ -206,7 +207,7 @@ def _generate(
         rows = [row for row, each in enumerate(fires) if each is fired]
         if rows:
             some = [encoded[row] for row in rows]
-            done = write(model, some, acting if fired else Acting(), job.decoding, ragged=ragged)
+            done = write(model, some, acting if fired else Acting(), job.sampling, ragged=ragged)
             answers.update(zip(rows, done, strict=True))
     return [answers[row] for row in range(len(encoded))]
 
@@ -217,9 +218,8 @@ def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> Any:
     from circuit.model.interventions.steering import steered
 
     pieces = []
-    sampling, most = job.decoding.sampling(), job.decoding.max_tokens
     with steered(model, job.intervention.steerings(job.coefficients[0]) if fired else []):
-        for piece in stream(model, prompt, sampling, max_tokens=most):
+        for piece in stream(model, prompt, job.sampling):
             show(piece.text)
             pieces.append(piece)
     text = "".join(piece.text for piece in pieces)
@@ -229,7 +229,7 @@ def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> Any:
 def _controls(job: Job, d_model: int) -> list[Intervention]:
     """Return random directions, uniform on the sphere, in the places of the job's own."""
     shape = (job.controls, len(job.intervention.parts), d_model)
-    drawn = random_unit_vectors(np.random.default_rng(job.decoding.seed), shape)
+    drawn = random_unit_vectors(np.random.default_rng(job.sampling.seed), shape)
     return [job.intervention.with_vectors(list(each)) for each in drawn]
 
 
@@ -240,7 +240,7 @@ def format_for(
     chat: bool | None,
     system: str | None,
     tools: Path | None,
-) -> Format:
+) -> PromptFormat:
     """Choose the format: options first, then the prompt set's, the direction's own, or raw."""
     if isinstance(prompts, PromptSet):
         return choose_format(prompts, chat=chat, system=system, tools=tools)

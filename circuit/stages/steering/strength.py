@@ -22,10 +22,11 @@ from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import UsageError
 from circuit.methods.steering.root import Root, solve
-from circuit.stages.rows.prompting import Format
 from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target
 from circuit.stages.steering.rollouts import Neutral, percentile, prepared, roll_out
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
+from circuit.values.sites import Site
 
 TARGET, STATISTIC, N_TOKENS = 1.0, "p95", 20
 TOLERANCE, EVALUATIONS = 0.05, 12
@@ -208,7 +209,7 @@ def run_calibration(
 _MEANS = ("mean_diff", "mean_centered", "pair", "single")
 
 
-def resolve(model: Any, parts: Sequence[Part], manner: Manner, form: Format) -> Intervention:
+def resolve(model: Any, parts: Sequence[Part], manner: Manner, form: PromptFormat) -> Intervention:
     """Find what coefficient 1 is for each direction, with neutral prompts in ``form`` where a rule needs them.
 
     Raises ``UsageError`` when a direction does not say what its rule needs.
@@ -249,10 +250,7 @@ def _unit(direction: Direction, rule: str) -> float | None:
 
 def _median_norms(model: Any, parts: Sequence[Part], neutral: Sequence[Any]) -> list[float | None]:
     from circuit.model.forward.norms import median_norms
-    from circuit.model.sites.sites import Site
 
-    sites = [
-        Site(d.site, None if d.site == "embed" else d.layer) for d in (p.direction for p in parts)
-    ]
+    sites = [Site(part.direction.site, part.direction.layer) for part in parts]
     found = median_norms(model, neutral, list(dict.fromkeys(sites)))
     return [found[site] for site in sites]

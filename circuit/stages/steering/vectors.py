@@ -12,12 +12,13 @@ from typing import Any
 from circuit.artifacts.steering_files.config import SteeringConfig, VectorSpec
 from circuit.artifacts.steering_files.files import Direction, read_steering_file, unit
 from circuit.errors import CircuitError
-from circuit.stages.rows.prompting import Format
 from circuit.stages.rows.same_weights import check_model
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.intervention import Intervention, Manner, Part
 from circuit.stages.steering.source import Source, one_direction
 from circuit.stages.steering.strength import resolve
+from circuit.values.prompt_format import PromptFormat
+from circuit.values.sites import Site
 
 RULE = "raw"
 
@@ -57,7 +58,7 @@ def check_config(config: SteeringConfig, path: Path) -> None:
 
 
 def vectors_of(
-    model: Any, config: SteeringConfig, path: Path, form: Format, *, allow_other: bool = False
+    model: Any, config: SteeringConfig, path: Path, form: PromptFormat, *, allow_other: bool = False
 ) -> list[ReadyVector]:
     """Make every vector of the configuration at ``path``; its prompts are read in ``form``."""
     files = config.files(path)
@@ -68,7 +69,7 @@ def vectors_of(
 
 
 def _ready(
-    model: Any, spec: VectorSpec, file: Path | None, form: Format, *, allow_other: bool
+    model: Any, spec: VectorSpec, file: Path | None, form: PromptFormat, *, allow_other: bool
 ) -> ReadyVector:
     try:
         direction = _direction(model, spec, file, form)
@@ -81,7 +82,7 @@ def _ready(
 
 
 def ready_vector(
-    model: Any, direction: Direction, coefficient: float, manner: Manner, form: Format
+    model: Any, direction: Direction, coefficient: float, manner: Manner, form: PromptFormat
 ) -> ReadyVector:
     """Find out what coefficient 1 is, and check that the vector fits the model."""
     from circuit.model.interventions.steering import check_fits
@@ -103,10 +104,8 @@ def shares(
 ) -> list[float | None]:
     """Return for each vector how long what it adds is, as a share of the median residual of the prompts ``encoded``."""
     from circuit.model.forward.norms import median_norms
-    from circuit.model.sites.sites import Site
 
-    placed = [(v.direction.site, v.direction.layer) for v in vectors]
-    sites = [Site(site, None if site == "embed" else layer) for site, layer in placed]
+    sites = [Site(v.direction.site, v.direction.layer) for v in vectors]
     norms = median_norms(model, encoded, list(dict.fromkeys(sites))) if vectors else {}
     return [_share(v, norms[site]) for v, site in zip(vectors, sites, strict=True)]
 
@@ -123,7 +122,7 @@ def _manner(spec: VectorSpec) -> Manner:
     return Manner(spec.rule or RULE, spec.operator, spec.scope)
 
 
-def _direction(model: Any, spec: VectorSpec, file: Path | None, form: Format) -> Direction:
+def _direction(model: Any, spec: VectorSpec, file: Path | None, form: PromptFormat) -> Direction:
     layer = None if spec.layer is None else str(spec.layer)
     if file is not None:
         source = Source(file, spec.direction, layer)

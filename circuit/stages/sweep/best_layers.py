@@ -19,7 +19,7 @@ import numpy as np
 from circuit.artifacts.prompts.prompts import Prompt
 from circuit.errors import UsageError
 from circuit.methods.steering.dose_response import response
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
@@ -27,6 +27,7 @@ from circuit.stages.steering.readout import Readout, reader
 from circuit.stages.steering.rollouts import prepared
 from circuit.stages.steering.strength import N_TOKENS, TARGET, calibrate
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW, PromptFormat
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def best_layers(
     *,
     layers: str = "all",
     kl: float = TARGET,
-    form: Format = Format(chat=False),
+    form: PromptFormat = RAW,
     neutral: Sequence[str] | None = None,
     n_tokens: int = N_TOKENS,
     n_boot: int = 1000,

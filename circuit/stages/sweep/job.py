@@ -8,11 +8,11 @@ from typing import Any
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import UsageError
-from circuit.stages.rows.prompting import Format
 from circuit.stages.rows.provenance import Fit
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.readout import Readout
 from circuit.stages.steering.strength import check_target
+from circuit.values.prompt_format import PromptFormat
 
 DOSES = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5)
 
@@ -59,7 +59,7 @@ class Job:
     intervention: Intervention
     test: PromptSet
     readout: Readout
-    form: Format
+    form: PromptFormat
     choices: Choices = field(default_factory=Choices)
     others: Mapping[str, PromptSet] = field(default_factory=dict)  # train, validation
     fits: Sequence[Fit | None] = ()  # what each part was fitted to, where that is known

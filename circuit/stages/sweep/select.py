@@ -28,7 +28,7 @@ from circuit.artifacts.steering_files.files import Direction, write_directions
 from circuit.errors import DataError, UsageError
 from circuit.methods.steering.dose_response import response
 from circuit.stages.rows.holdout import check_size
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.intervention import Intervention, Manner, Part
 from circuit.stages.steering.neutral import neutral_prompts
@@ -36,6 +36,7 @@ from circuit.stages.steering.readout import Reader, Readout, reader
 from circuit.stages.steering.rollouts import Neutral, prepared, roll_out
 from circuit.stages.steering.strength import TOLERANCE, calibrate, check_target, resolve
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
 
 SHARES = (0.5, 1.0)
 MAX_DEPTH = 0.8
@@ -65,7 +66,7 @@ class Choosing:
     manner: Manner
     validation: PromptSet
     readout: Readout
-    form: Format
+    form: PromptFormat
     kl: float = 1.0
     shares: tuple[float, ...] = SHARES
     max_depth: float = MAX_DEPTH

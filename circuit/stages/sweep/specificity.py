@@ -23,12 +23,13 @@ from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import ArtifactError, UsageError
 from circuit.methods.steering.dose_response import response
-from circuit.stages.rows.prompting import Format, encode
+from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.intervention import Intervention, Manner, Part
 from circuit.stages.steering.readout import Reader, Readout, reader
 from circuit.stages.sweep.results import read_sweep
 from circuit.values import schemas
+from circuit.values.prompt_format import PromptFormat
 
 DOSES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
@@ -116,7 +117,7 @@ def _ready(model: Any, manifest: Manifest, path: Path) -> Measured:
     )
     form = parameters["format"]
     tools = None if form["tools"] is None else tuple(form["tools"])
-    encoded = encode(model, prompts.texts, Format(form["chat"], form["system"], tools))
+    encoded = encode(model, prompts.texts, PromptFormat(form["chat"], form["system"], tools))
     return Measured(
         _intervention(manifest, files[1:]),
         prompts,
