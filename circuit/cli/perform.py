@@ -23,7 +23,7 @@ def perform(request: Any, as_json: bool) -> None:
     if writer.used:
         writer.end()
     else:
-        text = "" if as_json else terminal(command.present(outcome.result))
+        text = "" if as_json else terminal(command.document(request, outcome.result))
         if outcome.output is not None and text:
             text = f"{text}\n\nSaved to: {outcome.output}"
         console.result(command.data(outcome.result), text, as_json=as_json)
