@@ -23,9 +23,11 @@ def perform(request: Any, as_json: bool) -> None:
     if writer.used:
         writer.end()
     else:
-        text = "" if as_json else terminal(command.document(request, outcome.result))
-        if outcome.output is not None and text:
-            text = f"{text}\n\nSaved to: {outcome.output}"
-        console.result(command.data(outcome.result), text, as_json=as_json)
+        document = command.document(request, outcome.result)
+        if document is not None:
+            text = "" if as_json else terminal(document)
+            if outcome.output is not None and text:
+                text = f"{text}\n\nSaved to: {outcome.output}"
+            console.result(command.data(outcome.result), text, as_json=as_json)
     if command.failed(outcome.result):
         raise typer.Exit(1)

@@ -33,6 +33,7 @@ from circuit.artifacts.manifest.manifest import (
 )
 from circuit.errors import UsageError
 from circuit.present.document import Document
+from circuit.present.notebook import notebook
 from circuit.stages.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -137,20 +138,26 @@ def without_model(job: Job[T]) -> "Callable[[LoadedModel], Job[T]]":
 class Command(Generic[R, T]):
     """A command: what it is asked, how a run of it is planned, and how its result is presented.
 
-    ``data`` is what ``--json`` prints, ``failed`` says whether the exit code is 1 although the work was done (a check that failed),
-    ``streams`` whether the text of this request is shown while it is written, given whether stdout is a terminal.
-    ``display`` are the options that change nothing but what is shown: ``present`` takes them as keywords.
+    ``present`` gives None where there is nothing to print. ``data`` is what ``--json`` prints,
+    ``failed`` says whether the exit code is 1 although the work was done (a check that failed),
+    ``streams`` whether the text of this request is shown while it is written, given whether stdout
+    is a terminal. ``display`` are the options that change nothing but what is shown: ``present``
+    takes them as keywords. ``schema`` and ``result`` say what its artifact holds, where another
+    command (``report``, ``visualize``) reads it.
     """
 
     request: type[R]
     plan: Callable[[R], Plan[T]]
-    present: Callable[..., Document]
+    present: Callable[..., Document | None]
     data: Callable[[T], object] = plain
     failed: Callable[[T], bool] = lambda _: False
     streams: Callable[[R, bool], bool] | None = None
     display: Callable[[R], Mapping[str, object]] = lambda _: {}
+    schema: str | None = None
+    result: type[T] | None = None
+    read: Callable[[Manifest], T] | None = None
 
-    def document(self, request: R, result: T) -> Document:
+    def document(self, request: R, result: T) -> Document | None:
         """Present a result as the request asks for it."""
         return self.present(result, **self.display(request))
 
@@ -158,9 +165,28 @@ class Command(Generic[R, T]):
         """Run a request."""
         return execute(self.plan(request), session)
 
+    def restored(self, manifest: Manifest) -> T:
+        """Make the result of its artifact again."""
+        if self.read is not None:
+            return self.read(manifest)
+        assert self.result is not None
+        return restored(self.result, manifest.results)
+
+
+class Result:
+    """A result that a notebook shows as its document; ``COMMAND`` says whose it is, as in requests."""
+
+    def document(self) -> Document | None:
+        """Present the result."""
+        return command_of(self).present(self)
+
+    def _repr_html_(self) -> str | None:
+        document = self.document()
+        return None if document is None else notebook(document)
+
 
 def command_of(request: object) -> "Command[Any, Any]":
-    """Return the command that a request is for: ``COMMAND`` of its class (``module:NAME``), or of its module."""
+    """Return the command of a request or result: ``COMMAND`` of its class, or of its module."""
     module, _, name = getattr(type(request), "COMMAND", type(request).__module__).partition(":")
     found = getattr(importlib.import_module(module), name or "COMMAND")
     assert isinstance(found, Command)

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.values.prompt_format import RAW, PromptFormat
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from checkpoints import unit_vector, write_checkpoint
@@ -26,6 +24,7 @@ from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.rollouts import prepared
 from circuit.stages.steering.strength import calibrate
+from circuit.values.prompt_format import RAW, PromptFormat
 
 FAMILIES = ("llama", "qwen2", "qwen3")
 LINE = "{:<16} {:>5} {:>4}  {:>8} {:>6} {:>3}  {:>8} {:>6} {:>3}  {}"

@@ -14,9 +14,6 @@ import numpy as np
 import pytest
 from in_process import invoke
 
-from circuit.values.prompt_format import RAW
-from circuit.values.sampling import Sampling
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import prompt_set, write_planted
 
@@ -36,6 +33,8 @@ from circuit.stages.report.report import report
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.steer import Job, steer
 from circuit.values import schemas
+from circuit.values.prompt_format import RAW
+from circuit.values.sampling import Sampling
 
 VOID = {"meta", "img"}
 HOSTILE = "'\"><script>1</script>"

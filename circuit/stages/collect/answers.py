@@ -23,7 +23,7 @@ UNIT = 32  # prompts that are answered together
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswerOptions:
     """How long an answer may be, and by what it is judged."""
 
     max_tokens: int
@@ -43,7 +43,7 @@ class Asked:
 
 
 def check_asked(
-    model: Any, encoded: Sequence[Any], prompts: PromptSet, asked: Asked, *, first: int = 0
+    model: Any, encoded: Sequence[Any], prompts: PromptSet, asked: AnswerOptions, *, first: int = 0
 ) -> None:
     """Raise, before anything is computed, what answering and judging these prompts would raise.
 
@@ -55,7 +55,7 @@ def check_asked(
     check_criteria(prompts, asked)
 
 
-def check_criteria(prompts: PromptSet, asked: Asked) -> None:
+def check_criteria(prompts: PromptSet, asked: AnswerOptions) -> None:
     """Raise, before there is a model, what judging these prompts would raise."""
     for prompt in prompts.prompts:
         _verdicts(asked, "", prompt.expected)
@@ -65,7 +65,7 @@ def answer_all(
     model: Any,
     encoded: Sequence[Any],
     prompts: PromptSet,
-    asked: Asked,
+    asked: AnswerOptions,
     writer: AnswersWriter,
     *,
     track: Track = untracked,
@@ -97,7 +97,7 @@ def answers(
     encoded: Sequence[Any],
     rows: Sequence[int],
     prompts: PromptSet,
-    asked: Asked,
+    asked: AnswerOptions,
     *,
     ragged: bool | None = None,
 ) -> list[Answer]:
@@ -117,7 +117,7 @@ def answers(
     ]
 
 
-def _verdicts(asked: Asked, text: str, expected: str | None) -> dict[str, bool | str]:
+def _verdicts(asked: AnswerOptions, text: str, expected: str | None) -> dict[str, bool | str]:
     return {each: verdict(each, text, expected=expected) for each in asked.criteria}
 
 

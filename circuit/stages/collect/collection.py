@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from circuit.artifacts.activations.answers import AnswersWriter
 from circuit.artifacts.activations.arrangement import Arrangement
@@ -26,14 +26,21 @@ from circuit.artifacts.manifest.manifest import manifest_path
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ModelError, StoppedError
-from circuit.stages.collect.answers import Asked, answer_all, check_asked
-from circuit.stages.collect.request import Wanted
+from circuit.stages.collect.answers import AnswerOptions, answer_all, check_asked
+from circuit.stages.collect.recording import Recording
 from circuit.stages.collect.sharding import shard_rows
 from circuit.stages.collect.write_behind import write_behind
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import PromptFormat
+from circuit.values.sites import Site
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.forward.capture import Plan
+    from circuit.model.prompts.positions import Position
+    from circuit.model.prompts.tokens import Encoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +50,8 @@ class Layout:
     ``encoded`` are the prompts, where they are to be answered.
     """
 
-    encoded: Sequence[Any]
-    plan: Any
+    encoded: "Sequence[Encoded]"
+    plan: "Plan"
     shard: Shard | None
     circumstances: Mapping[str, Any]
 
@@ -63,22 +70,22 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Ran:
+class RunSummary:
     """What the manifest says of the run, and the files that it wrote beside the archive."""
 
     results: dict[str, Any]
-    beside: list[Path]
+    files: list[Path]
 
 
 @dataclass(frozen=True, eq=False)
 class Collection:
     """What is collected from which model, and from which files: see ``Origin``."""
 
-    model: Any
+    model: "LoadedModel"
     prompts: PromptSet
     out: Path
-    wanted: Wanted
-    form: PromptFormat
+    recording: Recording
+    prompt_format: PromptFormat
     inputs: Sequence[Path]
     parameters: Mapping[str, Any]
 
@@ -88,42 +95,40 @@ class Collection:
         return self.model.group is not None and self.model.group.rank() > 0
 
     @cached_property
-    def sites(self) -> list[Any]:
+    def sites(self) -> list["Site"]:
         """The sites, each with its layer."""
         from circuit.model.sites.sites import parse_sites
 
         n_layers = self.model.n_layers
-        layers = parse_layers(self.wanted.layers, range(n_layers), n_layers)
-        return parse_sites(self.wanted.sites, layers, self.model)
+        layers = parse_layers(self.recording.layers, range(n_layers), n_layers)
+        return parse_sites(self.recording.sites, layers, self.model)
 
     @cached_property
-    def positions(self) -> list[Any]:
+    def positions(self) -> list["Position"]:
         """The positions, each with its name."""
         from circuit.model.prompts.positions import parse_positions
 
-        return parse_positions(self.wanted.positions)
+        return parse_positions(self.recording.positions)
 
     @cached_property
     def origin(self) -> Origin:
         """Everything that decides the bytes and is known without looking at the machine."""
-        asked = self.wanted.asked
+        asked = self.recording.answers
         described = {
             **self.parameters,
             "sites": [str(site) for site in self.sites],
             "positions": [position.name for position in self.positions],
-            "format": self.form.name,
-            "system": self.form.system,
-            "tools": self.form.tools,
+            "format": self.prompt_format.name,
+            "system": self.prompt_format.system,
+            "tools": self.prompt_format.tools,
             "enable_thinking": False,
-            "max_length": self.wanted.max_length,
-            "truncate": self.wanted.truncate,
-            "share_prefix": self.wanted.share_prefix,
-            "dtype": self.wanted.dtype,
-            "batch_tokens": self.wanted.batch_tokens or "auto",
+            "max_length": self.recording.max_length,
+            "truncate": self.recording.truncate,
+            "share_prefix": self.recording.share_prefix,
+            "dtype": self.recording.dtype,
+            "batch_tokens": self.recording.batch_tokens or "auto",
             "generate": asked and asked.max_tokens,
             "criteria": asked and asked.criteria,
-            # The same weights under another chat template are another run.
-            "tokenizer_sha256": self.model.tokenizer_identity.files_sha256,
         }
         return Origin.of(
             manifest_path(self.out),
@@ -144,14 +149,14 @@ class Collection:
         encoded = encode(
             self.model,
             self.prompts.texts,
-            self.form,
-            max_length=self.wanted.max_length,
-            truncate=self.wanted.truncate,
+            self.prompt_format,
+            max_length=self.recording.max_length,
+            truncate=self.recording.truncate,
         )
         rows = shard_rows(token_ids(encoded).lengths, number, count)
         own = encoded if count == 1 else encoded[rows.start : rows.stop]
         shard = Shard(number, count, rows) if count > 1 else None
-        batch_tokens = self.wanted.batch_tokens or self._begun_with(shard, force)
+        batch_tokens = self.recording.batch_tokens or self._begun_with(shard, force)
         if batch_tokens is None:
             batch_tokens = measured_batch_tokens(
                 self.model, token_ids(own), self.sites, self.positions
@@ -164,11 +169,11 @@ class Collection:
             sites=self.sites,
             positions=self.positions,
             batch_tokens=batch_tokens,
-            share_prefix=self.wanted.share_prefix,
+            share_prefix=self.recording.share_prefix,
             first=rows.start,
         )
         return Layout(
-            own if self.wanted.asked else [],
+            own if self.recording.answers else [],
             planned,
             shard,
             {"batch_tokens": batch_tokens, **circumstances(self.model.n_streams)},
@@ -198,7 +203,7 @@ class Collection:
             "sites_layers": [(site.name, site.layer) for site in self.sites],
             "positions": [position.name for position in self.positions],
             "d_model": self.model.d_model,
-            "dtype": self.wanted.dtype,
+            "dtype": self.recording.dtype,
             "shapes": self._shapes(),
             "counts": {key: rows for key, rows in counts.items() if rows is not None},
             "token_ids": layout.plan.ids,
@@ -207,13 +212,15 @@ class Collection:
             },
         }
 
-    def run(self, layout: Layout, writer: ActivationsWriter, *, force: bool, track: Track) -> Ran:
+    def run(
+        self, layout: Layout, writer: ActivationsWriter, *, force: bool, track: Track
+    ) -> RunSummary:
         """Run what is not done yet, then answer the prompts if that was asked for.
 
         Raises ``StoppedError`` on Ctrl-C; what is done stays.
         """
         first = layout.plan.first
-        if (asked := self.wanted.asked) is not None:
+        if (asked := self.recording.answers) is not None:
             check_asked(self.model, layout.encoded, self.prompts, asked, first=first)
         try:
             with ExitStack() as open_files:
@@ -223,15 +230,15 @@ class Collection:
                     open_files.enter_context(answers)
                 self._capture(layout, writer, track)
                 if asked is None:
-                    return Ran(layout.results(), [])
+                    return RunSummary(layout.results(), [])
                 counts = answer_all(
                     self.model, layout.encoded, self.prompts, asked, answers, track=track
                 )
-                return Ran({**layout.results(), "answers": counts}, [answers.path])
+                return RunSummary({**layout.results(), "answers": counts}, [answers.path])
         except KeyboardInterrupt as stop:
             kept, total = len(writer.finished), len(layout.plan.batches)
-            hint = f"the same command goes on: {kept} of {total} batches are kept"
-            raise StoppedError("interrupted", hint=hint if kept else "") from stop
+            hint = f"the same command resumes: {kept} of {total} batches are kept"
+            raise StoppedError("interrupted", "interrupted", hint=hint if kept else "") from stop
 
     def _capture(self, layout: Layout, writer: ActivationsWriter, track: Track) -> None:
         """Run the batches that are not done; another thread writes while the next are computed."""
@@ -261,7 +268,7 @@ class Collection:
             pass
 
     def _answers(
-        self, layout: Layout, asked: Asked, writer: ActivationsWriter, force: bool
+        self, layout: Layout, asked: AnswerOptions, writer: ActivationsWriter, force: bool
     ) -> AnswersWriter:
         """Open the file of answers beside the archive."""
         rows = layout.shard.rows if layout.shard else range(len(self.prompts.prompts))
@@ -285,5 +292,6 @@ class Collection:
             shape = tuple(n for n in site_shape(self.model, site) if n)
             if shapes.setdefault(site.name, shape) != shape:
                 message = f"`{site.name}` has another shape in layer {site.layer} than before it"
-                raise ModelError(message, hint="collect such layers into archives of their own")
+                hint = "collect such layers into archives of their own"
+                raise ModelError("site-shapes-differ", message, hint=hint, site=site.name)
         return shapes

@@ -13,7 +13,7 @@ Everything but the times and ``memory`` follows from the prompts and the model.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from circuit.stages.collect.answers import units_of
@@ -23,7 +23,7 @@ from circuit.values.sampling import Sampling
 SAMPLED_TOKENS = 9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """The cost of a collection; sizes in bytes."""
 
@@ -42,10 +42,6 @@ class Estimate:
     working: int
     seconds: float
     answering: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
 
 
 def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
@@ -98,7 +94,7 @@ def _answering_seconds(job: Collection, layout: Layout) -> float:
     """Answer one unit of middle length, shortly, and extrapolate; 0 where nothing is answered."""
     from circuit.model.forward.generate import generate, may_be_ragged
 
-    if (asked := job.wanted.asked) is None:
+    if (asked := job.recording.answers) is None:
         return 0.0
     units = units_of([len(each.ids) for each in layout.encoded])
     unit = [layout.encoded[i] for i in units[len(units) // 2]]

@@ -41,8 +41,8 @@ from circuit.methods.probes.permutation import holm
 from circuit.methods.probes.question import Task, prepare
 from circuit.methods.uncertainty.emergence import check_threshold
 from circuit.methods.uncertainty.splits import merge_identical
-from circuit.stages.collect.request import Wanted
-from circuit.stages.collect.run import Collected, collect_prompts
+from circuit.stages.collect.recording import Recording
+from circuit.stages.collect.run import collect_prompts
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.battery import Pool, Probe, load_battery, pools, summary
 from circuit.stages.probes.checklist import checklist
@@ -184,18 +184,18 @@ def _collected(
 ) -> Activations:
     """Run the prompts of one format through the model, or open the archive that holds them."""
     text = canonical_json([probe.prompts for probe in pool.probes])
-    done: Collected = collect_prompts(
+    done = collect_prompts(
         model,
         pool.prompts,
         out.with_name(f"{out.name.removesuffix('.json')}.{pool.name}"),
-        wanted=Wanted(layers=layers, sites="embed,resid_post"),
+        recording=Recording(layers=layers, sites="embed,resid_post"),
         prompt_format=pool.form,
         inputs=[probe.path for probe in pool.probes if not probe.builtin],
         parameters={"battery_sha256": hashlib.sha256(text.encode()).hexdigest()},
         force=force,
         track=track,
     )
-    return done.activations
+    return done.result
 
 
 def _results(collections: Sequence[Collection], settings: Settings, track: Track) -> dict[str, Any]:

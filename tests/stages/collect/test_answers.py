@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from collecting import prepared
 from processes import run_circuit
 
 from circuit.artifacts.activations.activations import Activations
@@ -14,27 +15,27 @@ from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze.run import analyze
 from circuit.stages.collect.answers import (
-    Asked,
+    AnswerOptions,
     answer_all,
     answers,
     check_asked,
     summary,
     units_of,
 )
-from circuit.stages.collect.request import Wanted
-from circuit.stages.collect.run import collect, prepared
+from circuit.stages.collect.recording import Recording
+from circuit.stages.collect.run import collect
 from circuit.stages.directions.run import Choices, directions
-from circuit.stages.legacy import ModelOptions
+from circuit.stages.options import ModelOptions
 from circuit.stages.rows.labels import labelled, relabelled
 from circuit.stages.rows.prompting import choose_format, encode
 
-ASKED = Asked(12, ("function_call", "refusal", "regex:zzz"))
-TINY = ModelOptions("tiny")
+ASKED = AnswerOptions(12, ("function_call", "refusal", "regex:zzz"))
+TINY = "tiny"
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    return TINY.load()
+    return ModelOptions(model=TINY).load()
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,9 @@ def collected(prompts, tmp_path_factory):
     """An archive of tiny with its answers."""
     folder = tmp_path_factory.mktemp("generated")
     prompts.save(folder / "prompts.json")
-    wanted = Wanted(layers="3", asked=ASKED)
-    acts = collect(prepared(TINY, folder / "prompts.json", folder / "acts", wanted=wanted))
-    return folder, acts.activations.manifest.results["answers"]
+    wanted = Recording(layers="3", answers=ASKED)
+    acts = collect(prepared(TINY, folder / "prompts.json", folder / "acts", recording=wanted))
+    return folder, acts.result.manifest.results["answers"]
 
 
 def test_tiny_calls_the_tools_and_the_verdicts_say_which(collected, prompts):
@@ -101,14 +102,14 @@ def test_resuming_ends_with_the_same_bytes(collected, tiny, encoded, prompts, tm
 def test_what_cannot_be_answered_or_judged_is_refused_first(tiny, encoded, prompts):
     check_asked(tiny, encoded, prompts, ASKED)
     with pytest.raises(DataError, match=r"prompt \d+ has \d+ tokens, which with an answer of 500"):
-        check_asked(tiny, encoded, prompts, Asked(500))
+        check_asked(tiny, encoded, prompts, AnswerOptions(500))
     with pytest.raises(UsageError, match="needs prompts with an expected text"):
-        check_asked(tiny, encoded, prompts, Asked(5, ("expected",)))
+        check_asked(tiny, encoded, prompts, AnswerOptions(5, ("expected",)))
     with pytest.raises(UsageError, match="is not a regular expression"):
-        check_asked(tiny, encoded, prompts, Asked(5, ("regex:(",)))
+        check_asked(tiny, encoded, prompts, AnswerOptions(5, ("regex:(",)))
     for bad in ((0, ("refusal",)), (5, ()), (5, ("refusal", "refusal"))):
         with pytest.raises(UsageError):
-            Asked(*bad)
+            AnswerOptions(*bad)
 
 
 def test_labels_of_the_model_are_its_verdicts(collected, prompts):
@@ -180,7 +181,9 @@ def test_labels_that_are_not_there_are_refused(collected, tmp_path):
 
 def test_an_archive_without_answers_is_refused(prompts, tmp_path):
     prompts.subset(range(8)).save(tmp_path / "prompts.json")
-    collect(prepared(TINY, tmp_path / "prompts.json", tmp_path / "few", wanted=Wanted(layers="3")))
+    collect(
+        prepared(TINY, tmp_path / "prompts.json", tmp_path / "few", recording=Recording(layers="3"))
+    )
     with pytest.raises(ArtifactError, match="holds no answers of the model") as raised:
         directions(tmp_path / "few", tmp_path / "d", Choices(labels="model"))
     assert "--generate" in raised.value.hint
@@ -191,12 +194,15 @@ def test_too_few_groups_and_changed_answers_are_refused(
 ):
     found = read_answers([answers_path(collected[0] / "acts")]).by_row
     called = [bool(found[row].verdicts["function_call"]) for row in range(len(encoded))]
-    asked, rows = Asked(12), [r for r, p in enumerate(prompts.prompts) if p.label is not None]
+    asked, rows = (
+        AnswerOptions(12),
+        [r for r, p in enumerate(prompts.prompts) if p.label is not None],
+    )
     tool, none = [r for r in rows if called[r]][:1], [r for r in rows if not called[r]][:8]
     few = prompts.subset([*tool, *none])
     few.save(tmp_path / "prompts.json")
-    wanted = Wanted(layers="3", asked=asked)
-    collect(prepared(TINY, tmp_path / "prompts.json", tmp_path / "few", wanted=wanted))
+    wanted = Recording(layers="3", answers=asked)
+    collect(prepared(TINY, tmp_path / "prompts.json", tmp_path / "few", recording=wanted))
     with pytest.raises(DataError, match="`function_call` occurs in one group only"):
         directions(tmp_path / "few", tmp_path / "d", Choices(labels="model"))
     path = answers_path(tmp_path / "few")

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from collecting import prepared
 from hypothesis import given
 from hypothesis import strategies as st
 from killing import command, kill_and_go_on, write_killable
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.errors import ArtifactError, StoppedError, UsageError
-from circuit.stages.collect.request import Wanted
-from circuit.stages.collect.run import Collected, Waiting, collect, collect_shard, part, prepared
+from circuit.stages.collect.recording import Recording
+from circuit.stages.collect.run import ShardResult, collect, collect_shard, shard_of
 from circuit.stages.collect.sharding import shard_rows
-from circuit.stages.legacy import ModelOptions
+from circuit.stages.run import Outcome
 
 KILLS = 5
-SHORT = Wanted(batch_tokens=64, positions="last,-3:")
+SHORT = Recording(batch_tokens=64, positions="last,-3:")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +32,7 @@ def folder(tmp_path_factory):
 
 
 def job(folder, out, wanted=SHORT):
-    return prepared(
-        ModelOptions(str(folder / "model")), folder / "prompts.json", out, wanted=wanted
-    )
+    return prepared(folder / "model", folder / "prompts.json", out, recording=wanted)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +67,7 @@ def test_ctrl_c_says_how_to_go_on(folder, whole, tmp_path):
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
     assert "error: interrupted" in err
-    assert "hint: the same command goes on: " in err
+    assert "hint: the same command resumes: " in err
     assert "Traceback" not in err
     subprocess.run(command(tmp_path / "acts"), cwd=folder, check=True, capture_output=True)
     assert (tmp_path / "acts.safetensors").read_bytes() == whole
@@ -97,7 +96,7 @@ def test_what_is_done_is_kept_and_other_options_refuse_to_go_on(folder, whole, t
     with pytest.raises(StoppedError, match="interrupted") as stopped:
         collect(job(folder, tmp_path / "acts"), track=stopped_after(9, KeyboardInterrupt))
     assert "batches are kept" in stopped.value.hint
-    other = Wanted(batch_tokens=64, positions="last,-3:", layers="0")
+    other = Recording(batch_tokens=64, positions="last,-3:", layers="0")
     with pytest.raises(ArtifactError, match="is of another run: .*sites") as refused:
         collect(job(folder, tmp_path / "acts", other))
     assert "--force" in refused.value.hint
@@ -116,25 +115,25 @@ def test_what_is_done_is_kept_and_other_options_refuse_to_go_on(folder, whole, t
 def test_the_measured_budget_of_a_begun_run_is_kept(folder, tmp_path, monkeypatch):
     from circuit.model.forward import budget
 
-    wanted = Wanted(layers="0")
+    wanted = Recording(layers="0")
     monkeypatch.setattr(budget, "BATCH_TOKENS", 64)
     with pytest.raises(StoppedError):
         collect(job(folder, tmp_path / "acts", wanted), track=stopped_after(5, KeyboardInterrupt))
     monkeypatch.setattr(budget, "BATCH_TOKENS", 1024)
     done = collect(job(folder, tmp_path / "acts", wanted))
-    assert done.activations.manifest.results["batch_tokens"] == 64
+    assert done.result.manifest.results["batch_tokens"] == 64
 
 
 def test_shards_make_one_archive(folder, whole, tmp_path):
     single = Activations.open(folder / "whole")
     first = collect_shard(job(folder, tmp_path / "acts"), 2, 3)
-    assert isinstance(first, Waiting)
+    assert isinstance(first, ShardResult)
     assert first.missing == (1, 3)
-    assert isinstance(collect_shard(job(folder, tmp_path / "acts"), 2, 3), Waiting)
+    assert isinstance(collect_shard(job(folder, tmp_path / "acts"), 2, 3), ShardResult)
     collect_shard(job(folder, tmp_path / "acts"), 3, 3)
     joined = collect_shard(job(folder, tmp_path / "acts"), 1, 3)
-    assert isinstance(joined, Collected)
-    acts = joined.activations
+    assert isinstance(joined, Outcome)
+    acts = joined.result
     for layer in range(3):
         for position in ("last", "-3:"):
             ours = acts.read("resid_post", layer, position)
@@ -147,7 +146,7 @@ def test_shards_make_one_archive(folder, whole, tmp_path):
 
 def test_a_shard_of_another_run_does_not_join(folder, tmp_path):
     collect_shard(job(folder, tmp_path / "acts"), 1, 2)
-    other = Wanted(batch_tokens=64, positions="last,-3:", dtype="float16")
+    other = Recording(batch_tokens=64, positions="last,-3:", dtype="float16")
     with pytest.raises(ArtifactError, match="shard 1 of .* is of another run: .*dtype"):
         collect_shard(job(folder, tmp_path / "acts", other), 2, 2)
 
@@ -165,32 +164,32 @@ def test_shards_tile_the_prompts_with_about_equal_tokens(lengths, data):
 
 def test_a_single_part_is_the_whole_and_a_batch_systems_rank_is_no_launcher(monkeypatch):
     monkeypatch.setenv("PMI_RANK", "3")
-    assert part("1/1") is None
-    assert part(None) is None
-    assert part("2/4") == (2, 4)
+    assert shard_of("1/1") is None
+    assert shard_of(None) is None
+    assert shard_of("2/4") == (2, 4)
 
 
 def test_force_starts_anew_with_its_own_budget(folder, tmp_path):
     with pytest.raises(StoppedError):
         collect(job(folder, tmp_path / "acts"), track=stopped_after(5, KeyboardInterrupt))
-    done = collect(job(folder, tmp_path / "acts", Wanted(layers="0")), force=True)
-    assert done.activations.manifest.results["batch_tokens"] == 512
+    done = collect(job(folder, tmp_path / "acts", Recording(layers="0")), force=True)
+    assert done.result.manifest.results["batch_tokens"] == 512
 
 
 def test_forced_shards_wait_for_those_that_are_still_to_be_forced(folder, tmp_path):
     for number in (1, 2):
         collect_shard(job(folder, tmp_path / "acts"), number, 2)
-    other = Wanted(batch_tokens=64, layers="0")
+    other = Recording(batch_tokens=64, layers="0")
     waiting = collect_shard(job(folder, tmp_path / "acts", other), 1, 2, force=True)
     assert waiting.missing == (2,)
     joined = collect_shard(job(folder, tmp_path / "acts", other), 2, 2, force=True)
-    assert joined.activations.layers("resid_post") == [0]
+    assert joined.result.layers("resid_post") == [0]
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_shards_that_are_not_there(folder, tmp_path, text):
     with pytest.raises(UsageError, match="shard"):
-        collect_shard(job(folder, tmp_path / "acts"), *(part(text) or ()))
+        collect_shard(job(folder, tmp_path / "acts"), *(shard_of(text) or ()))
     assert not list(tmp_path.iterdir())
 
 
@@ -199,7 +198,7 @@ def test_launched_processes_collect_a_part_each(folder, whole, tmp_path):
     launcher = Path(sys.executable).with_name("mlx.launch")
     out = tmp_path / "acts"
     line = [str(launcher), "-n", "2", "--cwd", str(folder), "--", *command(out)]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     subprocess.run(line, cwd=folder, env=env, check=True, capture_output=True, timeout=300)
     single, acts = Activations.open(folder / "whole"), Activations.open(tmp_path / "acts")
     for layer in range(3):
@@ -213,7 +212,7 @@ def test_a_split_model_gives_the_same_rows(folder, whole, tmp_path):
     launcher = Path(sys.executable).with_name("mlx.launch")
     split = command(tmp_path / "acts", "--tensor-parallel", "--sites", "resid_post")
     line = [str(launcher), "-n", "2", "--cwd", str(folder), "--", *split]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     for _ in range(2):  # the second run finds the first one's archive
         subprocess.run(line, cwd=folder, env=env, check=True, capture_output=True, timeout=300)
     single, acts = Activations.open(folder / "whole"), Activations.open(tmp_path / "acts")
@@ -221,7 +220,11 @@ def test_a_split_model_gives_the_same_rows(folder, whole, tmp_path):
         ours, theirs = (a.read("resid_post", layer, "last") for a in (acts, single))
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     refused = subprocess.run(
-        [*split, "--sites", "z"], cwd=folder, capture_output=True, text=True, check=False
+        command(tmp_path / "acts", "--tensor-parallel", "--sites", "z"),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert refused.returncode == 2
     assert "there is only this one" in refused.stderr

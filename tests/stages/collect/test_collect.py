@@ -6,14 +6,14 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from collecting import prepared
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, CircuitError, DataError, ModelError, UsageError
-from circuit.stages.collect.answers import Asked
-from circuit.stages.collect.request import Wanted
-from circuit.stages.collect.run import collect, limited, prepared
-from circuit.stages.legacy import ModelOptions
+from circuit.stages.collect.answers import AnswerOptions
+from circuit.stages.collect.recording import Recording
+from circuit.stages.collect.run import collect, limited
 from circuit.values.sites import Site
 
 
@@ -33,10 +33,8 @@ def dataset(tmp_path):
 
 
 def run(folder, dataset, out, *, force=False, **options):
-    wanted = Wanted(**options.pop("wanted", {}))
-    return collect(
-        prepared(ModelOptions(str(folder)), dataset, out, wanted=wanted, **options), force=force
-    )
+    wanted = Recording(**options.pop("recording", {}))
+    return collect(prepared(folder, dataset, out, recording=wanted, **options), force=force)
 
 
 def test_rows_are_the_models_states_in_the_datasets_order(llama, llama_folder, dataset, tmp_path):
@@ -46,7 +44,7 @@ def test_rows_are_the_models_states_in_the_datasets_order(llama, llama_folder, d
     from circuit.model.sites.sites import hidden_states
 
     wanted = {"sites": "embed,resid_post", "positions": "last,mean", "batch_tokens": 40}
-    acts = run(llama_folder, dataset, tmp_path / "acts", wanted=wanted).activations
+    acts = run(llama_folder, dataset, tmp_path / "acts", recording=wanted).result
     for row, prompt in enumerate(encode_prompts(llama, acts.prompt_set.texts)):
         for layer in range(3):
             site = Site("resid_post", layer)
@@ -70,23 +68,21 @@ def test_another_run_is_not_overwritten(llama_folder, dataset, tmp_path):
     run(llama_folder, dataset, tmp_path / "a")
     before = (tmp_path / "a.safetensors").read_bytes()
     with pytest.raises(ArtifactError, match="holds something else"):
-        run(llama_folder, dataset, tmp_path / "a", wanted={"layers": "0"})
+        run(llama_folder, dataset, tmp_path / "a", recording={"layers": "0"})
     assert (tmp_path / "a.safetensors").read_bytes() == before
-    acts = run(
-        llama_folder, dataset, tmp_path / "a", wanted={"layers": "0"}, force=True
-    ).activations
+    acts = run(llama_folder, dataset, tmp_path / "a", recording={"layers": "0"}, force=True).result
     assert acts.layers("resid_post") == [0]
 
 
 def test_layer_zero_is_a_layer(llama_folder, dataset, tmp_path):
-    acts = run(llama_folder, dataset, tmp_path / "a", wanted={"layers": "0,-1"}).activations
+    acts = run(llama_folder, dataset, tmp_path / "a", recording={"layers": "0,-1"}).result
     assert acts.layers("resid_post") == [0, 2]
 
 
 @pytest.mark.parametrize("store", ["float16", "bfloat16"])
 def test_archives_in_half_precision_read_as_float32(llama_folder, dataset, tmp_path, store):
-    full = run(llama_folder, dataset, tmp_path / "full").activations.read("resid_post", 1)
-    half = run(llama_folder, dataset, tmp_path / "half", wanted={"dtype": store}).activations
+    full = run(llama_folder, dataset, tmp_path / "full").result.read("resid_post", 1)
+    half = run(llama_folder, dataset, tmp_path / "half", recording={"dtype": store}).result
     assert half.read("resid_post", 1).dtype == np.float32
     np.testing.assert_allclose(half.read("resid_post", 1), full, rtol=1e-2, atol=1e-3)
 
@@ -96,10 +92,10 @@ def test_chat_format_comes_from_the_set_and_can_be_overruled(llama_folder, tmp_p
     chat = write_prompts(
         tmp_path / "chat.json", ["Hi", "Hello"], format="chat", system="Be", tools=tools
     )
-    in_chat = run(llama_folder, chat, tmp_path / "a").activations
+    in_chat = run(llama_folder, chat, tmp_path / "a").result
     assert in_chat.manifest.parameters["format"] == "chat"
     assert in_chat.manifest.parameters["tools"] == tools
-    raw = run(llama_folder, chat, tmp_path / "b", chat=False).activations
+    raw = run(llama_folder, chat, tmp_path / "b", chat=False).result
     assert raw.manifest.parameters["tools"] is None
     assert not np.allclose(in_chat.read("resid_post", 2), raw.read("resid_post", 2))
 
@@ -115,9 +111,9 @@ def test_limit_spreads_over_the_set(dataset):
 def test_bad_input_leaves_nothing_behind(llama_folder, dataset, tmp_path):
     long = write_prompts(tmp_path / "long.json", ["short", "x" * 400])
     cases = [
-        (dataset, {"wanted": {"layers": "3"}}, UsageError, "out of range"),
-        (dataset, {"wanted": {"sites": "nowhere"}}, UsageError, "unknown site"),
-        (dataset, {"wanted": {"positions": "7"}}, DataError, "has no position 7"),
+        (dataset, {"recording": {"layers": "3"}}, UsageError, "out of range"),
+        (dataset, {"recording": {"sites": "nowhere"}}, UsageError, "unknown site"),
+        (dataset, {"recording": {"positions": "7"}}, DataError, "has no position 7"),
         (dataset, {"system": "x"}, UsageError, "need a chat template"),
         (long, {}, DataError, "prompt 1 has 401 tokens"),
         (tmp_path / "none.json", {}, ArtifactError, "none.json"),
@@ -151,8 +147,8 @@ def test_another_chat_template_is_another_run(tmp_path):
 
 
 def test_the_manifest_says_whether_batches_were_padded(llama_folder, dataset, tmp_path):
-    padded = run(llama_folder, dataset, tmp_path / "a").activations
-    single = run(llama_folder, dataset, tmp_path / "b", wanted={"batch_tokens": 1}).activations
+    padded = run(llama_folder, dataset, tmp_path / "a").result
+    single = run(llama_folder, dataset, tmp_path / "b", recording={"batch_tokens": 1}).result
     found = [each.manifest.results["padded_batches"] for each in (padded, single)]
     assert found == [True, False]
 
@@ -164,11 +160,11 @@ def test_states_that_half_precision_cannot_hold_are_refused(tmp_path, dataset):
     mx.save_safetensors(str(folder / "model.safetensors"), weights)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(CircuitError, match="resid_post"):
-        run(folder, dataset, tmp_path / "a", wanted={"dtype": "float16"})
+        run(folder, dataset, tmp_path / "a", recording={"dtype": "float16"})
     assert sorted(tmp_path.iterdir()) == before
-    run(folder, dataset, tmp_path / "a", wanted={"dtype": "bfloat16"})
+    run(folder, dataset, tmp_path / "a", recording={"dtype": "bfloat16"})
     with pytest.raises(DataError, match="is not finite"):
-        collect(prepared(ModelOptions(str(folder), dtype="float16"), dataset, tmp_path / "b"))
+        collect(prepared(folder, dataset, tmp_path / "b", dtype="float16"))
 
 
 def test_no_input_is_replaced_even_by_force(llama_folder, tmp_path):
@@ -182,7 +178,7 @@ def test_no_input_is_replaced_even_by_force(llama_folder, tmp_path):
 
 
 def test_patterns_are_not_averaged_over_keys(llama_folder, dataset, tmp_path):
-    acts = run(llama_folder, dataset, tmp_path / "a", wanted={"sites": "attn_pattern"}).activations
+    acts = run(llama_folder, dataset, tmp_path / "a", recording={"sites": "attn_pattern"}).result
     with pytest.raises(UsageError, match="rows of `attn_pattern` are keys"):
         acts.read("attn_pattern", 1)
     values, offsets = acts.ragged("attn_pattern", 1)
@@ -193,8 +189,8 @@ def test_patterns_are_not_averaged_over_keys(llama_folder, dataset, tmp_path):
 def test_a_dry_run_knows_the_size_of_the_file(llama_folder, dataset, tmp_path):
     from circuit.stages.collect.estimate import estimate
 
-    wanted = Wanted(sites="resid_post,attn_pattern", positions="last,-3:")
-    job = prepared(ModelOptions(str(llama_folder)), dataset, tmp_path / "a", wanted=wanted)
+    wanted = Recording(sites="resid_post,attn_pattern", positions="last,-3:")
+    job = prepared(llama_folder, dataset, tmp_path / "a", recording=wanted)
     found = estimate(job)
     assert not (tmp_path / "a.safetensors").exists()
     assert found.prompts == 4
@@ -209,13 +205,13 @@ def test_a_dry_run_knows_the_size_of_the_file(llama_folder, dataset, tmp_path):
         ({"dtype": "float8"}, "cannot be stored as `float8`"),
         ({"positions": "re:("}, "not a regular expression"),
         ({"truncate": "top"}, "not a side"),
-        ({"asked": Asked(3, ("regex:(",))}, "not a regular expression"),
-        ({"asked": Asked(3, ("expected",))}, "needs prompts with an expected text"),
+        ({"answers": AnswerOptions(3, ("regex:(",))}, "not a regular expression"),
+        ({"answers": AnswerOptions(3, ("expected",))}, "needs prompts with an expected text"),
     ],
 )
 def test_what_needs_no_model_is_refused_before_there_is_one(dataset, tmp_path, wanted, words):
     with pytest.raises(UsageError, match=words):
-        run(tmp_path / "no-model", dataset, tmp_path / "out", wanted=wanted)
+        run(tmp_path / "no-model", dataset, tmp_path / "out", recording=wanted)
 
 
 def test_bad_tools_are_refused_before_there_is_a_model(tmp_path):
@@ -234,7 +230,10 @@ def test_answers_of_another_run_are_refused_before_anything_runs(llama_folder, d
         return batches
 
     job = prepared(
-        ModelOptions(str(llama_folder)), dataset, tmp_path / "a", wanted=Wanted(asked=Asked(3))
+        llama_folder,
+        dataset,
+        tmp_path / "a",
+        recording=Recording(answers=AnswerOptions(3)),
     )
     with pytest.raises(ArtifactError, match=r"answers\.jsonl` is already there"):
         collect(job, track=track)
@@ -256,9 +255,7 @@ def test_a_manifest_without_its_archive_is_named(llama_folder, dataset, tmp_path
 def test_a_shards_errors_count_prompts_in_the_whole_set(llama_folder, tmp_path):
     texts = ["long enough"] * 5 + ["x"]
     dataset = write_prompts(tmp_path / "prompts.json", texts)
-    job = prepared(
-        ModelOptions(str(llama_folder)), dataset, tmp_path / "a", wanted=Wanted(positions="4")
-    )
+    job = prepared(llama_folder, dataset, tmp_path / "a", recording=Recording(positions="4"))
     with pytest.raises(DataError, match=r"prompt 5 has \d tokens, so it has no position 4"):
         job.layout(2, 2)
     assert job.layout(1, 2).plan.first == 0
@@ -268,13 +265,13 @@ def test_a_dry_run_counts_the_answers(llama_folder, dataset, tmp_path):
     from circuit.stages.collect.estimate import estimate
 
     def answering(asked):
-        model = ModelOptions(str(llama_folder))
+        model = llama_folder
         return estimate(
-            prepared(model, dataset, tmp_path / "a", wanted=Wanted(asked=asked))
+            prepared(model, dataset, tmp_path / "a", recording=Recording(answers=asked))
         ).answering
 
     assert answering(None) == 0
-    assert answering(Asked(20)) > 0
+    assert answering(AnswerOptions(20)) > 0
 
 
 def test_what_is_kept_of_every_token_counts_as_memory(llama):
