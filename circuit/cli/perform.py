@@ -23,7 +23,7 @@ def perform(request: Any, as_json: bool) -> None:
     if writer.used:
         writer.end()
     else:
-        document = command.present(outcome.result)
+        document = command.document(request, outcome.result)
         if document is not None:
             text = "" if as_json else terminal(document)
             if outcome.output is not None and text:

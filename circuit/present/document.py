@@ -2,28 +2,31 @@
 
 A document is a title and parts. The parts:
 
-    Text        paragraphs, a line each
+    Text        lines of text
     Facts       names and values, such as the model and the number of prompts
-    Finding     one answer: subject, verdict, score with its interval, baselines, size, where it emerges, and the sentence that says it all
-    Table       rows of cells; numbers and estimates keep their values, so that a page can draw an interval as a bar
+    Finding     one answer: subject, verdict, score with its interval, baselines, size, layer,
+                and the sentence that says it all
+    Table       rows of cells; numbers and estimates keep their values, so that a page can draw them
     Figure      a picture with its caption, drawn when it is asked for
     Notice      a warning, or what few prompts allow to be said
+    Controls    what was controlled and what was not, item by item
     Section     parts under a heading
 
-A command makes one document of its result, and nothing else writes text about it. Three renderers lay documents out: ``present.terminal``,
-``present.html`` and ``present.notebook``.
+A command makes one document of its result, and nothing else writes text about it. Three renderers
+lay documents out: ``present.terminal``, ``present.html`` and ``present.notebook``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the ends of its interval; ``form`` is a format specification, ``marked`` adds a star.
+    """A value with the ends of its interval; ``marked`` adds a star.
 
-    ``value`` None is an estimate that does not exist; without both ends there is no interval.
+    ``form`` is a format specification. ``value`` None is an estimate that does not exist; without
+    both ends there is no interval.
     """
 
     value: float | None
@@ -53,7 +56,15 @@ class Number:
     form: str = ".3f"
 
 
-Cell: TypeAlias = str | int | Number | Estimate | None
+@dataclass(frozen=True)
+class Share:
+    """A number between 0 and 1 that is also drawn as a bar."""
+
+    value: float
+    form: str = ".3f"
+
+
+Cell: TypeAlias = str | int | Number | Share | Estimate | None
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,10 @@ class Notice:
 class Finding:
     """One answer to one question.
 
-    ``verdict`` is the word that the evidence allows, ``strength`` what it is worth: 0 nothing is shown, 1 something, 2 all that can be.
-    ``score`` is drawn as a bar between the ends of ``scale``, with ``chance`` marked; ``baselines`` stand beside it.
+    ``verdict`` is the word that the evidence allows, ``strength`` its weight: 0 nothing is shown,
+    1 something, 2 all that can be. ``score`` is a ``measure`` (held-out AUROC, …), drawn as a bar
+    between the ends of ``scale`` with ``chance`` and the ``baselines`` marked. ``layer`` is where
+    the answer emerges.
     """
 
     subject: str
@@ -90,6 +103,7 @@ class Finding:
     strength: int
     sentence: str
     score: Estimate | None = None
+    measure: str = "AUROC"
     baselines: Mapping[str, float | None] = field(default_factory=dict)
     n: int | None = None
     n_groups: int | None = None
@@ -100,7 +114,10 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Cells in rows under a header; ``prose``: cells are sentences that wrap; ``folded``: a page shows it when it is opened."""
+    """Cells in rows under a header.
+
+    ``prose``: cells are sentences that wrap; ``folded``: a page shows it when it is opened.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -121,6 +138,22 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Control:
+    """One thing that a reviewer asks for: its name, whether it was controlled, and how far."""
+
+    item: str
+    controlled: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What was controlled and what was not."""
+
+    items: Sequence[Control]
+
+
+@dataclass(frozen=True)
 class Section:
     """Parts under a heading."""
 
@@ -128,7 +161,8 @@ class Section:
     parts: Sequence["Part"]
 
 
-Part: TypeAlias = Text | Facts | Notice | Finding | Table | Figure | Section
+Part: TypeAlias = Text | Facts | Notice | Finding | Table | Figure | Controls | Section
+P = TypeVar("P", Text, Facts, Notice, Finding, Table, Figure, Controls)
 
 
 @dataclass(frozen=True)
@@ -138,13 +172,21 @@ class Document:
     title: str
     parts: Sequence[Part]
 
+    def every(self, kind: type[P]) -> list[P]:
+        """Return the parts of one kind, of sections too, in order."""
+        return [part for part in _flat(self.parts) if isinstance(part, kind)]
+
     def findings(self) -> list[Finding]:
         """Return the findings, of sections too, in order."""
-        return [part for part in _flat(self.parts) if isinstance(part, Finding)]
+        return self.every(Finding)
 
     def figures(self) -> list[Figure]:
         """Return the figures, of sections too, in order."""
-        return [part for part in _flat(self.parts) if isinstance(part, Figure)]
+        return self.every(Figure)
+
+    def without(self, *kinds: type[Part]) -> "Document":
+        """Return the document without the parts of some kinds, and without sections left empty."""
+        return Document(self.title, _without(self.parts, kinds))
 
 
 def _flat(parts: Sequence[Part]) -> list[Part]:
@@ -152,3 +194,14 @@ def _flat(parts: Sequence[Part]) -> list[Part]:
     for part in parts:
         found += _flat(part.parts) if isinstance(part, Section) else [part]
     return found
+
+
+def _without(parts: Sequence[Part], kinds: tuple[type[Part], ...]) -> list[Part]:
+    kept: list[Part] = []
+    for part in parts:
+        if isinstance(part, Section):
+            inner = _without(part.parts, kinds)
+            kept += [Section(part.title, inner)] if inner else []
+        elif not isinstance(part, kinds):
+            kept.append(part)
+    return kept

@@ -1,13 +1,16 @@
-"""A document in a notebook: the elements of the page, with their styles, for ``_repr_html_``."""
+"""A document in a notebook: the elements of the page with their styles, for ``_repr_html_``.
+
+Every style is about ``.circuit``, so that nothing else in the notebook changes.
+"""
 
 from circuit.present.document import Document
-from circuit.present.html import STYLE, element, fragments, joined
+from circuit.present.html import fragments
+from circuit.present.markup import element, joined
+from circuit.present.style import STYLE
 
 
 def notebook(document: Document) -> str:
     """Return the document as an HTML fragment whose styles stay inside it."""
-    scoped = STYLE.replace("body {", ".circuit {").replace(":root { color-scheme: light; }", "")
-    inner = [element("h1", document.title), *fragments(document.parts)]
-    return f"<style>@scope (.circuit-document) {{{scoped}}}</style>" + (
-        element("div", joined(inner), class_="circuit circuit-document").text
-    )
+    title = [element("h1", document.title)] if document.title else []
+    inner = joined([*title, *fragments(document.parts)])
+    return f"<style>{STYLE}</style>{element('div', inner, class_='circuit').text}"

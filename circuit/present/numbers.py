@@ -1,60 +1,78 @@
-"""How numbers are written: estimates with their intervals, p-values, layers, counts, sizes. Nothing else formats a number for people."""
+"""How numbers are written: estimates with their intervals, p-values, layers, counts, sizes.
 
+Nothing else formats a number for people. A number that does not exist is a dash, and a small
+negative number is 0.00, not -0.00.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from circuit.present.document import Cell, Estimate, Number
+from circuit.present.document import Cell, Estimate, Number, Share
+from circuit.values.thresholds import MIN_GROUPS
 
 Record = dict[str, Any]
-# What each verdict of ``methods.probes.verdict`` is worth: 0 nothing shown, 1 readable, 2 readable beyond every baseline.
+# What each verdict of ``methods.probes.verdict`` is worth: 0 nothing shown, 1 readable, 2 readable
+# beyond every baseline.
 STRENGTH = {"selective": 2, "decodable": 1, "tokens": 1, "surface": 1, "unresolved": 1}
-ENOUGH = 10  # groups, under which nothing is claimed
+NOTHING = "-"
+_FLOAT = re.compile(r"([+ -]?)((?:\.\d+)?[eEfFgG%])$|([+ -]?)(\.\d+)$")
 
 
 def written(cell: Cell) -> str:
     """Write one cell of a table; what does not exist is a dash."""
     match cell:
-        case None:
-            return "-"
+        case None | Number(value=None) | Estimate(value=None):
+            return NOTHING
         case Estimate():
             return _estimate(cell)
-        case Number(value=None):
-            return "-"
-        case Number():
-            return f"{cell.value:{cell.form}}"
+        case Number() | Share():
+            return formatted(cell.value, cell.form)
         case _:
             return str(cell)
 
 
+def formatted(value: float | None, form: str = ".2f") -> str:
+    """Write a number by a format specification; zero has no sign of its own."""
+    return NOTHING if value is None else f"{value:{_unsigned_zero(form)}}"
+
+
+def _unsigned_zero(form: str) -> str:
+    match = _FLOAT.fullmatch(form)
+    if match is None:  # a width or an alignment, which has its own reason
+        return form
+    sign, rest, sign_alone, digits = match.groups()
+    return f"{sign or sign_alone or ''}z{rest or digits}"
+
+
 def _estimate(found: Estimate) -> str:
-    if found.value is None:
-        return "-"
-    # With z a small negative number is 0.00 and not -0.00.
-    form = f"z{found.form}" if found.form[:1] == "." else found.form
     star = "*" if found.marked else ""
+    value = formatted(found.value, found.form)
     if found.low is None or found.high is None:
-        return f"{found.value:{form}}{star}"
-    return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]{star}"
+        return f"{value}{star}"
+    low, high = formatted(found.low, found.form), formatted(found.high, found.form)
+    return f"{value} [{low}, {high}]{star}"
 
 
-def interval(estimate: Sequence[float | None], form: str = ".2f") -> str:
+def interval(estimate: Sequence[float | None] | None, form: str = ".2f") -> str:
     """0.93 [0.88, 0.97]."""
-    return _estimate(Estimate.of(estimate, form))
-
-
-def size(entry: Mapping[str, Any]) -> str:
-    """How many rows, and in how many groups."""
-    return f"n = {entry['n']} in {entry['n_groups']} groups"
+    return written(Estimate.of(estimate, form))
 
 
 def p_text(p: float | None) -> str:
     """Three digits, or a dash where there is none."""
-    return "–" if p is None else f"{p:.3f}"
+    return formatted(p, ".3f")
 
 
 def layer_text(layer: int | None) -> str:
     """L3, or never."""
     return "never" if layer is None else f"L{layer}"
+
+
+def layers_text(interval: Sequence[int | None]) -> str:
+    """L2 to never: the ends of an interval of layers."""
+    low, high = map(layer_text, interval)
+    return low if low == high else f"{low} to {high}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -67,6 +85,16 @@ def counted(n: int, noun: str = "prompt") -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
+def in_groups(n: int, n_groups: int | None) -> str:
+    """Say how many rows there are, and in how many groups."""
+    return f"n = {n}" if n_groups is None else f"n = {n} in {counted(n_groups, 'group')}"
+
+
+def size(entry: Mapping[str, Any]) -> str:
+    """Say how many rows an entry has, and in how many groups."""
+    return in_groups(entry["n"], entry["n_groups"])
+
+
 def byte_size(n: float) -> str:
     """512 bytes, 1.2 MB."""
     for unit in ("bytes", "kB", "MB", "GB"):
@@ -77,17 +105,22 @@ def byte_size(n: float) -> str:
 
 
 def example_only(n_groups: int, noun: str = "prompt") -> str | None:
-    """Return the sentence that says that few groups are an example, or None where there are enough."""
-    if n_groups >= ENOUGH:
+    """Return the sentence that says that few groups are an example, or None for enough groups."""
+    if n_groups >= MIN_GROUPS:
         return None
     groups = counted(n_groups, f"independent {noun}")
-    return f"{groups}: an example, not a finding (under {ENOUGH} nothing is claimed)."
+    return f"{groups}: an example, not a finding (under {MIN_GROUPS} nothing is claimed)."
+
+
+def emergence_sentence(layer: int | None, interval_90: Sequence[int | None], never: float) -> str:
+    """Say where something emerges and how sure that is; ``never`` is a share of the resamples."""
+    if layer is None:
+        return "It emerges at no layer above all baselines."
+    low, high = map(layer_text, interval_90)
+    some = f"; in {never:.0%} of them nothing emerges" if never else ""
+    return f"It emerges at L{layer} (90 % of resamples: {low} to {high}{some})."
 
 
 def emergence_text(layer: int | None, found: Mapping[str, Any]) -> str:
-    """Say where something emerges and how sure that is."""
-    low, high = (layer_text(end) for end in found["interval_90"])
-    never = f"; in {found['never']:.0%} of them nothing emerges" if found["never"] else ""
-    if layer is None:
-        return "It emerges at no layer above all baselines."
-    return f"It emerges at L{layer} (90 % of resamples: {low} to {high}{never})."
+    """Say where something emerges, from a record with ``interval_90`` and ``never``."""
+    return emergence_sentence(layer, found["interval_90"], found["never"])

@@ -33,6 +33,7 @@ from circuit.artifacts.manifest.manifest import (
 )
 from circuit.errors import UsageError
 from circuit.present.document import Document
+from circuit.present.notebook import notebook
 from circuit.stages.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Job(Generic[T]):
 class Plan(Generic[T]):
     """One run of a command, with everything checked that can be checked before a model is loaded.
 
-    ``known`` are the parameters that do not depend on the model. ``pictures`` are files that are drawn from the result.
+    ``known`` are the parameters that do not depend on the model. ``files`` are written beside the manifest (an archive),
+    ``pictures`` are drawn from the result, also from one that is reused where they are missing.
     ``read`` makes a result of a manifest; by default the results are validated as ``result``.
     """
 
@@ -99,6 +101,7 @@ class Plan(Generic[T]):
     output: Path | None = None
     force: bool = False
     known: Mapping[str, object] = field(default_factory=dict)
+    files: Sequence[Path] = ()
     pictures: Mapping[Path, Callable[[T, Path], None]] = field(default_factory=dict)
     read: Callable[[Manifest], T] | None = None
     tensor_parallel: bool = False
@@ -135,24 +138,55 @@ def without_model(job: Job[T]) -> "Callable[[LoadedModel], Job[T]]":
 class Command(Generic[R, T]):
     """A command: what it is asked, how a run of it is planned, and how its result is presented.
 
-    ``present`` gives None where there is nothing to print. ``data`` is what ``--json`` prints, ``failed`` says whether the exit code is 1 although the work was done (a check that failed),
-    ``streams`` whether the text of this request is shown while it is written, given whether stdout is a terminal.
+    ``present`` gives None where there is nothing to print. ``data`` is what ``--json`` prints,
+    ``failed`` says whether the exit code is 1 although the work was done (a check that failed),
+    ``streams`` whether the text of this request is shown while it is written, given whether stdout
+    is a terminal. ``display`` are the options that change nothing but what is shown: ``present``
+    takes them as keywords. ``schema`` and ``result`` say what its artifact holds, where another
+    command (``report``, ``visualize``) reads it.
     """
 
     request: type[R]
     plan: Callable[[R], Plan[T]]
-    present: Callable[[T], Document | None]
+    present: Callable[..., Document | None]
     data: Callable[[T], object] = plain
     failed: Callable[[T], bool] = lambda _: False
     streams: Callable[[R, bool], bool] | None = None
+    display: Callable[[R], Mapping[str, object]] = lambda _: {}
+    schema: str | None = None
+    result: type[T] | None = None
+    read: Callable[[Manifest], T] | None = None
+
+    def document(self, request: R, result: T) -> Document | None:
+        """Present a result as the request asks for it."""
+        return self.present(result, **self.display(request))
 
     def run(self, request: R, session: Session = SILENT) -> Outcome[T]:
         """Run a request."""
         return execute(self.plan(request), session)
 
+    def restored(self, manifest: Manifest) -> T:
+        """Make the result of its artifact again."""
+        if self.read is not None:
+            return self.read(manifest)
+        assert self.result is not None
+        return restored(self.result, manifest.results)
+
+
+class Result:
+    """A result that a notebook shows as its document; ``COMMAND`` says whose it is, as in requests."""
+
+    def document(self) -> Document | None:
+        """Present the result."""
+        return command_of(self).present(self)
+
+    def _repr_html_(self) -> str | None:
+        document = self.document()
+        return None if document is None else notebook(document)
+
 
 def command_of(request: object) -> "Command[Any, Any]":
-    """Return the command that a request is for: ``COMMAND`` of its class (``module:NAME``), or of its module."""
+    """Return the command of a request or result: ``COMMAND`` of its class, or of its module."""
     module, _, name = getattr(type(request), "COMMAND", type(request).__module__).partition(":")
     found = getattr(importlib.import_module(module), name or "COMMAND")
     assert isinstance(found, Command)
@@ -177,17 +211,20 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
     found = _existing(plan, job, model)
     if found is not None:
         session.note("this run exists already and is reused; --force repeats it")
-        return Outcome(result=_restored(plan, found), reused=True, output=plan.output)
-    result = job.compute(session)
-    _write(plan, job, model, result, started)
+        result = _restored(plan, found)
+    else:
+        result = job.compute(session)
+        _write(plan, job, model, result, started)
     for path, draw in plan.pictures.items():
-        draw(result, path)
-    return Outcome(result=result, output=plan.output)
+        if found is None or not path.exists():
+            draw(result, path)
+    return Outcome(result=result, reused=found is not None, output=plan.output)
 
 
 def _refuse(plan: Plan[T]) -> None:
     """Raise for outputs that are inputs or other outputs, and for files that a run may not replace."""
-    outputs = [*([] if plan.output is None else [plan.output]), *plan.pictures]
+    beside = [*plan.files, *plan.pictures]
+    outputs = [*([] if plan.output is None else [plan.output]), *beside]
     for number, path in enumerate(outputs):
         refuse_input(path, plan.inputs)
         if path.resolve() in [other.resolve() for other in outputs[:number]]:
@@ -196,7 +233,7 @@ def _refuse(plan: Plan[T]) -> None:
     again = _may_be_reused(plan)
     if plan.schema is not None and plan.output is not None:
         refuse_overwrite(plan.output, force=plan.force or again)
-    for path in plan.pictures:
+    for path in beside:
         refuse_overwrite(path, force=plan.force or again)
 
 

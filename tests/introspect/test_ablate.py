@@ -6,6 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import VOCABULARY, write_checkpoint
+from errors import raises
 
 from circuit.errors import DataError, UsageError
 from circuit.introspect.ablation.components import named_ablations
@@ -174,10 +175,10 @@ def test_cases_as_they_are_written():
         ("a = ", "1:2"),
     ]
     for bad in ("10*10=", "10*10=:", ":100", ""):
-        with pytest.raises(UsageError, match="is not a prompt with an expected text"):
+        with raises(UsageError, "not-a-case"):
             expected_cases(bad)
     assert read_cases("x", "x", "a:b")[0][0].prompt == "a"
-    with pytest.raises(UsageError, match="no prompt with a criterion"):
+    with raises(UsageError, "no-case"):
         read_cases("a", None, None)
     with pytest.raises(UsageError, match="needs prompts with an expected text"):
         criterion_cases(["a"], "expected")

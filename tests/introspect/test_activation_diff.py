@@ -11,12 +11,12 @@ from other_tokenizer import rewrite_tokenizer
 from circuit.cli.activation_diff_text import activation_diff_text
 from circuit.errors import UsageError
 from circuit.introspect.compare.two_models import two_models
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.activation_diff import activation_diff, counterpart
 from circuit.methods.geometry.cka_interval import cka_estimate
 from circuit.stages.legacy import ModelOptions
+from circuit.stages.rows.prompt_input import PromptInput
 
-GIVEN = Given(["Hello", "1 + 1 = ", "abc", "xyz?", "ab c"])
+GIVEN = PromptInput(["Hello", "1 + 1 = ", "abc", "xyz?", "ab c"])
 
 
 def options(*folders):
@@ -54,7 +54,7 @@ def test_every_row_doubled_has_the_same_geometry(tmp_path):
     weights = mx.load(str(folders[1] / "model.safetensors"))
     weights["model.embed_tokens.weight"] *= 2
     mx.save_safetensors(str(folders[1] / "model.safetensors"), weights, metadata={"format": "mlx"})
-    given = Given(["a", "b", "c", "d", "e"])
+    given = PromptInput(["a", "b", "c", "d", "e"])
     for each in activation_diff(options(*folders), given).layers:
         assert each.norm_ratio == pytest.approx([2, 2, 2], abs=1e-4)
         assert each.moved == pytest.approx([1, 1, 1], abs=1e-4)
@@ -81,7 +81,7 @@ def test_other_depth_width_and_tokenizer(llama_folder, tmp_path):
 
 
 def test_few_prompts_have_no_interval(llama_folder):
-    (one, *_) = activation_diff(options(llama_folder, llama_folder), Given(["a"])).layers
+    (one, *_) = activation_diff(options(llama_folder, llama_folder), PromptInput(["a"])).layers
     assert (one.cosine, one.cka, one.centred_cosine) == ([1, None, None], None, None)
 
 

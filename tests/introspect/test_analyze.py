@@ -4,6 +4,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from errors import raises
 
 from circuit.errors import ModelError, UsageError
 from circuit.introspect.inputs.choices import LayerStrategy, choose_layers, strategy_of
@@ -77,7 +78,7 @@ def test_layers_are_chosen_as_they_are_named():
         with pytest.raises(UsageError):
             strategy_of(bad[0], all_layers=bad[1], layers=bad[2])
     for also in ({"all_layers": True, "layers": None}, {"all_layers": False, "layers": "0"}):
-        with pytest.raises(UsageError, match="chosen twice"):
+        with raises(UsageError, "layers-chosen-twice"):
             strategy_of(None, **also, step=2)
     spaced = strategy_of("evenly_spaced", all_layers=False, layers=None, step=2)
     assert spaced is LayerStrategy.EVENLY_SPACED
@@ -92,7 +93,7 @@ def test_a_tracked_text_of_several_tokens_is_followed_by_its_first(llama):
     ]
     assert whole.pieces == ["a", "b"]
     assert whole.layer_probabilities == first.layer_probabilities
-    with pytest.raises(UsageError, match="has no token"):
+    with raises(UsageError, "no-token", text=""):
         analyze(llama, ["x"], AnalysisConfig(track_tokens=[""]))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from architectures import CONFIGS
 from checkpoints import write_checkpoint
+from errors import raises
 
 from circuit.cli.attribution_text import attribution_text
 from circuit.errors import ModelError, UsageError
@@ -110,7 +111,7 @@ def test_answers_and_what_cannot_be_divided(llama, monkeypatch):
     assert found.prompts[0].wrong == "Q"
     with pytest.raises(UsageError, match="the same token"):
         attribute(llama, ["Hello"], answer="Q", wrong="Q")
-    with pytest.raises(UsageError, match="not one token"):
+    with raises(UsageError, "several-tokens", n_tokens=9):
         attribute(llama, ["Hello"], answer="two words")
     every = attribution._parts
     monkeypatch.setattr(attribution, "_parts", lambda *given: list(every(*given))[:2])

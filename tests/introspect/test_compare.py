@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from errors import raises
 from other_tokenizer import rewrite_tokenizer
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
@@ -13,15 +14,15 @@ from circuit.cli.comparison_text import _seen, comparison_text
 from circuit.errors import DataError, UsageError
 from circuit.introspect.compare.two_models import in_turn, two_models
 from circuit.introspect.compare.vocabulary import Vocabulary
-from circuit.introspect.inputs.prompts import Given, read_given
-from circuit.introspect.lens.states import next_log_probs
+from circuit.introspect.lens.distributions import next_log_probs
 from circuit.introspect.questions.compare import compare
 from circuit.model.checkpoint.loading import LoadedModel, load_model
 from circuit.stages.legacy import ModelOptions
+from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
 
-GIVEN = Given(["ab c", "Hello ", "Hello"])
+GIVEN = PromptInput(["ab c", "Hello ", "Hello"])
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,9 @@ def test_a_piece_of_a_character_is_not_compared():
 
 
 def test_few_prompts_are_an_example_however_few(llama_folder):
-    text = comparison_text(compare(options(llama_folder, llama_folder), Given(["a"])).as_dict())
+    text = comparison_text(
+        compare(options(llama_folder, llama_folder), PromptInput(["a"])).as_dict()
+    )
     assert text.count("1 independent prompt: an example") == 1
 
 
@@ -122,6 +125,6 @@ def test_what_cannot_be_asked(llama_folder):
     with pytest.raises(UsageError, match="nothing to compare"):
         two_models(first, None, None, option="-m2")
     for bad in ("", "a||b", "a|"):
-        with pytest.raises(DataError, match="is empty"):
-            read_given(bad)
-    assert read_given("a |a").texts == ["a ", "a"]
+        with raises(DataError, "empty-prompt"):
+            read_prompt_input(bad)
+    assert read_prompt_input("a |a").texts == ["a ", "a"]

@@ -7,10 +7,10 @@ from checkpoints import write_checkpoint
 from scipy.stats import entropy
 
 from circuit.errors import UsageError
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.format_sensitivity import format_sensitivity
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.sites.sites import hidden_states
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sites import Site
@@ -23,7 +23,7 @@ def state(model, text, layer, chat=False):
 
 
 def test_numbers_are_those_of_the_states(llama):
-    found = format_sensitivity(llama, Given(["1 + 1 = "]), layers="0,2", max_tokens=2)
+    found = format_sensitivity(llama, PromptInput(["1 + 1 = "]), layers="0,2", max_tokens=2)
     assert [c.forms for c in found.contrasts] == [
         ("raw, no blank", "raw, blank"),
         ("raw, no blank", "chat, no blank"),
@@ -49,7 +49,7 @@ def test_numbers_are_those_of_the_states(llama):
 
 
 def test_different_prompts_are_the_measure(llama):
-    found = format_sensitivity(llama, Given(["a", "b", "c"]), max_tokens=1)
+    found = format_sensitivity(llama, PromptInput(["a", "b", "c"]), max_tokens=1)
     (gap, *_) = found.contrasts[0].layers
     states = [state(llama, text, 0) for text in "abc"]
     pairs = [(states[i], states[j]) for i in range(3) for j in range(3) if i != j]
@@ -61,11 +61,11 @@ def test_different_prompts_are_the_measure(llama):
 
 def test_without_a_template_there_is_raw_text_only(tmp_path):
     model = load_model(str(write_checkpoint(tmp_path, chat=False)))
-    found = format_sensitivity(model, Given(["a"]), max_tokens=1)
+    found = format_sensitivity(model, PromptInput(["a"]), max_tokens=1)
     assert not found.has_template
     assert len(found.contrasts) == 1
 
 
 def test_layers_that_there_are_not(llama):
     with pytest.raises(UsageError, match="out of range"):
-        format_sensitivity(llama, Given(["a"]), layers="9")
+        format_sensitivity(llama, PromptInput(["a"]), layers="9")

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from circuit.errors import UsageError
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.generate import (
     expected_texts,
     generate_answers,
@@ -13,6 +12,7 @@ from circuit.introspect.questions.generate import (
     ways,
 )
 from circuit.methods.text.criteria import where
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
 from circuit.values.sampling import Sampling
@@ -30,7 +30,7 @@ def test_the_first_token_that_carries_the_answer(llama):
 def test_answers_are_those_of_greedy_decoding(llama):
     from circuit.model.forward.generate import generate
 
-    given = Given(["Hello", "1 + 1 = "])
+    given = PromptInput(["Hello", "1 + 1 = "])
     found = generate_answers(llama, given, Sampling(5), raw=True, criterion="regex:.")
     plain = generate(llama, encode(llama, given.texts, RAW), Sampling(5))
     assert [each.text for each in found.answers] == [each.text for each in plain]
@@ -39,7 +39,7 @@ def test_answers_are_those_of_greedy_decoding(llama):
 
 
 def test_four_ways_of_asking(llama):
-    found = generate_answers(llama, Given(["1 + 1 = "]), Sampling(2), compare_format=True)
+    found = generate_answers(llama, PromptInput(["1 + 1 = "]), Sampling(2), compare_format=True)
     assert [each.way for each in found.answers] == [
         "raw, no blank",
         "raw, blank",
@@ -57,7 +57,7 @@ def test_what_is_expected():
     sums = {"50 + 25 =": "75", "say 7*6= ": "42", "8 - 9 =": "-1", "9 / 3 =": "3"}
     assert {text: value_of(text) for text in sums} == sums
     assert [value_of(text) for text in ("9 / 2 =", "1 / 0 =", "Hello", "1 + 1 = 2")] == [None] * 4
-    two = Given(["a", "1 + 1 ="])
+    two = PromptInput(["a", "1 + 1 ="])
     assert expected_texts(two, None, None) == [None, "2"]
     assert expected_texts(two, "x", None) == ["x", "x"]
     assert expected_texts(two, "x|y", "expected") == ["x", "y"]
@@ -70,7 +70,7 @@ def test_what_is_expected():
 
 
 def test_without_an_answer_to_look_for_nothing_is_judged(llama):
-    found = generate_answers(llama, Given(["Hello"]), Sampling(3), raw=True)
+    found = generate_answers(llama, PromptInput(["Hello"]), Sampling(3), raw=True)
     assert (found.ways, found.criterion) == ([], None)
     assert found.answers[0].at_once is None
     assert np.isfinite(found.answers[0].n_prompt_tokens)

@@ -6,15 +6,15 @@ import pytest
 
 from circuit.errors import UsageError
 from circuit.introspect.inputs.choices import LayerStrategy
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.introspect.questions.hooks import hook
 from circuit.model.sites.sites import hidden_states
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site
 
-GIVEN = Given(["Hello"])
+GIVEN = PromptInput(["Hello"])
 
 
 def test_shapes_and_norms(llama):

@@ -7,12 +7,12 @@ from errors import raises
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.attended import attended
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.layer import labels_of, layer_similarity
 from circuit.methods.geometry.label_similarity import separation
 from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.model.forward.last_attention import last_attention
 from circuit.model.sites.sites import hidden_states
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site
@@ -21,7 +21,7 @@ TEXTS = ["1 + 1 = ", "1 + 1 =", "Hello"]
 
 
 def test_cosines_are_those_of_the_states(llama):
-    found = layer_similarity(llama, Given(TEXTS), ["a", "b", "b"], layers="0,2")
+    found = layer_similarity(llama, PromptInput(TEXTS), ["a", "b", "b"], layers="0,2")
     for layer in found.layers:
         site = Site("resid_post", layer.layer)
         states = np.stack(
@@ -40,7 +40,7 @@ def test_cosines_are_those_of_the_states(llama):
 
 
 def test_two_prompts_have_no_centred_cosine(llama):
-    (layer, *_) = layer_similarity(llama, Given(TEXTS[:2]), ["a", "b"]).layers
+    (layer, *_) = layer_similarity(llama, PromptInput(TEXTS[:2]), ["a", "b"]).layers
     assert (layer.centred, layer.raw.within) == (None, None)
 
 
@@ -84,13 +84,13 @@ def test_attention_of_the_last_token(llama):
 
 
 def test_labels_as_they_are_given(llama):
-    assert labels_of(Given(["a", "b"]), "x, y") == ["x", "y"]
-    assert labels_of(Given(["a", "b"]), None) == ["0", "1"]
+    assert labels_of(PromptInput(["a", "b"]), "x, y") == ["x", "y"]
+    assert labels_of(PromptInput(["a", "b"]), None) == ["0", "1"]
     for labels in ("x", "x,y,z", "x,"):
         with raises(UsageError, "labels-per-prompt", n=2):
-            labels_of(Given(["a", "b"]), labels)
+            labels_of(PromptInput(["a", "b"]), labels)
     with raises(UsageError, "too-few-prompts", n=1):
-        layer_similarity(llama, Given(["a"]), ["x"])
+        layer_similarity(llama, PromptInput(["a"]), ["x"])
 
 
 def test_two_groups_a_label_make_no_interval():

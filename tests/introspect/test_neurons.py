@@ -8,18 +8,18 @@ from mlx_lm.convert import convert
 
 from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import DataError, UsageError
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.neurons import Wanted, look_at_neurons, parse_indices
 from circuit.methods.quality.single_feature import choose_feature, effects
 from circuit.methods.uncertainty.scores import auroc
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.neurons import write_vectors
 from circuit.model.sites.sites import hidden_states
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site
 
-GIVEN = Given(["Hello", "ab c"])
+GIVEN = PromptInput(["Hello", "ab c"])
 WORDS = [
     "sun",
     "moon",
@@ -34,7 +34,7 @@ WORDS = [
     "rain",
     "snow",
 ]
-MARKS = Given([f"{word}{mark}" for mark in "?!" for word in WORDS])
+MARKS = PromptInput([f"{word}{mark}" for mark in "?!" for word in WORDS])
 
 
 def weights(folder, layer):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from errors import raises
 from scipy.stats import spearmanr
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
@@ -217,7 +218,7 @@ def test_what_cannot_be_compared(chain, tmp_path):
         align(chain, [Pair("ab", "ab")], RAW)
     with pytest.raises(DataError, match="no pair is the clean run"):
         patch(chain, [Pair("xby.", "xay.", "Q", "Z")], asked(chain), form=RAW)
-    with pytest.raises(UsageError, match="not one token but 2"):
+    with raises(UsageError, "several-tokens", n_tokens=2):
         align(chain, [Pair("a", "b", "QQ", "Z")], RAW)
     for bad in (
         ("resid", "both", "all"),

@@ -5,11 +5,11 @@ import pytest
 
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import DataError, UsageError
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.output.probe_files import check_names, save_direction, saved_direction
 from circuit.introspect.questions.probe import Classes, fit, probe, two_classes
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.saved import apply_probe
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.values.prompt_format import RAW
 
 WORDS = [
@@ -31,7 +31,9 @@ LABELS = ("asks", "shouts")
 
 def classes(n):
     return two_classes(
-        Given([f"{w}?" for w in WORDS[:n]]), Given([f"{w}!" for w in WORDS[-n:]]), LABELS
+        PromptInput([f"{w}?" for w in WORDS[:n]]),
+        PromptInput([f"{w}!" for w in WORDS[-n:]]),
+        LABELS,
     )
 
 
@@ -55,7 +57,9 @@ def test_labels_that_say_nothing_claim_nothing(llama):
     texts = [f"{w}{mark}" for w in WORDS for mark in "ab"]
     order = rng.permutation(len(texts))
     a, b = ([texts[i] for i in part] for part in (order[:12], order[12:]))
-    found, _ = probe(llama, two_classes(Given(a), Given(b), LABELS), form=RAW, layers="0,1,2")
+    found, _ = probe(
+        llama, two_classes(PromptInput(a), PromptInput(b), LABELS), form=RAW, layers="0,1,2"
+    )
     assert found.claimed is False
 
 
@@ -64,7 +68,10 @@ def test_few_groups_are_not_claimed(llama):
     assert found.n_groups == 6
     assert found.claimed is None
     one, fitted = probe(
-        llama, two_classes(Given(["a?"]), Given(["b!"]), LABELS), form=RAW, tests=["a?", "b!"]
+        llama,
+        two_classes(PromptInput(["a?"]), PromptInput(["b!"]), LABELS),
+        form=RAW,
+        tests=["a?", "b!"],
     )
     assert (one.scores, one.claimed, fitted.layer) == ([], None, 1)
     assert [each.label for each in one.tests] == ["asks", "shouts"]
@@ -72,7 +79,7 @@ def test_few_groups_are_not_claimed(llama):
 
 def test_prompts_that_differ_in_a_blank_share_a_group():
     texts = [f"{w} =" for w in WORDS]
-    both = two_classes(Given([f"{t} " for t in texts]), Given(texts), LABELS)
+    both = two_classes(PromptInput([f"{t} " for t in texts]), PromptInput(texts), LABELS)
     assert both.n_groups == 12
     assert both.groups[:12] == both.groups[12:]
 
@@ -108,9 +115,9 @@ def test_what_is_saved_reads_as_it_did(llama, llama_folder, tmp_path, method):
 
 def test_what_is_no_probe(llama, tmp_path):
     with pytest.raises(DataError, match="is in both classes"):
-        two_classes(Given(["a"]), Given(["b", "a"]), LABELS)
+        two_classes(PromptInput(["a"]), PromptInput(["b", "a"]), LABELS)
     with pytest.raises(UsageError, match="both classes are called"):
-        two_classes(Given(["a"]), Given(["b"]), ("x", "x"))
+        two_classes(PromptInput(["a"]), PromptInput(["b"]), ("x", "x"))
     with pytest.raises(UsageError, match="no probe method"):
         probe(llama, classes(2), form=RAW, method="svm")
     with pytest.raises(UsageError, match="out of range"):

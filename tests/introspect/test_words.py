@@ -8,9 +8,9 @@ from circuit.cli.app import app
 from circuit.errors import UsageError
 from circuit.introspect.ablation.components import named_ablations
 from circuit.introspect.inputs.cases import criterion_cases
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.ablate import ablate
 from circuit.introspect.questions.layer import labels_of
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.values.prompt_format import RAW
 
 
@@ -45,5 +45,5 @@ def test_one_prompt_is_one_prompt(line):
 
 def test_the_hint_of_labels_names_their_option():
     with pytest.raises(UsageError) as problem:
-        labels_of(Given(["a", "b"]), "a")
+        labels_of(PromptInput(["a", "b"]), "a")
     assert "--labels working,broken" in problem.value.hint

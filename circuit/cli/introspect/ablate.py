@@ -102,7 +102,9 @@ def command(
     refuse_existing([(output, "ablation")], asked, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = given.form(loaded, None if raw is None else not raw, default_chat=True)
+    form = given.form(
+        None if raw is None else not raw, default=bool(loaded.tokenizer.has_chat_template)
+    )
     ablations = named_ablations(loaded, component, layers, heads, neurons, multi=multi)
     study = ablate(
         loaded,

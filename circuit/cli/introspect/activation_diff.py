@@ -48,12 +48,12 @@ def command(
     """
     from circuit.cli.activation_diff_text import activation_diff_text
     from circuit.introspect.compare.two_models import two_models
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.activation_diff import activation_diff
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
-    given = read_given(prompts)
+    given = read_prompt_input(prompts)
     first = ModelOptions(base, revision, None, dtype, trust_remote_code)
     options = two_models(first, finetuned, adapter, option="-f")
     asked = {"prompts": given.texts, "layers": layers}

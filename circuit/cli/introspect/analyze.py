@@ -84,16 +84,16 @@ def command(
     """
     from circuit.cli.lens_text import analysis_text
     from circuit.introspect.inputs.choices import STEP, check_tracked, strategy_of
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.analyze import AnalysisConfig, analyze, describe
     from circuit.introspect.questions.tune_lens import check_lens_options, read_lens
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
     check_lens_options(lens, lens_file)
     strategy = strategy_of(layer_strategy, all_layers=all_layers, layers=layers, step=layer_step)
     check_tracked(track or [])
-    given = read_given(prompt)
+    given = read_prompt_input(prompt)
     config = AnalysisConfig(
         strategy, STEP if layer_step is None else layer_step, layers, top_k, track or []
     )
@@ -107,7 +107,7 @@ def command(
     refuse_existing([(output, "lens")], asked, inputs=inputs, others=[plot], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = given.form(loaded, None if raw is None else not raw)
+    form = given.form(None if raw is None else not raw)
     found = analyze(
         loaded,
         given.texts,

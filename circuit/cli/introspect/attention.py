@@ -60,14 +60,14 @@ def command(
       circuit introspect attention -m tiny -p "50 + 25 = |31 + 4 = " --heads 0.0,5.3 --plot patterns.png -o attention.json
     """
     from circuit.cli.head_kinds_text import attention_text
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.patching.prompt_pairs import choose_pair_format
     from circuit.introspect.questions.attention import attention, parse_heads, parse_where
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
     chosen = parse_heads(heads)
-    given = read_given(prompt)
+    given = read_prompt_input(prompt)
     asked = {"prompts": given.texts, "layers": layers, "heads": heads, "seed": seed}
     refuse_existing([(output, "attention")], asked, others=[plot], force=force)
     console.note(f"Loading model: {model}")

@@ -53,13 +53,13 @@ def command(
       circuit introspect attribute -m tiny -p "50 + 25 = |31 + 4 = |64 + 22 = " -o attribution.json --plot attribution.png
     """
     from circuit.cli.attribution_text import attribution_text
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.patching.prompt_pairs import choose_pair_format
     from circuit.introspect.questions.attribute import attribute
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
-    given = read_given(prompt)
+    given = read_prompt_input(prompt)
     asked = {"prompts": given.texts, "answer": answer, "wrong": wrong, "seed": seed}
     refuse_existing([(output, "attribution")], asked, others=[plot], force=force)
     console.note(f"Loading model: {model}")

@@ -53,13 +53,13 @@ def command(
     from circuit.cli.comparison_text import comparison_text
     from circuit.introspect.compare.two_models import two_models
     from circuit.introspect.inputs.choices import check_tracked
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.compare import compare
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
     check_tracked(track or [])
-    given = read_given(prompt)
+    given = read_prompt_input(prompt)
     first = ModelOptions(model1, revision, None, dtype, trust_remote_code)
     options = two_models(first, model2, adapter, option="-m2")
     asked = {"prompts": given.texts, "top_k": top_k, "track": track or []}

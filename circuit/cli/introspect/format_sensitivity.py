@@ -46,12 +46,12 @@ def command(
       circuit introspect format-sensitivity -m tiny -p "58 + 31 =|50 + 25 =" --layers 0,3 -s -n 4
     """
     from circuit.cli.sensitivity_text import sensitivity_text
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.format_sensitivity import format_sensitivity
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
-    given = read_given(prompt)
+    given = read_prompt_input(prompt)
     parameters = {"prompts": given.texts, "layers": layers, "max_tokens": max_tokens}
     files: dict[str, Any] = {"inputs": given.inputs, "force": force}
     refuse_existing([(output, "format-sensitivity")], parameters, **files)

@@ -73,12 +73,12 @@ def command(
       circuit introspect generate -m tiny -p "50 + 25 = |31 + 4 = " --raw --expected "75|35" -n 4 -o answers.json
     """
     from circuit.cli.generation_text import generation_text
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.generate import expected_texts, generate_answers
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
-    given = read_given(prompt)
+    given = read_prompt_input(prompt)
     expected_texts(given, expected, criterion)
     how = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "raw": raw}
     asked = {"compare_format": compare_format, "expected": expected, "criterion": criterion}

@@ -54,12 +54,12 @@ def command(
       circuit introspect hooks -m tiny -p "50 + 25 = " --layers 0,3,5 --sites resid_post,mlp_out --capture-attention --last-only --no-logit-lens
     """
     from circuit.cli.hooks_text import hooks_text
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.hooks import hook
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
-    given = read_given(prompt)
+    given = read_prompt_input(prompt)
     asked: dict[str, Any] = {
         "layers": layers,
         "sites": sites,

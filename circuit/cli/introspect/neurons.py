@@ -65,7 +65,6 @@ def command(
       circuit introspect neurons -m tiny -p @prompts.json -l 2 --auto-discover --top-k 3 -o neurons.json
     """
     from circuit.cli.neurons_text import neurons_text
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.layer import labels_of
     from circuit.introspect.questions.neurons import (
@@ -75,8 +74,9 @@ def command(
         read_direction,
     )
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
-    given = read_given(prompt)
+    given = read_prompt_input(prompt)
     named = None if labels is None and given.prompt_set is None else labels_of(given, labels)
     wanted = Wanted(parse_indices(neurons or []), from_direction, auto_discover, top_k)
     if from_direction is not None:

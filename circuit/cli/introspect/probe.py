@@ -76,17 +76,17 @@ def command(
       circuit introspect probe -m tiny --class-a "58 + 31 = |50 + 25 = |7 + 8 = " --class-b "58 + 31 =|50 + 25 =|7 + 8 =" --label-a blank --label-b none --method difference -o probe.json
     """
     from circuit.cli.probe_text import probe_text
-    from circuit.introspect.inputs.prompts import read_given
     from circuit.introspect.output.probe_files import check_names, outputs_of, saved_direction
     from circuit.introspect.output.probe_files import save_direction as save_one
     from circuit.introspect.output.saved import refuse_existing, save
     from circuit.introspect.questions.probe import check_method, probe, two_classes
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import read_prompt_input
 
     started = time.perf_counter()
-    a, b = read_given(class_a), read_given(class_b)
+    a, b = read_prompt_input(class_a), read_prompt_input(class_b)
     classes = two_classes(a, b, (label_a, label_b))
-    tests = [] if test is None else read_given(test).texts
+    tests = [] if test is None else read_prompt_input(test).texts
     check_method(method)
     check_names(save_direction, save_probe)
     parameters: dict[str, Any] = {
@@ -104,7 +104,7 @@ def command(
     refuse_existing([(output, "probe"), *documents], parameters, others=others, **files)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = a.form(loaded, None if raw is None else not raw)
+    form = a.form(None if raw is None else not raw)
     found, fitted = probe(
         loaded, classes, form=form, layers=layers, method=method, tests=tests, seed=seed
     )

@@ -51,7 +51,6 @@ def command(
       circuit introspect tune-lens -m tiny --texts @prompts.json --chat --steps 40 -o tuned.safetensors
     """
     from circuit.cli.tuned_lens_text import tuned_lens_text
-    from circuit.introspect.inputs.prompts import Given, read_given
     from circuit.introspect.output.saved import refuse_existing
     from circuit.introspect.questions.tune_lens import (
         archive_path,
@@ -62,8 +61,9 @@ def command(
         tune_lens,
     )
     from circuit.stages.legacy import ModelOptions
+    from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 
-    given = Given(default_texts()) if texts is None else read_given(texts)
+    given = PromptInput(default_texts()) if texts is None else read_prompt_input(texts)
     several(given.texts)
     asked = {"texts": given.texts, "steps": steps, "rate": rate, "seed": seed}
     archive = archive_path(output)
@@ -71,7 +71,7 @@ def command(
     refuse_existing(manifest, asked, inputs=given.inputs, others=[archive], force=force)
     console.note(f"Loading model: {model}")
     loaded = ModelOptions(model, revision, adapter, dtype, trust_remote_code).load()
-    form = given.form(loaded, chat)
+    form = given.form(chat)
     found = tune_lens(
         loaded, given.texts, form=form, n_steps=steps, rate=rate, seed=seed, track=console.track
     )

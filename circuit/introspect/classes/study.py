@@ -13,9 +13,9 @@ from typing import Any, Self
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.introspect.ablation.components import components_of
 from circuit.introspect.inputs.cases import Case
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.ablate import Study, ablate
 from circuit.stages.legacy import ModelOptions
+from circuit.stages.rows.prompt_input import PromptInput
 
 Criterion = str | Callable[[str], bool]
 
@@ -104,8 +104,9 @@ class AblationStudy:
             self.model,
             [Case(text, criterion) for text in texts],
             ablations,
-            form=Given(texts).form(
-                self.model, None if config.raw is None else not config.raw, default_chat=True
+            form=PromptInput(texts).form(
+                None if config.raw is None else not config.raw,
+                default=bool(self.model.tokenizer.has_chat_template),
             ),
             method=config.method,
             max_tokens=config.max_new_tokens,

@@ -1,8 +1,9 @@
-r"""Prompts with what their answers have to contain, as commands are given them.
+r"""Prompts with the criterion that each answer has to meet.
 
-``10*10=:100|45*45=:2025`` are two prompts, each with its expected text after the last colon; a colon that belongs to the expected text
-is written ``\:``. With one criterion for all, prompts are ``a|b``, ``@lines.txt`` or ``@prompts.json``, whose groups are kept;
-the criterion ``expected`` is then each prompt's own expected text.
+``10*10=:100|45*45=:2025`` are two prompts, each with its expected text after the last colon; a colon
+in the expected text is written ``\:``. With one criterion for all, prompts are ``a|b``, ``@lines.txt``
+or ``@prompts.json``, whose groups are kept; the criterion ``expected`` is each prompt's own expected
+text.
 """
 
 import re
@@ -11,13 +12,15 @@ from dataclasses import dataclass
 
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import UsageError
-from circuit.introspect.inputs.prompts import Given, read_given
 from circuit.methods.text.criteria import satisfies
+from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
+
+EXAMPLE = 'write --prompts "10*10=:100|45*45=:2025"'
 
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt, the criterion that its answer has to meet, and the group that it belongs to.
+    """A prompt, the criterion of its answer, and the group that it belongs to.
 
     A criterion is written as in ``circuit.methods.text.criteria``, or is a function of the answer.
     """
@@ -41,7 +44,7 @@ class Case:
 
 
 def expected_cases(text: str) -> list[Case]:
-    """Read ``prompt:expected|prompt:expected``; blanks of a prompt are kept."""
+    """Read ``prompt:expected|prompt:expected``; whitespace of a prompt is kept."""
     return [_case(part) for part in text.split("|")]
 
 
@@ -49,15 +52,15 @@ def _case(part: str) -> Case:
     pieces = re.split(r"(?<!\\):", part)
     if len(pieces) < 2 or not pieces[-1].strip() or not "".join(pieces[:-1]):
         message = f"`{part}` is not a prompt with an expected text"
-        raise UsageError(message, hint='write --prompts "10*10=:100|45*45=:2025"')
+        raise UsageError("not-a-case", message, hint=EXAMPLE, case=part)
     prompt = ":".join(pieces[:-1]).replace("\\:", ":")
     return Case(prompt, pieces[-1].replace("\\:", ":"))
 
 
 def criterion_cases(prompts: PromptSet | list[str], criterion: str) -> list[Case]:
-    """Give every prompt the same criterion; of a set of prompts keep the groups.
+    """Give every prompt the same criterion; the groups of a prompt set are kept.
 
-    Raises ``UsageError`` for a criterion that there is not.
+    Raises ``UsageError`` for an unknown criterion.
     """
     satisfies("x" if criterion == "expected" else criterion, "")
     if isinstance(prompts, list):
@@ -76,13 +79,13 @@ def criterion_cases(prompts: PromptSet | list[str], criterion: str) -> list[Case
 
 def read_cases(
     prompt: str | None, criterion: str | None, prompts: str | None
-) -> tuple[list[Case], Given]:
-    """Read the cases that options name, and the prompts as they were given."""
-    if prompts is not None:  # -p and -c are then place holders
+) -> tuple[list[Case], PromptInput]:
+    """Read the cases that options name, and the prompts; with ``prompts`` the other two are ignored."""
+    if prompts is not None:
         cases = expected_cases(prompts)
-        return cases, Given([case.prompt for case in cases])
+        return cases, PromptInput([case.prompt for case in cases])
     if prompt is None or criterion is None:
-        message = "there is no prompt with a criterion"
-        raise UsageError(message, hint='give -p and -c, or --prompts "10*10=:100|45*45=:2025"')
-    given = read_given(prompt)
+        message = "a prompt and a criterion are needed"
+        raise UsageError("no-case", message, hint=f"give -p and -c, or {EXAMPLE}")
+    given = read_prompt_input(prompt)
     return criterion_cases(given.prompt_set or given.texts, criterion), given

@@ -1,17 +1,20 @@
-"""What introspection commands are told in the same words: which layers, which tokens, which prompts."""
+"""Choices that several questions share: layers, tokens, and the fraction of an effect to keep."""
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING
 
 from circuit.errors import UsageError
 from circuit.values.layers import parse_layers
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
 
 STEP = 4
 
 
 class LayerStrategy(StrEnum):
-    """How layers are chosen: all, every Nth and the last, the first and the last, or those that are listed."""
+    """How layers are chosen: all, every Nth and the last, the first and the last, or as listed."""
 
     ALL = "all"
     EVENLY_SPACED = "evenly_spaced"
@@ -22,28 +25,33 @@ class LayerStrategy(StrEnum):
 def strategy_of(
     name: str | None, *, all_layers: bool, layers: str | None, step: int | None = None
 ) -> LayerStrategy:
-    """Return the strategy that options name; ``--all-layers``, ``--layers`` and ``--layer-step`` are strategies, too."""
-    spaced = None if step is None else LayerStrategy.EVENLY_SPACED.value
-    asked = {name, "all" if all_layers else None, "custom" if layers is not None else None, spaced}
-    asked -= {None}
-    if len(asked) > 1:
-        message = "layers are chosen twice"
+    """Return the strategy that the options ``--layer-strategy``, ``--all-layers``, ``--layers`` and ``--layer-step`` name."""
+    named = {
+        name,
+        LayerStrategy.ALL.value if all_layers else None,
+        None if layers is None else LayerStrategy.CUSTOM.value,
+        None if step is None else LayerStrategy.EVENLY_SPACED.value,
+    } - {None}
+    if len(named) > 1:
         hint = "use one of --all-layers, --layers, --layer-step and --layer-strategy"
-        raise UsageError(message, hint=hint)
-    chosen = next(iter(asked), LayerStrategy.EVENLY_SPACED)
+        raise UsageError("layers-chosen-twice", "layers are chosen twice", hint=hint)
+    chosen = next(iter(named), None) or LayerStrategy.EVENLY_SPACED
     if chosen not in list(LayerStrategy):
-        message = f"there is no layer strategy `{chosen}`"
-        raise UsageError(message, hint=f"use one of: {', '.join(LayerStrategy)}")
+        message, hint = (
+            f"unknown layer strategy `{chosen}`",
+            f"use one of: {', '.join(LayerStrategy)}",
+        )
+        raise UsageError("unknown-layer-strategy", message, hint=hint, strategy=chosen)
     if chosen == LayerStrategy.CUSTOM:
         check_custom(layers)
-    return LayerStrategy(str(chosen))
+    return LayerStrategy(chosen)
 
 
 def check_custom(layers: Sequence[int] | str | None) -> None:
-    """Raise ``UsageError`` where the strategy ``custom`` is told no layers."""
+    """Raise ``UsageError`` where the strategy ``custom`` has no layers."""
     if not layers:
         message = "the layer strategy `custom` needs layers"
-        raise UsageError(message, hint="name them with --layers 0,4,8")
+        raise UsageError("no-custom-layers", message, hint="name them with --layers 0,4,8")
 
 
 def choose_layers(
@@ -53,48 +61,53 @@ def choose_layers(
     step: int = STEP,
     custom: Sequence[int] | str | None = None,
 ) -> list[int]:
-    """Return block indices, ascending; the last block is always among them, but for ``CUSTOM``."""
+    """Return block indices, ascending; they include the last block, except with ``CUSTOM``."""
     if strategy is LayerStrategy.CUSTOM:
         check_custom(custom)
         assert custom is not None
         named = custom if isinstance(custom, str) else ",".join(map(str, custom))
         return sorted(set(parse_layers(named, range(n_layers), n_layers)))
     if step < 1:
-        raise UsageError(f"a layer step is 1 or more, not {step}", hint="use --layer-step 4")
+        message = f"the layer step must be at least 1, got {step}"
+        raise UsageError("out-of-range", message, hint="use --layer-step 4", value=step)
     every = {LayerStrategy.ALL: 1, LayerStrategy.EVENLY_SPACED: step}.get(strategy, n_layers)
     return sorted({*range(0, n_layers, every), n_layers - 1})
 
 
 def check_tracked(texts: Sequence[str]) -> None:
-    """Raise ``UsageError`` for a text to follow that is empty, which needs no tokenizer to be seen."""
+    """Raise ``UsageError`` for an empty text among those to track; this needs no tokenizer."""
     if not all(texts):
-        raise UsageError("a text to follow is empty", hint="name one with -t; a blank counts")
+        hint = "name a text with --track; a space before a word counts"
+        raise UsageError("empty-tracked-text", "a tracked text is empty", hint=hint)
 
 
 def check_share(keep: float) -> None:
-    """Raise ``UsageError`` for a share of an effect to keep that there is not."""
+    """Raise ``UsageError`` for a fraction of an effect to keep that is not in (0, 1]."""
     if not 0 < keep <= 1:
-        raise UsageError(f"--keep {keep} is not a share", hint="give a number above 0, at most 1")
+        message = f"`--keep` must be above 0 and at most 1, got {keep}"
+        raise UsageError("out-of-range", message, hint="use --keep 0.9", value=keep)
 
 
-def pieces_of(model: Any, text: str) -> list[int]:
-    """Return the tokens that ``text`` is; raise ``UsageError`` when there is none."""
+def pieces_of(model: "LoadedModel", text: str) -> list[int]:
+    """Return the tokens of ``text``; raises ``UsageError`` where it has none."""
     ids = [int(i) for i in model.tokenizer.encode(text, add_special_tokens=False)]
     if not ids:
-        raise UsageError(f"`{text}` has no token", hint="name another text; a blank counts")
+        hint = "name another text; a space before a word counts"
+        raise UsageError("no-token", f"`{text}` has no token", hint=hint, text=text)
     return ids
 
 
-def one_token(model: Any, text: str) -> int:
-    """Return the token that ``text`` is; raise ``UsageError`` that names its pieces when it is several."""
+def one_token(model: "LoadedModel", text: str) -> int:
+    """Return the token of ``text``; raises ``UsageError`` that lists its tokens where there are several."""
     ids = pieces_of(model, text)
     if len(ids) > 1:
         pieces = ", ".join(repr(token_text(model, i)) for i in ids)
-        message = f"`{text}` is not one token but {len(ids)}: {pieces}"
-        raise UsageError(message, hint="name one of its pieces; a blank before a word counts")
+        message = f"`{text}` is {len(ids)} tokens: {pieces}"
+        hint = "name one of these tokens; a space before a word counts"
+        raise UsageError("several-tokens", message, hint=hint, text=text, n_tokens=len(ids))
     return ids[0]
 
 
-def token_text(model: Any, token: int) -> str:
+def token_text(model: "LoadedModel", token: int) -> str:
     """Return the text of one token by itself."""
     return str(model.tokenizer.decode([int(token)]))

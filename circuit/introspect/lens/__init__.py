@@ -1,1 +1,1 @@
-"""States and next-token distributions at the last token."""
+"""Lenses: what the model would predict if it stopped after a block."""

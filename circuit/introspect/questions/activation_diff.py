@@ -20,13 +20,13 @@ import numpy as np
 
 from circuit.introspect.compare.two_models import in_turn, name_of
 from circuit.introspect.compare.vocabulary import Vocabulary
-from circuit.introspect.inputs.prompts import Given, mean_of
-from circuit.introspect.lens.states import last_states
 from circuit.introspect.questions.analyze import describe
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.cka_interval import cka_estimate
 from circuit.methods.geometry.similarity import all_equal, paired_cosines, relative_distances
+from circuit.methods.uncertainty.means import mean_interval
 from circuit.stages.legacy import ModelOptions
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
 
@@ -77,7 +77,7 @@ class _Collected:
 
 def activation_diff(
     options: tuple[ModelOptions, ModelOptions],
-    given: Given,
+    given: PromptInput,
     *,
     layers: str = "all",
     raw: bool | None = None,
@@ -106,17 +106,18 @@ def counterpart(layer: int, n_layers: int, n_other: int) -> int:
     return max(0, round((layer + 1) / n_layers * n_other) - 1)
 
 
-def _collect(model: Any, given: Given, raw: bool | None) -> _Collected:
+def _collect(model: Any, given: PromptInput, raw: bool | None) -> _Collected:
+    from circuit.model.forward.last_token import last_residuals
     from circuit.model.forward.token_states import token_texts
 
-    form = given.form(model, None if raw is None else not raw)
+    form = given.form(None if raw is None else not raw)
     encoded = encode(model, given.texts, form)
     return _Collected(
         {**describe(model), "identity": asdict(model.identity)},
         Vocabulary(model.tokenizer),
         form.name,
         [token_texts(model, prompt.ids.tolist()) for prompt in encoded],
-        last_states(model, encoded, range(model.n_layers)),
+        last_residuals(model, encoded, range(model.n_layers)),
     )
 
 
@@ -131,10 +132,12 @@ def _layer(layer: int, other: int, a: Array, b: Array, groups: Sequence[str]) ->
     return LayerDiff(
         layer,
         other,
-        mean_of(paired_cosines(*wide), groups, bounds=(-1, 1)),
-        mean_of(paired_cosines(*centred), groups, bounds=(-1, 1)) if centrable else None,
-        mean_of(relative_distances(*wide), groups, bounds=(0, np.inf)),
-        mean_of(lengths[1] / np.where(lengths[0] > 0, lengths[0], 1), groups, bounds=(0, np.inf)),
+        mean_interval(paired_cosines(*wide), groups, bounds=(-1, 1)),
+        mean_interval(paired_cosines(*centred), groups, bounds=(-1, 1)) if centrable else None,
+        mean_interval(relative_distances(*wide), groups, bounds=(0, np.inf)),
+        mean_interval(
+            lengths[1] / np.where(lengths[0] > 0, lengths[0], 1), groups, bounds=(0, np.inf)
+        ),
         similar,
     )
 

@@ -26,7 +26,6 @@ from circuit.introspect.inputs.choices import (
     pieces_of,
     token_text,
 )
-from circuit.introspect.lens.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.stages.rows.prompting import encode
@@ -160,6 +159,8 @@ def analyze(
 
     Raises ``UsageError`` for layers that there are not and for a tracked text without a token.
     """
+    from circuit.model.forward.last_token import last_residuals
+
     layers = choose_layers(
         model.n_layers, config.layer_strategy, step=config.layer_step, custom=config.custom_layers
     )
@@ -167,7 +168,7 @@ def analyze(
     encoded = encode(model, prompts, form)
     last = model.n_layers - 1
     with _embedded(model, embedding_scale):
-        states = last_states(model, encoded, sorted({*layers, last}))
+        states = last_residuals(model, encoded, sorted({*layers, last}))
     results = []
     for row, (text, prompt) in enumerate(zip(prompts, encoded, strict=True)):
         log_p = _lens_log_probs(model, {k: rows[row] for k, rows in states.items()}, last, lens)

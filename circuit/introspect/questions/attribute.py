@@ -146,19 +146,13 @@ def _parts(model: Any, held: Mapping[Site, Array]) -> Iterator[tuple[str, str, i
 
 def _held(model: Any, encoded: Sequence[Any]) -> dict[Site, Array]:
     """Return what every site holds at the last token, (n_prompts, width) each."""
-    from circuit.model.forward.capture import capture, plan
+    from circuit.model.forward.last_token import last_states
     from circuit.model.sites.sites import available_sites, sites_at
 
     wanted = {"embed", "resid_pre", "resid_post", "attn_out", "mlp_out", "z"}
     names = sorted(wanted & {*available_sites(model), "embed"})
     sites = sites_at(names, range(model.n_layers))
-    held: dict[Site, Array] = {}
-    for batch in capture(model, plan(model, encoded, sites=sites)):
-        for site in sites:
-            rows = batch.values[site, "last"]
-            whole = held.setdefault(site, np.empty((len(encoded), rows.shape[1]), np.float32))
-            whole[batch.rows] = rows
-    return held
+    return last_states(model, encoded, sites)
 
 
 def _dot(vectors: Array, rows: Array) -> Array:

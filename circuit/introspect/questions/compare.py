@@ -21,13 +21,14 @@ from circuit.errors import UsageError
 from circuit.introspect.compare.two_models import in_turn, name_of
 from circuit.introspect.compare.vocabulary import Vocabulary, is_whole
 from circuit.introspect.inputs.choices import LayerStrategy
-from circuit.introspect.inputs.prompts import Given, mean_of
-from circuit.introspect.lens.states import next_log_probs
+from circuit.introspect.lens.distributions import next_log_probs
 from circuit.introspect.questions.analyze import AnalysisConfig, AnalysisResult, analyze, describe
 from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
+from circuit.methods.uncertainty.means import mean_interval
 from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.legacy import ModelOptions
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 
 
@@ -102,7 +103,7 @@ class _Heard:
 
 def compare(
     options: tuple[ModelOptions, ModelOptions],
-    given: Given,
+    given: PromptInput,
     *,
     top_k: int = 5,
     track: Sequence[str] = (),
@@ -125,7 +126,7 @@ def compare(
         prompts,
         float(np.mean(equal)),
         wilson(sum(equal), len(equal)),
-        mean_of([p.js or 0.0 for p in prompts], given.groups, bounds=(0, np.log(2)))
+        mean_interval([p.js or 0.0 for p in prompts], given.groups, bounds=(0, np.log(2)))
         if same
         else None,
         [_mean_depth(prompts, i, given.groups) for i in (0, 1)],
@@ -133,8 +134,10 @@ def compare(
     )
 
 
-def _hear(model: Any, given: Given, top_k: int, track: Sequence[str], raw: bool | None) -> _Heard:
-    form = given.form(model, None if raw is None else not raw)
+def _hear(
+    model: Any, given: PromptInput, top_k: int, track: Sequence[str], raw: bool | None
+) -> _Heard:
+    form = given.form(None if raw is None else not raw)
     encoded = encode(model, given.texts, form)
     vocabulary = Vocabulary(model.tokenizer)
     own = [text for text in track if len(vocabulary.pieces(text)) == 1]
@@ -238,4 +241,4 @@ def _mean_depth(
     known = [(depth, group) for depth, group in found if depth is not None]
     if not known:
         return None
-    return mean_of([d for d, _ in known], [g for _, g in known], bounds=(0, 1))
+    return mean_interval([d for d, _ in known], [g for _, g in known], bounds=(0, 1))

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from circuit.introspect.inputs.choices import token_text
-from circuit.introspect.inputs.prompts import Given, mean_of
-from circuit.introspect.lens.states import last_states, next_log_probs
+from circuit.introspect.lens.distributions import next_log_probs
 from circuit.introspect.questions.generate import ways
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.similarity import paired_cosines, relative_distances
 from circuit.methods.steering import divergences
+from circuit.methods.uncertainty.means import mean_interval
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
 from circuit.values.sampling import Sampling
@@ -94,12 +95,12 @@ class _Form:
 
 
 def format_sensitivity(
-    model: Any, given: Given, *, layers: str = "all", max_tokens: int = 12
+    model: Any, given: PromptInput, *, layers: str = "all", max_tokens: int = 12
 ) -> Sensitivity:
     """Compare the forms of every prompt; raises ``UsageError`` for layers that there are not."""
     at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
     template = bool(model.tokenizer.has_chat_template)
-    own = given.form(model, None)
+    own = given.form(None)
     every = {
         name: (texts, form)
         for name, texts, form in ways(given.texts, own, template, compare_format=True)
@@ -121,13 +122,14 @@ def _form(
     model: Any, name: str, texts: list[str], form: Any, layers: Sequence[int], max_tokens: int
 ) -> _Form:
     from circuit.model.forward.generate import generate
+    from circuit.model.forward.last_token import last_residuals
 
     encoded = encode(model, texts, form)
     return _Form(
         name,
         texts,
         [prompt.ids.tolist() for prompt in encoded],
-        last_states(model, encoded, layers),
+        last_residuals(model, encoded, layers),
         next_log_probs(model, encoded),
         [answer.text for answer in generate(model, encoded, Sampling(max_tokens))],
     )
@@ -142,7 +144,7 @@ def _contrast(
         (a.name, b.name),
         [_gap(k, a.states[k], b.states[k], groups) for k in layers],
         outputs,
-        mean_of([each.kl for each in outputs], groups, bounds=(0, np.inf)),
+        mean_interval([each.kl for each in outputs], groups, bounds=(0, np.inf)),
         int(likeliest.sum()),
         sum(x == y for x, y in zip(a.written, b.written, strict=True)),
         sum(x == y for x, y in zip(a.ids, b.ids, strict=True)),
@@ -154,8 +156,8 @@ def _gap(layer: int, A: Array, B: Array, groups: Sequence[str]) -> LayerGap:  # 
     first, second = (A[[pair[k] for pair in others]] for k in (0, 1))
     return LayerGap(
         layer,
-        mean_of(paired_cosines(A, B), groups, bounds=(-1, 1)),
-        mean_of(relative_distances(A, B), groups, bounds=(0, np.inf)),
+        mean_interval(paired_cosines(A, B), groups, bounds=(-1, 1)),
+        mean_interval(relative_distances(A, B), groups, bounds=(0, np.inf)),
         round(float(paired_cosines(first, second).mean()), 6) if others else None,
         round(float(relative_distances(first, second).mean()), 6) if others else None,
     )

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from circuit.errors import UsageError
-from circuit.introspect.inputs.prompts import Given
 from circuit.methods.text.criteria import satisfies, where
 from circuit.methods.uncertainty.scores import wilson
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sampling import Sampling
@@ -70,7 +70,9 @@ class Answers:
         return asdict(self)
 
 
-def expected_texts(given: Given, expected: str | None, criterion: str | None) -> list[str | None]:
+def expected_texts(
+    given: PromptInput, expected: str | None, criterion: str | None
+) -> list[str | None]:
     """Return what each prompt is expected to be answered with: as given, as its set says, or the value of its sum."""
     if expected is not None:
         if criterion not in (None, "expected"):
@@ -107,7 +109,7 @@ def value_of(text: str) -> str | None:
 
 def generate_answers(
     model: Any,
-    given: Given,
+    given: PromptInput,
     sampling: Sampling = Sampling(10),
     *,
     raw: bool | None = None,
@@ -119,7 +121,7 @@ def generate_answers(
     wanted = expected_texts(given, expected, criterion)
     named = None if criterion in (None, "expected") else criterion
     template = bool(model.tokenizer.has_chat_template)
-    own = given.form(model, None if raw is None else not raw, default_chat=True)
+    own = given.form(None if raw is None else not raw, default=template)
     written: list[Written] = []
     for name, texts, form in ways(given.texts, own, template, compare_format=compare_format):
         written += _answered(model, texts, name, form, wanted, named, sampling)
@@ -215,7 +217,7 @@ def _at_once(text: str, span: tuple[int, int] | None) -> bool:
 def _marked(
     model: Any,
     written: Sequence[Written],
-    given: Given,
+    given: PromptInput,
     own: PromptFormat,
     template: bool,
     *,

@@ -13,8 +13,8 @@ import numpy as np
 
 from circuit.introspect.attention.attended import Attended, attended
 from circuit.introspect.inputs.choices import LayerStrategy
-from circuit.introspect.inputs.prompts import Given
 from circuit.introspect.questions.analyze import AnalysisConfig, TokenPrediction, analyze
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import PromptFormat
@@ -59,7 +59,7 @@ class Hooked:
 
 def hook(
     model: Any,
-    given: Given,
+    given: PromptInput,
     *,
     layers: str = "all",
     sites: str = DEFAULT,
@@ -74,7 +74,7 @@ def hook(
 
     at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
     wanted = parse_sites(sites, at, model)
-    form = given.form(model, None if raw is None else not raw)
+    form = given.form(None if raw is None else not raw)
     encoded = encode(model, given.texts, form)
     lenses = _lenses(model, given, at, form, top_k) if logit_lens else [None] * len(encoded)
     return [
@@ -84,7 +84,7 @@ def hook(
 
 
 def _lenses(
-    model: Any, given: Given, layers: Sequence[int], form: PromptFormat, top_k: int
+    model: Any, given: PromptInput, layers: Sequence[int], form: PromptFormat, top_k: int
 ) -> list[list[LensAt] | None]:
     config = AnalysisConfig(LayerStrategy.CUSTOM, custom_layers=list(layers), top_k=top_k)
     return [

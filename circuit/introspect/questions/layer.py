@@ -20,8 +20,6 @@ import numpy as np
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.attended import Attended, attended, attended_table
-from circuit.introspect.inputs.prompts import Given, read_given
-from circuit.introspect.lens.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.label_similarity import Separation, separation
 from circuit.methods.geometry.similarity import cosine_matrix
@@ -38,6 +36,7 @@ from circuit.present.document import (
 )
 from circuit.present.numbers import example_only
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
+from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Command, Job, Plan, Session
 from circuit.values import schemas
@@ -98,7 +97,7 @@ class LayerResult:
 
 def plan(request: LayerRequest) -> Plan[LayerResult]:
     """Read the prompts and their labels."""
-    given = read_given(request.prompts.prompts)
+    given = read_prompt_input(request.prompts.prompts)
     check_several(given)
     labels = labels_of(given, request.labels)
     known = {
@@ -110,7 +109,7 @@ def plan(request: LayerRequest) -> Plan[LayerResult]:
     }
 
     def begin(model: "LoadedModel") -> Job[LayerResult]:
-        form = given.form(model, request.prompts.chat)
+        form = given.form(request.prompts.chat)
 
         def compute(session: Session) -> LayerResult:  # noqa: ARG001
             return layer_similarity(
@@ -137,7 +136,7 @@ def plan(request: LayerRequest) -> Plan[LayerResult]:
     )
 
 
-def labels_of(given: Given, labels: str | None) -> list[str]:
+def labels_of(given: PromptInput, labels: str | None) -> list[str]:
     """Return a label for each prompt: as listed, the set's own, or a label of its own for each."""
     n = len(given.texts)
     if labels is not None:
@@ -153,7 +152,7 @@ def labels_of(given: Given, labels: str | None) -> list[str]:
     return [str(i) for i in range(n)]
 
 
-def check_several(given: Given) -> None:
+def check_several(given: PromptInput) -> None:
     """Raise ``UsageError`` for one prompt, which can be compared with nothing."""
     if (n := len(given.texts)) < 2:
         message = f"layer similarity needs at least 2 prompts, got {n}"
@@ -162,7 +161,7 @@ def check_several(given: Given) -> None:
 
 def layer_similarity(
     model: "LoadedModel",
-    given: Given,
+    given: PromptInput,
     labels: Sequence[str],
     *,
     layers: str = "all",
@@ -171,11 +170,13 @@ def layer_similarity(
     seed: int = 0,
 ) -> LayerResult:
     """Compare all prompts at every layer; needs two prompts."""
+    from circuit.model.forward.last_token import last_residuals
+
     check_several(given)
     at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
-    form = given.form(model, chat)
+    form = given.form(chat)
     encoded = encode(model, given.texts, form)
-    states = last_states(model, encoded, at)
+    states = last_residuals(model, encoded, at)
     return LayerResult(
         model=model.id,
         prompts=given.texts,

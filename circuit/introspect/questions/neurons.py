@@ -22,11 +22,12 @@ import numpy as np
 
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
-from circuit.introspect.inputs.prompts import Given, mean_of
 from circuit.methods.arrays import Array
 from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.methods.quality.single_feature import Chosen, choose_feature
+from circuit.methods.uncertainty.means import mean_interval
 from circuit.stages.directions.tokens import promoted_by, the_one
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.stages.rows.same_weights import check_model
 from circuit.values.layers import parse_layers
@@ -111,7 +112,7 @@ def read_direction(path: Path) -> Direction:
 
 def look_at_neurons(
     model: Any,
-    given: Given,
+    given: PromptInput,
     wanted: Wanted,
     *,
     layer: str | None = None,
@@ -129,7 +130,7 @@ def look_at_neurons(
         check_model(direction, model, allow_other=allow_other_model)
     at = _layer(model, layer, direction)
     named = list(labels) if labels is not None else [""] * len(given.texts)
-    form = given.form(model, None if raw is None else not raw)
+    form = given.form(None if raw is None else not raw)
     tokens, states = _activations(model, encode(model, given.texts, form), at)
     last = np.stack([rows[-1] for rows in states])
     vectors = write_vectors(model, at)
@@ -225,7 +226,7 @@ def _chosen(
 
 
 def _discover(
-    last: Array, labels: Sequence[str], given: Given, wanted: Wanted, seed: int
+    last: Array, labels: Sequence[str], given: PromptInput, wanted: Wanted, seed: int
 ) -> Chosen:
     names = list(dict.fromkeys(labels))
     if len(names) != 2:
@@ -241,7 +242,7 @@ def _by_label(
     found = {}
     for label in dict.fromkeys(labels):
         rows = [i for i, each in enumerate(labels) if each == label]
-        found[label] = mean_of(values[rows], [groups[i] for i in rows])
+        found[label] = mean_interval(values[rows], [groups[i] for i in rows])
     return found
 
 

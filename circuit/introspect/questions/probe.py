@@ -4,7 +4,7 @@ h = ``resid_post`` at the last token of each prompt; class a is the positive one
 
     logistic     L2 logistic regression (``methods.probing``)        difference   mean of a − mean of b
 
-Scores are cross-validated with groups kept together (``introspect.given``): stratified folds, a bootstrap interval over groups, permuted
+Scores are cross-validated with groups kept together (`x`): stratified folds, a bootstrap interval over groups, permuted
 labels (p), and over several layers p_any, the family-wise one. The layer is the one that scores best, which makes its own score
 optimistic: the score of *choosing* the layer is nested (``methods.nested``). Under 10 groups nothing is claimed; where a class has one
 group nothing can be held out, and there is no score.
@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 
 from circuit.errors import DataError, UsageError
-from circuit.introspect.inputs.prompts import ENOUGH, Given
-from circuit.introspect.lens.states import last_states
 from circuit.methods.arrays import Array
 from circuit.methods.directions import fit_direction
 from circuit.methods.probes.fitted_probe import fit_probe
@@ -30,9 +28,11 @@ from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.quality.crossfit import cross_fitted_quality
 from circuit.methods.quality.nested import nested_layer_choice
 from circuit.methods.uncertainty.splits import group_codes
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import PromptFormat
+from circuit.values.thresholds import MIN_GROUPS
 
 METHODS = {"logistic": "logistic", "difference": "mean_diff"}
 FOLDS = 5
@@ -117,7 +117,7 @@ class Probed:
         return asdict(self)
 
 
-def two_classes(a: Given, b: Given, labels: tuple[str, str]) -> Classes:
+def two_classes(a: PromptInput, b: PromptInput, labels: tuple[str, str]) -> Classes:
     """Put two lists of prompts together; raises ``DataError`` for a prompt in both and ``UsageError`` for one label."""
     if labels[0] == labels[1]:
         message = f"both classes are called `{labels[0]}`"
@@ -142,14 +142,16 @@ def probe(
     seed: int = 0,
 ) -> tuple[Probed, Fitted]:
     """Score every layer, take one, fit it to all prompts and read the test prompts with it."""
+    from circuit.model.forward.last_token import last_residuals
+
     check_method(method)
     at = parse_layers(layers or "all", range(model.n_layers), model.n_layers)
-    states = last_states(model, encode(model, classes.texts, form), at)
+    states = last_residuals(model, encode(model, classes.texts, form), at)
     scores = _scores(states, classes, method, seed) if classes.can_be_scored else []
     layer, how, choosing = _chosen(states, classes, scores, method, seed)
     fitted = fit(states[layer], classes, method, layer, seed)
     best = next((each for each in scores if each.layer == layer), None)
-    enough = classes.n_groups >= ENOUGH
+    enough = classes.n_groups >= MIN_GROUPS
     found = Probed(
         method,
         classes.labels,
@@ -250,9 +252,12 @@ def _class_projections(values: Array, classes: Classes) -> dict[str, float]:
 def _read(
     model: Any, tests: Sequence[str], form: PromptFormat, fitted: Fitted, classes: Classes
 ) -> list[Reading]:
+    from circuit.model.forward.last_token import last_residuals
+
     if not tests:
         return []
-    rows = last_states(model, encode(model, tests, form), [fitted.layer])[fitted.layer]
+    encoded = encode(model, tests, form)
+    rows = last_residuals(model, encoded, [fitted.layer])[fitted.layer]
     projections = rows.astype(np.float64) @ fitted.vector
     logits = fitted.slope * projections + fitted.bias
     probabilities = 0.5 * (1 + np.tanh(logits / 2))  # a sigmoid that does not overflow

@@ -35,6 +35,17 @@ def paired_cosines(A: Array, B: Array) -> Array:
     return np.asarray(np.clip((wide[0] * wide[1]).sum(axis=1) / np.where(size > 0, size, 1), -1, 1))
 
 
+def centred_cosines(A: Array, B: Array) -> Array | None:
+    """Paired cosines after the mean of each set's rows is subtracted, (n,).
+
+    None where all rows of one are equal: nothing is left of them.
+    """
+    if all_equal(A) or all_equal(B):
+        return None
+    wide = np.asarray(A, dtype=np.float64), np.asarray(B, dtype=np.float64)
+    return paired_cosines(wide[0] - wide[0].mean(axis=0), wide[1] - wide[1].mean(axis=0))
+
+
 def relative_distances(A: Array, B: Array) -> Array:
     """‖b_i − a_i‖ / ‖a_i‖ of rows ``A`` and ``B`` (n, d), (n,)."""
     wide = np.asarray(A, dtype=np.float64), np.asarray(B, dtype=np.float64)

@@ -19,7 +19,13 @@ import numpy as np
 
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
-from circuit.methods.geometry.similarity import all_equal, centred_gram, cka
+from circuit.methods.geometry.similarity import (
+    all_equal,
+    centred_cosines,
+    centred_gram,
+    cka,
+    relative_distances,
+)
 from circuit.methods.linear.newton import fit_logistic, log_probabilities, predict
 from circuit.methods.linear.products import standardised
 from circuit.methods.linear.rowspace import fold_numbers
@@ -92,27 +98,16 @@ def drift(A: Array, B: Array, groups: Array, *, n_boot: int = 1000, seed: int = 
     rng = np.random.default_rng([seed, 12])
     one_class = np.zeros(len(A))
     drawn = resample(one_class, groups, n_boot=n_boot, rng=rng, cross_fitted=False)
-    lengths = np.linalg.norm(wide[0], axis=1)
-    moved = np.linalg.norm(wide[1] - wide[0], axis=1) / np.where(lengths > 0, lengths, 1)
-    cosines = _row_cosines(*wide)
+    cosines = centred_cosines(*wide)
     return Drift(
         similar,
-        _mean(drawn, moved, bounds=(0.0, np.inf)),
+        _mean(drawn, relative_distances(*wide), bounds=(0.0, np.inf)),
         None if cosines is None else _mean(drawn, cosines, bounds=(-1.0, 1.0)),
     )
 
 
 def _mean(drawn: Resamples, values: Array, *, bounds: tuple[float, float]) -> Estimate:
     return drawn.draws(mean_statistic(values)).estimate(bounds=bounds)
-
-
-def _row_cosines(A: Array, B: Array) -> Array | None:
-    """Cosines of the centred rows, (n,); None where all rows of one are equal, so that nothing is left of them."""
-    if all_equal(A) or all_equal(B):
-        return None
-    A, B = A - A.mean(axis=0), B - B.mean(axis=0)
-    size = np.linalg.norm(A, axis=1) * np.linalg.norm(B, axis=1)
-    return np.asarray((A * B).sum(axis=1) / np.where(size > 0, size, 1))
 
 
 @calm

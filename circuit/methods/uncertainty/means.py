@@ -24,6 +24,21 @@ def mean_estimate(
     return found.estimate(bounds=(-np.inf, np.inf))
 
 
+def mean_interval(
+    values: Sequence[float] | Array,
+    groups: Sequence[str],
+    *,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> list[float | None]:
+    """Return [mean, low, high], the ends within ``bounds``; they are None with fewer than two groups."""
+    numbers = np.asarray(values, dtype=np.float64)
+    found = mean_estimate(numbers, groups)
+    if found is None:
+        return [round(float(numbers.mean()), 6), None, None]
+    value, low, high = found.as_list()
+    return [value, max(low, bounds[0]), min(high, bounds[1])]
+
+
 def mean_estimates(
     values: Array, groups: Sequence[object] | Array, *, seed: int = 0, n_boot: int = 1000
 ) -> tuple[Array, Array, Array] | None:

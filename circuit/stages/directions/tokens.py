@@ -27,7 +27,6 @@ from circuit.stages.rows.prompting import encode, parse_prompts
 from circuit.stages.rows.questions import Array
 from circuit.stages.rows.same_weights import check_model
 from circuit.values.prompt_format import RAW, PromptFormat
-from circuit.values.sites import Site
 
 COEFFICIENT = 0.1
 N_RANDOM = 40
@@ -118,13 +117,10 @@ def promoted_by(
 
 def _residuals(model: Any, prompts: Sequence[str], form: PromptFormat) -> Array:
     """Return what the last block gives at the last token of each prompt, (n_prompts, d_model)."""
-    from circuit.model.forward.capture import capture, plan
+    from circuit.model.forward.last_token import last_residuals
 
-    site = Site("resid_post", model.n_layers - 1)
-    rows = np.empty((len(prompts), model.d_model), np.float32)
-    for batch in capture(model, plan(model, encode(model, list(prompts), form), sites=[site])):
-        rows[batch.rows] = batch.values[site, "last"]
-    return rows
+    last = model.n_layers - 1
+    return last_residuals(model, encode(model, list(prompts), form), [last])[last]
 
 
 def _differences(model: Any, residuals: Array, vector: Array) -> Array:

@@ -51,12 +51,10 @@ class Condition:
 
     def logits(self, model: Any, encoded: Sequence[Any]) -> npt.NDArray[np.float64]:
         """Return the probe's logit at the last token of every prompt (n,)."""
-        from circuit.model.forward.capture import capture, plan
+        from circuit.model.forward.last_token import last_states
 
         site = Site(SITE, self.probe.layer)
-        rows = np.empty((len(encoded), model.d_model))
-        for batch in capture(model, plan(model, encoded, sites=[site])):
-            rows[batch.rows] = batch.values[site, "last"]
+        rows = last_states(model, encoded, [site])[site].astype(np.float64)
         (part,) = self.probe.parts
         return np.asarray(part.extra["slope"] * (rows @ part.vector) + part.extra["bias"])
 

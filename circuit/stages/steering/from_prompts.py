@@ -15,7 +15,6 @@ from circuit.errors import DataError
 from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import PromptFormat
-from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 
@@ -75,13 +74,9 @@ def _origin(pair: Pair, rows: Array) -> dict[str, Any]:
 
 
 def _last_residuals(model: Any, texts: list[str], layer: int, form: PromptFormat) -> Array:
-    from circuit.model.forward.capture import capture, plan
+    from circuit.model.forward.last_token import last_residuals
 
-    site = Site("resid_post", layer)
-    rows = np.empty((len(texts), model.d_model), np.float32)
-    for batch in capture(model, plan(model, encode(model, texts, form), sites=[site])):
-        rows[batch.rows] = batch.values[site, "last"]
-    return rows
+    return last_residuals(model, encode(model, texts, form), [layer])[layer]
 
 
 def _cosine(a: Array, b: Array) -> float:
