@@ -126,7 +126,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Generic[T]):
-    """The result, whether it was there already, and where it is kept."""
+    """The result, whether it existed already, and the file that holds it: the archive, if there is one."""
 
     result: T
     reused: bool = False
@@ -222,7 +222,8 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
     for path, draw in plan.pictures.items():
         if found is None or not path.exists():
             draw(result, path)
-    return Outcome(result=result, reused=found is not None, output=plan.output)
+    kept = next(iter(plan.files), plan.output)
+    return Outcome(result=result, reused=found is not None, output=kept)
 
 
 def _refuse(plan: Plan[T]) -> None:
