@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from circuit.artifacts.files.documents import as_object, read_json, schema_of
 from circuit.artifacts.files.paths import index_path, manifest_path
 from circuit.artifacts.manifest.manifest import digest
-from circuit.artifacts.prompts.builtin import located
+from circuit.artifacts.prompts.builtin import resolved_path
 from circuit.errors import ArtifactError
 from circuit.values import schemas
 
@@ -142,7 +142,7 @@ def _inputs(path: Path, document: dict[str, Any]) -> Iterator[Ref]:
 
 def _refs(path: Path, entries: Any, *, optional: bool = False) -> Iterator[Ref]:
     for entry in entries or ():
-        yield Ref(located(entry["path"], path.parent), entry["sha256"], optional)
+        yield Ref(resolved_path(entry["path"], path.parent), entry["sha256"], optional)
 
 
 def _is_ref(value: Any) -> bool:

@@ -9,13 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from circuit.artifacts.files.paths import refuse_input
 from circuit.artifacts.manifest.manifest import manifest_path
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
-from circuit.artifacts.steering_files.formats import Written, formats
+from circuit.artifacts.steering_files.formats import SteeringFormat, formats
 from circuit.errors import UsageError
 from circuit.stages.directions.show import chosen_directions
 from circuit.stages.rows.questions import Note, silent
@@ -43,7 +42,7 @@ def export_directions(
     chosen = chosen_directions(file, held, None, request.layers or "all")
     if request.layers is None and not format_.SEVERAL:
         chosen = _recommended(chosen) or chosen
-    written: Written = format_.write(out, chosen, length=length, force=force)
+    written = format_.write(out, chosen, length=length, force=force)
     for text in written.notes:
         note(text)
     return {
@@ -74,7 +73,7 @@ def length_of(scale: str | None) -> float | None:
     return length
 
 
-def _format(out: Path, name: str | None) -> ModuleType:
+def _format(out: Path, name: str | None) -> SteeringFormat:
     known = formats()
     if name is not None and name not in known:
         message = f"there is no format `{name}`"

@@ -18,6 +18,7 @@ from circuit.artifacts.steering_files.files import (
     read_steering_file,
     write_directions,
 )
+from circuit.artifacts.steering_files.formats import files_beside
 from circuit.errors import ModelError, UsageError
 from circuit.stages.rows.questions import Note, silent
 from circuit.values import schemas
@@ -54,7 +55,7 @@ def import_directions(
             "layer_offset": request.layer_offset,
             "model": request.model or request.model_id,
         },
-        "inputs": [file, *(format_.beside(file) if hasattr(format_, "beside") else [])],
+        "inputs": [file, *files_beside(format_, file)],
         "model": model,
     }
     results = {
