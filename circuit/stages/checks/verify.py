@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from circuit.artifacts.files.documents import as_object, read_json, schema_of
 from circuit.artifacts.files.paths import index_path, manifest_path
 from circuit.artifacts.manifest.manifest import digest
-from circuit.artifacts.prompts.builtin import datasets_folder, located
+from circuit.artifacts.prompts.builtin import datasets_folder, resolved_path
 from circuit.errors import ArtifactError
 from circuit.present.document import Document, Text
 from circuit.stages.checks.request import VerifyRequest
@@ -146,7 +146,7 @@ def _inputs(path: Path, document: dict[str, Any]) -> Iterator[Ref]:
 
 def _refs(path: Path, entries: Any, *, optional: bool = False) -> Iterator[Ref]:
     for entry in entries or ():
-        yield Ref(located(entry["path"], path.parent), entry["sha256"], optional)
+        yield Ref(resolved_path(entry["path"], path.parent), entry["sha256"], optional)
 
 
 def _is_ref(value: Any) -> bool:

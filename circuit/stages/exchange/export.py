@@ -9,13 +9,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 from circuit.artifacts.files.paths import refuse_input
 from circuit.artifacts.manifest.manifest import manifest_path
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
-from circuit.artifacts.steering_files.formats import Written, formats
+from circuit.artifacts.steering_files.formats import SteeringFormat, formats
 from circuit.errors import UsageError
 from circuit.present.document import Document, Text
 from circuit.stages.directions.show import chosen_directions
@@ -48,7 +47,7 @@ def export_directions(request: ExportRequest, note: Callable[[str], None]) -> Ex
     chosen = chosen_directions(file, held, None, request.layers or "all")
     if request.layers is None and not file_format.SEVERAL:
         chosen = _recommended(chosen) or chosen
-    written: Written = file_format.write(out, chosen, length=length, force=request.force)
+    written = file_format.write(out, chosen, length=length, force=request.force)
     for text in written.notes:
         note(text)
     return ExportResult(
@@ -113,7 +112,7 @@ def length_of(scale: str | None) -> float | None:
     return length
 
 
-def _format(out: Path, name: str | None) -> ModuleType:
+def _format(out: Path, name: str | None) -> SteeringFormat:
     known = formats()
     if name is not None and name not in known:
         message = f"unknown format `{name}`"

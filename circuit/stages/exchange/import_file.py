@@ -18,6 +18,7 @@ from circuit.artifacts.steering_files.files import (
     read_steering_file,
     write_directions,
 )
+from circuit.artifacts.steering_files.formats import files_beside
 from circuit.errors import ModelError, UsageError
 from circuit.present.document import Document, Text
 from circuit.stages.exchange.request import ImportRequest
@@ -89,7 +90,7 @@ def plan(request: ImportRequest) -> Plan[ImportResult]:
         result=ImportResult,
         begin=without_model(job),
         schema=schemas.DIRECTIONS,
-        inputs=[file, *(file_format.beside(file) if hasattr(file_format, "beside") else [])],
+        inputs=[file, *files_beside(file_format, file)],
         output=manifest_path(out),
         files=[archive_path(out)],
         force=request.output.force,
