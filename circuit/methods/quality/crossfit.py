@@ -96,7 +96,7 @@ def cross_fitted_quality(
     check_rows(H, y)
     rows, rng, how = design(y, groups, pairs), np.random.default_rng(seed), load(method)
     if n_shuffles is None:
-        n_shuffles = MANY_SHUFFLES if hasattr(how, "combine") else SHUFFLES
+        n_shuffles = MANY_SHUFFLES if how.combine else SHUFFLES
     splits = grouped_folds(rows.y, rows.groups, folds=folds, seed=seed)
     labellings = permuted_labels(rows.y, rows.units, rng, size=n_shuffles)
     labellings = np.concatenate([rows.y[None], labellings])
@@ -144,7 +144,7 @@ def held_out_scores(
     products: Array | None = None,
 ) -> Array:
     """Standardised held-out projections (P, n) for each of ``labellings`` (P, n); ``products`` is ``gram(H)``, if there."""
-    scores, combine = np.zeros(labellings.shape), getattr(method, "combine", None)
+    scores, combine = np.zeros(labellings.shape), method.combine
     products = gram(H) if combine and products is None else products
     for train, held_out in splits:
         if combine and products is not None:
@@ -176,9 +176,9 @@ def _with_both_classes(coefficients: Array, labellings: Array) -> Array:
 
 def _spaces(method: Method, H: Array, train: Array, held_out: Array) -> tuple[Array, Array]:
     """Training and held-out rows in the space in which the method works."""
-    if method.SPACE == "raw":
+    if method.space == "raw":
         return H[train].astype(np.float64), H[held_out].astype(np.float64)
-    space = row_space(H[train], standardise=method.SPACE == "standardised")
+    space = row_space(H[train], standardise=method.space == "standardised")
     return space.coordinates, space.project(H[held_out])
 
 
@@ -192,7 +192,7 @@ def _weights(method: Method, X: Array, rows: Design, corpus: Array | None) -> Ar
         X[positive],
         X[negative],
         paired=rows.pairs is not None,
-        corpus=corpus if method.SPACE == "raw" else None,
+        corpus=corpus if method.corpus else None,
     )
     weights = method.fit(given)
     return np.asarray(-weights if weights @ given.gap < 0 else weights)

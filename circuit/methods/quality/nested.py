@@ -111,7 +111,7 @@ def _trial(
     fold: Array,
 ) -> Trial:
     """Judge a layer by cross-fitting, on all rows and within the training rows of each split."""
-    products = gram(H) if hasattr(method, "combine") else None
+    products = gram(H) if method.combine else None
     scores = held_out_scores(method, H, rows, splits, rows.y[None], products=products)[0]
     inside = []
     for (train, _), (local, parts) in zip(splits, inner, strict=True):

@@ -104,10 +104,9 @@ def split_half_cosine(
 def resampled_cosine(method: Method, X: Array, rows: Design, *, seed: int = 0) -> Estimate:
     """Cosine between the direction and those of resampled groups: mean, 5 and 95 % quantile."""
     v, rng = direction_of(method, X, rows, np.arange(len(X))), np.random.default_rng([seed, 8])
-    many = hasattr(method, "combine")
-    n_boot = MANY_RESAMPLES if many else RESAMPLES
+    n_boot = MANY_RESAMPLES if method.combine else RESAMPLES
     weights = resample(rows.y, rows.groups, n_boot=n_boot, rng=rng).weights
-    if many:
+    if method.combine:
         drawn = _weighted_gaps(X, rows.y, weights)
     else:
         drawn = np.stack([_refitted(method, X, rows, w.astype(np.intp)) for w in weights])

@@ -100,7 +100,7 @@ def _scores(
 
 def _balanced(method: Method, X: Array, positive: Array, negative: Array, seed: int) -> Array:
     """Unit weights (d,) of a fit in which both classes weigh the same, signed from class 0 to class 1."""
-    if not getattr(method, "BALANCED", False):
+    if not method.balanced:
         rng, size = np.random.default_rng([seed, 10]), min(len(positive), len(negative))
         positive, negative = (
             np.sort(rng.choice(rows, size, replace=False)) for rows in (positive, negative)
