@@ -36,7 +36,7 @@ import numpy as np
 from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.linear.rowspace import row_space
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 
 Need = Literal["rows", "gradients"]
 Space = Literal["raw", "rows", "standardised"]
@@ -136,7 +136,7 @@ def load(name: str, provides: Collection[Need] = ROWS) -> Method:
     )
 
 
-@calm
+@single_threaded
 def fit_direction(
     name: str,
     positive: Array,
@@ -152,11 +152,11 @@ def fit_direction(
     positive, negative = (np.asarray(H, dtype=np.float64) for H in (positive, negative))
     check_classes(positive, negative, paired=paired)
     rows = Rows(positive, negative, paired, corpus, seed, gradients)
-    vector = oriented(weigh(method, rows), rows.gap)
+    vector = orient(fit_weights(method, rows), rows.gap)
     return Fit(vector.astype(np.float32), float(np.linalg.norm(rows.gap)), float(vector @ rows.gap))
 
 
-def weigh(method: Method, rows: Rows) -> Array:
+def fit_weights(method: Method, rows: Rows) -> Array:
     """Apply a method in its space and return weights on the original features."""
     if method.space == "raw":
         return method.fit(rows)
@@ -168,7 +168,7 @@ def weigh(method: Method, rows: Rows) -> Array:
     return space.lift(method.fit(Rows(X[:n], X[n:], rows.paired, seed=rows.seed)))
 
 
-def oriented(weights: Array, gap: Array) -> Array:
+def orient(weights: Array, gap: Array) -> Array:
     """Scale to unit norm, with the sign of the class difference ``gap``."""
     length = np.linalg.norm(weights)
     if not np.isfinite(length) or length == 0:

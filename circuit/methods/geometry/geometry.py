@@ -22,7 +22,7 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.linear.rowspace import row_coordinates
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.uncertainty.splits import permuted_labels
 
 
@@ -51,7 +51,7 @@ class Shape:
         }
 
 
-@calm
+@single_threaded
 def shape(H: Array, coordinates: Array | None = None) -> Shape:
     """Describe rows ``H`` (n, d); ``coordinates`` are theirs in their row space, not standardised, if already there."""
     if coordinates is None:
@@ -136,7 +136,7 @@ class Separation:
         }
 
 
-@calm
+@single_threaded
 def separation(
     X: Array, y: Array, groups: Array, *, seed: int = 0, n_shuffles: int = 20
 ) -> Separation:

@@ -24,7 +24,7 @@ from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.linear.newton import fit_logistic, log_probabilities, predict
 from circuit.methods.linear.products import standardised
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.probing import check_rows
 from circuit.methods.probes.regularisation import choose_c, inner_splits, targets
 from circuit.methods.uncertainty.bootstrap import Estimate, resample
@@ -57,7 +57,7 @@ class DescriptionLength:
         }
 
 
-@calm
+@single_threaded
 def description_length(
     H: Array,
     y: Array,

@@ -43,5 +43,5 @@ def nested_probe(probes: Mapping[int, ProbeResult], task: Task) -> ProbeLayerCho
         scores[fold == k] = probes[best].scores[fold == k]
         chosen.append(best)
     draws = task.resamples.draws(macro_statistic(scores, task.y, fold, task.groups))
-    auroc = draws.estimate().no_surer_than(perfect_auroc(task.y, task.groups))
+    auroc = draws.estimate().widen_to(perfect_auroc(task.y, task.groups))
     return ProbeLayerChoice(auroc, tuple(chosen))

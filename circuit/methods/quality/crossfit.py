@@ -20,7 +20,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.directions import Method, Rows, load
 from circuit.methods.linear.rowspace import fold_numbers, row_space
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.permutation import Null
 from circuit.methods.probes.probing import check_rows
 from circuit.methods.quality.design import Design, design
@@ -74,7 +74,7 @@ class Quality:
         }
 
 
-@calm
+@single_threaded
 def cross_fitted_quality(
     method: str,
     H: Array,
@@ -106,7 +106,7 @@ def cross_fitted_quality(
     drawn = resample(rows.y, rows.groups, n_boot=n_boot, rng=rng)
     draws = drawn.draws(auroc_statistic(scores[0], rows.y == 1, fold, rows.groups))
     return Quality(
-        auroc=draws.estimate().no_surer_than(perfect_auroc(rows.y, rows.groups)),
+        auroc=draws.estimate().widen_to(perfect_auroc(rows.y, rows.groups)),
         d_prime=d_prime(scores[0, rows.y == 1], scores[0, rows.y == 0]),
         null=Null(float(statistics[0]), statistics[1:]),
         draws=draws,
@@ -132,7 +132,7 @@ def aurocs_within(scores: Array, labellings: Array, fold: Array) -> Array:
     return np.asarray(np.divide(won, compared, out=np.full(len(won), 0.5), where=compared > 0))
 
 
-@calm
+@single_threaded
 def held_out_scores(
     method: Method,
     H: Array,

@@ -15,7 +15,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.directions import Method, load
 from circuit.methods.linear.rowspace import fold_numbers
-from circuit.methods.linear.threads import side_by_side
+from circuit.methods.linear.threads import parallel_map
 from circuit.methods.quality.crossfit import gram, held_out_scores
 from circuit.methods.quality.design import Design, design
 from circuit.methods.uncertainty.bootstrap import Estimate, auroc_statistic, cluster_bootstrap
@@ -64,7 +64,7 @@ def nested_layer_choice(
     inner = [_inner(rows.take(train), seed) for train, _ in splits]
     fold = fold_numbers([held_out for _, held_out in splits], len(rows.y))
     trials = list(
-        side_by_side(
+        parallel_map(
             lambda at: _trial(how, *at, rows, splits, inner, fold), layers, workers=workers
         )
     )
@@ -82,7 +82,7 @@ def nested_layer_choice(
     )
     return LayerChoice(
         max(trials, key=lambda trial: trial.quality).layer,
-        estimate.no_surer_than(perfect_auroc(rows.y, rows.groups)),
+        estimate.widen_to(perfect_auroc(rows.y, rows.groups)),
         tuple(trial.layer for trial in best),
     )
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
-from circuit.methods.directions import Method, Rows, weigh
+from circuit.methods.directions import Method, Rows, fit_weights
 from circuit.methods.quality.design import Design
 from circuit.methods.uncertainty.bootstrap import Estimate, resample
 from circuit.methods.uncertainty.splits import grouped_folds
@@ -79,7 +79,7 @@ def direction_of(method: Method, X: Array, rows: Design, chosen: Array) -> Array
     """Unit direction (d,) of the rows ``chosen``, signed from class 0 to class 1; zero where there is none."""
     positive, negative = rows.classes(chosen)
     given = Rows(X[positive], X[negative], paired=rows.pairs is not None)
-    v = weigh(method, given)
+    v = fit_weights(method, given)
     length = float(np.linalg.norm(v))
     return v / length * np.sign(v @ given.gap) if length else v
 

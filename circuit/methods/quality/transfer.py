@@ -17,9 +17,9 @@ import numpy as np
 
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
-from circuit.methods.directions import Method, Rows, load, weigh
+from circuit.methods.directions import Method, Rows, fit_weights, load
 from circuit.methods.linear.rowspace import fold_numbers
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.probing import check_rows
 from circuit.methods.quality.design import Design, design
 from circuit.methods.uncertainty.bootstrap import Estimate, auroc_statistic, resample
@@ -50,7 +50,7 @@ class Transfer:
         }
 
 
-@calm
+@single_threaded
 def transfer_matrix(
     method: str,
     H: Array,
@@ -106,7 +106,7 @@ def _balanced(method: Method, X: Array, positive: Array, negative: Array, seed: 
             np.sort(rng.choice(rows, size, replace=False)) for rows in (positive, negative)
         )
     given = Rows(X[positive], X[negative])
-    weights = weigh(method, given)
+    weights = fit_weights(method, given)
     return np.asarray(-weights if weights @ given.gap < 0 else weights)
 
 
@@ -122,4 +122,4 @@ def _cell(
     draws = drawn.draws(statistic)
     if not np.isfinite(draws.value):
         return None
-    return draws.estimate().no_surer_than(perfect_auroc(y, groups))
+    return draws.estimate().widen_to(perfect_auroc(y, groups))

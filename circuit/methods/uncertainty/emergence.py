@@ -28,7 +28,7 @@ MARGIN = 0.01
 
 
 @dataclass(frozen=True)
-class Scored:
+class LayerAuroc:
     """An AUROC with its interval, and its value on every resample."""
 
     estimate: Estimate
@@ -75,7 +75,7 @@ def _first(above: Array, stay: int) -> Array:
 
 
 def emergence(
-    layers: Mapping[int, Scored],
+    layers: Mapping[int, LayerAuroc],
     baselines: Sequence[Draws | Mapping[int, Draws]],
     decodable: Mapping[int, bool],
     sure: Certainty,
@@ -106,7 +106,7 @@ def emergence(
     return Emergence(named[found], named[middle], (named[early], named[late]), never)
 
 
-def _lows(scored: Sequence[Scored]) -> Array:
+def _lows(scored: Sequence[LayerAuroc]) -> Array:
     """Lower bounds on every resample (1 + n_boot, k): the draws moved by the distance from value to bound."""
     columns = []
     for each in scored:

@@ -13,7 +13,7 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError
 from circuit.methods.directions import SameActivationsError, fit_direction, load
-from circuit.methods.linear.threads import side_by_side, workers_for
+from circuit.methods.linear.threads import parallel_map, workers_for
 from circuit.methods.quality.crossfit import Quality, cross_fitted_quality
 from circuit.methods.quality.design import design
 from circuit.methods.quality.stability import stability
@@ -80,7 +80,7 @@ def fit_contrasts(
         ]
 
     workers = workers_for(len(activations.prompts) * activations.width(site))
-    found = side_by_side(fit, read, workers=workers)
+    found = parallel_map(fit, read, workers=workers)
     return _left(list(track(found, "Fitting directions", len(layers))), note)
 
 
