@@ -16,7 +16,6 @@ Everything is computed from the Gram matrix or the row-space coordinates, so d e
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,7 @@ class Shape:
     two_nn: float | None  # None when too few distinct rows
     norms: dict[str, float]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "spectrum": [round(float(x), 8) for x in self.spectrum],
@@ -124,7 +123,7 @@ class Separation:
     fisher_chance: tuple[float, float]
     kmeans_rand: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "centroid_cosines": np.round(self.centroid_cosines, 6).tolist(),

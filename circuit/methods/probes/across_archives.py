@@ -13,7 +13,6 @@ probes need features that mean the same in both, so the width must agree; CKA do
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -53,7 +52,7 @@ class Drift:
     moved: Estimate | None  # None where the widths differ
     cosine: Estimate | None  # the same, and where all rows of one are equal
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "cka": None if self.cka is None else round(self.cka, 6),
@@ -71,7 +70,7 @@ class CrossArchiveProbes:
     lost_b: Estimate
     direction_cosine: float | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         cosine = self.direction_cosine
         return {

@@ -16,7 +16,6 @@ the rows it is well above ½ where the concept lies in that variation.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -46,7 +45,7 @@ class Control:
     n_labellings: int
     draws: Draws  # the AUROC on the task's resamples
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "auroc": self.auroc.as_list(),

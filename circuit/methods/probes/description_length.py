@@ -16,7 +16,6 @@ times; of 600 rows, 1.1 and 2.5 times.)
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -46,7 +45,7 @@ class DescriptionLength:
     n: int
     n_groups: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "bits": round(self.bits, 3),

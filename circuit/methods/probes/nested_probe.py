@@ -8,7 +8,6 @@ same folds and resamples as the layers' own; nothing is fitted for it. Of equal 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ class ProbeLayerChoice:
     auroc: Estimate
     chosen: tuple[int, ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {"auroc": self.auroc.as_list(), "chosen_by_fold": list(self.chosen)}
 

@@ -17,7 +17,6 @@ Hewitt & Liang 2019 (1909.03368) say why a score needs its control: ``control``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -78,7 +77,7 @@ class ProbeResult:
         """AUROC on permuted labels: mean, and 95 % range over permutations."""
         return self.null.spread()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Everything but the scores of the rows, for a file."""
         return {
             "auroc": self.auroc.as_list(),

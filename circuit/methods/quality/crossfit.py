@@ -13,7 +13,6 @@ standardised by their own mean and standard deviation (labels unused), because l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -56,7 +55,7 @@ class Quality:
         """AUROC on permuted labels: mean and 95 % range."""
         return self.null.spread()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Everything but the scores of the rows, for a file."""
         return {
             "auroc": self.auroc.as_list(),

@@ -8,7 +8,6 @@ direction is fitted there at that layer, and the held-out rows are scored. The p
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class LayerChoice:
     auroc: Estimate
     chosen: tuple[int, ...]  # by outer fold
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "layer": self.layer,

@@ -17,7 +17,6 @@ which ``expected_cosine_with_truth`` returns; pairs have 1/n_pairs and the varia
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -49,7 +48,7 @@ class Stability:
         c = max(self.split_half.value, 0.0)
         return float(np.sqrt(2 * c / (1 + c)))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "split_half_cosine": _listed(self.split_half),

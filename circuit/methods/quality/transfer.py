@@ -11,7 +11,6 @@ cannot be fitted or compared is None.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,7 @@ class Transfer:
         """The AUROCs as a matrix, NaN where there is none."""
         return np.array([[np.nan if c is None else c.value for c in row] for row in self.auroc])
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "names": list(self.names),

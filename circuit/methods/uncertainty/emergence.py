@@ -14,7 +14,6 @@ Layers that were not measured are not known to be below.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ class Emergence:
     interval: tuple[int | None, int | None]  # 90 %
     never: float  # share of the resamples in which nothing emerges
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "layer": self.layer,
