@@ -7,7 +7,7 @@ from architectures import CONFIGS
 from checkpoints import write_checkpoint
 from in_process import invoke
 
-from circuit.model.sites.reading_places import SITES
+from circuit.model.sites.table import SITES
 from circuit.stages.checks.sites import list_sites
 from circuit.stages.legacy import ModelOptions
 

@@ -247,10 +247,10 @@ class Collection:
 
     def told_by_first(self, units: AbstractSet[int] | tuple[()] | None, n: int) -> set[int] | None:
         """Agree with the other processes of a split model on what the first one says."""
-        from circuit.model.machine.launch import said_by_first
+        from circuit.model.machine.launch import shared_by_first
 
         group = self.model.group
-        return None if group is None else said_by_first(group, units, n)
+        return None if group is None else shared_by_first(group, units, n)
 
     def follow(self, layout: Layout) -> None:
         """Run the batches that the first process runs, and keep nothing."""
