@@ -9,7 +9,7 @@ from checkpoints import unit_vector
 
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.steering import Steering, steered
-from circuit.model.prompts.tokens import Encoded
+from circuit.model.prompts.tokens import EncodedPrompt
 from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
 
@@ -51,7 +51,7 @@ def test_logits_and_greedy_text(pair, c, unit, operator):
     v = unit_vector(ours.d_model)
     rng = np.random.default_rng(1)
     prompts = [rng.integers(1, 250, size=n).tolist() for n in (5, 17, 11)]
-    encoded = [Encoded(np.array(p, np.int32)) for p in prompts]
+    encoded = [EncodedPrompt(np.array(p, np.int32)) for p in prompts]
     handle = blocks(theirs)[LAYER].register_forward_hook(hook(v, c, unit, operator))
     with steered(ours, [Steering(Site("resid_post", LAYER), v, c, unit=unit, operator=operator)]):
         logits = [np.array(ours.network(mx.array([p])))[0] for p in prompts]

@@ -1,15 +1,15 @@
 """Text becomes token ids in one place: no double BOS, no lost space, shortened on either side."""
 
 import numpy as np
-import pytest
 from checkpoints import write_checkpoint
+from errors import raises
 from hypothesis import given
 from hypothesis import strategies as st
 
 from circuit.errors import DataError, ModelError, UsageError
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.prompts.rendering import other_than, render_chat
-from circuit.model.prompts.tokens import CHUNK, Encoded, encode_prompts
+from circuit.model.prompts.tokens import CHUNK, EncodedPrompt, encode_prompts
 from circuit.values.prompt_format import PromptFormat
 
 TOOLS = [{"type": "function", "function": {"name": "get_weather"}}]
@@ -46,24 +46,24 @@ def test_prompts_in_batches_are_encoded_as_alone(llama):
 
 
 def test_bad_prompts(llama):
-    with pytest.raises(DataError, match="prompt 1 is empty"):
+    with raises(DataError, "empty-prompt", prompt=1):
         encode_prompts(llama, ["a", ""])
-    with pytest.raises(DataError, match="prompt 0 is not valid UTF-8"):
+    with raises(DataError, "not-unicode", prompt=0):
         encode_prompts(llama, ["h\udcc3"])
-    with pytest.raises(DataError, match="prompt 1 has 301 tokens, the model reads 256") as raised:
+    with raises(DataError, "prompt-too-long", prompt=1, n_tokens=301, limit=256) as raised:
         encode_prompts(llama, ["a", "a" * 300])
     assert "--max-length" in raised.value.hint
     assert "--truncate" in raised.value.hint
     assert len(encode_prompts(llama, ["a" * 300], max_length=256)[0].ids) == 256
-    with pytest.raises(UsageError, match="need a chat template"):
+    with raises(UsageError, "chat-needed"):
         encode_prompts(llama, ["a"], PromptFormat(chat=False, system="x"))
-    with pytest.raises(UsageError, match="`up` is not a side of a prompt"):
+    with raises(UsageError, "unknown-side", side="up"):
         encode_prompts(llama, ["a"], truncate="up")
 
 
 def test_a_model_without_a_template_says_so(tmp_path):
     model = load_model(str(write_checkpoint(tmp_path, chat=False)))
-    with pytest.raises(ModelError, match="has no chat template"):
+    with raises(ModelError, "no-chat-template"):
         encode_prompts(model, ["a"], CHAT)
 
 
@@ -84,7 +84,7 @@ def test_a_chat_is_cut_from_its_beginning_or_from_the_end_of_its_text(llama):
     assert decoded(llama, left) == "<s>def</m><a>"
     right = encode_prompts(llama, ["abcdef"], CHAT, max_length=6, truncate="right")[0]
     assert decoded(llama, right) == "<s><use>ab</m><a>"
-    with pytest.raises(DataError, match="prompt 0 has 4 tokens without its text") as raised:
+    with raises(DataError, "max-length-too-small", prompt=0, n_tokens=4) as raised:
         encode_prompts(llama, ["abcdef"], CHAT, max_length=4, truncate="right")
     assert "--max-length" in raised.value.hint
 
@@ -119,8 +119,8 @@ def test_the_other_text_begins_and_ends_otherwise(text):
 
 
 def test_token_ids_alone_have_no_text():
-    with pytest.raises(DataError, match="prompt 3 was given as token ids"):
-        Encoded(np.array([1, 2], np.int32)).content(3)
+    with raises(DataError, "text-unknown", prompt=3):
+        EncodedPrompt(np.array([1, 2], np.int32)).content(3)
 
 
 def test_many_prompts_take_little_memory(llama):

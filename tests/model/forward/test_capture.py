@@ -6,6 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from errors import raises
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,10 +20,12 @@ from circuit.model.forward.selftest import self_test
 from circuit.model.forward.tail import tail_logits
 from circuit.model.machine import runtime
 from circuit.model.prompts.positions import parse_positions
-from circuit.model.prompts.tokens import Encoded, encode_prompts
-from circuit.model.sites.reading_places import STREAM
+from circuit.model.prompts.tokens import EncodedPrompt, encode_prompts
 from circuit.model.sites.sites import available_sites, hidden_states, site_shape, sites_at
+from circuit.model.sites.table import SITES
 from circuit.values.sites import EMBED, Site
+
+STREAM = tuple(name for name, entry in SITES.items() if not entry.is_inside)
 
 
 def collect(model, prompts, sites, positions=("last",), **options):
@@ -45,7 +48,7 @@ def collect(model, prompts, sites, positions=("last",), **options):
 
 def encoded(*lengths):
     rng = np.random.default_rng(1)
-    return [Encoded(rng.integers(1, 250, size=n, dtype=np.int32)) for n in lengths]
+    return [EncodedPrompt(rng.integers(1, 250, size=n, dtype=np.int32)) for n in lengths]
 
 
 def test_identity_blocks_return_the_embedding_bit_for_bit(identity_llama):
@@ -94,13 +97,13 @@ def test_patterns_are_rows_of_keys(llama):
     np.testing.assert_allclose(rows[site, "all"][42:49], rows[site, "last"][:7], atol=1e-6)
     future = np.triu(np.ones((7, 7), bool), 1)
     assert not rows[site, "all"][:49].reshape(7, 7, 4)[future].any()
-    with pytest.raises(UsageError, match="no mean over queries"):
+    with raises(UsageError, "site-without-mean", site="attn_pattern"):
         collect(llama, prompts, [site], ("mean",))
 
 
 def with_prefix(n, *lengths):
     shared = np.arange(3, 3 + n, dtype=np.int32)
-    return [Encoded(np.concatenate([shared, p.ids])) for p in encoded(*lengths)]
+    return [EncodedPrompt(np.concatenate([shared, p.ids])) for p in encoded(*lengths)]
 
 
 @pytest.mark.parametrize("sites", [STREAM, ("z", "k_proj", "q_rope", "k_rope", "attn_pattern")])
@@ -240,7 +243,7 @@ def test_a_family_without_a_row_offers_the_residual_stream_only(llama_folder):
     model = load_model(str(llama_folder))
     model.config["model_type"] = "unheard_of"
     assert available_sites(model) == ["embed", "resid_pre", "resid_post"]
-    with pytest.raises(ModelError, match="`attn_out` is not known for family `unheard_of`"):
+    with raises(ModelError, "unknown-family", site="attn_out"):
         collect(model, encoded(3), [Site("attn_out", 0)])
 
 
@@ -248,13 +251,15 @@ def test_states_that_are_not_finite_are_refused(llama_folder):
     model = load_model(str(llama_folder))
     weight = model.network.model.embed_tokens.weight
     weight[7] = float("inf")
-    with pytest.raises(DataError, match=r"`embed` of prompt 1 is not finite"):
-        collect(model, [Encoded(np.array(ids, np.int32)) for ids in ([1, 2], [1, 7])], [EMBED])
+    with raises(DataError, "not-finite", site="embed", prompt=1):
+        collect(
+            model, [EncodedPrompt(np.array(ids, np.int32)) for ids in ([1, 2], [1, 7])], [EMBED]
+        )
 
 
 def test_a_position_that_a_prompt_lacks_names_the_prompt(llama):
     prompts = encode_prompts(llama, ["abcdef", "a"])
-    with pytest.raises(DataError, match="prompt 1 has 2 tokens"):
+    with raises(DataError, "position-out-of-range", prompt=1, n_tokens=2):
         collect(llama, prompts, [EMBED], ("4",))
 
 

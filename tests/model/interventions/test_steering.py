@@ -4,6 +4,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import unit_vector, write_checkpoint
+from errors import raises
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import load_model
@@ -88,10 +89,10 @@ def test_sampling_depends_on_the_seed_alone(llama):
 
 
 def test_directions_that_do_not_fit_are_refused(llama):
-    with pytest.raises(UsageError, match="layer 3 is out of range"):
+    with raises(UsageError, "layer-out-of-range", layer=3, n_layers=3):
         with steered(llama, [Steering(Site("resid_post", 3), unit_vector(llama.d_model), 1.0)]):
             pass
-    with pytest.raises(ModelError, match="has 5 entries"):
+    with raises(ModelError, "widths-differ", n_entries=5):
         with steered(llama, [Steering(Site("resid_post", 0), np.ones(5, np.float32), 1.0)]):
             pass
 
@@ -106,6 +107,6 @@ def test_a_direction_of_what_a_block_reads_is_added_there(identity_llama):
     np.testing.assert_allclose(after, expected, rtol=1e-6, atol=1e-7)
     with steered(model, [Steering(Site("embed", 0), v, 1.0)]):
         np.testing.assert_allclose(states(model, 0), expected, rtol=1e-6, atol=1e-7)
-    with pytest.raises(UsageError, match="`mlp_out` is not the residual stream"):
+    with raises(UsageError, "site-not-residual", site="mlp_out"):
         with steered(model, [Steering(Site("mlp_out", 0), v, 1.0)]):
             pass

@@ -2,9 +2,9 @@
 
 import mlx.core as mx
 import numpy as np
-import pytest
 from architectures import CONFIGS
 from checkpoints import unit_vector, write_checkpoint
+from errors import raises
 
 from circuit.errors import DataError, ModelError
 from circuit.model.checkpoint.loading import load_model
@@ -17,7 +17,7 @@ from circuit.model.forward.generate import (
 )
 from circuit.model.forward.scopes import parse_scope
 from circuit.model.interventions.steering import Steering, steered
-from circuit.model.prompts.tokens import Encoded, encode_prompts
+from circuit.model.prompts.tokens import EncodedPrompt, encode_prompts
 from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
 
@@ -60,9 +60,9 @@ def test_attention_may_be_ragged(llama):
 
 
 def test_an_answer_that_leaves_the_context_is_refused(llama):
-    with pytest.raises(DataError, match="exceed the 256 tokens"):
-        generate(llama, [Encoded(np.ones(250, np.int32))], Sampling(7))
-    assert generate(llama, [Encoded(np.ones(250, np.int32))], Sampling(6))
+    with raises(DataError, "prompt-too-long", prompt=0, n_tokens=250, limit=256):
+        generate(llama, [EncodedPrompt(np.ones(250, np.int32))], Sampling(7))
+    assert generate(llama, [EncodedPrompt(np.ones(250, np.int32))], Sampling(6))
 
 
 def test_logits_that_are_not_numbers_are_refused(tmp_path):
@@ -71,7 +71,7 @@ def test_logits_that_are_not_numbers_are_refused(tmp_path):
     prompts = encode_prompts(model, TEXTS[:1])
     with (
         steered(model, [Steering(Site("resid_post", 1), v, 1e6)]),
-        pytest.raises(ModelError, match="not numbers"),
+        raises(ModelError, "not-finite"),
     ):
         generate(model, prompts, Sampling(3))
     assert mx.all(mx.isfinite(model.network(mx.array(prompts[0].ids[None]))))

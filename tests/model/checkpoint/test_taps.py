@@ -5,6 +5,7 @@ import threading
 import mlx.core as mx
 import numpy as np
 import pytest
+from errors import raises
 
 from circuit.errors import ModelError
 from circuit.model.checkpoint.taps import Tap, past_taps, tapped
@@ -53,7 +54,7 @@ def test_taps_nest_and_the_inner_ones_see_what_the_outer_ones_did(llama):
 
 
 def test_a_tap_that_did_not_fire_is_an_error(llama):
-    with pytest.raises(ModelError, match="never ran `resid_post.7`"):
+    with raises(ModelError, "module-not-run", module="resid_post.7"):
         with tapped([Tap(llama.blocks[0], after=lambda h: h, name="resid_post.7")]):
             pass
 

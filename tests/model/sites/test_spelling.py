@@ -1,6 +1,7 @@
 """A site may be written as circuit, TransformerLens or the model's own modules call it."""
 
 import pytest
+from errors import raises
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.sites.sites import parse_sites
@@ -46,7 +47,7 @@ def test_a_spelling_means_what_the_family_makes_of_it(of):
     gpt2 = of("gpt2")
     assert named("blocks.1.mlp.hook_pre,transformer.h.1.attn", gpt2) == ["up_proj.1", "attn_out.1"]
     assert named("transformer.h.2.mlp.c_proj,model.h.0", gpt2) == ["down_proj.2", "resid_post.0"]
-    with pytest.raises(ModelError, match="`embed` has the position embeddings in it"):
+    with raises(ModelError, "site-missing", site="hook_embed"):
         named("hook_embed", gpt2)
     # What granite multiplies and Gemma normalises before adding it is not what the module returns.
     assert named("model.layers.1.self_attn,model.layers.1.mlp", of("granite")) == [
@@ -70,12 +71,12 @@ def test_a_spelling_means_what_the_family_makes_of_it(of):
     ],
 )
 def test_an_unknown_spelling_names_the_nearest(of, family, spelling, near):
-    with pytest.raises(UsageError, match=f"unknown site `{spelling}`") as caught:
+    with raises(UsageError, "unknown-site", site=spelling) as caught:
         named(spelling, of(family))
     assert f"did you mean `{near}" in caught.value.hint
 
 
 @pytest.mark.parametrize("spelling", ["blocks.3.hook_resid_post", "z.3", "model.layers.9.mlp"])
 def test_a_layer_that_the_model_lacks(of, spelling):
-    with pytest.raises(UsageError, match="out of range: the model has layers 0 to 2"):
+    with raises(UsageError, "layer-out-of-range", n_layers=3):
         named(spelling, of("llama"))

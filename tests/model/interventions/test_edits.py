@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from architectures import CONFIGS
 from checkpoints import write_checkpoint
+from errors import raises
 
 from circuit.errors import UsageError
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.gradients.gradients import site_gradients
-from circuit.model.interventions.edits import EDITABLE, Edit, edited
+from circuit.model.interventions.edits import Edit, edited
 from circuit.model.sites.sites import hidden_states
+from circuit.model.sites.table import SITES
 from circuit.values.sites import EMBED, Site
 
 IDS = mx.array([[3, 1, 4, 1, 5]])
@@ -60,10 +62,10 @@ def test_a_head_and_a_neuron_are_columns(llama):
 
 def test_sites_that_are_only_read_and_layers_that_there_are_not(llama):
     for name in ("resid_mid", "q_proj", "attn_pattern"):
-        with pytest.raises(UsageError, match="cannot be changed"):
+        with raises(UsageError, "site-not-editable", site=name):
             with edited(llama, [Edit(Site(name, 0), mx.zeros_like)]):
                 pass
-    with pytest.raises(UsageError, match="out of range"):
+    with raises(UsageError, "layer-out-of-range", layer=3, n_layers=3):
         with edited(llama, [Edit(Site("mlp_out", 3), mx.zeros_like)]):
             pass
 
@@ -73,7 +75,9 @@ def difference(logits):
 
 
 def test_gradients_are_finite_differences(model):
-    names = [n for n in EDITABLE if n not in ("z", "mlp_act", "embed")]
+    names = [
+        n for n, entry in SITES.items() if entry.editable and n not in ("z", "mlp_act", "embed")
+    ]
     sites = [Site(name, 1) for name in names] + [EMBED, Site("z", 2), Site("mlp_act", 0)]
     found = site_gradients(model, IDS, sites, difference)
     rng = np.random.default_rng(0)

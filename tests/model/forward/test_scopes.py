@@ -4,10 +4,11 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import unit_vector
+from errors import raises
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.forward.generate import generate, stream
-from circuit.model.forward.scopes import ALL, parse_scope, reading, touched
+from circuit.model.forward.scopes import ALL, parse_scope, prompt_lengths, tokens_in_scope
 from circuit.model.forward.teacher_forcing import Text, token_log_probs
 from circuit.model.interventions.steering import Steering, is_scoped, steered
 from circuit.model.prompts.tokens import encode_prompts
@@ -36,7 +37,7 @@ def test_whole_passes(identity_llama, scope):
     plain = np.array(hidden_states(model, ids, [site])[site])
     with (
         steered(model, [Steering(Site("resid_post", 0), v, 0.5, scope=parse_scope(scope))]),
-        reading(model, starts),
+        prompt_lengths(model, starts),
     ):
         moved = np.array(hidden_states(model, ids, [site])[site])
     where = np.stack([inside(scope, 5, start) for start in starts])
@@ -68,7 +69,7 @@ def test_generation_equals_whole_passes(llama, scope, site):
 def whole_passes(model, ids, n):
     start = len(ids)
     for _ in range(n):
-        with reading(model, [start]):
+        with prompt_lengths(model, [start]):
             ids = [*ids, int(mx.argmax(model.network(mx.array([ids]))[0, -1]))]
     return ids[start:]
 
@@ -116,9 +117,9 @@ def test_a_scope_needs_to_know_where_prompts_end(llama):
             )
         ],
     ):
-        with pytest.raises(ModelError, match="nobody said where the prompts end"):
+        with raises(ModelError, "prompt-lengths-unknown"):
             llama.network(mx.array([[1, 2]]))
-    assert touched(ALL, 3) is True
+    assert tokens_in_scope(ALL, 3) is True
 
 
 def test_generated_tokens_alone_leave_the_first_choice_alone(llama):
@@ -142,6 +143,6 @@ def test_generated_tokens_alone_leave_the_first_choice_alone(llama):
 
 @pytest.mark.parametrize("text", ["last", "last:0", "last:x", "first", "", "prompt:1"])
 def test_other_scopes_are_refused(text):
-    with pytest.raises(UsageError, match="is not a token scope"):
+    with raises(UsageError, "unknown-scope", scope=text):
         parse_scope(text)
     assert str(parse_scope("last:3")) == "last:3"

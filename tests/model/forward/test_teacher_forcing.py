@@ -14,7 +14,7 @@ from circuit.model.forward.teacher_forcing import (
     Text,
     answer_log_probs,
     divergence,
-    readings,
+    predictions,
     token_log_probs,
 )
 from circuit.model.interventions.edits import Edit, edited
@@ -46,25 +46,25 @@ def test_log_probs_of_padded_batches_equal_single_passes(llama, monkeypatch):
 @pytest.mark.parametrize("family", sorted(CONFIGS))
 def test_only_what_is_read_goes_through_the_head_of_any_family(of, family):
     model = of(family)
-    for text, ours in zip(TEXTS[:2], readings(model, TEXTS[:2]), strict=True):
+    for text, ours in zip(TEXTS[:2], predictions(model, TEXTS[:2]), strict=True):
         full = log_p(model, text.ids)[text.start - 1 :]
         after = text.ids[text.start :]
         np.testing.assert_allclose(ours.log_probs, full[np.arange(len(after)), after], atol=5e-5)
-        likely = full[np.arange(len(full)), ours.likeliest]
+        likely = full[np.arange(len(full)), ours.top1]
         np.testing.assert_allclose(likely, full.max(axis=-1), atol=5e-5)
 
 
 def test_a_prompt_without_an_answer_says_what_would_follow(llama):
     texts = [Text(text.ids[: text.start], text.start) for text in TEXTS]
-    for text, ours in zip(texts, readings(llama, texts), strict=True):
+    for text, ours in zip(texts, predictions(llama, texts), strict=True):
         assert ours.log_probs.shape == (0,)
-        assert ours.likeliest.tolist() == [log_p(llama, text.ids)[-1].argmax()]
+        assert ours.top1.tolist() == [log_p(llama, text.ids)[-1].argmax()]
 
 
 def test_what_is_not_a_number_is_nobodys_likeliest(llama):
     with edited(llama, [Edit(Site("resid_post", 2), lambda h: h * mx.array(np.nan))]):
-        for ours in readings(llama, TEXTS):
-            assert set(ours.likeliest.tolist()) == {-1}
+        for ours in predictions(llama, TEXTS):
+            assert set(ours.top1.tolist()) == {-1}
 
 
 def test_divergence_is_the_formula_and_zero_without_an_intervention(llama):

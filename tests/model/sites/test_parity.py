@@ -11,9 +11,9 @@ import pytest
 from circuit.model.checkpoint.families import find_family
 from circuit.model.forward.capture import capture, plan
 from circuit.model.forward.tail import tail_logits
-from circuit.model.prompts.tokens import Encoded
-from circuit.model.sites.reading_places import SITES
+from circuit.model.prompts.tokens import EncodedPrompt
 from circuit.model.sites.sites import available_sites, hidden_states, is_linear, recording, sites_at
+from circuit.model.sites.table import SITES
 from circuit.values.sites import EMBED, Site
 
 torch = pytest.importorskip("torch")
@@ -64,7 +64,7 @@ def test_hidden_states_and_logits_equal_transformers(family, pairs):
     theirs, ours = pairs(family)
     ids = prompts()
     sites = [EMBED] + [Site("resid_post", k) for k in range(ours.n_layers)]
-    encoded = [Encoded(np.array(p, np.int32)) for p in ids]
+    encoded = [EncodedPrompt(np.array(p, np.int32)) for p in ids]
     values = {}
     for batch in capture(ours, plan(ours, encoded, sites=sites)):
         for key, array in batch.values.items():
