@@ -99,7 +99,7 @@ def _from_csv(path: Path) -> Table:
             if None in row or None in row.values():
                 raise ArtifactError(
                     "not-csv",
-                    f"line {reader.line_num} of `{path}` and the header have different numbers of cells",
+                    f"line {reader.line_num} of `{path}` has more or fewer cells than the header",
                     hint="put cells that hold a comma or a line break in quotes",
                     path=str(path),
                     line=reader.line_num,
