@@ -26,7 +26,8 @@ from circuit.artifacts.steering_files.files import (
 )
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
-from circuit.stages.exchange.export import export_directions
+from circuit.stages.exchange.request import ExportRequest
+from circuit.stages.run import run
 from circuit.values.identity import ModelIdentity
 
 MODEL = ModelIdentity(id="org/m", family="llama", n_layers=8, d_model=5, weights_sha256="0" * 64)
@@ -109,8 +110,9 @@ def test_a_format_is_added_by_one_file(tmp_path: Path, monkeypatch):
     assert read.vector.tobytes() == direction().vector.tobytes()
     known = ", ".join(dict.fromkeys(each.SUFFIX for each in formats().values()))
     assert ".toy" in known
-    result = export_directions(tmp_path / "x.toy", tmp_path / "y.toy")
-    assert (result["format"], result["blocks"]) == ("toy", [2])
+    request = ExportRequest(file=tmp_path / "x.toy", output=tmp_path / "y.toy")
+    assert run(request).format == "toy"
+    assert (tmp_path / "y.toy").read_text() == (tmp_path / "x.toy").read_text()
     sys.modules.pop(f"{listing.__name__}.toy_format")
 
 
