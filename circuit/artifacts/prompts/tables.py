@@ -147,8 +147,5 @@ def _text(path: Path) -> str:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ArtifactError(
-            "not-utf8",
-            f"`{path}` is not UTF-8: {error}",
-            hint="save it as UTF-8",
-            path=str(path),
+            "not-utf8", f"`{path}` is not UTF-8: {error}", hint="save it as UTF-8", path=str(path)
         ) from error
