@@ -192,7 +192,7 @@ def test_verify_and_reuse_know_shards(tmp_path: Path):
     assert states(tmp_path / "a")[f"{parts[2]}.safetensors"] == "missing"
 
 
-def test_an_index_that_does_not_fit_is_one_sentence(tmp_path: Path):
+def test_an_index_that_does_not_fit_is_an_error(tmp_path: Path):
     write(tmp_path / "a", cuts=[0, 3, 7])
     part = tmp_path / "a-00002-of-00002.safetensors"
     other = replace(PLAN, dtype="float16").write(tmp_path / "b").archive.path
@@ -227,7 +227,7 @@ def test_two_that_finish_at_once_both_join(tmp_path: Path):
     assert len(list(tmp_path.iterdir())) == 60
 
 
-def test_whoever_joins_waits_for_another(tmp_path: Path, monkeypatch):
+def test_joining_waits_for_another_process(tmp_path: Path, monkeypatch):
     first, second = shards([0, 3, 7])
     PLAN.write_shard(tmp_path / "a", first)
     monkeypatch.setattr(joining, "_TIMEOUT", 0.1)

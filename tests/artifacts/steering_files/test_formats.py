@@ -1,4 +1,4 @@
-"""Steering files of other programs: what circuit writes comes back to the bit, and what they write is read."""
+"""Steering files of other programs: those of circuit come back to the bit, theirs are read."""
 
 import json
 import re
@@ -26,7 +26,8 @@ from circuit.artifacts.steering_files.files import (
 )
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
-from circuit.stages.exchange.export import export_directions
+from circuit.stages.exchange.request import ExportRequest
+from circuit.stages.run import run
 from circuit.values.identity import ModelIdentity
 
 MODEL = ModelIdentity(id="org/m", family="llama", n_layers=8, d_model=5, weights_sha256="0" * 64)
@@ -109,8 +110,9 @@ def test_a_format_is_added_by_one_file(tmp_path: Path, monkeypatch):
     assert read.vector.tobytes() == direction().vector.tobytes()
     known = ", ".join(dict.fromkeys(each.SUFFIX for each in formats().values()))
     assert ".toy" in known
-    result = export_directions(tmp_path / "x.toy", tmp_path / "y.toy")
-    assert (result["format"], result["blocks"]) == ("toy", [2])
+    request = ExportRequest(file=tmp_path / "x.toy", output=tmp_path / "y.toy")
+    assert run(request).format == "toy"
+    assert (tmp_path / "y.toy").read_text() == (tmp_path / "x.toy").read_text()
     sys.modules.pop(f"{listing.__name__}.toy_format")
 
 
@@ -239,7 +241,7 @@ def test_directions_that_a_file_cannot_hold_are_refused(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("name", SEVERAL)
-def test_a_vector_that_another_program_changed_is_taken_as_it_is(tmp_path: Path, name: str):
+def test_a_vector_changed_by_another_program_loses_its_record(tmp_path: Path, name: str):
     path = path_of(tmp_path, name, "changed")
     FORMATS[name].write(path, [direction(1), direction(2)])
     edit(path, 2)
@@ -266,7 +268,7 @@ def edit(path: Path, block: int) -> None:
 
 
 @pytest.mark.parametrize("name", SEVERAL)
-def test_a_record_that_does_not_fit_is_one_sentence(tmp_path: Path, name: str):
+def test_a_record_that_does_not_fit_is_an_error(tmp_path: Path, name: str):
     path = path_of(tmp_path, name)
     FORMATS[name].write(path, [direction(d=64)])
     content = path.read_bytes()
@@ -307,7 +309,7 @@ def test_a_damaged_file_is_read_or_refused_and_never_crashes(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_empty_file_and_a_folder_are_one_sentence(tmp_path: Path, name: str):
+def test_an_empty_file_and_a_folder_are_an_error(tmp_path: Path, name: str):
     path = path_of(tmp_path, name)
     path.write_bytes(b"")
     with pytest.raises(ArtifactError) as caught:
@@ -334,7 +336,10 @@ def test_a_gguf_file_is_what_llama_cpp_loads(tmp_path: Path):
     assert field["general.architecture"] == "controlvector"
     assert field["controlvector.model_hint"] == "llama"
     assert field["controlvector.layer_count"] == 2
-    own = {key: field[f"controlvector.circuit.{key}"] for key in ("method", "site", "dose_unit", "recommended_scale", "model_id", "model_sha")}  # fmt: skip
+    own = {
+        key: field[f"controlvector.circuit.{key}"]
+        for key in ("method", "site", "dose_unit", "recommended_scale", "model_id", "model_sha")
+    }
     assert own == {
         "method": "mean_diff",
         "site": "resid_post",
@@ -356,9 +361,10 @@ def test_the_command_lines_of_llama_cpp_add_the_natural_length(tmp_path: Path):
         FORMATS["gguf"].write(tmp_path / "a b.gguf", [direction(2), best], length=1.0).commands
     )
     name = f"{tmp_path}/a b.gguf"
+    start = "llama-cli -m MODEL.gguf --control-vector-scaled"
     assert commands == (
-        f"llama-cli -m MODEL.gguf --control-vector-scaled '{name}':12.5 --control-vector-layer-range 3 3",
-        f"llama-cli -m MODEL.gguf --control-vector-scaled '{name}' 12.5 --control-vector-layer-range 3 3",
+        f"{start} '{name}':12.5 --control-vector-layer-range 3 3",
+        f"{start} '{name}' 12.5 --control-vector-layer-range 3 3",
     )
     plain = FORMATS["gguf"].write(tmp_path / "b.gguf", [direction(2), direction(4)])
     assert plain.commands[0].endswith("b.gguf:1 --control-vector-layer-range 2 4")
@@ -441,7 +447,7 @@ GOOD = vectors(1)[1]
         ({}, "no-directions", {}),
     ],
 )
-def test_gguf_files_without_a_direction_are_one_sentence(tmp_path: Path, tensors, code, fields):
+def test_gguf_files_without_a_direction_are_an_error(tmp_path: Path, tensors, code, fields):
     write_gguf(tmp_path / "x.gguf", tensors, model_hint="llama")
     with raises(ArtifactError, code, **fields):
         read_steering_file(tmp_path / "x.gguf")
@@ -474,7 +480,11 @@ CFG = {"method": "pca", "layers": [3], "target": "residual", "coeff": 2.25, "dty
 
 def test_steering_lite_files_are_read(tmp_path: Path):
     held = vectors(0, 3)
-    save_file({f"layer{b}.v": v for b, v in held.items()}, tmp_path / "x.safetensors", {"cfg": json.dumps(CFG)})  # fmt: skip
+    save_file(
+        {f"layer{b}.v": v for b, v in held.items()},
+        tmp_path / "x.safetensors",
+        {"cfg": json.dumps(CFG)},
+    )
     assert format_of(tmp_path / "x.safetensors") is FORMATS["steering-lite"]
     read = read_steering_file(tmp_path / "x.safetensors")
     assert [(each.layer, each.method, each.extra) for each in read] == [
@@ -577,7 +587,13 @@ def test_the_sidecar_is_the_one_that_saklas_checks(tmp_path: Path):
     path = tmp_path / "x.safetensors"
     FORMATS["saklas"].write(path, [direction(2)])
     sidecar = json.loads(path.with_suffix(".json").read_text())
-    assert set(sidecar) == {"format_version", "saklas_version", "method", "tensor_sha256", "provenance"}  # fmt: skip
+    assert set(sidecar) == {
+        "format_version",
+        "saklas_version",
+        "method",
+        "tensor_sha256",
+        "provenance",
+    }
     assert (sidecar["format_version"], sidecar["method"]) == (6, "profile")
     assert sidecar["tensor_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert list(load_file(path)) == ["layer_2"]
@@ -654,7 +670,7 @@ def test_an_svec_file_is_what_its_readers_take(tmp_path: Path):
         ),
     ],
 )
-def test_bad_svec_files_are_one_sentence(tmp_path: Path, document, code, fields):
+def test_bad_svec_files_are_an_error(tmp_path: Path, document, code, fields):
     (tmp_path / "x.svec").write_text(json.dumps(document))
     with raises(ArtifactError, code, **fields):
         read_steering_file(tmp_path / "x.svec")

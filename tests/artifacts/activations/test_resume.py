@@ -35,7 +35,7 @@ def interrupt(stem: Path, units: int = 2, plan: Plan = SMALL, **options) -> None
             writer.done(unit)
 
 
-def test_it_may_be_killed_at_every_system_call():
+def test_a_kill_at_every_system_call_changes_no_byte():
     # Hundreds of runs: in memory, where there is a file system for that.
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
@@ -65,8 +65,8 @@ def moments(tmp_path_factory) -> list[tuple[bytes, bytes]]:
 
 @quick
 @given(st.data())
-def test_a_row_that_never_reached_the_disk_is_not_believed(tmp_path: Path, moments, whole, data):
-    """The power fails: any mixture of old and new blocks of data, and any beginning of the journal."""
+def test_rows_lost_in_a_power_failure_are_written_again(tmp_path: Path, moments, whole, data):
+    """The power fails: old and new blocks of data are mixed, the journal is cut anywhere."""
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     first, last = moments[0], moments[data.draw(st.integers(0, len(moments) - 1))]
@@ -88,7 +88,7 @@ def test_a_row_that_never_reached_the_disk_is_not_believed(tmp_path: Path, momen
     assert files(tmp_path) == ["a.json", "a.safetensors"]
 
 
-def test_ctrl_c_keeps_what_is_done_and_nothing_else(tmp_path: Path, whole):
+def test_ctrl_c_keeps_finished_batches_only(tmp_path: Path, whole):
     interrupt(tmp_path / "a", units=0)
     assert files(tmp_path) == []
     interrupt(tmp_path / "a", units=2)
@@ -104,8 +104,8 @@ def test_ctrl_c_keeps_what_is_done_and_nothing_else(tmp_path: Path, whole):
     assert SMALL.write(tmp_path / "a").archive.path.read_bytes() == whole
 
 
-def test_a_forced_run_goes_on_with_what_it_left_itself_only(tmp_path: Path, whole):
-    """In a rule of a Makefile ``--force`` is part of the command, which must go on like any other."""
+def test_a_forced_run_resumes_only_a_forced_run(tmp_path: Path, whole):
+    """In a rule of a Makefile ``--force`` is part of the command, which must resume, too."""
     replace(SMALL, seed=1).write(tmp_path / "a")
     interrupt(tmp_path / "a", force=True)
     with SMALL.writer(tmp_path / "a", force=True) as writer:
@@ -137,7 +137,7 @@ def test_a_forced_run_goes_on_with_what_it_left_itself_only(tmp_path: Path, whol
         ({"token_ids": None}, "`layout`"),
     ],
 )
-def test_another_run_does_not_go_on(tmp_path: Path, whole, change, what):
+def test_another_run_is_not_resumed(tmp_path: Path, whole, change, what):
     interrupt(tmp_path / "a")
     before = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
     with raises(ArtifactError, "other-run-unfinished") as caught:
@@ -147,7 +147,7 @@ def test_another_run_does_not_go_on(tmp_path: Path, whole, change, what):
     assert SMALL.write(tmp_path / "a").archive.path.read_bytes() == whole
 
 
-def test_an_unfinished_run_of_nothing_stands_in_nobodys_way(tmp_path: Path, whole):
+def test_an_unfinished_run_without_batches_is_replaced(tmp_path: Path, whole):
     other = replace(SMALL, seed=5).writer(tmp_path / "a")
     # Killed before the first batch: the files are there, and hold nothing.
     left = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -189,7 +189,7 @@ def test_damage_is_an_error_and_force_starts_again(tmp_path: Path, whole, victim
     assert files(tmp_path) == ["a.json", "a.safetensors"]
 
 
-def test_what_is_done_is_forced_to_the_disk_at_most_once_a_second(tmp_path: Path, monkeypatch):
+def test_batches_are_forced_to_the_disk_at_most_once_a_second(tmp_path: Path, monkeypatch):
     now = 0.0
     monkeypatch.setattr(resumable.time, "monotonic", lambda: now)
     with SMALL.writer(tmp_path / "a") as writer:
@@ -202,7 +202,7 @@ def test_what_is_done_is_forced_to_the_disk_at_most_once_a_second(tmp_path: Path
     assert kinds == ["schema", "unit", "unit", "synced", "unit", "unit", "synced"]
 
 
-def test_a_shard_goes_on_by_its_own_journal(tmp_path: Path):
+def test_a_shard_resumes_by_its_own_journal(tmp_path: Path):
     first, second = shards([0, 4, 7])
     for shard in (first, second):
         with pytest.raises(KeyboardInterrupt), SMALL.writer(tmp_path / "a", shard=shard) as writer:

@@ -23,7 +23,7 @@ def test_a_batch_may_be_written_by_another_thread(tmp_path: Path, whole):
     assert (tmp_path / "a.safetensors").read_bytes() == whole
 
 
-def test_a_manifest_that_cannot_be_written_costs_no_work(tmp_path: Path, whole):
+def test_a_failed_manifest_loses_no_batch(tmp_path: Path, whole):
     with raises(ArtifactError, "output-is-folder"):
         with SMALL.writer(tmp_path / "a") as writer:
             SMALL.fill(writer, range(SMALL.n))
@@ -38,7 +38,7 @@ def test_a_manifest_that_cannot_be_written_costs_no_work(tmp_path: Path, whole):
     assert files(tmp_path) == ["a.json", "a.safetensors"]
 
 
-def test_a_disk_that_fills_up_costs_the_last_batch(tmp_path: Path, whole):
+def test_a_full_disk_loses_only_the_last_batch(tmp_path: Path, whole):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         with raises(ArtifactError, "no-space-left"):
@@ -85,7 +85,7 @@ def test_one_process_writes_at_a_time(tmp_path: Path, whole):
     assert (tmp_path / "a.safetensors").read_bytes() == whole
 
 
-def test_who_waited_for_a_lock_sees_what_became_of_the_file(tmp_path: Path, monkeypatch):
+def test_a_lock_on_a_renamed_file_is_not_held(tmp_path: Path, monkeypatch):
     """Another process finishes between the opening of the journal and its locking."""
     from circuit.artifacts.files import locks
 
@@ -122,7 +122,7 @@ print(refused)
 """
 
 
-def test_many_processes_want_the_same_archive(tmp_path: Path, whole):
+def test_many_processes_write_the_same_archive(tmp_path: Path, whole):
     running = [run_code("-c", CONTEND, tmp_path) for _ in range(3)]
     for process in running:
         with process:
@@ -166,7 +166,7 @@ print(tracemalloc.get_traced_memory()[1])
 """
 
 
-def test_a_prompt_costs_little_more_than_its_text(tmp_path: Path):
+def test_a_prompt_needs_little_more_memory_than_its_text(tmp_path: Path):
     peaks = {}
     for n in (2_000, 12_000):
         folder = tmp_path / str(n)

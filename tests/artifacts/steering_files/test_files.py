@@ -95,7 +95,13 @@ def test_the_documented_files_are_read(tmp_path: Path):
         cosine_similarity=0.95,
         something_else=np.arange(3),
     )
-    document = {"direction": [3, 0, 4], "layer": 11, "positive_prompt": "100 - 37 = ", "negative_prompt": "100 - 37 =", "model_id": "model-name"}  # fmt: skip
+    document = {
+        "direction": [3, 0, 4],
+        "layer": 11,
+        "positive_prompt": "100 - 37 = ",
+        "negative_prompt": "100 - 37 =",
+        "model_id": "model-name",
+    }
     (tmp_path / "d.json").write_text(json.dumps(document))
     (npz,), (plain,) = (read_steering_file(tmp_path / name) for name in ("d.npz", "d.json"))
     for read, norm in ((npz, 12.34), (plain, 5.0)):
@@ -160,7 +166,7 @@ def test_nothing_is_unpickled(tmp_path: Path):
         ({"direction": [1.0], "layer": 1, "norm": "x"}, "invalid-field"),
     ],
 )
-def test_bad_steering_files_are_one_sentence(tmp_path: Path, fields: dict, code: str):
+def test_bad_steering_files_are_an_error(tmp_path: Path, fields: dict, code: str):
     np.savez(tmp_path / "d.npz", **fields)
     (tmp_path / "d.json").write_text(json.dumps(fields))
     for name in ("d.npz", "d.json"):

@@ -189,7 +189,7 @@ def test_nan_in_a_file_is_refused_when_it_is_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}x"])
-def test_damaged_files_are_one_sentence(tmp_path: Path, data: bytes):
+def test_damaged_files_are_an_error(tmp_path: Path, data: bytes):
     (tmp_path / "x.safetensors").write_bytes(data)
     with raises(ArtifactError, "not-safetensors"):
         Archive(tmp_path / "x.safetensors")

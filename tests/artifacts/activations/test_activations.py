@@ -102,7 +102,13 @@ def test_arrays_have_the_documented_names(tmp_path: Path):
         Plan(positions=names).write(tmp_path / str(len(names)))
         for names in (("-6:",), ("last", "-6:"))
     )
-    known = {"token_ids", "token_ids.offsets", "indices@-6:", "indices.offsets@-6:", "resid_post.offsets@-6:"}  # fmt: skip
+    known = {
+        "token_ids",
+        "token_ids.offsets",
+        "indices@-6:",
+        "indices.offsets@-6:",
+        "resid_post.offsets@-6:",
+    }
     assert {"resid_post.3", "embed", *known} <= set(one.archive.names)
     assert {"resid_post.3@last", "resid_post.3@-6:", "embed@-6:", *known} <= set(two.archive.names)
     other = load_file(two.archive.path)
@@ -277,7 +283,7 @@ def test_an_archive_may_be_moved_with_its_manifest(tmp_path: Path):
         (lambda d: d.update(schema="circuit.activations/1"), "wrong-schema"),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_one_sentence(tmp_path: Path, change, code):
+def test_a_manifest_that_does_not_fit_is_an_error(tmp_path: Path, change, code):
     LAST.write(tmp_path / "a")
     document = json.loads((tmp_path / "a.json").read_text())
     change(document)
