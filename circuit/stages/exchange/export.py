@@ -18,7 +18,7 @@ from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.artifacts.steering_files.formats import Written, formats
 from circuit.errors import UsageError
 from circuit.stages.directions.show import chosen_directions
-from circuit.stages.rows.questions import Note, silent
+from circuit.stages.run import Note, silent
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from circuit.artifacts.steering_files.files import (
     write_directions,
 )
 from circuit.errors import ModelError, UsageError
-from circuit.stages.rows.questions import Note, silent
+from circuit.stages.run import Note, silent
 from circuit.values import schemas
 from circuit.values.identity import ModelIdentity
 
