@@ -20,7 +20,7 @@ from written import Plan, shards
 from circuit.artifacts.activations.answers import Answer, AnswersWriter, Header
 from circuit.artifacts.archive import resumable
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import written_json
+from circuit.artifacts.files.documents import document_bytes
 from circuit.artifacts.files.measurements import Measurements, remove_finished_measurements
 
 CALLS = (
@@ -117,7 +117,7 @@ def write_measurements(path: Path) -> None:
     if not path.exists():
         with Measurements(path, {"a": 1}) as kept:
             results = [kept.get(name, lambda name=name: {"m": name}) for name in "abc"]
-            write_file(path, written_json(results))
+            write_file(path, document_bytes(results))
             kept.discard()
     remove_finished_measurements(path)
 

@@ -11,7 +11,7 @@ import numpy as np
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.shards import join_shards
-from circuit.artifacts.activations.writer import ActivationsWriter, Shard, forget_finished
+from circuit.artifacts.activations.writer import ActivationsWriter, Shard, remove_stale_journal
 from circuit.artifacts.files.paths import manifest_path, shard_path
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
@@ -136,7 +136,7 @@ class Plan:
     def write(self, stem, *, force=False) -> Activations:
         """Do what ``collect`` does: reuse, go on, or begin."""
         if manifest_path(stem).exists() and not force:
-            forget_finished(stem)
+            remove_stale_journal(stem)
             return Activations.open(stem)
         with self.writer(stem, force=force) as writer:
             self.fill(writer, range(self.n))
@@ -147,7 +147,7 @@ class Plan:
             with self.writer(stem, shard=shard, force=force) as writer:
                 self.fill(writer, shard.rows)
                 writer.finish_shard(run=RUN, results={"tokens": self.n_tokens(shard.rows)})
-        forget_finished(stem, shard)
+        remove_stale_journal(stem, shard)
         return self.join(stem, shard.of)
 
     def join(self, stem, count: int):

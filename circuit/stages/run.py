@@ -96,7 +96,7 @@ class Plan(Generic[T]):
     ``known`` are the parameters that do not depend on the model. ``files`` are written beside the manifest (an archive),
     ``pictures`` are drawn from the result, also from one that is reused where they are missing.
     ``read`` makes a result of a manifest; by default the results are validated as ``result``.
-    ``saved_as`` is what a person is told where the results are, where that is not ``output``.
+    ``saved_as`` is where a person is told that the results are; by default the first file, else ``output``.
     """
 
     result: type[T]
@@ -129,7 +129,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Generic[T]):
-    """The result, whether it was there already, and where it is kept."""
+    """The result, whether it existed already, and the file that holds it: the archive, if there is one."""
 
     result: T
     reused: bool = False
@@ -225,8 +225,8 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
     for path, draw in plan.pictures.items():
         if found is None or not path.exists():
             draw(result, path)
-    saved_as = plan.saved_as or plan.output
-    return Outcome(result=result, reused=found is not None, output=saved_as)
+    kept = plan.saved_as or next(iter(plan.files), plan.output)
+    return Outcome(result=result, reused=found is not None, output=kept)
 
 
 def _refuse(plan: Plan[T]) -> None:

@@ -342,7 +342,7 @@ def test_chosen_labels(tmp_path):
     assert caught.value.hint == "its labels are no_tool, tool"
     with pytest.raises(UsageError, match="both"):
         directions(tmp_path / "a", tmp_path / "e", Choices(positive="tool", negative="tool"))
-    with pytest.raises(UsageError, match="no direction method `sae`"):
+    with pytest.raises(UsageError, match="unknown direction method `sae`"):
         directions(tmp_path / "a", tmp_path / "e", Choices(method="sae"))
 
 

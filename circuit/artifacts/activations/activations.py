@@ -121,8 +121,8 @@ class Activations:
         if site == "attn_pattern":
             raise UsageError(
                 "site-not-applicable",
-                "the rows of `attn_pattern` are keys, and their mean says nothing",
-                hint="read them with Activations.ragged; choose another site",
+                "the rows of `attn_pattern` are keys, so their mean has no meaning",
+                hint="choose another site; in Python, Activations.ragged reads the rows",
                 site="attn_pattern",
             )
         name = self._name(site, layer, position)

@@ -26,7 +26,13 @@ import numpy as np
 from pydantic import Field
 
 from circuit.artifacts.files.atomic import refuse_overwrite, remove_temporaries, replace_file
-from circuit.artifacts.files.documents import canonical_json, plain, readable, schema_of, validated
+from circuit.artifacts.files.documents import (
+    canonical_json,
+    plain,
+    read_errors,
+    schema_of,
+    validated,
+)
 from circuit.artifacts.files.journal import Journal
 from circuit.artifacts.files.paths import manifest_path
 from circuit.artifacts.files.records import Record
@@ -129,7 +135,7 @@ class AnswersWriter(Writer):
         """Begin with the finished file of this run, if it ended before it wrote its manifest."""
         if force or not self.path.exists():
             return self._journal.start()
-        with readable(self.path), self.path.open("rb") as finished:
+        with read_errors(self.path), self.path.open("rb") as finished:
             if finished.readline() != self._header:
                 self._journal.remove()
                 refuse_overwrite(self.path, force=False)
@@ -188,7 +194,7 @@ def open_answers(path: Path) -> tuple[Header, Iterator[Answer]]:
 
 
 def _lines(path: Path) -> Iterator[Json]:
-    with readable(path), path.open("rb") as file:
+    with read_errors(path), path.open("rb") as file:
         for line in file:
             try:
                 yield json.loads(line)

@@ -15,11 +15,12 @@ so it may be spelled with any characters. A site whose values have their own sha
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.values.json_values import JsonObject
 
 TOKEN_IDS = "token_ids"
 
@@ -66,7 +67,7 @@ class ShardContents(Arrays):
 
     shard: tuple[int, int]
     rows: tuple[int, int]
-    found: dict[str, Any]
+    found: JsonObject
 
 
 def tensor_name(site: str, layer: int, position: str, positions: Sequence[str]) -> str:

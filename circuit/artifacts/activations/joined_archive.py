@@ -7,13 +7,13 @@ shard before, and is left out.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from circuit.artifacts.activations.contents import is_offsets
 from circuit.artifacts.archive.archive import Archive, Floats, Integers
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonObject
 
 
 class JoinedArchive:
@@ -22,7 +22,7 @@ class JoinedArchive:
     def __init__(self, path: Path, parts: Sequence[Archive]) -> None:
         self.path, self.parts = path, list(parts)
         first, *others = self.parts
-        self.metadata: dict[str, Any] = first.metadata
+        self.metadata: JsonObject = first.metadata
         for part in others:
             if _kinds(part) != _kinds(first):
                 raise ArtifactError(

@@ -29,7 +29,7 @@ class ShardFile(Record):
     rows: tuple[int, int]
 
 
-class Total(Record):
+class IndexMetadata(Record):
     """The bytes of all arrays together."""
 
     total_size: int
@@ -39,7 +39,7 @@ class Index(Record):
     """What the docstring of this module lists."""
 
     schema_name: schemas.Index = Field(schemas.INDEX, alias="schema")
-    metadata: Total
+    metadata: IndexMetadata
     files: tuple[ShardFile, ...] = Field(min_length=1)
 
 
@@ -62,8 +62,8 @@ def refuse_unjoined(source: Path) -> None:
     )
     raise ArtifactError(
         "shards-not-joined",
-        f"`{source}` is not there, only shards: {which}",
-        hint="collect what is missing, with --shard; the last one joins them",
+        f"`{source}` does not exist, only shards: {which}",
+        hint="collect the missing shards with --shard; the last one joins them",
         path=str(source),
         missing=missing,
         count=count,

@@ -9,20 +9,19 @@ same time wait for each other, and write the same bytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.activations.contents import Arrays, Contents, ShardContents
 from circuit.artifacts.activations.joined_archive import JoinedArchive
-from circuit.artifacts.activations.shard_index import Index, ShardFile, Total
+from circuit.artifacts.activations.shard_index import Index, IndexMetadata, ShardFile
 from circuit.artifacts.archive.archive import Archive
 from circuit.artifacts.archive.journal import journal_path
 from circuit.artifacts.files.atomic import remove_temporaries, write_file
 from circuit.artifacts.files.differences import differences
-from circuit.artifacts.files.documents import validated, written_json
+from circuit.artifacts.files.documents import document_bytes, validated
 from circuit.artifacts.files.locks import locked
 from circuit.artifacts.files.paths import archive_path, index_path, manifest_path, shard_path
 from circuit.artifacts.manifest.manifest import (
@@ -37,8 +36,9 @@ from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ArtifactError
 from circuit.values import schemas
+from circuit.values.json_values import JsonMapping
 
-Found = Mapping[str, Any]
+Results = JsonMapping
 
 _TIMEOUT = 60.0  # seconds
 
@@ -47,13 +47,13 @@ _TIMEOUT = 60.0  # seconds
 class JoinResult:
     """The joint archive, or the shards that are missing or of another run."""
 
-    activations: Activations | None
+    activations: Activations | None = None
     missing: tuple[int, ...] = ()
-    others: Mapping[int, str] | None = None
+    others: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Shard:
     manifest: Manifest
     contents: ShardContents
     file: FileRef
@@ -67,7 +67,7 @@ def join_shards(
     *,
     prompts: PromptSet,
     origin: Origin,
-    combine: Callable[[Sequence[Found]], Found],
+    combine: Callable[[Sequence[Results]], Results],
     run: Run,
     force: bool = False,
 ) -> JoinResult:
@@ -81,7 +81,7 @@ def join_shards(
     others = {number: _difference(part, origin) for number, part in found.items()}
     others = {number: difference for number, difference in others.items() if difference}
     if missing or others:
-        return JoinResult(None, missing, others)
+        return JoinResult(missing=missing, others=others)
     parts = list(found.values())
     _require_tiling(stem, parts, len(prompts.prompts))
     results = combine([part.contents.found for part in parts])
@@ -90,42 +90,49 @@ def join_shards(
     with locked(journal_path(archive), archive, timeout=_TIMEOUT):
         remove_temporaries(index_path(stem))
         remove_temporaries(manifest_path(stem))
-        return JoinResult(_write(stem, parts, prompts, results, run, force))
+        whole = _write(stem, parts, prompts, results=results, run=run, force=force)
+        return JoinResult(activations=whole)
 
 
-def _read(path: Path) -> _Part:
+def _read(path: Path) -> _Shard:
     manifest = read_manifest(path, schemas.SHARD)
     contents = validated(ShardContents, manifest.results, path)
     file, *beside = manifest.outputs
-    return _Part(manifest, contents, file, tuple(beside), Archive(path.parent / file.path))
+    return _Shard(manifest, contents, file, tuple(beside), Archive(path.parent / file.path))
 
 
-def _difference(part: _Part, origin: Origin) -> str:
+def _difference(part: _Shard, origin: Origin) -> str:
     return differences(origin.covers(), Origin.read(part.manifest).covers())
 
 
-def _require_tiling(stem: Path, parts: Sequence[_Part], n_prompts: int) -> None:
+def _require_tiling(stem: Path, parts: Sequence[_Shard], n_prompts: int) -> None:
     """Raise unless the shards hold every prompt once, in their order."""
     edges = [(0, 0), *(part.contents.rows for part in parts), (n_prompts, n_prompts)]
     if any(left[1] != right[0] for left, right in pairwise(edges)):
         ranges = ", ".join(f"{first}:{end}" for first, end in edges[1:-1])
         raise ArtifactError(
             "shards-incomplete",
-            f"the shards of `{stem}` hold the prompts {ranges} and not each of {n_prompts} once",
-            hint="collect all of them again, with --force",
+            f"the shards of `{stem}` do not hold each of {n_prompts} prompts once: {ranges}",
+            hint="collect all shards again, with --force",
             stem=str(stem),
             ranges=ranges,
         )
 
 
 def _write(
-    stem: Path, parts: Sequence[_Part], prompts: PromptSet, found: Found, run: Run, force: bool
+    stem: Path,
+    parts: Sequence[_Shard],
+    prompts: PromptSet,
+    *,
+    results: Results,
+    run: Run,
+    force: bool,
 ) -> Activations:
     manifest, index, first = manifest_path(stem), index_path(stem), parts[0]
     archive = JoinedArchive(index, [part.archive for part in parts])
     files = [ShardFile(path=part.file.path, rows=part.contents.rows) for part in parts]
-    total = Total(total_size=sum(part.archive.size for part in parts))
-    write_file(index, written_json(Index(metadata=total, files=tuple(files))), force=True)
+    total = IndexMetadata(total_size=sum(part.archive.size for part in parts))
+    write_file(index, document_bytes(Index(metadata=total, files=tuple(files))), force=True)
     arrays = {name: getattr(first.contents, name) for name in Arrays.model_fields}
     contents = Contents.model_validate(
         {**arrays, "n_prompts": len(prompts.prompts), "prompts": prompts}
@@ -140,7 +147,7 @@ def _write(
             *(part.file for part in parts),
             *(ref for part in parts for ref in part.beside),
         ],
-        results={**found, **dict(contents)},
+        results={**results, **dict(contents)},
         model=first.manifest.model,
         tokenizer=first.manifest.tokenizer,
         run=run,

@@ -24,9 +24,9 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.activations.arrangement import Arrangement, ArrayPlan
 from circuit.artifacts.activations.contents import Contents, offsets_name, tensor_name
 from circuit.artifacts.archive.archive import Archive, is_archive
-from circuit.artifacts.archive.journal import remove_finished_journal, unfinished
+from circuit.artifacts.archive.journal import remove_finished_journal, unfinished_run
 from circuit.artifacts.archive.resumable import ResumableArchive
-from circuit.artifacts.files.atomic import explained, refuse_overwrite, remove_temporaries
+from circuit.artifacts.files.atomic import refuse_overwrite, remove_temporaries, write_errors
 from circuit.artifacts.files.paths import archive_path, index_path, manifest_path, shard_path
 from circuit.artifacts.files.writer import Writer
 from circuit.artifacts.manifest.manifest import Manifest, Run, write_manifest
@@ -153,7 +153,7 @@ class ActivationsWriter(Writer):
         if self._force:
             # Between the two renames no old manifest must vouch for the new archive.
             for path in (self.manifest_path, self._joint, index_path(self._joint)):
-                with explained(path):
+                with write_errors(path):
                     path.unlink(missing_ok=True)
         self._rows.finish(replace=self._force or is_archive(self.path))
         manifest = write_manifest(
@@ -191,12 +191,12 @@ class ActivationsWriter(Writer):
                 archive.put(name, some, int(offsets[first]))
 
 
-def interrupted(stem: Path, shard: Shard | None = None) -> JsonObject | None:
+def unfinished_origin(stem: Path, shard: Shard | None = None) -> JsonObject | None:
     """Return the origin of an unfinished archive, as ``Origin.covers`` spells it, or nothing."""
-    return unfinished(archive_path(_manifest_of(stem, shard)))
+    return unfinished_run(archive_path(_manifest_of(stem, shard)))
 
 
-def forget_finished(stem: Path, shard: Shard | None = None) -> None:
+def remove_stale_journal(stem: Path, shard: Shard | None = None) -> None:
     """Remove the journal of a run that was killed when nothing was left to do but this."""
     manifest = _manifest_of(stem, shard)
     remove_finished_journal(archive_path(manifest), manifest)

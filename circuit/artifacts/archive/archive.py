@@ -14,22 +14,29 @@ import json
 import math
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from circuit.artifacts.archive.dtypes import FLOATS, STORED, float_spelling, from_stored, to_stored
+from circuit.artifacts.archive.dtypes import (
+    FLOATS,
+    STORED,
+    Array,
+    float_spelling,
+    from_stored,
+    to_stored,
+)
 from circuit.artifacts.archive.layout import Layout, Tensor
 from circuit.artifacts.archive.writer import ArchiveWriter
-from circuit.artifacts.files.documents import readable
+from circuit.artifacts.files.documents import read_errors
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonMapping, JsonObject
 
 Floats = NDArray[np.float32]
-Integers = NDArray[np.signedinteger[Any]]
+Integers = NDArray[np.int32 | np.int64]
 
 _CHUNK = 1 << 19
 
@@ -39,10 +46,9 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _opened(path) as file:
-            self.strings: dict[str, str] = dict(file.metadata() or {})
-        self.metadata: dict[str, Any] = _metadata(self.strings)
-        with readable(path), path.open("rb") as file:
+        self.strings = _strings(path)
+        self.metadata: JsonObject = _metadata(self.strings)
+        with read_errors(path), path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             entries = json.loads(file.read(size))
         entries.pop("__metadata__", None)
@@ -91,7 +97,7 @@ class Archive:
                 array=name,
                 dtype=tensor.dtype,
             )
-        values: Integers = next(self._stored(name, 0, math.prod(tensor.shape), None))
+        values = cast("Integers", next(self._stored(name, 0, math.prod(tensor.shape), None)))
         return values.reshape(tensor.shape)
 
     def read_into(self, out: Floats, name: str, first: int = 0) -> None:
@@ -119,10 +125,10 @@ class Archive:
                 )
             done += len(chunk)
 
-    def _stored(self, name: str, first: int, count: int, size: int | None) -> Iterator[Any]:
+    def _stored(self, name: str, first: int, count: int, size: int | None) -> Iterator[Array]:
         """Yield ``count`` values as they are stored, ``size`` at a time, from a row on."""
         tensor = self._tensor(name)
-        with readable(self.path), self.path.open("rb") as file:
+        with read_errors(self.path), self.path.open("rb") as file:
             file.seek(self._starts[name] + first * tensor.stride)
             for done in range(0, max(count, 1), size or max(count, 1)):
                 wanted = min(count - done, size or count)
@@ -143,7 +149,7 @@ class Archive:
 def write_archive(
     path: Path,
     tensors: Mapping[str, ArrayLike],
-    metadata: Mapping[str, Any],
+    metadata: JsonMapping,
     *,
     dtype: str = "float32",
     force: bool = False,
@@ -182,11 +188,11 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _strings(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file, whose header is checked."""
     try:
-        with readable(path), safe_open(path, framework="np") as file:
-            yield file
+        with read_errors(path), safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
     except SafetensorError as error:
         raise ArtifactError(
             "not-safetensors",
@@ -196,7 +202,7 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _metadata(entries: dict[str, str]) -> dict[str, Any]:
+def _metadata(entries: dict[str, str]) -> JsonObject:
     try:
         return dict(json.loads(entries.get("circuit", "{}")))
     except (ValueError, TypeError):

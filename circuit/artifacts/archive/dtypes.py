@@ -7,16 +7,16 @@ Floats that are NaN or infinite are refused in reading and in writing, also when
 them so.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from circuit.artifacts.archive.bfloat16 import from_bfloat16, to_bfloat16
 from circuit.errors import ArtifactError, UsageError
 
+Array = NDArray[np.generic]
+
 FLOATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-STORED: dict[str, np.dtype[Any]] = {
+STORED: dict[str, np.dtype[np.generic]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
@@ -30,14 +30,14 @@ def float_spelling(dtype: str) -> str:
     if dtype not in FLOATS:
         raise UsageError(
             "unknown-dtype",
-            f"an archive cannot be stored as `{dtype}`",
+            f"unknown archive type `{dtype}`",
             hint=f"choose one of {', '.join(FLOATS)}",
             dtype=dtype,
         )
     return FLOATS[dtype]
 
 
-def to_stored(name: str, values: ArrayLike, spelling: str) -> NDArray[Any]:
+def to_stored(name: str, values: ArrayLike, spelling: str) -> Array:
     """Return ``values`` of the array ``name`` as they are stored in the file."""
     # ascontiguousarray makes a scalar one-dimensional.
     given = np.asarray(values)
@@ -49,19 +49,23 @@ def to_stored(name: str, values: ArrayLike, spelling: str) -> NDArray[Any]:
     return np.ascontiguousarray(stored).reshape(given.shape)
 
 
-def from_stored(stored: NDArray[Any], spelling: str) -> NDArray[Any]:
+def from_stored(stored: Array, spelling: str) -> Array:
     """Return stored floats as float32, and stored integers unchanged."""
     if _is_integer(spelling):
         return stored
-    return from_bfloat16(stored) if spelling == "BF16" else stored.astype(np.float32, copy=False)
+    return (
+        from_bfloat16(stored.view(np.uint16))
+        if spelling == "BF16"
+        else stored.astype(np.float32, copy=False)
+    )
 
 
 def _is_integer(spelling: str) -> bool:
     return STORED[spelling].kind == "i"
 
 
-def _integers(name: str, given: NDArray[Any], spelling: str) -> NDArray[Any]:
-    limits = np.iinfo(STORED[spelling])
+def _integers(name: str, given: Array, spelling: str) -> Array:
+    limits = np.iinfo(np.int32 if spelling == "I32" else np.int64)
     if given.size and not (
         given.dtype.kind in "iu" and limits.min <= given.min() <= given.max() <= limits.max
     ):
@@ -70,7 +74,7 @@ def _integers(name: str, given: NDArray[Any], spelling: str) -> NDArray[Any]:
     return given.astype(STORED[spelling], copy=False)
 
 
-def _floats(name: str, given: NDArray[Any], spelling: str) -> NDArray[Any]:
+def _floats(name: str, given: Array, spelling: str) -> Array:
     with np.errstate(over="ignore"):
         floats = given.astype(np.float32, copy=False)
         # Rounding to bfloat16 can turn the bits of a NaN into a number: check before it, too.

@@ -81,7 +81,7 @@ def batches_of(entries: Sequence[Entry[Line]]) -> list[Batch]:
     ]
 
 
-def unfinished(archive: Path) -> JsonObject | None:
+def unfinished_run(archive: Path) -> JsonObject | None:
     """Return what an unfinished archive is made from, or nothing if no batch of it is done."""
     path = journal_path(archive)
     if not path.exists():

@@ -15,10 +15,11 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from circuit.artifacts.archive.dtypes import STORED
 from circuit.artifacts.files.documents import canonical_json
+from circuit.values.json_values import JsonMapping, JsonObject
 
 
 class Tensor(NamedTuple):
@@ -51,7 +52,7 @@ class Layout:
     def of(
         cls,
         tensors: Mapping[str, Tensor],
-        metadata: Mapping[str, Any],
+        metadata: JsonMapping,
         *,
         strings: Mapping[str, str] | None = None,
     ) -> Self:
@@ -60,7 +61,7 @@ class Layout:
         ``strings`` replaces the metadata of circuit, for the files of other programs.
         """
         own = {"circuit": canonical_json(metadata)}
-        entries: dict[str, Any] = {"__metadata__": own if strings is None else dict(strings)}
+        entries: JsonObject = {"__metadata__": own if strings is None else dict(strings)}
         end, begins = 0, {}
         for name in sorted(tensors, key=lambda name: (-STORED[tensors[name].dtype].itemsize, name)):
             dtype, shape = tensors[name]

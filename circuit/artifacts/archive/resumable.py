@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,9 +34,10 @@ from circuit.artifacts.archive.journal import (
 from circuit.artifacts.archive.layout import Layout
 from circuit.artifacts.archive.ragged import Offsets, runs
 from circuit.artifacts.archive.writer import ArchiveWriter
-from circuit.artifacts.files.atomic import explained, sync_folder
+from circuit.artifacts.files.atomic import sync_folder, write_errors
 from circuit.artifacts.files.differences import fingerprint
 from circuit.errors import ArtifactError, CircuitError
+from circuit.values.json_values import JsonMapping
 
 SYNC_SECONDS = 1.0
 
@@ -45,7 +45,7 @@ Rows = NDArray[np.intp]
 
 
 @dataclass
-class _Put:
+class _PendingRows:
     """What a batch has put into one array so far."""
 
     rows: list[Rows] = field(default_factory=list)
@@ -60,7 +60,7 @@ class ResumableArchive:
         path: Path,
         layout: Layout,
         offsets: Mapping[str, Offsets],
-        covers: Mapping[str, Any],
+        covers: JsonMapping,
         *,
         force: bool = False,
     ) -> None:
@@ -71,7 +71,7 @@ class ResumableArchive:
         self.path, self._offsets = path, dict(sorted(offsets.items()))
         self.finished: set[int] = set()
         self._there = np.zeros(len(next(iter(offsets.values()))) - 1, bool)
-        self._pending: dict[str, _Put] = {}
+        self._pending: dict[str, _PendingRows] = {}
         self._mutex, self._synced_at, self._unsynced = threading.RLock(), time.monotonic(), False
         self._archive: ArchiveWriter | None = None
         self._journal, self._keep = open_journal(path), True
@@ -103,7 +103,7 @@ class ResumableArchive:
         with self._mutex:
             for first, start, length in runs(offsets, prompts):
                 self.archive.put_stored(name, stored[start : start + length], first)
-            put = self._pending.setdefault(name, _Put())
+            put = self._pending.setdefault(name, _PendingRows())
             put.rows.append(prompts)
             put.crc = zlib.crc32(stored.reshape(-1).view(np.uint8).data, put.crc)
 
@@ -152,7 +152,7 @@ class ResumableArchive:
                 self._journal.remove()
             self._journal.close()
 
-    def _open(self, layout: Layout, covers: Mapping[str, Any], force: bool) -> None:
+    def _open(self, layout: Layout, covers: JsonMapping, force: bool) -> None:
         if batches := batches_of(self._journal.resume(covers, force=force)):
             try:
                 self._archive = ArchiveWriter(self.path, layout, resume=True)
@@ -173,7 +173,7 @@ class ResumableArchive:
         self._archive = ArchiveWriter(self.path, layout)
         self._archive.sync()
         self._journal.start()
-        with explained(self.path):
+        with write_errors(self.path):
             sync_folder(self.path.parent)
 
     def _verify(self, batches: Sequence[Batch]) -> None:
@@ -208,7 +208,7 @@ class ResumableArchive:
 
     def _rows_of_batch(self, batch: int) -> Rows:
         """Return the prompts of what was put; every array must have the same, and none twice."""
-        puts = [self._pending.get(name, _Put()) for name in self._offsets]
+        puts = [self._pending.get(name, _PendingRows()) for name in self._offsets]
         rows = [np.concatenate([np.empty(0, np.intp), *put.rows]) for put in puts]
         if any(not np.array_equal(each, rows[0]) for each in rows):
             message = f"the arrays of batch {batch} have rows of different prompts"

@@ -13,14 +13,13 @@ the archive itself if that process had renamed it.
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from circuit.artifacts.archive.dtypes import to_stored
+from circuit.artifacts.archive.dtypes import Array, to_stored
 from circuit.artifacts.archive.layout import Layout
-from circuit.artifacts.files.atomic import explained, refuse_overwrite, sync_folder, write_at
+from circuit.artifacts.files.atomic import refuse_overwrite, sync_folder, write_at, write_errors
 from circuit.artifacts.files.locks import lock
 from circuit.artifacts.files.writer import Writer
 from circuit.artifacts.manifest.manifest import digest
@@ -38,11 +37,11 @@ class ArchiveWriter(Writer):
         self._renamed = resume and not self.partial.exists()
         if self._renamed and not path.exists():
             raise self._other(self.partial)
-        with explained(path):
+        with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = lock(self.path if self._renamed else self.partial, path)
         try:
-            with explained(path):
+            with write_errors(path):
                 if resume:
                     self._check_header()
                 else:
@@ -55,7 +54,7 @@ class ArchiveWriter(Writer):
         """Write ``values`` over the rows of the array ``name`` from ``first`` on."""
         self.put_stored(name, self.stored(name, values), first)
 
-    def stored(self, name: str, values: ArrayLike) -> NDArray[Any]:
+    def stored(self, name: str, values: ArrayLike) -> Array:
         """Return ``values`` as they are stored in the file: see ``to_stored``."""
         stored = to_stored(name, values, self.layout.tensors[name].dtype)
         wanted = self.layout.tensors[name].shape
@@ -64,13 +63,13 @@ class ArchiveWriter(Writer):
             raise ValueError(message)
         return stored
 
-    def put_stored(self, name: str, stored: NDArray[Any], first: int) -> None:
+    def put_stored(self, name: str, stored: Array, first: int) -> None:
         """Write rows that ``stored`` made."""
         shape = self.layout.tensors[name].shape
         if shape and not 0 <= first <= first + len(stored) <= shape[0]:
             message = f"`{name}` has {shape[0]} rows"
             raise IndexError(message)
-        with explained(self.path):
+        with write_errors(self.path):
             start = self.layout.starts[name] + first * self.layout.tensors[name].stride
             write_at(self._file, stored.reshape(-1).view(np.uint8).data, start)
 
@@ -81,7 +80,7 @@ class ArchiveWriter(Writer):
 
     def sync(self) -> None:
         """Force what was put to the disk, but not the file's times."""
-        with explained(self.path):
+        with write_errors(self.path):
             getattr(os, "fdatasync", os.fsync)(self._file)
 
     def finish(self, *, force: bool = False) -> None:
@@ -89,7 +88,7 @@ class ArchiveWriter(Writer):
 
         With ``force`` another file of that name is replaced.
         """
-        with explained(self.path):
+        with write_errors(self.path):
             os.fsync(self._file)
             if not self._renamed:
                 self._rename(force)

@@ -4,17 +4,17 @@ It has unit norm; ``norm`` is its natural length, the distance between the class
 float32, and ``unit`` leaves a vector of unit norm unchanged.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 
+from circuit.artifacts.archive.dtypes import Array
 from circuit.artifacts.files.documents import plain
 from circuit.errors import ArtifactError, DataError
 from circuit.values.identity import ModelIdentity
+from circuit.values.json_values import JsonMapping, JsonObject
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,10 @@ class Direction:
     method: str | None = None
     positive_label: str | None = None
     negative_label: str | None = None
-    quality: Mapping[str, Any] = field(default_factory=dict)
+    quality: JsonMapping = field(default_factory=dict)
     model: ModelIdentity | None = None
     format: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: JsonMapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         vector = np.ascontiguousarray(self.vector, np.float32)
@@ -65,8 +65,8 @@ class Entry(BaseModel):
     positive_label: str | None
     negative_label: str | None
     format: str | None
-    quality: dict[str, Any]
-    extra: dict[str, Any]
+    quality: JsonObject
+    extra: JsonObject
 
 
 def unit(vector: ArrayLike, source: str) -> tuple[NDArray[np.float32], float]:
@@ -80,13 +80,13 @@ def unit(vector: ArrayLike, source: str) -> tuple[NDArray[np.float32], float]:
     return (values.astype(np.float64) / length).astype(np.float32), length
 
 
-def require_direction(vector: NDArray[Any], source: str) -> None:
+def require_direction(vector: Array, source: str) -> None:
     """Raise unless ``vector`` is one finite, non-zero vector of numbers."""
     problem = None
     if vector.ndim != 1 or not vector.size:
         problem = f"has shape {vector.shape}"
     elif not np.issubdtype(vector.dtype, np.number) or np.iscomplexobj(vector):
-        problem = "does not consist of numbers"
+        problem = "has values that are not numbers"
     elif not np.isfinite(vector).all():
         problem = "has values that are NaN or infinite"
     elif not vector.any():
@@ -101,6 +101,6 @@ def require_direction(vector: NDArray[Any], source: str) -> None:
         )
 
 
-def described(direction: Direction) -> dict[str, Any]:
+def entry_fields(direction: Direction) -> JsonObject:
     """Return the fields of an ``Entry`` of a direction, as JSON values."""
     return {name: plain(getattr(direction, name)) for name in Entry.model_fields}

@@ -14,9 +14,9 @@ are required.
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuit.artifacts.directions.direction import Direction, unit
 from circuit.errors import ArtifactError, UsageError
@@ -29,7 +29,7 @@ _OWN = ("name", "site", "method", "positive_label", "negative_label", "format")
 LAYER = "`layer` counts blocks from 0, and the vector is added after that block"
 
 
-def the_one(directions: Sequence[Direction], length: float | None, path: Path) -> Direction:
+def only_direction(directions: Sequence[Direction], length: float | None, path: Path) -> Direction:
     """Return the only direction; such a file holds a unit vector and its natural length."""
     if len(directions) != 1:
         raise UsageError(
@@ -42,15 +42,15 @@ def the_one(directions: Sequence[Direction], length: float | None, path: Path) -
     if length is not None:
         raise UsageError(
             "option-not-applicable",
-            f"--scale has no use for `{path}`, which keeps the unit vector and its own length",
-            hint="leave out --scale",
+            f"`--scale` does not apply to `{path}`, which holds the unit vector and its natural length",
+            hint="leave out `--scale`",
             option="--scale",
             path=str(path),
         )
     return directions[0]
 
 
-def fields_of(direction: Direction) -> dict[str, Any]:
+def direction_fields(direction: Direction) -> dict[str, object]:
     """Return the keys of one direction, without unknown ones; unknown prompts are empty."""
     fields = {
         "direction": direction.vector,
@@ -65,7 +65,7 @@ def fields_of(direction: Direction) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def direction_of(fields: Mapping[str, Any], path: Path) -> Direction:
+def direction_from_fields(fields: Mapping[str, object], path: Path) -> Direction:
     """Make a direction from its keys; its vector is scaled to unit length."""
     absent = [key for key in ("direction", "layer") if key not in fields]
     if absent:
@@ -89,21 +89,21 @@ def direction_of(fields: Mapping[str, Any], path: Path) -> Direction:
     )
 
 
-def _numbers(values: Any, path: Path) -> Any:
+def _numbers(values: object, path: Path) -> NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):
-            return np.asarray(values, np.float32)
+            return np.array(values, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise ArtifactError(
             "invalid-field",
-            f"`direction` in `{path}` does not consist of numbers",
-            hint="it must be a list of numbers",
+            f"`direction` in `{path}` is not a list of numbers",
+            hint="write a list of d numbers",
             path=str(path),
             field="direction",
         ) from error
 
 
-def _layer(value: Any, path: Path) -> int:
+def _layer(value: object, path: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ArtifactError(
             "invalid-field",
@@ -115,7 +115,7 @@ def _layer(value: Any, path: Path) -> int:
     return value
 
 
-def _norm(value: Any, length: float, path: Path) -> float:
+def _norm(value: object, length: float, path: Path) -> float:
     if value is None:
         return length
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

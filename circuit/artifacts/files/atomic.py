@@ -20,7 +20,7 @@ from circuit.errors import ArtifactError
 
 def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write ``data`` to ``path``; raise if other content is there and ``force`` is not given."""
-    with explained(path):
+    with write_errors(path):
         if is_written(path, data, force=force):
             os.utime(path)
         else:
@@ -32,7 +32,7 @@ def is_written(path: Path, data: bytes, *, force: bool = False) -> bool:
 
     Raises ``ArtifactError`` if it holds something else and ``force`` is not given.
     """
-    with explained(path):
+    with write_errors(path):
         if path.is_file() and path.read_bytes() == data:
             return True
     refuse_overwrite(path, force=force)
@@ -43,7 +43,7 @@ def replace_file(path: Path, parts: Iterable[bytes]) -> None:
     """Write ``parts``, one after the other, to ``path`` in one step, and replace what was there."""
     # Two machines that share a disk may have processes of one number.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    with explained(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -82,7 +82,7 @@ def refuse_overwrite(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def removed_on_failure(path: Path) -> Iterator[None]:
+def remove_on_failure(path: Path) -> Iterator[None]:
     """Remove ``path`` if the block fails: it is of no use without what the block writes."""
     try:
         yield
@@ -108,7 +108,7 @@ def write_at(file: int, data: memoryview, start: int) -> None:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Turn an ``OSError`` in the writing of ``path`` into an ``ArtifactError``."""
     try:
         yield

@@ -43,13 +43,13 @@ def canonical_json(value: object) -> str:
     )
 
 
-def written_json(value: object) -> bytes:
+def document_bytes(value: object) -> bytes:
     """Return the bytes of a document in a file: indented, in the order of its fields."""
-    return b"".join(written_chunks(value))
+    return b"".join(document_chunks(value))
 
 
-def written_chunks(value: object) -> Iterator[bytes]:
-    """Yield the bytes of ``written_json`` in parts; models are reduced when they are reached."""
+def document_chunks(value: object) -> Iterator[bytes]:
+    """Yield the bytes of ``document_bytes`` in parts; models are reduced when they are reached."""
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2, default=_one_level)
     parts = encoder.iterencode(_one_level(value))
     while text := "".join(islice(parts, 8192)):
@@ -124,12 +124,13 @@ def validated(model: type[M], document: object, path: Path) -> M:
             field=field,
         ) from error
     except DataError as error:
+        fields = {**error.fields, "path": str(path)}
         message = f"{error.message} (in `{path}`)"
-        raise DataError(error.code, message, hint=error.hint, **error.fields) from error
+        raise DataError(error.code, message, hint=error.hint, **fields) from error
 
 
-def directly(model: type[M], path: Path) -> M | None:
-    """Make a ``model`` of a large file, or return None if ``read_json`` or ``validated`` must raise.
+def try_read(model: type[M], path: Path) -> M | None:
+    """Make a ``model`` of a large file; None if ``read_json`` or ``validated`` must raise.
 
     No dictionaries are made on the way: those of 50,000 prompts are 20 MiB, which Python cannot
     release between the texts that stay.
@@ -145,12 +146,12 @@ def directly(model: type[M], path: Path) -> M | None:
 
 def read_bytes(path: Path) -> bytes:
     """Read a whole file; raise ``ArtifactError`` if it cannot be read."""
-    with readable(path):
+    with read_errors(path):
         return path.read_bytes()
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def read_errors(path: Path) -> Iterator[None]:
     """Turn an ``OSError`` in the reading of ``path`` into an ``ArtifactError``."""
     try:
         yield
@@ -206,7 +207,7 @@ def _hint_for(found: str | None) -> str:
     return "give the file that the command asks for, written by this version of circuit"
 
 
-def restored(kind: type[T], document: Any) -> T:
+def restored(kind: type[T], document: object) -> T:
     """Make a value of ``kind`` (a dataclass, say) from its JSON form, as ``plain`` returns it.
 
     Raises ``ArtifactError`` if the document does not fit.

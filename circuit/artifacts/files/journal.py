@@ -22,9 +22,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import Field
 
-from circuit.artifacts.files.atomic import explained, write_at
+from circuit.artifacts.files.atomic import write_at, write_errors
 from circuit.artifacts.files.differences import differences, fingerprint
-from circuit.artifacts.files.documents import plain, readable
+from circuit.artifacts.files.documents import plain, read_errors
 from circuit.artifacts.files.locks import lock
 from circuit.artifacts.files.records import Record
 from circuit.artifacts.files.writer import Writer
@@ -71,7 +71,7 @@ class Journal(Writer, Generic[E]):
     def __init__(self, path: Path, output: Path, parse: Callable[[bytes], E]) -> None:
         self.path, self.output, self._parse = path, output, parse
         self._header: Header | None = None
-        with explained(output):
+        with write_errors(output):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = lock(path, output)
 
@@ -103,7 +103,7 @@ class Journal(Writer, Generic[E]):
 
     def append(self, lines: bytes) -> int:
         """Write whole lines at the end, all of them or none, and return where they begin."""
-        with explained(self.output):
+        with write_errors(self.output):
             end = os.fstat(self._file).st_size
             try:
                 write_at(self._file, memoryview(lines), end)
@@ -118,17 +118,17 @@ class Journal(Writer, Generic[E]):
 
     def sync(self) -> None:
         """Force every line to the disk."""
-        with explained(self.output):
+        with write_errors(self.output):
             os.fsync(self._file)
 
     def cut(self, end: int) -> None:
         """Drop what lies behind the byte ``end``."""
-        with explained(self.output):
+        with write_errors(self.output):
             os.ftruncate(self._file, end)
 
     def remove(self) -> None:
         """Remove the file, while it is still locked."""
-        with explained(self.output):
+        with write_errors(self.output):
             self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -159,7 +159,7 @@ class Journal(Writer, Generic[E]):
 def read_journal(path: Path, parse: Callable[[bytes], E]) -> Content[E]:
     """Read the whole lines of a journal, up to the first that is damaged."""
     entries: list[Entry[E]] = []
-    with readable(path), path.open("rb") as file:
+    with read_errors(path), path.open("rb") as file:
         first = file.readline()
         header = _parsed(first, Header.model_validate_json)
         if header is None:

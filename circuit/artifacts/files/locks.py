@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from circuit.artifacts.files.atomic import explained
+from circuit.artifacts.files.atomic import write_errors
 from circuit.errors import ArtifactError
 
 
@@ -49,7 +49,7 @@ def lock(path: Path, output: Path, *, timeout: float = 0.0) -> int:
 @contextmanager
 def locked(path: Path, output: Path, *, timeout: float) -> Iterator[None]:
     """Exclude other processes by a lock file that is removed afterwards."""
-    with explained(output):
+    with write_errors(output):
         file = lock(path, output, timeout=timeout)
         try:
             yield

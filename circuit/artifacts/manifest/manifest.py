@@ -17,27 +17,27 @@ artifacts stale. A stage writes its manifest last: if it is there, so is the res
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, Field
 
-from circuit.artifacts.files.atomic import explained, refuse_overwrite, replace_file
+from circuit.artifacts.files.atomic import refuse_overwrite, replace_file, write_errors
 from circuit.artifacts.files.documents import (
     canonical_json,
+    document_chunks,
     plain,
     read_document,
-    readable,
+    read_errors,
     schema_of,
     validated,
-    written_chunks,
 )
 from circuit.artifacts.files.paths import manifest_path, refuse_input
 from circuit.artifacts.files.records import Record
 from circuit.artifacts.manifest.run import Run
 from circuit.errors import ArtifactError
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
+from circuit.values.json_values import JsonMapping, JsonObject
 from circuit.values.version import VERSION
 
 __all__ = [
@@ -64,13 +64,13 @@ class Manifest(Record):
     schema_name: str = Field(alias="schema")
     model: ModelIdentity | None = None
     tokenizer: TokenizerIdentity | None = None
-    parameters: dict[str, Any]
+    parameters: JsonObject
     inputs: tuple[FileRef, ...]
     outputs: tuple[FileRef, ...]
-    results: dict[str, Any]
+    results: JsonObject
     run: Run
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> JsonObject:
         """Return everything but ``run``: equal inputs and parameters give equal content."""
         return {key: value for key, value in plain(self).items() if key != "run"}
 
@@ -81,7 +81,7 @@ def digest(path: Path) -> str:
         content = _manifest_content(path)
         if content is not None:
             return hashlib.sha256(canonical_json(content).encode()).hexdigest()
-    with readable(path), path.open("rb") as file:
+    with read_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -101,10 +101,10 @@ def write_manifest(
     path: Path,
     *,
     schema: str,
-    parameters: Mapping[str, Any],
+    parameters: JsonMapping,
     inputs: Sequence[Path | FileRef],
     outputs: Sequence[Path | FileRef] = (),
-    results: Mapping[str, Any] | None = None,
+    results: JsonMapping | None = None,
     model: ModelIdentity | None = None,
     tokenizer: TokenizerIdentity | None = None,
     run: Run,
@@ -136,11 +136,11 @@ def save_manifest(path: Path, manifest: Manifest, *, force: bool = False) -> Non
     # Looked at once: another process may be writing the same here.
     if path.exists():
         if _manifest_content(path) == json.loads(canonical_json(manifest.content())):
-            with explained(path):
+            with write_errors(path):
                 os.utime(path)
             return
         refuse_overwrite(path, force=force)
-    replace_file(path, written_chunks(manifest))
+    replace_file(path, document_chunks(manifest))
 
 
 def read_manifest(path: Path, schema: str) -> Manifest:
@@ -149,7 +149,7 @@ def read_manifest(path: Path, schema: str) -> Manifest:
     if archive.is_file() and not path.exists():
         raise ArtifactError(
             "manifest-missing",
-            f"`{archive}` has no manifest `{path.name}` beside it, so it is incomplete",
+            f"`{archive}` is incomplete: its manifest `{path.name}` is missing",
             hint="run the command that writes it again",
             path=str(path),
             archive=str(archive),
@@ -163,7 +163,7 @@ def check_outputs(path: Path, manifest: Manifest) -> None:
         if not (path.parent / output.path).exists():
             raise ArtifactError(
                 "output-missing",
-                f"`{path}` describes `{path.parent / output.path}`, which is not there",
+                f"`{path}` describes `{path.parent / output.path}`, which does not exist",
                 hint="put it back, or write it again with --force",
                 path=str(path.parent / output.path),
                 manifest=str(path),
@@ -172,7 +172,7 @@ def check_outputs(path: Path, manifest: Manifest) -> None:
             raise ArtifactError(
                 "output-changed",
                 f"`{path.parent / output.path}` is not the file that `{path}` describes",
-                hint="it has changed since: write it again with --force",
+                hint="the file has changed: write it again with --force",
                 path=str(path.parent / output.path),
                 manifest=str(path),
             )
@@ -192,7 +192,7 @@ def check_described(path: Path, manifest: Manifest, files: Iterable[Path]) -> No
             raise ArtifactError(
                 "manifest-of-other-file",
                 f"`{path}` describes {described}, not `{file}`",
-                hint="keep an archive and its manifest together under the names that they were written with",
+                hint="keep an archive and its manifest together, under their original names",
                 path=str(path),
                 file=str(file),
             )
@@ -202,7 +202,7 @@ def reusable(
     path: Path,
     *,
     schema: str,
-    parameters: Mapping[str, Any],
+    parameters: JsonMapping,
     inputs: Sequence[Path],
     model: ModelIdentity | None = None,
     tokenizer: TokenizerIdentity | None = None,
@@ -225,14 +225,12 @@ def reusable(
     if not same or (model and manifest.model != model):
         refuse_overwrite(path, force=False)
     check_outputs(path, manifest)
-    with explained(path):
+    with write_errors(path):
         os.utime(path)
     return manifest
 
 
-def may_be_equal(
-    path: Path, schema: str, parameters: Mapping[str, Any], inputs: Sequence[Path]
-) -> bool:
+def may_be_equal(path: Path, schema: str, parameters: JsonMapping, inputs: Sequence[Path]) -> bool:
     """Return whether ``path`` may hold this run, of which only some parameters are known."""
     found = _manifest_content(path)
     if found is None or found.get("schema") != schema:
@@ -249,7 +247,7 @@ def refuse_other(path: Path, schema: str) -> None:
         refuse_overwrite(path, force=False)
 
 
-def _manifest_content(path: Path) -> dict[str, Any] | None:
+def _manifest_content(path: Path) -> JsonObject | None:
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -262,7 +260,7 @@ def _manifest_content(path: Path) -> dict[str, Any] | None:
 def _mentions_run(path: Path) -> bool:
     """Return whether a file can be a manifest, without parsing it: it may hold 50,000 prompts."""
     before = b""
-    with readable(path), path.open("rb") as file:
+    with read_errors(path), path.open("rb") as file:
         while block := file.read(1 << 20):
             if b'"run"' in before + block:
                 return True

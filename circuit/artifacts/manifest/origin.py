@@ -4,14 +4,15 @@ Runs of one origin give equal artifacts. It is a manifest without its results. A
 so that no other run resumes an unfinished archive, and the shards of one archive must share it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import FileRef, Manifest, reference
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
+from circuit.values.json_values import JsonMapping, JsonObject
 from circuit.values.version import VERSION
 
 
@@ -19,7 +20,7 @@ from circuit.values.version import VERSION
 class Origin:
     """Every option with its defaults, the files that were read, the model and its tokenizer."""
 
-    parameters: Mapping[str, Any]
+    parameters: JsonMapping
     inputs: tuple[FileRef, ...]
     model: ModelIdentity | None = None
     tokenizer: TokenizerIdentity | None = None
@@ -30,7 +31,7 @@ class Origin:
         cls,
         out: Path,
         *,
-        parameters: Mapping[str, Any],
+        parameters: JsonMapping,
         inputs: Sequence[Path],
         model: ModelIdentity | None = None,
         tokenizer: TokenizerIdentity | None = None,
@@ -54,7 +55,7 @@ class Origin:
             manifest.run.version,
         )
 
-    def covers(self) -> dict[str, Any]:
+    def covers(self) -> JsonObject:
         """Return it as JSON, each file under its path, to be compared entry by entry."""
         files = {ref.path: ref.sha256 for ref in self.inputs}
         identities = {"model": plain(self.model), "tokenizer": plain(self.tokenizer)}

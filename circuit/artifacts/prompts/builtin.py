@@ -52,18 +52,18 @@ def find_set(name: str) -> Path:
     meant = [f"did you mean `{near[0]}`?"] if near else []
     raise UsageError(
         "unknown-prompt-set",
-        f"there is no prompt set `{name}`",
+        f"unknown prompt set `{name}`",
         hint="; ".join([*meant, *listed, "or give a file"]),
         name=name,
     )
 
 
-def given_set(path: Path) -> Path:
+def find_file(path: Path) -> Path:
     """Return the file at ``path``, or the built-in set, concept or probe that it names."""
     return path if path.exists() or path.suffix else find_set(str(path))
 
 
-def spelled(file: Path, folder: Path | None = None) -> str:
+def recorded_path(file: Path, folder: Path | None = None) -> str:
     """Return how a file is recorded in ``folder``: built-in ones as ``builtin:<path>``."""
     builtin = datasets_folder().resolve()
     if file.resolve().is_relative_to(builtin):
@@ -71,8 +71,8 @@ def spelled(file: Path, folder: Path | None = None) -> str:
     return file.name if folder is None else relative_path(file, folder)
 
 
-def located(spelling: str, folder: Path) -> Path:
-    """Return the file that ``spelled`` recorded in ``folder``."""
+def resolved_path(spelling: str, folder: Path) -> Path:
+    """Return the file that ``recorded_path`` recorded in ``folder``."""
     if spelling.startswith("builtin:"):
         return datasets_folder() / spelling.removeprefix("builtin:")
     return folder / spelling

@@ -28,7 +28,7 @@ NEUTRAL = "neutral"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
-def own_folder() -> Path:
+def user_folder() -> Path:
     """Return the folder of the user's concepts."""
     if given := os.environ.get("CIRCUIT_CONCEPTS"):
         return Path(given)
@@ -36,14 +36,14 @@ def own_folder() -> Path:
     return Path(base) / "circuit" / "concepts"
 
 
-def own_concepts() -> dict[str, Path]:
+def user_concepts() -> dict[str, Path]:
     """Return the user's concepts by name."""
-    return {path.stem: path for path in sorted(own_folder().glob("*.json"))}
+    return {path.stem: path for path in sorted(user_folder().glob("*.json"))}
 
 
 def concepts() -> dict[str, Path]:
     """Return every concept by name, built-in ones first."""
-    return {**builtin_concepts(), **own_concepts()}
+    return {**builtin_concepts(), **user_concepts()}
 
 
 def find_concept(name: str) -> Path:
@@ -52,17 +52,17 @@ def find_concept(name: str) -> Path:
     if name not in known:
         raise UsageError(
             "unknown-concept",
-            f"there is no concept `{name}`",
+            f"unknown concept `{name}`",
             hint=nearest(name, known) + ", ".join(known),
             name=name,
         )
     return known[name]
 
 
-def concept_of(name: str, positive: Sequence[str], neutral: Sequence[str]) -> PromptSet:
+def make_concept(name: str, positive: Sequence[str], neutral: Sequence[str]) -> PromptSet:
     """Make a concept of texts; as many neutral texts as positive ones are pairs, in order."""
     if not positive or not neutral:
-        missing = "neutral text" if positive else "text that has it"
+        missing = "neutral text" if positive else "positive text"
         raise UsageError(
             "concept-without-texts",
             f"concept `{name}` has no {missing}",
@@ -92,7 +92,7 @@ def read_concept(path: Path, name: str) -> PromptSet:
         if len(prompts.labels) != 2:
             raise ArtifactError(
                 "two-labels-expected",
-                f"`{path}` has {len(prompts.labels)} labels, a concept has two",
+                f"a concept has two labels, `{path}` has {len(prompts.labels)}",
                 hint="the second label is that of the concept",
                 path=str(path),
                 count=len(prompts.labels),
@@ -110,20 +110,20 @@ def read_concept(path: Path, name: str) -> PromptSet:
     if not all(isinstance(each, list) and all(isinstance(t, str) for t in each) for each in texts):
         raise ArtifactError(
             "not-a-concept",
-            f"`{path}` holds something else than lists of texts",
+            f"`positive` and `neutral` in `{path}` are not lists of texts",
             hint="write each text on a line: `- What a day!`",
             path=str(path),
         )
-    return concept_of(name, texts[0], texts[1])
+    return make_concept(name, texts[0], texts[1])
 
 
-def save_own(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
+def save_concept(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
     """Save a concept in the user's folder."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             "invalid-name",
-            f"`{name}` cannot be the name of a concept",
-            hint="use letters, digits, - and _, a letter first",
+            f"invalid concept name `{name}`",
+            hint="use letters, digits, - and _, starting with a letter",
             name=name,
         )
     if name in builtin_concepts():
@@ -133,19 +133,19 @@ def save_own(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
             hint="choose another name",
             name=name,
         )
-    path = own_folder() / f"{name}.json"
+    path = user_folder() / f"{name}.json"
     prompts.save(path, force=force)
     return path
 
 
-def remove_own(name: str) -> Path:
+def remove_concept(name: str) -> Path:
     """Remove a concept from the user's folder."""
     path = find_concept(name)
     if name in builtin_concepts():
         raise UsageError(
             "builtin-concept",
-            f"`{name}` is a built-in concept and stays",
-            hint=f"your own are: {', '.join(own_concepts()) or 'none'}",
+            f"built-in concept `{name}` cannot be removed",
+            hint=f"your concepts are: {', '.join(user_concepts()) or 'none'}",
             name=name,
         )
     path.unlink()

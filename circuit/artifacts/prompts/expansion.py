@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
-from circuit.artifacts.prompts.templates import Item, Templates, TemplateSet, Value, filled
+from circuit.artifacts.prompts.templates import Item, Templates, TemplateSet, Value, fill_slots
 from circuit.errors import DataError
 
 PER_TOOL, NO_TOOL, SIZE = 25, 100, 100
@@ -172,7 +172,7 @@ def _draw(pool: Pool, templates: Templates, seed: int, taken: set[str]) -> list[
     if pool.strict and len(drawn) < pool.quota:
         raise DataError(
             "too-few-fillings",
-            f"the templates of `{templates.name}` give {len(drawn)} prompts for {pool.name}",
+            f"the templates of `{templates.name}` give only {len(drawn)} prompts for {pool.name}",
             hint=f"ask for at most {len(drawn)}, or add templates or slot values",
             templates=templates.name,
             pool=pool.name,
@@ -198,7 +198,7 @@ def _units(source: Source, templates: Templates, seed: int, taken: set[str]) -> 
     number = count()
     for choice in fillings([len(values) for values in slots.values()], f"{seed}/{source.key}"):
         values = {name: slots[name][index] for name, index in zip(slots, choice, strict=True)}
-        texts = [filled(sentence, values) for sentence in source.sentences]
+        texts = [fill_slots(sentence, values) for sentence in source.sentences]
         if len(set(texts)) == len(texts) and taken.isdisjoint(texts):
             taken.update(texts)
             yield _prompts(source, texts, values, next(number))
@@ -240,7 +240,7 @@ def _prompts(source: Source, texts: Sequence[str], values: dict[str, Value], num
 
 def _expected(item: Item, values: dict[str, Value]) -> str | None:
     if not isinstance(item.expected, dict):
-        return None if item.expected is None else filled(item.expected, values)
+        return None if item.expected is None else fill_slots(item.expected, values)
     (operation, names), *_ = item.expected.items()
     operands = [values[name] for name in names]
     if not all(isinstance(operand, int) for operand in operands):

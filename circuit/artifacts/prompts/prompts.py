@@ -19,7 +19,7 @@ import hashlib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,18 +28,19 @@ from pydantic.dataclasses import dataclass
 
 from circuit.artifacts.files.atomic import is_written, write_file
 from circuit.artifacts.files.documents import (
-    written_json,
+    document_bytes,
 )
 from circuit.artifacts.files.records import Record
 from circuit.artifacts.prompts.verdict import Verdict
 from circuit.errors import DataError
 from circuit.values import schemas
+from circuit.values.json_values import JsonObject
 
 Rows = NDArray[np.intp]
 
 
 # One empty dictionary for all prompts: of 50,000 that stay in memory it would be half.
-_NOTHING: dict[str, Any] = {}
+_NOTHING: JsonObject = {}
 
 # Few names are shared by many prompts: one string each.
 Name = Annotated[str, AfterValidator(sys.intern)]
@@ -56,7 +57,7 @@ class Prompt:
     expected: str | None = None
     group: Name | None = None
     pair: str | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(lambda given: given or _NOTHING)] = Field(
+    metadata: Annotated[JsonObject, AfterValidator(lambda given: given or _NOTHING)] = Field(
         default_factory=lambda: _NOTHING
     )
 
@@ -89,10 +90,10 @@ class PromptSet(Record):
     format: Literal["chat", "raw"] = "raw"
     labels: tuple[str, ...] = ()
     system: str | None = None
-    tools: tuple[dict[str, Any], ...] | None = None
+    tools: tuple[JsonObject, ...] | None = None
     question: str | None = None
     stratum: str | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: JsonObject = Field(default_factory=dict)
     prompts: tuple[Prompt, ...]
     verdict: Verdict | None = Field(None, exclude_if=lambda verdict: verdict is None)
 
@@ -127,7 +128,7 @@ class PromptSet(Record):
 
     def save(self, path: Path, *, force: bool = False) -> None:
         """Write the set; raise if ``path`` holds something else and ``force`` is not given."""
-        write_file(path, written_json(self), force=force)
+        write_file(path, document_bytes(self), force=force)
 
     @property
     def texts(self) -> list[str]:
@@ -172,7 +173,7 @@ class PromptSet(Record):
 def save_all(sets: Mapping[Path, PromptSet], *, force: bool = False) -> None:
     """Write several sets, or none of them if one may not be written."""
     for path, prompts in sets.items():
-        is_written(path, written_json(prompts), force=force)
+        is_written(path, document_bytes(prompts), force=force)
     for path, prompts in sets.items():
         prompts.save(path, force=force)
 

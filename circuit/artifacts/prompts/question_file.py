@@ -17,7 +17,7 @@ prompts is a question, with its label and expected text. Spaces are kept.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, StrictInt, StrictStr, model_validator
 
@@ -27,13 +27,14 @@ from circuit.artifacts.files.yaml_or_json import read_yaml_or_json, require_know
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, DataError
+from circuit.values.json_values import JsonObject
 
 IGNORED = ("type", "judge", "judge_prompts", "temperature", "max_tokens")
 _TAKEN = ("system", "samples_per_paraphrase", "expected")
 _KNOWN = ("id", "question", "paraphrases", *_TAKEN, *IGNORED)
 
 
-class AskedQuestion(Record):
+class Question(Record):
     """A question in one or several wordings; ``group`` is shared with related questions."""
 
     id: str
@@ -59,7 +60,7 @@ class AskedQuestion(Record):
 class Questions(Record):
     """Questions with distinct ids, the prompt set that they come from, if any, and ignored keys."""
 
-    asked: tuple[AskedQuestion, ...]
+    asked: tuple[Question, ...]
     source: PromptSet | None = None
     ignored: tuple[str, ...] = ()
 
@@ -71,7 +72,7 @@ class Questions(Record):
             raise DataError(
                 "duplicate-question",
                 f"two questions have the id `{twice}`",
-                hint="give each its own",
+                hint="give each question its own id",
                 id=twice,
             )
         return self
@@ -90,7 +91,7 @@ class Questions(Record):
             raise ArtifactError(
                 "no-questions",
                 f"`{path}` holds no questions",
-                hint="write a list: `- How are you?`",
+                hint="write a list of questions: `- How are you?`",
                 path=str(path),
             )
         if not isinstance(document, list):
@@ -106,9 +107,9 @@ class Questions(Record):
         return validated(cls, fields, path)
 
 
-def _of_prompts(prompts: PromptSet) -> Iterable[AskedQuestion]:
+def _of_prompts(prompts: PromptSet) -> Iterable[Question]:
     for number, prompt in enumerate(prompts.prompts, 1):
-        yield AskedQuestion(
+        yield Question(
             id=str(number),
             paraphrases=(prompt.text,),
             expected=prompt.expected,
@@ -117,7 +118,7 @@ def _of_prompts(prompts: PromptSet) -> Iterable[AskedQuestion]:
         )
 
 
-def _asked(entry: Any, number: int, path: Path) -> dict[str, Any]:
+def _asked(entry: object, number: int, path: Path) -> JsonObject:
     """Return the fields of question ``number``, from 1."""
     if isinstance(entry, str):
         return {"id": str(number), "paraphrases": [entry], "group": str(number)}

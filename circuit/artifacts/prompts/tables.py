@@ -9,16 +9,16 @@ line. ``write_csv`` writes what ``read_table`` reads.
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import read_bytes, read_json
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonMapping
 
-Row = Mapping[str, Any]
+Row = JsonMapping
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Table:
     """Rows, and the keys of the file that apply to all of them."""
 
     rows: tuple[Row, ...]
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: JsonMapping = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -64,7 +64,7 @@ def _from_json(path: Path) -> Table:
         raise ArtifactError(
             "no-prompts",
             f"`{path}` holds no list of prompts",
-            hint="it must be a list, or an object with a list `prompts`",
+            hint="write a list, or an object with a list `prompts`",
             path=str(path),
         )
     rows = tuple(_row(value, path, f"prompt {number}") for number, value in enumerate(prompts))
@@ -99,7 +99,7 @@ def _from_csv(path: Path) -> Table:
             if None in row or None in row.values():
                 raise ArtifactError(
                     "not-csv",
-                    f"line {reader.line_num} of `{path}` has not as many cells as the header",
+                    f"line {reader.line_num} of `{path}` and the header have different numbers of cells",
                     hint="put cells that hold a comma or a line break in quotes",
                     path=str(path),
                     line=reader.line_num,
@@ -123,13 +123,13 @@ def _refuse_twins(columns: Sequence[str], path: Path) -> None:
             raise ArtifactError(
                 "duplicate-column",
                 f"`{path}` has more than one column `{column}`",
-                hint="give each column a name of its own",
+                hint="give each column its own name",
                 path=str(path),
                 column=column,
             )
 
 
-def _row(value: Any, path: Path, where: str) -> Row:
+def _row(value: object, path: Path, where: str) -> Row:
     row = {"text": value} if isinstance(value, str) else value
     if not isinstance(row, dict):
         raise ArtifactError(

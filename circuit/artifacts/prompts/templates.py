@@ -26,17 +26,18 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from circuit.artifacts.files.documents import read_document, read_json, validated
 from circuit.artifacts.files.records import Record
 from circuit.artifacts.manifest.manifest import FileRef, digest
-from circuit.artifacts.prompts.builtin import spelled
+from circuit.artifacts.prompts.builtin import recorded_path
 from circuit.artifacts.prompts.verdict import Verdict
 from circuit.errors import ArtifactError, DataError
 from circuit.values import schemas
+from circuit.values.json_values import JsonObject
 
 _BRACES = re.compile(r"\{\{|\}\}|\{(\w+)\}|[{}]")
 
@@ -155,7 +156,7 @@ class Templates(Record):
         self, item: Item, sentences: tuple[str, ...]
     ) -> dict[str, tuple[Value, ...] | range]:
         """Return the slots that a template and its ``expected`` use, each with its values."""
-        used = {name for text in (*sentences, *_expected_texts(item)) for name in slots_in(text)}
+        used = {name for text in (*sentences, *_expected_texts(item)) for name in slot_names(text)}
         found = {}
         for name in sorted(used):
             slot = item.slots.get(name, self.slots.get(name))
@@ -178,7 +179,7 @@ class TemplateSet:
 
     path: Path
     templates: Templates
-    tools: tuple[dict[str, Any], ...] | None
+    tools: tuple[JsonObject, ...] | None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -201,12 +202,12 @@ class TemplateSet:
         if self.templates.tools is not None:
             files["tools"] = self.path.parent / self.templates.tools
         return {
-            key: FileRef(path=spelled(file, folder), sha256=digest(file))
+            key: FileRef(path=recorded_path(file, folder), sha256=digest(file))
             for key, file in files.items()
         }
 
 
-def slots_in(text: str) -> Iterator[str]:
+def slot_names(text: str) -> Iterator[str]:
     """Yield the names of the slots of a template; a stray brace is an error."""
     for match in _BRACES.finditer(text):
         if match[1]:
@@ -220,7 +221,7 @@ def slots_in(text: str) -> Iterator[str]:
             )
 
 
-def filled(text: str, values: Mapping[str, Value]) -> str:
+def fill_slots(text: str, values: Mapping[str, Value]) -> str:
     """Fill in the slots of a template."""
     return _BRACES.sub(lambda match: str(values[match[1]]) if match[1] else match[0][0], text)
 
@@ -235,7 +236,7 @@ def _expected_texts(item: Item) -> list[str]:
     return [item.expected] if item.expected else []
 
 
-def _read_tools(path: Path) -> tuple[dict[str, Any], ...]:
+def _read_tools(path: Path) -> tuple[JsonObject, ...]:
     tools = read_json(path)
     if not isinstance(tools, list) or not all(
         isinstance(t, dict) and "function" in t for t in tools

@@ -17,9 +17,9 @@ from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import (
     as_object,
     canonical_json,
+    document_bytes,
     read_json,
     validated,
-    written_json,
 )
 from circuit.artifacts.files.records import Record
 
@@ -55,4 +55,4 @@ def current_verdict(path: Path) -> Verdict | None:
 def write_verdict(path: Path, verdict: Verdict) -> None:
     """Put a verdict into the file that it is about; the rest of the file keeps its content."""
     document = {**as_object(read_json(path)), "verdict": verdict}
-    write_file(path, written_json(document), force=True)
+    write_file(path, document_bytes(document), force=True)

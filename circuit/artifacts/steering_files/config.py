@@ -23,7 +23,7 @@ means:
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
@@ -31,6 +31,7 @@ from circuit.artifacts.files.documents import as_object, validated
 from circuit.artifacts.files.records import Record
 from circuit.artifacts.files.yaml_or_json import read_yaml_or_json, require_known
 from circuit.errors import ArtifactError, DataError
+from circuit.values.json_values import JsonObject
 
 Number = Annotated[StrictInt | StrictFloat, Field(allow_inf_nan=False)]
 Text = Annotated[StrictStr, Field(min_length=1)]
@@ -54,7 +55,9 @@ class VectorSpec(Record):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if (self.file is None) == (self.positive_prompt is None):
-            what = "nothing to be made from" if self.file is None else "both a prompt and a file"
+            what = (
+                "neither a prompt nor a file" if self.file is None else "both a prompt and a file"
+            )
             raise DataError(
                 "vector-source",
                 f"vector `{self.name}` has {what}",
@@ -64,23 +67,23 @@ class VectorSpec(Record):
         if self.file is not None and self.negative_prompt is not None:
             raise DataError(
                 "vector-source",
-                f"vector `{self.name}` has a negative_prompt beside its file",
+                f"vector `{self.name}` has both a negative_prompt and a file",
                 hint="leave it out: the file holds the vector",
                 vector=self.name,
             )
         if self.file is None and (self.layer is None or self.direction is not None):
-            what = "no layer" if self.layer is None else "a direction but no file to find it in"
+            what = "no layer" if self.layer is None else "a direction but no file"
             raise DataError(
                 "vector-layer",
                 f"vector `{self.name}` has {what}",
-                hint="say after which block it acts: layer: 15",
+                hint="name the block after which it acts: layer: 15",
                 vector=self.name,
             )
         if self.rule is not None and self.normalize is not None:
             raise DataError(
                 "rule-and-normalize",
                 f"vector `{self.name}` has both `rule` and `normalize`",
-                hint="`rule` says what coefficient 1 is: leave out normalize",
+                hint="`rule` defines coefficient 1: leave out `normalize`",
                 vector=self.name,
             )
         return self
@@ -133,5 +136,5 @@ class SteeringConfig(Record):
         return {v.name: path.parent / v.file for v in self.vectors if v.file is not None}
 
 
-def _named(entry: dict[str, Any], number: int) -> str:
+def _named(entry: JsonObject, number: int) -> str:
     return f"`{entry['name']}`" if "name" in entry else str(number + 1)

@@ -11,10 +11,9 @@ A *steering file* is such an archive, or a file of one of the formats in
 An archive holds directions of any site. Those in files of other programs are at ``resid_post``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,11 +22,11 @@ from circuit.artifacts.archive.archive import Archive, is_archive, write_archive
 from circuit.artifacts.directions.direction import (
     Direction,
     Entry,
-    described,
+    entry_fields,
     require_direction,
     unit,
 )
-from circuit.artifacts.files.atomic import removed_on_failure
+from circuit.artifacts.files.atomic import remove_on_failure
 from circuit.artifacts.files.documents import read_json, schema_of, validated
 from circuit.artifacts.files.paths import archive_path
 from circuit.artifacts.manifest.manifest import (
@@ -40,10 +39,11 @@ from circuit.artifacts.manifest.manifest import (
     refuse_other,
     write_manifest,
 )
-from circuit.artifacts.steering_files.formats import formats
+from circuit.artifacts.steering_files.formats import SteeringFormat, formats, recognised_format
 from circuit.errors import ArtifactError, DataError
 from circuit.values import schemas
 from circuit.values.identity import ModelIdentity
+from circuit.values.json_values import JsonMapping
 
 __all__ = [
     "Direction",
@@ -71,12 +71,12 @@ def write_directions(
     stem: Path,
     directions: Sequence[Direction],
     *,
-    parameters: Mapping[str, Any],
+    parameters: JsonMapping,
     inputs: Sequence[Path],
     run: Run,
     model: Any = None,
     tokenizer: Any = None,
-    results: Mapping[str, Any] | None = None,
+    results: JsonMapping | None = None,
     force: bool = False,
 ) -> Manifest:
     """Write ``<stem>.safetensors`` and, after it, ``<stem>.json``."""
@@ -85,7 +85,7 @@ def write_directions(
         raise DataError(
             "duplicate-direction",
             "two directions have the same name, site and layer",
-            hint="give each direction a name of its own",
+            hint="give each direction its own name",
         )
     archive, manifest = archive_path(stem), manifest_path(stem)
     if not force:
@@ -93,14 +93,14 @@ def write_directions(
     replace = force or (not manifest.exists() and is_archive(archive))
     write_archive(archive, tensors, {"schema": schemas.DIRECTIONS}, force=replace)
     complete = manifest.is_file() and not force
-    with nullcontext() if complete else removed_on_failure(archive):
+    with nullcontext() if complete else remove_on_failure(archive):
         return write_manifest(
             manifest,
             schema=schemas.DIRECTIONS,
             parameters=parameters,
             inputs=inputs,
             outputs=[archive],
-            results={**(results or {}), "directions": [described(each) for each in directions]},
+            results={**(results or {}), "directions": [entry_fields(each) for each in directions]},
             model=model,
             tokenizer=tokenizer,
             run=run,
@@ -124,11 +124,10 @@ def read_steering_file(path: Path) -> list[Direction]:
     found = format_of(path)
     if found is None:
         return read_directions(path)
-    read: list[Direction] = found.read(path)
-    return read
+    return found.read(path)
 
 
-def format_of(path: Path) -> ModuleType | None:
+def format_of(path: Path) -> SteeringFormat | None:
     """Return the format of another program's steering file; ``None`` for an archive of circuit."""
     if path.suffix == ".json" and schema_of(read_json(path)) is not None:
         return None
@@ -137,7 +136,7 @@ def format_of(path: Path) -> ModuleType | None:
         return known[0]
     if not path.exists() or (path.suffix == ".safetensors" and is_archive(path)):
         return None
-    if found := next((each for each in known if each.recognises(path)), None):
+    if known and (found := recognised_format(path)) is not None:
         return found
     if manifest_path(path).is_file():
         return None
@@ -151,7 +150,7 @@ def write_steering_file(path: Path, direction: Direction, *, force: bool = False
         suffixes = [each.SUFFIX for each in formats().values() if each.SUFFIX != ".safetensors"]
         raise ArtifactError(
             "unknown-format",
-            f"one direction cannot be written to `{path}`",
+            f"`{path}` does not name a format for one direction",
             hint=f"use a name that ends in {' or '.join(suffixes)}",
             path=str(path),
         )
@@ -174,7 +173,8 @@ def _not_a_steering_file(path: Path) -> ArtifactError:
             "pickle-refused",
             f"`{path}` is a pickle, which can run code and is never loaded",
             hint="where it was made, save the vector as plain numbers: "
-            'np.savez("x.npz", direction=vector.float().numpy(), layer=12); layer is the block after which it is added '
+            'np.savez("x.npz", direction=vector.float().numpy(), layer=12); '
+            "layer is the block after which it is added "
             "(row i of all hidden states is block i - 1)",
             path=str(path),
         )

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from circuit.errors import UsageError
-from circuit.methods.text.criteria import satisfies, where
+from circuit.methods.text.criteria import match_span, satisfies
 from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
@@ -188,7 +188,7 @@ def _judged(
     decoded = str(model.tokenizer.decode(answer.ids))
     span = None
     if criterion is not None or expected is not None:
-        span = where(criterion or "expected", decoded, expected=expected)
+        span = match_span(criterion or "expected", decoded, expected=expected)
     return Written(
         text,
         way,

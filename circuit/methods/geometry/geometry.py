@@ -16,13 +16,12 @@ Everything is computed from the Gram matrix or the row-space coordinates, so d e
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.linear.rowspace import row_coordinates
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.uncertainty.splits import permuted_labels
 
 
@@ -38,7 +37,7 @@ class Shape:
     two_nn: float | None  # None when too few distinct rows
     norms: dict[str, float]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "spectrum": [round(float(x), 8) for x in self.spectrum],
@@ -51,7 +50,7 @@ class Shape:
         }
 
 
-@calm
+@single_threaded
 def shape(H: Array, coordinates: Array | None = None) -> Shape:
     """Describe rows ``H`` (n, d); ``coordinates`` are theirs in their row space, not standardised, if already there."""
     if coordinates is None:
@@ -124,7 +123,7 @@ class Separation:
     fisher_chance: tuple[float, float]
     kmeans_rand: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "centroid_cosines": np.round(self.centroid_cosines, 6).tolist(),
@@ -136,7 +135,7 @@ class Separation:
         }
 
 
-@calm
+@single_threaded
 def separation(
     X: Array, y: Array, groups: Array, *, seed: int = 0, n_shuffles: int = 20
 ) -> Separation:

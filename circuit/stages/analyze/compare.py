@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.files.documents import restored
 from circuit.errors import DataError, UsageError
-from circuit.methods.probes.across_archives import drift, read_across
+from circuit.methods.probes.across_archives import cross_archive_probes, drift
 from circuit.stages.analyze.layers import Layers, Target
 from circuit.stages.analyze.results import ComparedLayer, Comparison, ProbesAcross
 from circuit.stages.rows.contrasts import Place
@@ -82,7 +82,7 @@ def _compared(
     probes = {
         each.name: restored(
             ProbesAcross,
-            read_across(A[each.rows.rows], B[each.rows.rows], each.task).as_dict(),
+            cross_archive_probes(A[each.rows.rows], B[each.rows.rows], each.task).as_dict(),
         )
         for each in (targets if A.shape == B.shape else ())
     }

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from circuit.artifacts.activations.answers import AnswersWriter
 from circuit.artifacts.activations.arrangement import Arrangement, ArrayPlan
-from circuit.artifacts.activations.writer import ActivationsWriter, Shard, interrupted
+from circuit.artifacts.activations.writer import ActivationsWriter, Shard, unfinished_origin
 from circuit.artifacts.files.differences import fingerprint
 from circuit.artifacts.manifest.manifest import manifest_path
 from circuit.artifacts.manifest.origin import Origin
@@ -275,7 +275,7 @@ class Collection:
 
     def _begun_with(self, shard: Shard | None, force: bool) -> int | None:
         """Return the budget of the run that is to be gone on with, if there is one."""
-        begun = None if force else interrupted(self.out, shard)
+        begun = None if force else unfinished_origin(self.out, shard)
         if begun is None or begun.get("parameters") != self.origin.covers()["parameters"]:
             return None
         return int(begun["circumstances"]["batch_tokens"])

@@ -10,7 +10,7 @@ the difference of means, which is noted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,10 @@ import numpy as np
 from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
-from circuit.methods.directions import Method, Rows
+from circuit.methods.directions import load
 from circuit.stages.rows.contrasts import Contrast, Place, check_position
 from circuit.stages.rows.same_weights import other_weights
 from circuit.stages.run import Note
-
-METHOD = "mean_centered"
 
 
 @dataclass(frozen=True)
@@ -49,29 +47,15 @@ class Corpus:
         return rows[chosen]
 
 
-@dataclass(frozen=True)
-class MethodWithCorpus:
-    """A method with its corpus, for what calls a method with the rows of two classes only."""
-
-    method: Method
-    corpus: Array
-    SPACE = "raw"
-    ROLE = "method"
-
-    def fit(self, rows: Rows) -> Array:
-        """Weigh the features, given the two classes and the corpus."""
-        return self.method.fit(replace(rows, corpus=self.corpus))
-
-
 def open_corpus(
     path: Path | None, method: str, activations: Activations, place: Place
 ) -> Activations | None:
     """Open the archive of ``--corpus``; raise where it does not fit the method or the archive."""
     if path is None:
         return None
-    if method != METHOD:
+    if not load(method).corpus:
         message = f"`{method}` compares with the negative class only, not with a corpus"
-        hint = f"leave --corpus out, or use --method {METHOD}"
+        hint = "leave --corpus out, or use --method mean_centered"
         raise UsageError("option-not-applicable", message, hint=hint, method=method)
     opened = Activations.open(path)
     site, same_model = place.site, "collect the corpus with the same model"
@@ -99,7 +83,7 @@ def corpus_of(
     note: Note,
 ) -> Corpus | None:
     """Choose the corpus of every contrast, and note how large it is; None for other methods."""
-    if method != METHOD:
+    if not load(method).corpus:
         return None
     chosen = {
         each.name: _outside(each, groups)
@@ -113,10 +97,10 @@ def corpus_of(
         hint = "choose a corpus of other prompts"
         raise DataError("empty-corpus", message, hint=hint, path=str(archive.path))
     if any(sizes):
-        note(f"{METHOD}: a corpus of {sizes[0]} prompts of neither class ({contrasts[0].name})")
+        note(f"{method}: a corpus of {sizes[0]} prompts of neither class ({contrasts[0].name})")
     else:
         note(
-            f"{METHOD}: the archive has no prompts of neither class, so this is the difference of "
+            f"{method}: the archive has no prompts of neither class, so this is the difference of "
             "means; --corpus ARCHIVE names others"
         )
     return Corpus(archive, chosen)

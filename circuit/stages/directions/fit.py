@@ -12,11 +12,11 @@ from circuit.artifacts.directions.direction import Direction
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.directions import SameActivationsError, fit_direction, load
-from circuit.methods.linear.threads import side_by_side, workers_for
+from circuit.methods.linear.threads import parallel_map, workers_for
 from circuit.methods.quality.crossfit import Quality, cross_fitted_quality
 from circuit.methods.quality.design import design
 from circuit.methods.quality.stability import stability
-from circuit.stages.directions.corpus import Corpus, MethodWithCorpus
+from circuit.stages.directions.corpus import Corpus
 from circuit.stages.rows.contrasts import Contrast, Place, in_pair_order
 from circuit.stages.run import Note, Session
 
@@ -80,7 +80,7 @@ def fit_contrasts(
         ]
 
     workers = workers_for(len(activations.prompts) * activations.width(place.site))
-    found = side_by_side(fit, read, workers=workers)
+    found = parallel_map(fit, read, workers=workers)
     tracked = session.track(found, "Fitting directions", len(layers))
     return _fitted(list(tracked), session.note)
 
@@ -151,6 +151,6 @@ def _quality(
     )
     if corpus is None:
         return quality
-    method = MethodWithCorpus(load(settings.method), corpus)
+    method = load(settings.method).with_corpus(corpus)
     rows_of = design(contrast.y, contrast.groups, contrast.pairs)
     return replace(quality, stability=stability(method, rows, rows_of, seed=seed, n_boot=n_boot))

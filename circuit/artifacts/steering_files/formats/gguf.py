@@ -25,25 +25,29 @@ import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
+from circuit.artifacts.archive.dtypes import Array
 from circuit.artifacts.directions.block_vectors import (
+    block_lengths,
     by_block,
-    family_of,
-    lengths,
-    packed,
-    parsed_record,
-    unpacked,
+    model_type,
+    pack_directions,
+    parse_record,
+    unpack_directions,
 )
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import canonical_json, readable
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.files.documents import canonical_json, read_errors
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError, CircuitError, DataError
 from circuit.values.version import VERSION
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader, ReaderTensor
 
 NAME, SUFFIX, SEVERAL = "gguf", ".gguf", True
 CONVENTION = "`direction.3` is added to the output of block 3, blocks counted from 0"
@@ -61,7 +65,7 @@ def read(path: Path) -> list[Direction]:
     """Read the vector of each block."""
     fields, arrays = _contents(path)
     architecture = fields["general.architecture"][0]
-    vectors: dict[int, NDArray[Any]] = {}
+    vectors: dict[int, Array] = {}
     for name, array in arrays.items():
         block = _block(name, path)
         if block in vectors:
@@ -80,11 +84,11 @@ def read(path: Path) -> list[Direction]:
     extra = {"model_hint": str(said.get(f"{architecture}.model_hint") or "unknown")}
     if counted_as == "INT32":
         extra["note"] = _FROM_ONE
-    method = said.get(f"{architecture}.method")
-    return unpacked(
+    method, record = said.get(f"{architecture}.method"), said.get(f"{_OWN}.record")
+    return unpack_directions(
         path,
         vectors,
-        parsed_record(said.get(f"{_OWN}.record"), path),
+        parse_record(record if isinstance(record, str) else None, path),
         method=str(method) if method else None,
         extra=extra,
     )
@@ -96,24 +100,24 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write the vector of each block but the first, and say how llama.cpp is given the file."""
     placed = by_block(directions)
     steered = {block: each for block, each in placed.items() if block > 0}
     if not steered:
         raise DataError(
             "block-0-only",
-            "a GGUF control vector cannot hold block 0, and there is no other",
+            "a GGUF control vector cannot hold block 0, the only block given",
             hint="llama.cpp steers from block 1 on: choose another layer or format",
         )
-    vectors, record = packed(steered, length)
+    vectors, record = pack_directions(steered, length)
     marked = [block for block, each in steered.items() if each.extra.get("recommended")]
     first = steered[marked[0] if marked else min(steered)]
     scale = 1.0 if length is None else first.norm / length
     about = {**_about(first, length), "record": canonical_json(record)}
-    write_file(path, _file(vectors, family_of(steered), about, scale), force=force)
+    write_file(path, _file(vectors, model_type(steered), about, scale), force=force)
     commands = _commands(path, scale, marked[:1] or list(steered))
-    return Written(lengths(record), _notes(path, placed), commands)
+    return WriteResult(block_lengths(record), _notes(path, placed), commands)
 
 
 def _about(direction: Direction, length: float | None) -> dict[str, str]:
@@ -131,13 +135,15 @@ def _about(direction: Direction, length: float | None) -> dict[str, str]:
 
 def _notes(path: Path, placed: Mapping[int, Direction]) -> tuple[str, ...]:
     steered = len(placed) - (0 in placed)
-    said = {
-        "block 0 is left out: llama.cpp cannot steer after it": 0 in placed,
-        f"llama.cpp adds the vectors of all {steered} blocks at once: the layer range says which": steered
-        > 1,
-        f"llama.cpp splits `{path}` at `:` and `,`: rename it": set(str(path)) & {":", ","},
-    }
-    return tuple(text for text, holds in said.items() if holds)
+    notes = []
+    if 0 in placed:
+        notes.append("block 0 is left out: llama.cpp cannot steer after it")
+    if steered > 1:
+        vectors = f"the vectors of all {steered} blocks"
+        notes.append(f"llama.cpp adds {vectors} at once: the layer range selects them")
+    if set(str(path)) & {":", ","}:
+        notes.append(f"llama.cpp splits `{path}` at `:` and `,`: rename it")
+    return tuple(notes)
 
 
 def _commands(path: Path, scale: float, blocks: Sequence[int]) -> tuple[str, ...]:
@@ -149,7 +155,7 @@ def _commands(path: Path, scale: float, blocks: Sequence[int]) -> tuple[str, ...
 
 
 def _file(
-    vectors: Mapping[int, NDArray[Any]], family: str, about: Mapping[str, str], scale: float
+    vectors: Mapping[int, Array], family: str, about: Mapping[str, str], scale: float
 ) -> bytes:
     from gguf import GGUFWriter
 
@@ -170,10 +176,10 @@ def _file(
         return path.read_bytes()
 
 
-def _contents(path: Path) -> tuple[dict[str, tuple[Any, str]], dict[str, NDArray[Any]]]:
+def _contents(path: Path) -> tuple[dict[str, tuple[object, str]], dict[str, Array]]:
     """Return the fields of a control vector, each with the name of its type, and the arrays."""
     try:
-        with readable(path), np.errstate(all="ignore"):
+        with read_errors(path), np.errstate(all="ignore"):
             reader = _reader(path)
             fields = {
                 name: (field.contents(), field.types[0].name)
@@ -195,14 +201,20 @@ def _contents(path: Path) -> tuple[dict[str, tuple[Any, str]], dict[str, NDArray
     return fields, arrays
 
 
-def _reader(path: Path) -> Any:
+def _reader(path: Path) -> "GGUFReader":
     from gguf import GGUFReader
 
     class Reader(GGUFReader):
-        """Notices the end of the file: the package reads on, for ever where an array says so."""
+        """Raise at the end of the file: the package reads on, endlessly for some arrays."""
 
-        def _get(self, offset: int, dtype: Any, count: int = 1, *order: Any, **named: Any) -> Any:
-            found = super()._get(offset, dtype, count, *order, **named)
+        def _get(
+            self,
+            offset: int,
+            dtype: DTypeLike,
+            count: int = 1,
+            override_order: Literal["I", "S", "<"] | None = None,
+        ) -> Array:
+            found = super()._get(offset, dtype, count, override_order)
             if len(found) < count:
                 message = "the file ends too early"
                 raise EOFError(message)
@@ -211,7 +223,7 @@ def _reader(path: Path) -> Any:
     return Reader(path)
 
 
-def _check_architecture(path: Path, fields: Mapping[str, tuple[Any, str]]) -> None:
+def _check_architecture(path: Path, fields: Mapping[str, tuple[object, str]]) -> None:
     # Before the arrays are read: those of a model can be larger than the memory.
     found, _ = fields.get("general.architecture", ("unknown", ""))
     if found not in _READ:
@@ -224,7 +236,7 @@ def _check_architecture(path: Path, fields: Mapping[str, tuple[Any, str]]) -> No
         )
 
 
-def _array(path: Path, tensor: Any) -> NDArray[Any]:
+def _array(path: Path, tensor: "ReaderTensor") -> Array:
     if not np.issubdtype(tensor.data.dtype, np.floating):
         raise ArtifactError(
             "wrong-dtype",
@@ -239,11 +251,11 @@ def _array(path: Path, tensor: Any) -> NDArray[Any]:
 def _block(name: str, path: Path) -> int:
     match = _ARRAY.fullmatch(name)
     if match is None or match[2]:
-        what = "acts inside a block" if match else "is no direction"
+        what = "acts inside a block" if match else "is not a direction"
         raise ArtifactError(
             "not-a-direction",
             f"`{name}` in `{path}` {what}",
-            hint="circuit reads `direction.3` and `direction.model.layers.3`, added to the output of block 3",
+            hint="`direction.3` or `direction.model.layers.3` is added to the output of block 3",
             path=str(path),
             array=name,
         )

@@ -9,10 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from circuit.artifacts.directions.direction import Direction
-from circuit.artifacts.directions.flat_fields import LAYER, direction_of, fields_of, the_one
+from circuit.artifacts.directions.flat_fields import (
+    LAYER,
+    direction_fields,
+    direction_from_fields,
+    only_direction,
+)
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import read_json, written_json
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.files.documents import document_bytes, read_json
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
 
 NAME, SUFFIX, SEVERAL = "json", ".json", False
@@ -26,10 +31,10 @@ def read(path: Path) -> list[Direction]:
         raise ArtifactError(
             "not-a-direction",
             f"`{path}` holds no direction",
-            hint="it must be a JSON object with `direction` and `layer`",
+            hint="write a JSON object with `direction` and `layer`",
             path=str(path),
         )
-    return [direction_of(fields, path)]
+    return [direction_from_fields(fields, path)]
 
 
 def write(
@@ -38,8 +43,8 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write one direction."""
-    direction = the_one(directions, length, path)
-    write_file(path, written_json(fields_of(direction)), force=force)
-    return Written({direction.layer: direction.norm})
+    direction = only_direction(directions, length, path)
+    write_file(path, document_bytes(direction_fields(direction)), force=force)
+    return WriteResult({direction.layer: direction.norm})

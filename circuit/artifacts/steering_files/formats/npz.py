@@ -10,15 +10,19 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from circuit.artifacts.directions.direction import Direction
-from circuit.artifacts.directions.flat_fields import LAYER, direction_of, fields_of, the_one
+from circuit.artifacts.directions.flat_fields import (
+    LAYER,
+    direction_fields,
+    direction_from_fields,
+    only_direction,
+)
 from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import read_bytes
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
 
 NAME, SUFFIX, SEVERAL = "npz", ".npz", False
@@ -27,7 +31,7 @@ CONVENTION = LAYER
 
 def read(path: Path) -> list[Direction]:
     """Read one direction; arrays of Python objects are refused."""
-    return [direction_of(_fields(path), path)]
+    return [direction_from_fields(_fields(path), path)]
 
 
 def write(
@@ -36,16 +40,17 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write one direction."""
-    direction = the_one(directions, length, path)
+    direction = only_direction(directions, length, path)
     buffer = io.BytesIO()
-    np.savez(buffer, **fields_of(direction))
+    arrays = {key: np.asarray(value) for key, value in direction_fields(direction).items()}
+    np.savez(buffer, allow_pickle=False, **arrays)
     write_file(path, buffer.getvalue(), force=force)
-    return Written({direction.layer: direction.norm})
+    return WriteResult({direction.layer: direction.norm})
 
 
-def _fields(path: Path) -> dict[str, Any]:
+def _fields(path: Path) -> dict[str, object]:
     content = io.BytesIO(read_bytes(path))
     damaged = ArtifactError(
         "not-npz",

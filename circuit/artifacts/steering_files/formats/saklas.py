@@ -16,24 +16,24 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.archive.archive import Archive, archive_bytes
 from circuit.artifacts.directions.block_vectors import (
-    RECORD,
+    RECORD_KEY,
+    block_lengths,
     by_block,
-    header_record,
-    lengths,
-    packed,
-    unpacked,
+    pack_directions,
+    record_in_header,
+    unpack_directions,
 )
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.atomic import is_written, write_file
-from circuit.artifacts.files.documents import canonical_json, read_json, written_json
+from circuit.artifacts.files.documents import canonical_json, document_bytes, read_json
 from circuit.artifacts.files.paths import manifest_path
 from circuit.artifacts.manifest.manifest import digest
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonObject
 from circuit.values.version import VERSION
 
 NAME, SUFFIX, SEVERAL = "saklas", ".safetensors", True
@@ -60,10 +60,10 @@ def read(path: Path) -> list[Direction]:
     vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
     said = _sidecar(path)
     method = said.get("method")
-    return unpacked(
+    return unpack_directions(
         path,
         vectors,
-        header_record(archive),
+        record_in_header(archive),
         method=str(method) if method else None,
         extra={"saklas": said} if said else {},
     )
@@ -75,11 +75,11 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write the vector of each block, and the sidecar."""
-    vectors, record = packed(by_block(directions), length)
+    vectors, record = pack_directions(by_block(directions), length)
     arrays = {f"layer_{block}": vector for block, vector in vectors.items()}
-    content = archive_bytes(arrays, {RECORD: canonical_json(record)})
+    content = archive_bytes(arrays, {RECORD_KEY: canonical_json(record)})
     sidecar = {
         "format_version": _FORMAT_VERSION,
         "saklas_version": f"circuit {VERSION}",
@@ -87,13 +87,13 @@ def write(
         "tensor_sha256": hashlib.sha256(content).hexdigest(),
         "provenance": {},
     }
-    is_written(manifest_path(path), written_json(sidecar), force=force)
+    is_written(manifest_path(path), document_bytes(sidecar), force=force)
     write_file(path, content, force=force)
-    write_file(manifest_path(path), written_json(sidecar), force=force)
-    return Written(lengths(record), notes=(f"`{manifest_path(path)}` belongs to it",))
+    write_file(manifest_path(path), document_bytes(sidecar), force=force)
+    return WriteResult(block_lengths(record), notes=(f"`{manifest_path(path)}` belongs to it",))
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
+def _sidecar(path: Path) -> JsonObject:
     if not beside(path):
         return {}
     said = read_json(manifest_path(path))

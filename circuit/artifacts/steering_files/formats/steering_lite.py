@@ -16,22 +16,22 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.archive.archive import Archive, archive_bytes
 from circuit.artifacts.directions.block_vectors import (
-    RECORD,
+    RECORD_KEY,
+    block_lengths,
     by_block,
-    header_record,
-    lengths,
-    packed,
-    unpacked,
+    pack_directions,
+    record_in_header,
+    unpack_directions,
 )
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import canonical_json
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonObject
 
 NAME, SUFFIX, SEVERAL = "steering-lite", ".safetensors", True
 CONVENTION = "`layer3.v` is added to the output of block 3, blocks counted from 0"
@@ -56,15 +56,15 @@ def read(path: Path) -> list[Direction]:
             what = f"acts on `{target}`" if target != "residual" else f"has `{name}`"
             raise ArtifactError(
                 "not-a-direction",
-                f"the method `{method}` of `{path}` {what}, which is no direction of the residual stream",
-                hint="circuit reads methods that add one vector after a block, such as mean_diff and pca",
+                f"method `{method}` of `{path}` {what}, not one vector in the residual stream",
+                hint="circuit reads methods that add one vector after a block: mean_diff, pca",
                 path=str(path),
                 array=name,
                 method=method,
             )
     vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
     extra = {"coefficient": cfg["coeff"]} if isinstance(cfg.get("coeff"), int | float) else {}
-    return unpacked(path, vectors, header_record(archive), method=method, extra=extra)
+    return unpack_directions(path, vectors, record_in_header(archive), method=method, extra=extra)
 
 
 def write(
@@ -73,9 +73,9 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write the vector of each block."""
-    vectors, record = packed(by_block(directions), length)
+    vectors, record = pack_directions(by_block(directions), length)
     cfg = {
         "method": "mean_diff",
         "layers": list(vectors),
@@ -88,12 +88,12 @@ def write(
         "subtract_corpus_mean": False,
     }
     arrays = {f"layer{block}.v": vector for block, vector in vectors.items()}
-    strings = {"cfg": json.dumps(cfg), RECORD: canonical_json(record)}
+    strings = {"cfg": json.dumps(cfg), RECORD_KEY: canonical_json(record)}
     write_file(path, archive_bytes(arrays, strings), force=force)
-    return Written(lengths(record))
+    return WriteResult(block_lengths(record))
 
 
-def _configuration(archive: Archive) -> dict[str, Any]:
+def _configuration(archive: Archive) -> JsonObject:
     try:
         cfg = json.loads(archive.strings.get("cfg", "{}"))
     except ValueError:

@@ -15,22 +15,21 @@ https://github.com/IBM/AISteer360 (state_control/_common/steering_vector.py).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from circuit.artifacts.archive.dtypes import Array
 from circuit.artifacts.directions.block_vectors import (
+    block_lengths,
     by_block,
-    family_of,
-    lengths,
-    packed,
-    unpacked,
+    model_type,
+    pack_directions,
+    unpack_directions,
 )
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import as_object, read_json, written_json
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.files.documents import as_object, document_bytes, read_json
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
 
 NAME, SUFFIX, SEVERAL = "svec", ".svec", True
@@ -51,7 +50,7 @@ def read(path: Path) -> list[Direction]:
         )
     vectors = {_block(key, path): _vector(key, values, path) for key, values in directions.items()}
     extra = {"model_hint": str(document["model_type"])} if document.get("model_type") else {}
-    return unpacked(path, vectors, document.get("circuit"), extra=extra)
+    return unpack_directions(path, vectors, document.get("circuit"), extra=extra)
 
 
 def write(
@@ -60,18 +59,18 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write the vector of each block."""
     placed = by_block(directions)
-    vectors, record = packed(placed, length)
+    vectors, record = pack_directions(placed, length)
     document = {
-        "model_type": family_of(placed),
+        "model_type": model_type(placed),
         "directions": {str(block): vector.tolist() for block, vector in vectors.items()},
         "explained_variances": {},
         "circuit": record,
     }
-    write_file(path, written_json(document), force=force)
-    return Written(lengths(record))
+    write_file(path, document_bytes(document), force=force)
+    return WriteResult(block_lengths(record))
 
 
 def _block(key: str, path: Path) -> int:
@@ -86,15 +85,15 @@ def _block(key: str, path: Path) -> int:
     return int(key)
 
 
-def _vector(key: str, values: Any, path: Path) -> NDArray[Any]:
+def _vector(key: str, values: object, path: Path) -> Array:
     try:
         with np.errstate(over="ignore"):
             vector = np.asarray(values, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise ArtifactError(
             "invalid-field",
-            f"the direction of block {key} in `{path}` does not consist of numbers",
-            hint="it must be a list of numbers",
+            f"the direction of block {key} in `{path}` is not a list of numbers",
+            hint="write a list of d numbers",
             path=str(path),
             field=key,
         ) from error
