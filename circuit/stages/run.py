@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from circuit.artifacts.files.atomic import refuse_overwrite
 from circuit.artifacts.files.documents import plain, restored
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 I = TypeVar("I")
 R = TypeVar("R")
 T = TypeVar("T")
+Note: TypeAlias = Callable[[str], None]
 
 
 class Track(Protocol):
@@ -65,7 +66,7 @@ def silent(text: str) -> None:
 class Session:
     """Where a run shows what it does: notes, progress, and the pieces of a text while it is written."""
 
-    note: Callable[[str], None] = silent
+    note: Note = silent
     track: Track = untracked
     stream: Callable[[str], None] | None = None
 
@@ -95,6 +96,7 @@ class Plan(Generic[T]):
     ``known`` are the parameters that do not depend on the model. ``files`` are written beside the manifest (an archive),
     ``pictures`` are drawn from the result, also from one that is reused where they are missing.
     ``read`` makes a result of a manifest; by default the results are validated as ``result``.
+    ``saved_as`` is where a person is told that the results are; by default the first file, else ``output``.
     """
 
     result: type[T]
@@ -109,6 +111,7 @@ class Plan(Generic[T]):
     pictures: Mapping[Path, Callable[[T, Path], None]] = field(default_factory=dict)
     read: Callable[[Manifest], T] | None = None
     tensor_parallel: bool = False
+    saved_as: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +225,7 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
     for path, draw in plan.pictures.items():
         if found is None or not path.exists():
             draw(result, path)
-    kept = next(iter(plan.files), plan.output)
+    kept = plan.saved_as or next(iter(plan.files), plan.output)
     return Outcome(result=result, reused=found is not None, output=kept)
 
 

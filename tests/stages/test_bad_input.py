@@ -22,7 +22,7 @@ from circuit.stages.analyze.run import analyze
 from circuit.stages.directions.run import Choices, directions
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.run import Settings, run_probes
-from circuit.stages.rows.warnings import blind
+from circuit.stages.rows.warnings import all_equal_rows
 
 PAIR = ("no_tool", "tool")
 QUICK = Settings(n_boot=50, n_shuffles=50, random_weights=False)
@@ -141,8 +141,8 @@ def test_a_layer_that_is_the_same_for_all_prompts_is_named(tmp_path, model):
     frozen = write_checkpoint(tmp_path / "frozen", identity_blocks=True)
     found = by_probes(prompts, tmp_path / "frozen", str(frozen))  # all end in the same token
     assert found == [f"L{layer}: {said}" for layer in range(3)]
-    assert blind(np.full((4, 3), 1e4) + 1e-4)
-    assert not blind(np.eye(3))
+    assert all_equal_rows(np.full((4, 3), 1e4) + 1e-4)
+    assert not all_equal_rows(np.eye(3))
 
 
 def test_rows_that_are_not_numbers_are_refused(tmp_path, model):

@@ -15,11 +15,11 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction
+from circuit.methods.arrays import Array
 from circuit.methods.directions import fit_direction
 from circuit.methods.quality.crossfit import cross_fitted_quality
 from circuit.methods.uncertainty.splits import grouped_folds, merge_identical
 from circuit.stages.rows.prompting import encode
-from circuit.stages.rows.questions import Array
 from circuit.stages.run import Track
 from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from circuit.artifacts.files.documents import read_json, schema_of
+from circuit.artifacts.files.documents import plain, read_json, schema_of
 from circuit.artifacts.manifest.manifest import (
     Run,
     check_outputs,
@@ -24,10 +24,9 @@ from circuit.errors import ArtifactError
 from circuit.plots.multiples import Curve, multiples
 from circuit.plots.stratigraphy import Row, stratigraphy
 from circuit.plots.style import png
-from circuit.stages.figures.archive import Picture
+from circuit.stages.figures.archive import Picture, described_picture, write_picture
 from circuit.stages.figures.steering import rates_picture
 from circuit.stages.figures.sweep import sweep_pictures
-from circuit.stages.figures.visualize import described_picture, write_picture
 from circuit.values import schemas
 
 Record = dict[str, Any]
@@ -52,7 +51,7 @@ def visualize_report(report: Path, out: Path, *, force: bool = False) -> tuple[R
     if found is not None:
         return found.results, True
     pictures = DRAWN[schema](manifest.results)
-    results = {"figures": [described_picture(picture) for picture in pictures]}
+    results = {"figures": [plain(described_picture(picture)) for picture in pictures]}
     written = [path for picture in pictures for path in write_picture(picture, out, force)]
     write_manifest(
         target,

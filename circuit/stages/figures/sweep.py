@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import (
     Run,
     reusable,
@@ -21,8 +22,7 @@ from circuit.artifacts.manifest.manifest import (
 from circuit.plots.dose import Dose, dose_response
 from circuit.plots.frontier import Points, frontier
 from circuit.plots.style import png
-from circuit.stages.figures.archive import Picture
-from circuit.stages.figures.visualize import described_picture, write_picture
+from circuit.stages.figures.archive import Picture, described_picture, write_picture
 from circuit.stages.steering.controls import KINDS
 from circuit.stages.sweep.results import read_sweep
 from circuit.stages.sweep.units import DAMAGED
@@ -52,7 +52,7 @@ def visualize_sweeps(
     if found is not None:
         return found.results, True
     picture = multiples_picture({name: each.results for name, each in manifests.items()})
-    results = {"figures": [described_picture(picture)]}
+    results = {"figures": [plain(described_picture(picture))]}
     write_manifest(
         target,
         **about,

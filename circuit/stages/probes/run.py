@@ -35,6 +35,7 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.files.documents import canonical_json, plain
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.errors import DataError
+from circuit.methods.arrays import Array
 from circuit.methods.linear.threads import one_blas_thread
 from circuit.methods.probes.description_length import MIN_ROWS
 from circuit.methods.probes.permutation import holm
@@ -48,8 +49,8 @@ from circuit.stages.probes.battery import Pool, Probe, load_battery, pools, summ
 from circuit.stages.probes.checklist import checklist
 from circuit.stages.probes.saved import save_probes
 from circuit.stages.probes.score import Sources, score
-from circuit.stages.rows.questions import Array, Question, distinct_rows, repetition
-from circuit.stages.rows.warnings import blind, blindness, flags
+from circuit.stages.rows.labelled_rows import LabelledRows, mostly_distinct, repetition_text
+from circuit.stages.rows.warnings import all_equal_rows, equal_rows_text, row_warnings
 from circuit.stages.run import Track, untracked
 from circuit.values import schemas
 
@@ -252,7 +253,7 @@ def _groups(probe: Probe, deepest: Array | None) -> tuple[Array, int]:
     """Groups of the labelled prompts, equal texts and equal activations joined, and how many prompts repeat another."""
     rows, _ = probe.prompts.y()
     keys: list[Any] = [[probe.prompts.texts[row] for row in rows]]
-    if deepest is not None and distinct_rows(deepest):
+    if deepest is not None and mostly_distinct(deepest):
         keys.append(deepest)
     return merge_identical(probe.prompts.groups()[rows], *keys)
 
@@ -273,7 +274,7 @@ def _scored(probe: Probe, each: Collection, settings: Settings) -> dict[str, Any
     rows, layers = each.pool.rows(probe)[labelled], each.trained.layers("resid_post")
     deepest = each.trained.read("resid_post", layers[-1])[rows]
     task, repeated = _task(probe, settings, deepest), _groups(probe, deepest)[1]
-    asked = Question(probe.name, labelled, task.y, probe.classes(), task.groups)
+    asked = LabelledRows(probe.name, labelled, task.y, probe.classes(), task.groups)
     random = each.random
     sources = Sources(
         texts=[probe.prompts.texts[row] for row in labelled],
@@ -289,9 +290,13 @@ def _scored(probe: Probe, each: Collection, settings: Settings) -> dict[str, Any
         "format": each.pool.form.name,
         "repeated_prompts": repeated,
         "flags": [
-            *flags(asked, settings.folds),
-            *([repetition(repeated, len(labelled))] if repeated else []),
-            *(blindness(f"L{k}", len(labelled)) for k in layers if blind(sources.read(k))),
+            *row_warnings(asked, settings.folds),
+            *([repetition_text(repeated, len(labelled))] if repeated else []),
+            *(
+                equal_rows_text(f"L{k}", len(labelled))
+                for k in layers
+                if all_equal_rows(sources.read(k))
+            ),
         ],
         **score(task, sources, threshold=settings.threshold),
     }

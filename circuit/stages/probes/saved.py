@@ -23,13 +23,13 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
 from circuit.errors import DataError, UsageError
+from circuit.methods.arrays import Array
 from circuit.methods.probes.fitted_probe import FittedProbe, fit_probe, probabilities
 from circuit.methods.probes.verdict import FEW_GROUPS, NOT_DECODABLE
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.battery import Pool, Probe
 from circuit.stages.rows.prompting import encode
-from circuit.stages.rows.questions import Array
-from circuit.stages.rows.same_weights import other_weights
+from circuit.stages.rows.same_weights import check_shape, other_weights
 from circuit.values.identity import ModelIdentity
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import PromptFormat
@@ -226,7 +226,8 @@ def apply_probe(
 
     probe, identity = read_probe(probes, name, layer)
     model = options.load()
-    _check_model(model, identity, probes)
+    # Other weights are the reader's own choice (base against fine-tuned), and noted.
+    check_shape(identity, model, probes)
     use_chat = probe.parts[0].format == "chat" if chat is None else chat
     form = "chat" if use_chat else "raw"
     encoded = encode(model, prompts, PromptFormat(chat=use_chat))
@@ -264,18 +265,6 @@ def _written(model: Any, encoded: Sequence[Any], n_tokens: int) -> list[list[int
     from circuit.model.forward.generate import generate
 
     return [answer.ids for answer in generate(model, encoded, Sampling(n_tokens))]
-
-
-def _check_model(model: Any, identity: ModelIdentity | None, path: Path) -> None:
-    """Refuse a model of another shape; other weights are the reader's own choice (base against fine-tuned), and noted."""
-    if identity is None:
-        return
-    if (model.n_layers, model.d_model) != (identity.n_layers, identity.d_model):
-        message = (
-            f"`{path}` is for a model of {identity.n_layers} layers and width {identity.d_model}, "
-            f"`{model.id}` has {model.n_layers} and {model.d_model}"
-        )
-        raise DataError(message, hint=f"it was made with `{identity.id}`")
 
 
 def _notes(

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from circuit.methods.arrays import Array
 from circuit.methods.linear.products import decompose
 from circuit.methods.probes.controls import Control, control_task, random_directions
 from circuit.methods.probes.description_length import MIN_ROWS, description_length
@@ -37,7 +38,6 @@ from circuit.methods.uncertainty.emergence import (
     steps,
     threshold_crossing,
 )
-from circuit.stages.rows.questions import Array
 
 SURFACE, TOKENS = tuple(TEXT_BASELINES), ("embed",)
 BASELINES = (*SURFACE, *TOKENS)

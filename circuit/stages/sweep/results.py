@@ -22,10 +22,10 @@ import numpy as np
 
 from circuit.artifacts.manifest.manifest import Manifest, check_outputs, read_manifest
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.methods.arrays import Array
 from circuit.methods.steering.dose_response import Response, response, score, shape, slopes
 from circuit.methods.uncertainty.p_values import control_p
 from circuit.methods.uncertainty.scores import wilson
-from circuit.stages.rows.questions import Array
 from circuit.stages.steering.controls import KINDS
 from circuit.stages.steering.readout import LEAST_MASS
 from circuit.stages.steering.strength import Calibration

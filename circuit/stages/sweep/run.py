@@ -26,8 +26,7 @@ from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.stages.rows.holdout import check_apart, check_size
 from circuit.stages.rows.prompting import encode
 from circuit.stages.rows.provenance import shuffled_vectors, training_prompts
-from circuit.stages.rows.questions import Note, silent
-from circuit.stages.run import Track, untracked
+from circuit.stages.run import Note, Track, silent, untracked
 from circuit.stages.steering.controls import Control, controls
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts

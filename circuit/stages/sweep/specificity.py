@@ -24,6 +24,7 @@ from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import ArtifactError, UsageError
 from circuit.methods.steering.dose_response import response
 from circuit.stages.rows.prompting import encode
+from circuit.stages.rows.same_weights import other_weights
 from circuit.stages.run import Track, untracked
 from circuit.stages.steering.intervention import Intervention, Manner, Part
 from circuit.stages.steering.readout import Reader, Readout, reader
@@ -91,7 +92,7 @@ def specificity(
 
 def _check_model(model: Any, manifest: Manifest, path: Path) -> None:
     theirs = manifest.model
-    if theirs is not None and theirs.weights_sha256 != model.identity.weights_sha256:
+    if theirs is not None and other_weights(theirs, model.identity):
         message = f"`{path}` was measured on `{theirs.id}`, not on `{model.identity.id}`"
         raise UsageError(message, hint="compare sweeps of one model")
 
