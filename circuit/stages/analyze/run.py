@@ -213,13 +213,15 @@ def _curve(
         decodable(probes),
         sure,
     ).as_dict()
+    emergence_layer = located.pop("layer")
+    assert emergence_layer is None or isinstance(emergence_layer, int)
     draws = {layer: result.draws for layer, result in probes.items()}
     return LayerCurve(
         site=place.site,
         position=place.position,
         question=target.name,
         layers=list(probes),
-        emergence_layer=located.pop("layer"),
+        emergence_layer=emergence_layer,
         emergence=restored(EmergenceResamples, located),
         saturation_layer=saturation_layer(draws, n_groups=task.n_groups),
         threshold=threshold,

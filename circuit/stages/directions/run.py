@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.directions.direction import Direction, described
+from circuit.artifacts.directions.direction import Direction, entry_fields
 from circuit.artifacts.files.documents import plain, restored
 from circuit.artifacts.files.paths import archive_path, manifest_path
 from circuit.artifacts.manifest.manifest import Manifest
@@ -195,7 +195,7 @@ def fit_directions(inputs: FitInputs, session: Session) -> FittedDirections:
         ),
         held_out={each.direction.tensor: _projections(each, main) for each in of_label},
         labels=agreement,
-        directions=[restored(DirectionEntry, described(each)) for each in directions],
+        directions=[restored(DirectionEntry, entry_fields(each)) for each in directions],
     )
     return FittedDirections(result=result, directions=directions)
 
