@@ -202,7 +202,7 @@ def test_a_dry_run_knows_the_size_of_the_file(llama_folder, dataset, tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"dtype": "float8"}, "cannot be stored as `float8`"),
+        ({"dtype": "float8"}, "unknown archive type `float8`"),
         ({"positions": "re:("}, "not a regular expression"),
         ({"truncate": "top"}, "unknown side"),
         ({"answers": AnswerOptions(3, ("regex:(",))}, "not a regular expression"),
@@ -245,7 +245,7 @@ def test_a_manifest_without_its_archive_is_named(llama_folder, dataset, tmp_path
     run(llama_folder, dataset, tmp_path / "a")
     whole = (tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "a.safetensors").unlink()
-    with pytest.raises(ArtifactError, match="which is not there") as caught:
+    with pytest.raises(ArtifactError, match="which does not exist") as caught:
         run(llama_folder, dataset, tmp_path / "a")
     assert "write it again with --force" in caught.value.hint
     run(llama_folder, dataset, tmp_path / "a", force=True)
