@@ -81,7 +81,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise UsageError(
-            "not-a-regular-expression",
+            "not-a-pattern",
             f"`{pattern}` is not a regular expression: {error}",
             hint="the syntax is that of Python's re module",
             pattern=pattern,

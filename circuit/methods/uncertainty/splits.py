@@ -36,7 +36,7 @@ def grouped_folds(
     if len(y) < folds:
         raise DataError(
             "too-few-rows",
-            f"cannot split {len(y)} rows into {folds} folds",
+            f"{len(y)} rows cannot be split into {folds} folds",
             hint="collect more prompts, or use fewer folds",
             n=len(y),
             folds=folds,

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from errors import raises
 from planted_rows import planted
 
 from circuit.errors import UsageError
@@ -53,7 +54,7 @@ def test_emergence_needs_to_stay():
 def test_threshold_crossing_is_the_first():
     assert threshold_crossing([0, 4, 8], [0.5, 0.75, 0.9], 0.75) == 4
     assert threshold_crossing([0, 4, 8], [0.5, 0.6, 0.7], 0.75) is None
-    with pytest.raises(UsageError):
+    with raises(UsageError, "out-of-range", value=0.5):
         check_threshold(0.5)
 
 
@@ -197,7 +198,9 @@ def said(layers, text, y, groups, seed, *, n_shuffles=199):
     task = prepare(y, groups, seed=seed, n_boot=300, n_shuffles=n_shuffles)
     results = {layer: probe(H, task) for layer, H in layers.items()}
     beside = probe(text, task)
-    word = verdict(results, surface=[beside], tokens=[], control=None, certainty=Certainty.of(y, groups))
+    word = verdict(
+        results, surface=[beside], tokens=[], control=None, certainty=Certainty.of(y, groups)
+    )
     return word, results, beside
 
 
