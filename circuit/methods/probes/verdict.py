@@ -63,7 +63,7 @@ def verdict(
     surface: Iterable[BaselineResult],
     tokens: Iterable[BaselineResult],
     control: Mapping[int, Draws] | None,
-    sure: Certainty,
+    certainty: Certainty,
 ) -> str:
     """Name what may be said of a question from its layers and its baselines; ``control`` None: the task was not run."""
     if not all(map(_enough, results.values())):
@@ -72,19 +72,21 @@ def verdict(
     if not left:
         return NOT_DECODABLE
     for name, baselines in ((SURFACE, list(surface)), (TOKENS, list(tokens))):
-        beaten = [left & _above(results, _draws(each), sure) for each in baselines]
+        beaten = [left & _above(results, _draws(each), certainty) for each in baselines]
         if baselines and not set.intersection(*beaten):
             unbeaten = [b for b, at in zip(baselines, beaten, strict=True) if at != left]
             return name if any(map(_readable, unbeaten)) else UNRESOLVED
         left = left.intersection(*beaten)
-    if control is None or not left & _above(results, control, sure):
+    if control is None or not left & _above(results, control, certainty):
         return DECODABLE
     return SELECTIVE
 
 
-def _above(results: Mapping[int, ProbeResult], baseline: Baseline, sure: Certainty) -> set[int]:
+def _above(
+    results: Mapping[int, ProbeResult], baseline: Baseline, certainty: Certainty
+) -> set[int]:
     """Layers that are shown to be above a baseline."""
-    at_data = bounds({k: result.draws for k, result in results.items()}, baseline, sure)[0]
+    at_data = bounds({k: result.draws for k, result in results.items()}, baseline, certainty)[0]
     return {layer for layer, low in zip(sorted(results), at_data, strict=True) if low > 0}
 
 

@@ -15,6 +15,7 @@ Model, tokenizer and chat template are in the manifest, ``vector_sha256`` and th
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def summarised(
         "curve": [answer.mean(m[:, k]).as_list() for k in range(len(doses))],
         "change": [answer.mean(m[:, k] - m[:, zero]).as_list() for k in range(len(doses))],
         "rates": _rates(m) if job.readout.kind == "criterion" else None,
-        **dict(shape(doses, curve)),
+        **asdict(shape(doses, curve)),
         **_mass(own, choices.doses),
         **_damage(own, choices.doses),
         "efficiency": _efficiency(doses, curve, own),
