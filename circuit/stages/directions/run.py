@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.directions.direction import Direction, described
+from circuit.artifacts.directions.direction import Direction, entry_fields
 from circuit.artifacts.files.documents import plain, restored
 from circuit.artifacts.files.paths import archive_path, manifest_path
 from circuit.artifacts.manifest.manifest import Manifest
@@ -93,8 +93,8 @@ def plan(request: DirectionsRequest) -> Plan[FittedDirections]:
     inputs = _inputs(request)
     place, activations, stem = inputs.place, inputs.activations, request.output.output
     parameters = {
-        **vars(inputs.settings),
         "layers": request.archive.layers,
+        **vars(inputs.settings),
         "per_category": request.per_category,
         "per_tool": request.per_tool,
         "positive": request.positive,
@@ -195,7 +195,7 @@ def fit_directions(inputs: FitInputs, session: Session) -> FittedDirections:
         ),
         held_out={each.direction.tensor: _projections(each, main) for each in of_label},
         labels=agreement,
-        directions=[restored(DirectionEntry, described(each)) for each in directions],
+        directions=[restored(DirectionEntry, entry_fields(each)) for each in directions],
     )
     return FittedDirections(result=result, directions=directions)
 

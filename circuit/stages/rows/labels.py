@@ -23,7 +23,7 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.activations.answers import SUFFIX, Answer, Answers, read_answers
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.present.document import Part, Table, Text
+from circuit.present.document import Cell, Part, Table, Text
 
 OF_PROMPTS = "prompts"
 OF_MODEL = "model"
@@ -151,7 +151,7 @@ def present_agreement(found: LabelAgreement | None) -> list[Part]:
         )
     ]
     if found.labels:
-        rows = [[name, *row] for name, row in zip(found.labels, found.counts, strict=True)]
+        rows: list[list[Cell]] = [[name, *row] for name, row in zip(found.labels, found.counts, strict=True)]
         parts.append(Table(header=["label", *found.classes], rows=rows))
     if found.n_differing is not None:
         meaning = f"`{found.labels[1]}` taken to mean `{found.classes[1]}`"
