@@ -1,9 +1,10 @@
 """Layer spellings: ``all | 0,4,8 | 8-13 | -1 | every:4 | 50%``, and any of them joined by commas.
 
-``all`` and ``every:k`` select from the layers that are available (every k-th of them, from the first).
-A number, a range and a percentage name layers of the model: ``-1`` is its last block, ``50%`` the block
-nearest to half of its depth, ``round(0.5 · (n_layers − 1))``. Naming a layer that the model does not have, or
-that is not available (not collected, say), is a ``UsageError``: nothing is dropped silently.
+``all`` and ``every:k`` select from the layers that are available (every k-th of them, from the
+first). A number, a range and a percentage name layers of the model: ``-1`` is its last block,
+``50%`` the block nearest to half of its depth, ``round(0.5 · (n_layers − 1))``. Naming a layer that
+the model does not have, or that is not available (not collected, say), is a ``UsageError``: nothing
+is dropped silently.
 """
 
 import re

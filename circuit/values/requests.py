@@ -6,9 +6,10 @@
         model: ModelOptions = group(ModelOptions)
         labels: str | None = option("--labels", "-l", help="A label for each prompt.", default=None)
 
-The command line (``circuit.cli.arguments``) and Python callers use the same class: its docstring is the help text, its fields are the
-options. A field that is a ``group`` is a dataclass of options that several commands share; its options stand in the command line like the
-request's own. Names of options are unique within a request.
+The command line (``circuit.cli.arguments``) and Python callers use the same class: its docstring is
+the help text, its fields are the options. A field that is a ``group`` is a dataclass of options
+that several commands share; its options stand in the command line like the request's own. Names of
+options are unique within a request.
 """
 
 from collections.abc import Iterator, Mapping

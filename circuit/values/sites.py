@@ -1,7 +1,8 @@
 """Sites: the named places of a model where a hidden state is read, each by its name and the index of its block.
 
-The residual stream between blocks (``RESIDUAL``) exists in every model without knowledge of its family, and
-steering adds to it. Which other sites there are is the table ``circuit.model.sites.table``.
+The residual stream between blocks (``RESIDUAL``) exists in every model without knowledge of its
+family, and steering adds to it. Which other sites there are is the table
+``circuit.model.sites.table``.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where the last token of a sequence attends: its row of each head's pattern, and no other row."""
+"""The attention of the last token of a sequence: its row of each head's pattern only."""
 
 from collections.abc import Sequence
 

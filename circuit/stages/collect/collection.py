@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.forward.capture import Plan
     from circuit.model.prompts.positions import Position
-    from circuit.model.prompts.tokens import Encoded
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Layout:
     ``encoded`` are the prompts, where they are to be answered.
     """
 
-    encoded: "Sequence[Encoded]"
+    encoded: "Sequence[EncodedPrompt]"
     plan: "Plan"
     shard: Shard | None
     circumstances: Mapping[str, Any]
@@ -252,10 +252,10 @@ class Collection:
 
     def told_by_first(self, units: AbstractSet[int] | tuple[()] | None, n: int) -> set[int] | None:
         """Agree with the other processes of a split model on what the first one says."""
-        from circuit.model.machine.launch import said_by_first
+        from circuit.model.machine.launch import shared_by_first
 
         group = self.model.group
-        return None if group is None else said_by_first(group, units, n)
+        return None if group is None else shared_by_first(group, units, n)
 
     def follow(self, layout: Layout) -> None:
         """Run the batches that the first process runs, and keep nothing."""

@@ -48,7 +48,7 @@ class Rollouts:
 
 @dataclass(frozen=True, eq=False)
 class Neutral:
-    """Encoded neutral prompts, the tokens to write after each, and whether they may share a batch."""
+    """EncodedPrompt neutral prompts, the tokens to write after each, and whether they may share a batch."""
 
     prompts: Sequence[Any]
     n_tokens: int = 20

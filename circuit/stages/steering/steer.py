@@ -214,7 +214,7 @@ def _generate(
 
 def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> Any:
     """Answer one prompt, and show the answer while it is written."""
-    from circuit.model.forward.generate import Generated, stream
+    from circuit.model.forward.generate import Completion, stream
     from circuit.model.interventions.steering import steered
 
     pieces = []
@@ -223,7 +223,7 @@ def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> Any:
             show(piece.text)
             pieces.append(piece)
     text = "".join(piece.text for piece in pieces)
-    return Generated(text, [token for piece in pieces for token in piece.ids])
+    return Completion(text, [token for piece in pieces for token in piece.ids])
 
 
 def _controls(job: Job, d_model: int) -> list[Intervention]:
