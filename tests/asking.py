@@ -6,8 +6,9 @@ from typing import Any
 
 from circuit.stages.analyze.request import AnalyzeRequest
 from circuit.stages.analyze.results import AnalysisResult
-from circuit.stages.directions.request import DirectionsRequest
+from circuit.stages.directions.request import DirectionsRequest, TransferRequest
 from circuit.stages.directions.results import DirectionsResult
+from circuit.stages.directions.transfer import TransferResult
 from circuit.stages.figures.request import VisualizeRequest
 from circuit.stages.figures.visualize import PicturesResult
 from circuit.stages.run import Note, Outcome, Session, command_of, silent
@@ -36,6 +37,16 @@ def directions(
     """Return the results of ``circuit directions``, and whether they were reused."""
     done = ask(DirectionsRequest, note, activations=archive, output=out, **values)
     return done.result.result, done.reused
+
+
+def transfer(
+    directions: Path, archive: Path, *, note: Note = silent, **values: object
+) -> TransferResult:
+    """Return the results of ``circuit directions transfer``."""
+    result: TransferResult = ask(
+        TransferRequest, note, direction=directions, activations=archive, **values
+    ).result
+    return result
 
 
 def visualize(

@@ -209,7 +209,7 @@ def few():
         (one_class(), "one-class"),
         (unlabelled(), "no-labels"),
         (one_group(), "class-of-one-group"),
-        (few(), "SPLIT"),
+        (few(), "too-few-rows"),
     ],
 )
 def test_prompts_that_cannot_answer(tmp_path, command, prompts, code):
