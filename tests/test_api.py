@@ -114,7 +114,7 @@ def test_one_prompt_makes_a_vector_too(llama):
         ({"vector": np.ones(32), "layer": 1, "coefficient": float("nan")}, "not a number"),
         ({"vector": np.ones(32), "layer": 1, "coeficient": 1}, "unknown key `coeficient`"),
         ({"vector": np.ones(32), "layer": 1, "rule": "volume"}, "no strength rule"),
-        ({"vector": np.ones(32), "layer": 1, "scope": "some"}, "not a token scope"),
+        ({"vector": np.ones(32), "layer": 1, "scope": "some"}, "unknown scope"),
     ],
 )
 def test_each_mistake_is_named(llama, given, words):

@@ -187,7 +187,6 @@ def legacy(name: str, place: str) -> TyperCommand | TyperGroup:
         "circuit.introspect.questions": ["introspect"],
         "circuit.stages.dataset.request": ["dataset"],
         "circuit.stages.directions.request": ["directions"],
-        "circuit.stages.probes.request": ["probes"],
         "circuit.stages.concepts.request": ["concepts"],
         "circuit.stages.sweep.request": ["steer"],
         "circuit.stages.steering.request": ["steer"],

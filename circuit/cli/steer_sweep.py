@@ -187,7 +187,8 @@ def _draw(output: Path | None, plots: Path | None, *, force: bool) -> None:
         return
     if output is None:
         raise typer.BadParameter("--plots draws what -o wrote")
-    from circuit.stages.figures.reports import visualize_report
+    from circuit.stages.figures.request import VisualizeRequest
+    from circuit.stages.run import run
 
-    visualize_report(output, plots, force=force)
+    run(VisualizeRequest(report=output, output=plots, force=force))
     console.note(f"Pictures: {plots}")

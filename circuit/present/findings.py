@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from circuit.present.document import Finding
 from circuit.present.markup import Html, cell_text, element, escaped, joined
-from circuit.present.numbers import formatted, layer_text
+from circuit.present.numbers import baselines_text, best_baseline, layer_text
 
 BAR = (150, 16)  # width and height of a bar, in pixels
 MARGIN = 4
@@ -54,16 +54,11 @@ def _rows(found: Finding) -> list[Html]:
         element("td", element("span", found.verdict, class_="word")),
         element("td", bar(found)),
         element("td", "" if found.score is None else cell_text(found.score), class_="number"),
-        _labelled("best baseline", _best(found), "text"),
+        _labelled("best baseline", best_baseline(found), "text"),
         _labelled("n", size, "number"),
         _labelled("layer", layer, "number"),
     ]
-    baselines = ", ".join(
-        name if value is None else f"{name} {formatted(value)}"
-        for name, value in found.baselines.items()
-    )
-    beside = f" Baselines: {baselines}." if baselines else ""
-    sentence = element("td", f"{found.sentence}{beside}", colspan=str(len(cells)))
+    sentence = element("td", f"{found.sentence}{baselines_text(found)}", colspan=str(len(cells)))
     kind = CLASSES[found.strength]
     return [
         element("tr", *cells, class_=f"row {kind}"),
@@ -76,12 +71,6 @@ def _labelled(label: str, text: str, kind: str) -> Html:
     if not text:
         return element("td", class_=kind)
     return element("td", text, class_=kind, data_label=label)
-
-
-def _best(found: Finding) -> str:
-    known = {name: value for name, value in found.baselines.items() if value is not None}
-    best = max(known, key=lambda name: known[name], default=None)
-    return "" if best is None else f"{best} {formatted(known[best])}"
 
 
 def _has_bar(found: Finding) -> bool:

@@ -37,7 +37,7 @@ LINES = {
     f'compare -m1 {NOWHERE} -m2 {NOWHERE} -p "a" -t ""': "a text to follow is empty",
     f'ablate -m {NOWHERE} -p "a|" -c x': "prompt 1 is empty",
     f'analyze -m {NOWHERE} -p "a" --all-layers --layer-step 2': "chosen twice",
-    f'ablate -m {NOWHERE} -p "a" -c x --method foo': "no ablation `foo`",
+    f'ablate -m {NOWHERE} -p "a" -c x --method foo': "unknown ablation method `foo`",
     f'ablate -m {NOWHERE} -p "a" -c x --component foo': "no component `foo`",
     f'ablate -m {NOWHERE} -p "a" -c x --heads 3': "`3` is not a head",
     f'ablate -m {NOWHERE} -p "a" -c x --heads "3.0,,"': "a head is missing in `3.0,,`",
@@ -58,7 +58,7 @@ LINES = {
     f'tune-lens -m {NOWHERE} -o lens -p "a|b"': "10 texts or more",
     'layer -m tiny -p "a|b" --layers 6': "out of range",
     'hooks -m tiny -p "a" --sites nothing': "unknown site",
-    'neurons -m tiny -p "a" -l 0 -n 448': "no neuron 448",
+    'neurons -m tiny -p "a" -l 0 -n 448': "neuron 448 is out of range",
     'compare -m1 tiny -m2 tiny -p "a" -t "no such token"': "one token in neither model",
 }
 

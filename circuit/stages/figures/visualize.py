@@ -48,7 +48,7 @@ from circuit.stages.analyze.run import analysis, layers_of_places
 from circuit.stages.directions.figures import direction_figures
 from circuit.stages.directions.results import DirectionsResult
 from circuit.stages.figures.archive import FigureFiles, Picture, described_picture, write_picture
-from circuit.stages.figures.reports import DRAWN
+from circuit.stages.figures.reports import DRAWN, report_pictures
 from circuit.stages.figures.request import VisualizeRequest
 from circuit.stages.options import ArchiveOptions
 from circuit.stages.rows.contrasts import Place, chosen_place
@@ -106,7 +106,7 @@ def _plan_of_report(request: VisualizeRequest, report: Path) -> Plan[PicturesRes
     check_outputs(report, manifest)
     return _plan_of(
         request,
-        lambda session: DRAWN[schema](manifest.results),  # noqa: ARG005
+        lambda session: report_pictures(manifest, report),  # noqa: ARG005
         parameters={"report": True},
         inputs=[report],
         source=manifest,

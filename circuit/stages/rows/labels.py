@@ -151,7 +151,9 @@ def present_agreement(found: LabelAgreement | None) -> list[Part]:
         )
     ]
     if found.labels:
-        rows: list[list[Cell]] = [[name, *row] for name, row in zip(found.labels, found.counts, strict=True)]
+        rows: list[list[Cell]] = [
+            [name, *row] for name, row in zip(found.labels, found.counts, strict=True)
+        ]
         parts.append(Table(header=["label", *found.classes], rows=rows))
     if found.n_differing is not None:
         meaning = f"`{found.labels[1]}` taken to mean `{found.classes[1]}`"

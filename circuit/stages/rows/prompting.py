@@ -12,7 +12,7 @@ from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-    from circuit.model.prompts.tokens import Encoded
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 
 def choose_format(
@@ -57,7 +57,7 @@ def encode(
     *,
     max_length: int | None = None,
     truncate: str = "left",
-) -> "Sequence[Encoded]":
+) -> "Sequence[EncodedPrompt]":
     """Turn texts into token ids in this format: see ``circuit.model.prompts.tokens``."""
     from circuit.model.prompts.tokens import encode_prompts
 
