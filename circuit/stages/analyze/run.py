@@ -25,7 +25,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.files.documents import restored
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.similarity import cka
 from circuit.methods.probes.probing import ProbeResult
@@ -212,17 +211,19 @@ def _curve(
         [result.draws for result in others.values()],
         decodable(probes),
         sure,
-    ).as_dict()
-    emergence_layer = located.pop("layer")
-    assert emergence_layer is None or isinstance(emergence_layer, int)
+    )
     draws = {layer: result.draws for layer, result in probes.items()}
     return LayerCurve(
         site=place.site,
         position=place.position,
         question=target.name,
         layers=list(probes),
-        emergence_layer=emergence_layer,
-        emergence=restored(EmergenceResamples, located),
+        emergence_layer=located.layer,
+        emergence=EmergenceResamples(
+            median=located.median,
+            interval_90=located.interval,
+            never=round(located.never, 4),
+        ),
         saturation_layer=saturation_layer(draws, n_groups=task.n_groups),
         threshold=threshold,
         threshold_layer=threshold_crossing(

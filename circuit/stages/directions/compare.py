@@ -203,7 +203,7 @@ def _width(place: Site, held: Sequence[FileDirection]) -> int:
             f"{place.name} {place.layer}"
         )
         hint = "directions of one model have one width: compare those"
-        raise DataError("different-widths", message, hint=hint, widths=(a, b))
+        raise DataError("widths-differ", message, hint=hint, widths=(a, b))
     return next(iter(widths))
 
 

@@ -65,7 +65,7 @@ def open_corpus(
             f"`{path}` has width {opened.width(site)} at `{site}`, "
             f"`{activations.path}` has {activations.width(site)}"
         )
-        raise DataError("different-widths", message, hint=same_model, site=site)
+        raise DataError("widths-differ", message, hint=same_model, site=site)
     check_position(opened, place.position)
     if ours and theirs and other_weights(ours, theirs):
         message = f"`{path}` was collected with other weights (`{theirs.id}`) than `{ours.id}`"

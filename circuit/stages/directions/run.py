@@ -93,8 +93,8 @@ def plan(request: DirectionsRequest) -> Plan[FittedDirections]:
     inputs = _inputs(request)
     place, activations, stem = inputs.place, inputs.activations, request.output.output
     parameters = {
-        **vars(inputs.settings),
         "layers": request.archive.layers,
+        **vars(inputs.settings),
         "per_category": request.per_category,
         "per_tool": request.per_tool,
         "positive": request.positive,

@@ -186,11 +186,11 @@ def _check_fits(held: Sequence[Direction], other: Activations) -> None:
                 f"`{each.name}` has {each.vector.size} entries, `{other.path}` has width {width}"
             )
             hint = "collect the other archive with the same model"
-            raise DataError("different-widths", message, hint=hint, site=each.site)
+            raise DataError("widths-differ", message, hint=hint, site=each.site)
         if each.layer not in layers:
             message = f"`{other.path}` holds no layer {each.layer} of `{each.site}`"
             hint = f"choose with --layer from {', '.join(map(str, layers))}"
-            raise UsageError("unknown-layer", message, hint=hint, layer=each.layer)
+            raise UsageError("layer-not-in-archive", message, hint=hint, layer=each.layer)
 
 
 def _note_differences(first: Direction, other: Activations, note: Note) -> None:

@@ -68,7 +68,7 @@ def check_position(activations: Activations, position: str, *, hint: str = "") -
     if position not in activations.positions:
         message = f"`{activations.path}` holds no position `{position}`"
         hint = hint or f"it holds {', '.join(activations.positions)}"
-        raise UsageError("unknown-position", message, hint=hint, position=position)
+        raise UsageError("position-not-in-archive", message, hint=hint, position=position)
 
 
 def label_contrast(

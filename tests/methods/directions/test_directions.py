@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from asking import directions as directions_stage
 from direction_contract import FAST, by_role, checks
 from errors import raises
 from planted_archive import write_planted
@@ -17,8 +18,6 @@ from circuit.methods import directions
 from circuit.methods.directions import Rows, available, fit_direction, load
 from circuit.methods.directions.lda import ledoit_wolf_shrinkage
 from circuit.methods.quality.crossfit import cross_fitted_quality
-from circuit.stages.directions.fit import Choices as DirectionChoices
-from circuit.stages.directions.run import directions as directions_stage
 
 TOYS = {
     "toy_median": """
@@ -69,13 +68,13 @@ def test_a_new_file_is_a_method(name, tmp_path, monkeypatch):
         for check in checks(name):
             check(name)
         write_planted(tmp_path / "a")
-        choices = DirectionChoices(layers="3", method=name, n_boot=20)
+        options = {"layers": "3", "method": name, "n_boot": 20}
         if name == "toy_median":
-            results, _ = directions_stage(tmp_path / "a.safetensors", tmp_path / "d", choices)
-            assert results["best"]["layer"] == 3
+            results, _ = directions_stage(tmp_path / "a.safetensors", tmp_path / "d", **options)
+            assert results.best.layer == 3
         else:  # this command reads activations only
             with raises(UsageError, "method-input-missing", missing=["gradients"]):
-                directions_stage(tmp_path / "a.safetensors", tmp_path / "d", choices)
+                directions_stage(tmp_path / "a.safetensors", tmp_path / "d", **options)
     finally:
         sys.modules.pop(f"circuit.methods.directions.{name}", None)
     monkeypatch.undo()
