@@ -25,7 +25,8 @@ from circuit.stages.checks.verify import verify
 from circuit.stages.directions.run import Choices, directions
 from circuit.stages.figures.visualize import Choices as Drawing
 from circuit.stages.figures.visualize import visualize
-from circuit.stages.report.report import report
+from circuit.stages.report.request import ReportRequest
+from circuit.stages.run import run as run_request
 
 
 @pytest.fixture(scope="module")
@@ -465,7 +466,7 @@ def test_a_site_that_is_blind_to_the_prompt_scores_one_half(tmp_path):
     (moved,) = results["comparison"]["layers"]
     assert (moved["moved"][0], moved["cosine"], moved["cka"]) == (0, None, None)
     assert analysis_text(results).count("same activations at embed at the last position") == 1
-    report([tmp_path / "r"], tmp_path / "r/report.html")
+    run_request(ReportRequest(paths=(tmp_path / "r",), output=tmp_path / "r/report.html"))
     page = (tmp_path / "r/report.html").read_text()
     assert page.count("same activations at embed at the last position") == 1
     assert "At embed.0, last all rows are equal, so cosine and CKA are not defined." in page
