@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from circuit.cli.analysis_text import analysis_text
+from circuit.cli.directions_text import directions_text
 from planted_archive import Prompt, PromptSet, prompt_set, write_planted
 
 from circuit.artifacts.activations.activations import Activations
@@ -17,8 +19,6 @@ from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run, digest
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.steering_files.files import read_steering_file
-from circuit.cli.analysis_text import analysis_text
-from circuit.cli.directions_text import directions_text
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.analyze.run import analyze
 from circuit.stages.checks.verify import verify
