@@ -143,8 +143,11 @@ def load_model(
     dtype: str = "auto",
     trust_remote_code: bool = False,
     tensor_parallel: bool = False,
+    weights: bool = True,
 ) -> LoadedModel:
     """Load a model and its tokenizer; ``tensor_parallel`` splits it over the launched processes.
+
+    Without ``weights`` these stay on the disk until they are used: enough to identify the model.
 
     Raises ``ModelError`` when it cannot be found, read, or run by mlx-lm.
     """
@@ -169,6 +172,8 @@ def load_model(
             return_config=True,
         )
         held = _hold(network, dtype, group)
+        if weights:
+            mx.eval(network.parameters())
         runtime.share_out_threads(residual_width(network))
     return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held, group)
 
@@ -183,7 +188,7 @@ def _group() -> Any:
 
 
 def _hold(network: Any, requested: str, group: Any | None) -> str:
-    """Bring the weights to the wanted dtype, read them from disk, and return the dtype's name.
+    """Bring the weights to the wanted dtype, still unread, and return the dtype's name.
 
     With a ``group`` each process reads its own part: mlx-lm's ``shard``.
     """
@@ -202,7 +207,6 @@ def _hold(network: Any, requested: str, group: Any | None) -> str:
             message = "mlx-lm cannot split this family over processes"
             raise ModelError(message, hint="leave out --tensor-parallel")
         network.shard(group)
-    mx.eval(network.parameters())
     return wanted
 
 
