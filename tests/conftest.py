@@ -17,7 +17,7 @@ from checkpoints import write_checkpoint
 from processes import run_circuit
 
 import circuit.model  # noqa: F401  # a fast BLAS before any test file imports MLX
-from circuit.artifacts.prompts.concept_files import concept_of, save_own
+from circuit.artifacts.prompts.concept_files import make_concept, save_concept
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -89,7 +89,9 @@ def workspace(tmp_path_factory) -> Path:
         if not made.exists():
             fill(folder := tmp_path_factory.mktemp("filled"))
             folder.rename(made)
-    save_own("mine", concept_of("mine", ["Rain again, all day."], ["It was a day."]), force=True)
+    save_concept(
+        "mine", make_concept("mine", ["Rain again, all day."], ["It was a day."]), force=True
+    )
     return shutil.copytree(made, base / "workspace")
 
 

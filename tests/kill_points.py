@@ -1,10 +1,10 @@
-"""Run a small collection again and again, killed at every system call by which it changes a file, then at random ones.
+"""Write small outputs again and again, killed at every system call that changes a file, then at random ones.
 
     python kill_points.py FOLDER
 
 Each run is a process of its own (a fork), which sends itself SIGKILL just before its k-th call, or in the middle of it if it
-is a write. The same command follows, in the same folder, until it ends; nothing may be left but the archive and its manifest, and
-they must be those of an uninterrupted run. Prints how many kills there were.
+is a write. The same command follows, in the same folder, until it ends; nothing may be left but the output, and it must be
+that of an uninterrupted run: an archive with its manifest, shards, answers, measurements. Prints how many kills there were.
 """
 
 import json
@@ -17,7 +17,11 @@ from pathlib import Path
 
 from written import Plan, shards
 
+from circuit.artifacts.activations.answers import Answer, AnswersWriter, Header
 from circuit.artifacts.archive import resumable
+from circuit.artifacts.files.atomic import write_file
+from circuit.artifacts.files.documents import document_bytes
+from circuit.artifacts.files.measurements import Measurements, remove_finished_measurements
 
 CALLS = (
     "open",
@@ -99,6 +103,25 @@ def write_shards(stem: Path) -> None:
         PLAN.write_shard(stem, shard)
 
 
+def write_answers(stem: Path) -> None:
+    header = Header(key="k", max_tokens=8, criteria=())
+    with AnswersWriter(stem, header, range(4)) as writer:
+        for rows in ([2, 0], [3, 1]):
+            if not writer.has(rows):
+                said = {"text": "é", "n_tokens": 1, "finished": True, "verdicts": {}}
+                writer.put([Answer(row=row, **said) for row in rows])
+        writer.finish()
+
+
+def write_measurements(path: Path) -> None:
+    if not path.exists():
+        with Measurements(path, {"a": 1}) as kept:
+            results = [kept.get(name, lambda name=name: {"m": name}) for name in "abc"]
+            write_file(path, document_bytes(results))
+            kept.discard()
+    remove_finished_measurements(path)
+
+
 def main(folder: Path) -> None:
     kills = 0
     # What is done is marked as forced to the disk each time, or once, at the end.
@@ -106,6 +129,8 @@ def main(folder: Path) -> None:
         ("marked", PLAN.write, 0.0),
         ("forced", lambda stem: PLAN.write(stem, force=True), 60.0),
         ("shards", write_shards, 0.0),
+        ("answers", write_answers, 0.0),
+        ("measurements", write_measurements, 0.0),
     ):
         resumable.SYNC_SECONDS = seconds
         here = folder / name

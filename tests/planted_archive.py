@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
@@ -59,10 +60,8 @@ def write_planted(stem, *, prompts=None, n_layers=4, d=96, sites=("resid_post",)
     identity = ModelIdentity(id="planted", n_layers=n_layers, d_model=d, weights_sha256="0")
     with ActivationsWriter(
         stem,
+        ArrayPlan(sites_layers=places, positions=positions, d_model=d),
         prompts=prompts,
-        sites_layers=places,
-        positions=positions,
-        d_model=d,
         origin=Origin.of(stem, parameters={"format": "chat"}, inputs=[], model=identity),
     ) as writer:
         for site, layer in places:

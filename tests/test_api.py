@@ -16,6 +16,7 @@ from circuit.model.interventions.steering import Steering, steered
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
 from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 PROMPTS = ["red green ", "blue", "white black"]
@@ -60,7 +61,7 @@ def entry(vector, coefficient=2.0, **more):
 def test_coefficient_1_adds_the_difference_of_the_prompts(llama, vector):
     found = generate_with_steering(llama, PROMPTS, [entry(vector)], max_new_tokens=8)
     encoded = encode(llama, PROMPTS, RAW)
-    with steered(llama, [Steering(1, vector.vector, 2.0, unit=vector.norm)]):
+    with steered(llama, [Steering(Site("resid_post", 1), vector.vector, 2.0, unit=vector.norm)]):
         expected = generate(llama, encoded, Sampling(8))
     assert [(each.text, list(each.ids)) for each in found] == [(e.text, e.ids) for e in expected]
     assert [each.prompt for each in found] == PROMPTS

@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.shards import join_shards
-from circuit.artifacts.activations.writer import ActivationsWriter, Shard, forget_finished
+from circuit.artifacts.activations.writer import ActivationsWriter, Shard, remove_stale_journal
 from circuit.artifacts.files.paths import manifest_path, shard_path
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
@@ -88,15 +89,12 @@ class Plan:
         parameters = {"seed": self.seed, "positions": self.positions, "dtype": self.dtype}
         return Origin.of(stem, parameters=parameters, inputs=[], model=MODEL)
 
-    def writer(self, stem, *, shard=None, force=False, **changes) -> ActivationsWriter:
-        rows = range(self.n) if shard is None else shard.rows
+    def arrays(self, rows: range, **changes) -> ArrayPlan:
         single = [p for p in self.positions if p != "mean"]
-        options = {
-            "prompts": self.prompts,
+        fields = {
             "sites_layers": SITES,
             "positions": self.positions,
             "d_model": 3,
-            "origin": self.origin(stem),
             "dtype": self.dtype,
             "shapes": SHAPES,
             "counts": {
@@ -108,7 +106,20 @@ class Plan:
             "token_ids": [self.token_ids[i] for i in rows],
             "indices": {p: [self.chosen(p, i) for i in rows] for p in single},
         }
-        return ActivationsWriter(stem, shard=shard, force=force, **(options | changes))
+        return ArrayPlan(**(fields | changes))
+
+    def writer(
+        self, stem, *, shard=None, force=False, origin=None, circumstances=None, **changes
+    ) -> ActivationsWriter:
+        return ActivationsWriter(
+            stem,
+            self.arrays(range(self.n) if shard is None else shard.rows, **changes),
+            prompts=self.prompts,
+            origin=origin or self.origin(stem),
+            shard=shard,
+            circumstances=circumstances,
+            force=force,
+        )
 
     def put(self, writer: ActivationsWriter, rows: range, batch: np.ndarray) -> None:
         for site, layer in SITES:
@@ -125,7 +136,7 @@ class Plan:
     def write(self, stem, *, force=False) -> Activations:
         """Do what ``collect`` does: reuse, go on, or begin."""
         if manifest_path(stem).exists() and not force:
-            forget_finished(stem)
+            remove_stale_journal(stem)
             return Activations.open(stem)
         with self.writer(stem, force=force) as writer:
             self.fill(writer, range(self.n))
@@ -136,7 +147,7 @@ class Plan:
             with self.writer(stem, shard=shard, force=force) as writer:
                 self.fill(writer, shard.rows)
                 writer.finish_shard(run=RUN, results={"tokens": self.n_tokens(shard.rows)})
-        forget_finished(stem, shard)
+        remove_stale_journal(stem, shard)
         return self.join(stem, shard.of)
 
     def join(self, stem, count: int):

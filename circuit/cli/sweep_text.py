@@ -46,7 +46,7 @@ def _doses(results: Record) -> str:
         ("kl_p95", "KL p95"),
         ("top1", "top-1 agreement"),
         ("nll_delta", "NLL - NLL at 0"),
-        ("rep4", "repeated 4-grams"),
+        ("repeated_4", "repeated 4-grams"),
         ("collapsed", "collapsed texts"),
     ):
         if results[name] is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from circuit.plots.style import COLOURS, COLUMN, GREY, INK, finished, panels
+from circuit.plots.style import COLOURS, COLUMN, GREY, INK, figure_of, panels
 
 
 def bars(
@@ -29,4 +29,4 @@ def bars(
         ax.set_ylim(len(names) - 0.4, -0.6)
         ax.spines["left"].set_visible(False)
         ax.set_xlabel(xlabel)
-        return finished([ax])
+        return figure_of([ax])

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circuit.plots.style import DPI, GREY, INK, Array, typeset
+from circuit.plots.style import DPI, GREY, INK, Array, figure_style
 
 NAMED = 40  # columns that are named one by one; more are counted
 WIDE = 0.062  # inches of a letter of a label
@@ -60,7 +60,7 @@ def cells(drawings: Sequence[Cells], scale: Scale, *, across: int, title: str = 
     height = float(np.clip(0.95 + 0.13 * tallest, 1.5, 5.5))
     if scale.own:
         width += 0.45
-    with typeset():
+    with figure_style():
         figure = Figure(
             figsize=(width * across + 0.6, height * down), layout="constrained", dpi=DPI
         )

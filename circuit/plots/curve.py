@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circuit.plots.style import GREY, PALE, Array, colour, finished, name_end, panels, spread
+from circuit.plots.style import GREY, PALE, Array, colour, figure_of, name_end, panels, spread
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def curves(drawings: Sequence[Panel], *, xlabel: str = "Layer") -> Figure:
     with panels(len(drawings)) as axes:
         for ax, drawing in zip(axes, drawings, strict=True):
             _draw(ax, drawing, xlabel)
-        return finished(axes)
+        return figure_of(axes)
 
 
 def _draw(ax: Axes, drawing: Panel, xlabel: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuit.plots.style import GREY, Array, colour, finished, grid, name_end, spread
+from circuit.plots.style import GREY, Array, colour, figure_of, grid, name_end, spread
 
 DIRECTION, RANDOM, SHUFFLED, ASKED = colour(0), GREY, colour(4), colour(1)
 SHOWN = 40  # single prompts that are drawn
@@ -53,7 +53,7 @@ def dose_response(
                 _name_lines(ax, sweep)
         if len(sweeps) > 1:
             _legend(axes[0], sweeps)
-        return finished(axes)
+        return figure_of(axes)
 
 
 def draw_dose(ax: Axes, sweep: Dose) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuit.plots.style import GREY, Array, colour, finished, panels
+from circuit.plots.style import GREY, Array, colour, figure_of, panels
 
 INKS = {"random": GREY, "shuffled": colour(4)}
 MARKS = {"random": "x", "shuffled": "^"}
@@ -35,7 +35,7 @@ def frontier(drawings: Sequence[Points]) -> Figure:
     with panels(len(drawings)) as axes:
         for ax, points in zip(axes, drawings, strict=True):
             _draw(ax, points)
-        return finished(axes)
+        return figure_of(axes)
 
 
 def _draw(ax: Axes, points: Points) -> None:

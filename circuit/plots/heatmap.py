@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from circuit.plots.style import Array, finished, panels
+from circuit.plots.style import Array, figure_of, panels
 
 MOST_NAMES = 40  # that can be read along a side
 SCALES = {"cosine": ("RdBu_r", -1, 1), "auroc": ("RdBu_r", 0, 1), "share": ("Blues", 0, 1)}
@@ -48,12 +48,12 @@ def heatmap(
                 )
                 ink = "white" if dark else "black"
                 ax.text(j, i, _number(value), ha="center", va="center", fontsize=5.5, color=ink)
-        bar = finished([ax]).colorbar(image, ax=ax, shrink=0.8, aspect=25, pad=0.02)
+        bar = figure_of([ax]).colorbar(image, ax=ax, shrink=0.8, aspect=25, pad=0.02)
         bar.set_label(label)
         bar.outline.set_visible(False)
         if note:
             ax.set_title(note, fontsize=6.5)
-        return finished([ax])
+        return figure_of([ax])
 
 
 def _number(value: float) -> str:

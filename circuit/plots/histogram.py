@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuit.plots.style import Array, colour, finished, panels
+from circuit.plots.style import Array, colour, figure_of, panels
 
 
 def histogram(
@@ -17,7 +17,7 @@ def histogram(
         _draw(axes[0], scores, names)
         axes[0].set(xlabel=xlabel, ylabel="Prompts")
         axes[0].set_title(title, fontsize=6.5)
-        return finished(axes)
+        return figure_of(axes)
 
 
 def _draw(ax: Axes, scores: Sequence[Array], names: Sequence[str]) -> None:

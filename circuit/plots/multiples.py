@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circuit.plots.style import GREY, PALE, colour, finished, grid
+from circuit.plots.style import GREY, PALE, colour, figure_of, grid
 
 Bounds = Sequence[float]  # value, low, high
 # Colour and dashes of the baselines without layers, in their order.
@@ -42,8 +42,8 @@ def multiples(curves: Sequence[Curve], *, threshold: float, columns: int = 4) ->
     with grid(len(curves), columns=min(columns, len(curves)), width=2.1, height=1.6) as axes:
         for ax, curve in zip(axes, curves, strict=True):
             _draw(ax, curve, threshold, low)
-        _legend(finished(axes), axes)
-        return finished(axes)
+        _legend(figure_of(axes), axes)
+        return figure_of(axes)
 
 
 def floor(curves: Sequence[Curve]) -> float:

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from circuit.plots.scatter import Classes, points
 from circuit.plots.spectrum import cumulative
-from circuit.plots.style import Array, finished, panels
+from circuit.plots.style import Array, figure_of, panels
 
 
 def pca(
@@ -19,4 +19,4 @@ def pca(
         points(axes[0], coordinates, classes)
         axes[0].set(xlabel=f"PC 1 ({shares[0]:.1%})", ylabel=f"PC 2 ({shares[1]:.1%})")
         cumulative(axes[1], spectrum, crossings=crossings)
-        return finished(axes)
+        return figure_of(axes)

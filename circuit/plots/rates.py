@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuit.plots.style import GREY, PALE, colour, finished, grid, name_end, spread
+from circuit.plots.style import GREY, PALE, colour, figure_of, grid, name_end, spread
 
 COLUMNS = 2
 
@@ -35,7 +35,7 @@ def rates(responses: Sequence[Response], *, ylabel: str) -> Figure:
         for ax, response in zip(axes, responses, strict=True):
             _draw(ax, response)
             ax.set_title(response.name, fontsize=7)
-        return finished(axes)
+        return figure_of(axes)
 
 
 def _draw(ax: Axes, response: Response) -> None:

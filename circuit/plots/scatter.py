@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuit.plots.style import COLUMN, GREY, Array, colour, finished, marker, panels
+from circuit.plots.style import COLUMN, GREY, Array, colour, figure_of, marker, panels
 
 ABOVE, BESIDE = 4, 18  # rows of a legend above the points, and at their right
 
@@ -34,7 +34,7 @@ def scatter(
             ax.set(xlabel=xlabel, ylabel=ylabel)
             if not ticks:
                 ax.set(xticks=[], yticks=[])
-        return finished(axes)
+        return figure_of(axes)
 
 
 def points(ax: Axes, coordinates: Array, classes: Classes) -> None:

@@ -16,7 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from circuit.plots.style import GREY, INK, finished, panels
+from circuit.plots.style import GREY, INK, figure_of, panels
 
 GAP = 0.6  # between baselines and layers, and between strata, in cells
 BELOW, CHANCE, ABOVE = "#BDBDBD", "#FFFFFF", "#0B4F8A"
@@ -48,10 +48,10 @@ def stratigraphy(rows: Sequence[Row], baselines: Sequence[str], layers: Sequence
             _row(ax, row, y, len(baselines), shade)
         _strata(ax, rows, tops)
         _axes(ax, rows, tops, baselines, layers)
-        bar = finished([ax]).colorbar(shade, ax=ax, shrink=0.55, aspect=22, pad=0.01)
+        bar = figure_of([ax]).colorbar(shade, ax=ax, shrink=0.55, aspect=22, pad=0.01)
         bar.set_label("Held-out AUROC")
         bar.outline.set_visible(False)
-        return finished([ax])
+        return figure_of([ax])
 
 
 def _tops(rows: Sequence[Row]) -> list[float]:

@@ -72,7 +72,7 @@ _UNDATED: dict[str, dict[str, None]] = {
 
 
 @contextmanager
-def typeset() -> Iterator[None]:
+def figure_style() -> Iterator[None]:
     """Draw in the type of all figures, for one that makes its own axes."""
     with rc_context(_TYPE):
         yield
@@ -118,7 +118,7 @@ def grid(
         yield axes[:n]
 
 
-def finished(axes: Sequence[Axes]) -> Figure:
+def figure_of(axes: Sequence[Axes]) -> Figure:
     """Return the figure of ``axes``."""
     figure = axes[0].figure
     assert isinstance(figure, Figure)
@@ -127,10 +127,10 @@ def finished(axes: Sequence[Axes]) -> Figure:
 
 def png(figure: Figure) -> bytes:
     """Render at 200 dots per inch."""
-    return rendered(figure, "png")
+    return render(figure, "png")
 
 
-def rendered(figure: Figure, form: str) -> bytes:
+def render(figure: Figure, form: str) -> bytes:
     """Render as ``png``, ``pdf`` or ``svg``; equal figures give equal bytes, so nothing is dated."""
     buffer = io.BytesIO()
     with rc_context({**_TYPE, **_VECTORS}):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from circuit.plots.style import COLUMN, HEIGHT, colour, finished, name_end, panels, spread
+from circuit.plots.style import COLUMN, HEIGHT, colour, figure_of, name_end, panels, spread
 
 MOST = 60  # tokens that can still be read below the axis
 
@@ -26,7 +26,7 @@ def token_lines(tokens: Sequence[str], lines: Mapping[str, Sequence[float]], yla
         places = spread([value for value, _, _ in ends], 0.075 * (high - low))
         for (_, name, ink), y in zip(ends, places, strict=True):
             name_end(ax, name, y, ink)
-        return finished(axes)
+        return figure_of(axes)
 
 
 def _visible(token: str) -> str:

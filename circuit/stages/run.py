@@ -35,6 +35,7 @@ from circuit.errors import UsageError
 from circuit.present.document import Document
 from circuit.present.notebook import notebook
 from circuit.stages.options import ModelOptions
+from circuit.values.identity import ModelIdentity, TokenizerIdentity
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -77,11 +78,14 @@ class Job(Generic[T]):
     """What is left when the model is loaded: all parameters of the run, and the work itself.
 
     ``write`` keeps the result where it is more than a manifest (an archive, say); it is given what the manifest has to say.
+    ``about_model`` and ``about_tokenizer`` say whose numbers these are, where no model is loaded.
     """
 
     parameters: Mapping[str, object]
     compute: Callable[[Session], T]
     write: "Callable[[T, Record], None] | None" = None
+    about_model: ModelIdentity | None = None
+    about_tokenizer: TokenizerIdentity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +118,15 @@ class Record:
     schema: str
     parameters: Mapping[str, object]
     inputs: Sequence[Path]
-    model: Any
-    tokenizer: Any
+    model: ModelIdentity | None
+    tokenizer: TokenizerIdentity | None
     run: Run
     force: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Generic[T]):
-    """The result, whether it was there already, and where it is kept."""
+    """The result, whether it existed already, and the file that holds it: the archive, if there is one."""
 
     result: T
     reused: bool = False
@@ -218,7 +222,8 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
     for path, draw in plan.pictures.items():
         if found is None or not path.exists():
             draw(result, path)
-    return Outcome(result=result, reused=found is not None, output=plan.output)
+    kept = next(iter(plan.files), plan.output)
+    return Outcome(result=result, reused=found is not None, output=kept)
 
 
 def _refuse(plan: Plan[T]) -> None:
@@ -252,8 +257,8 @@ def _existing(plan: Plan[T], job: Job[T], model: "LoadedModel") -> Manifest | No
         schema=plan.schema,
         parameters=job.parameters,
         inputs=_described(plan.inputs),
-        model=None if model is None else model.identity,
-        tokenizer=None if model is None else model.tokenizer_identity,
+        model=job.about_model if model is None else model.identity,
+        tokenizer=job.about_tokenizer if model is None else model.tokenizer_identity,
         force=plan.force,
     )
 
@@ -271,8 +276,8 @@ def _write(plan: Plan[T], job: Job[T], model: "LoadedModel", result: T, started:
         schema=plan.schema or "",
         parameters=job.parameters,
         inputs=_described(plan.inputs),
-        model=None if model is None else model.identity,
-        tokenizer=None if model is None else model.tokenizer_identity,
+        model=job.about_model if model is None else model.identity,
+        tokenizer=job.about_tokenizer if model is None else model.tokenizer_identity,
         run=Run.since(started),
         force=plan.force,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errors import raises
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -148,9 +149,9 @@ def test_integers_are_not_floats(tmp_path: Path):
         writer.finish()
     read = Archive(tmp_path / "x.safetensors")
     assert read.integers("i").tolist() == [2**31 - 1, -1]
-    with pytest.raises(ArtifactError, match="not as integers"):
+    with raises(ArtifactError, "wrong-dtype"):
         read.integers("f")
-    with pytest.raises(ArtifactError, match="stored as I32"):
+    with raises(ArtifactError, "wrong-dtype"):
         read.read("i")
 
 
@@ -159,21 +160,21 @@ def test_no_spelling_of_nan_becomes_a_number(tmp_path: Path, bits: int):
     # Rounding 0x7FFFFFFF to bfloat16 carries into the sign: it would be stored as minus zero.
     value = np.array([bits], np.uint32).view(np.float32)
     for dtype in ("float32", "float16", "bfloat16"):
-        with pytest.raises(ArtifactError, match="NaN or infinite"):
+        with raises(ArtifactError, "not-finite"):
             write_archive(tmp_path / "x.safetensors", {"x": value}, {}, dtype=dtype)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_refused(tmp_path: Path, bad: float):
-    with pytest.raises(ArtifactError, match="NaN or infinite"):
+    with raises(ArtifactError, "not-finite"):
         write_archive(tmp_path / "x.safetensors", {"x": [1, bad]}, {})
     assert not list(tmp_path.iterdir())
 
 
 def test_overflow_by_narrowing_is_refused(tmp_path: Path):
-    with pytest.raises(ArtifactError, match="too large for float16"):
+    with raises(ArtifactError, "dtype-overflow"):
         write_archive(tmp_path / "x.safetensors", {"x": [1, 7e4]}, {}, dtype="float16")
-    with pytest.raises(UsageError, match="float8"):
+    with raises(UsageError, "unknown-dtype"):
         write_archive(tmp_path / "x.safetensors", {"x": [1]}, {}, dtype="float8")
 
 
@@ -183,14 +184,14 @@ def test_nan_in_a_file_is_refused_when_it_is_read(tmp_path: Path):
     data = bytearray(path.read_bytes())
     data[-4:] = np.float32(np.nan).tobytes()
     path.write_bytes(data)
-    with pytest.raises(ArtifactError, match="NaN"):
+    with raises(ArtifactError, "not-finite"):
         Archive(path).read("x")
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}x"])
 def test_damaged_files_are_one_sentence(tmp_path: Path, data: bytes):
     (tmp_path / "x.safetensors").write_bytes(data)
-    with pytest.raises(ArtifactError, match="not a whole safetensors file"):
+    with raises(ArtifactError, "not-safetensors"):
         Archive(tmp_path / "x.safetensors")
     assert not is_archive(tmp_path / "x.safetensors")
 
@@ -199,15 +200,15 @@ def test_a_truncated_file_and_a_missing_one(tmp_path: Path):
     path = tmp_path / "x.safetensors"
     write_archive(path, {"x": np.ones(9)}, {})
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ArtifactError, match="not a whole"):
+    with raises(ArtifactError, "not-safetensors"):
         Archive(path)
-    with pytest.raises(ArtifactError, match="there is no file"):
+    with raises(ArtifactError, "file-not-found"):
         Archive(tmp_path / "y.safetensors")
 
 
 def test_a_name_that_is_not_there_lists_those_that_are(tmp_path: Path):
     write_archive(tmp_path / "x.safetensors", {"a": [1]}, {})
-    with pytest.raises(ArtifactError, match="`b`") as caught:
+    with raises(ArtifactError, "array-not-in-archive") as caught:
         Archive(tmp_path / "x.safetensors").read("b")
     assert "it holds a" in caught.value.hint
 
@@ -216,7 +217,7 @@ def test_something_else_is_not_overwritten_without_force(tmp_path: Path):
     path = tmp_path / "x.safetensors"
     write_archive(path, {"x": [1]}, {})
     write_archive(path, {"x": [1]}, {})
-    with pytest.raises(ArtifactError, match="already there"):
+    with raises(ArtifactError, "output-exists"):
         write_archive(path, {"x": [2]}, {})
     assert read_archive(path)["x"] == [1]
     write_archive(path, {"x": [2]}, {}, force=True)
@@ -228,7 +229,7 @@ def test_a_full_disk_is_noticed_before_the_work(tmp_path: Path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
-        with pytest.raises(ArtifactError, match="no space left"):
+        with raises(ArtifactError, "no-space-left"):
             ArchiveWriter(tmp_path / "x.safetensors", LARGE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -238,7 +239,7 @@ def test_a_full_disk_is_noticed_before_the_work(tmp_path: Path):
 def test_two_processes_cannot_write_the_same_archive(tmp_path: Path):
     layout = Layout.of({"x": Tensor("F32", (1,))}, {})
     with ArchiveWriter(tmp_path / "x.safetensors", layout) as first:
-        with pytest.raises(ArtifactError, match="another process"):
+        with raises(ArtifactError, "output-locked"):
             ArchiveWriter(tmp_path / "x.safetensors", layout)
         first.put("x", [1])
         first.finish()
@@ -258,7 +259,7 @@ def test_a_folder_that_is_not_writable(tmp_path: Path):
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path):
     (tmp_path / "f").write_text("")
-    with pytest.raises(ArtifactError, match="is not a folder"):
+    with raises(ArtifactError, "not-a-folder"):
         write_archive(tmp_path / "f" / "x.safetensors", {"x": [1]}, {})
 
 

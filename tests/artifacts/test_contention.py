@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
+from errors import raises
 from processes import run_code, run_in_read_only
 from written import RUN, SMALL, files
 
@@ -24,7 +24,7 @@ def test_a_batch_may_be_written_by_another_thread(tmp_path: Path, whole):
 
 
 def test_a_manifest_that_cannot_be_written_costs_no_work(tmp_path: Path, whole):
-    with pytest.raises(ArtifactError, match="is a folder"):
+    with raises(ArtifactError, "output-is-folder"):
         with SMALL.writer(tmp_path / "a") as writer:
             SMALL.fill(writer, range(SMALL.n))
             (tmp_path / "a.json").mkdir()
@@ -41,7 +41,7 @@ def test_a_manifest_that_cannot_be_written_costs_no_work(tmp_path: Path, whole):
 def test_a_disk_that_fills_up_costs_the_last_batch(tmp_path: Path, whole):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(ArtifactError, match="no space left"):
+        with raises(ArtifactError, "no-space-left"):
             with SMALL.writer(tmp_path / "a") as writer:
                 SMALL.put(writer, range(SMALL.n), SMALL.batches(range(SMALL.n))[0])
                 writer.done(0)
@@ -58,7 +58,7 @@ def test_no_space_for_the_archive_is_noticed_before_the_work(tmp_path: Path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
     try:
-        with pytest.raises(ArtifactError, match="no space left"):
+        with raises(ArtifactError, "no-space-left"):
             SMALL.writer(tmp_path / "a")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -67,9 +67,9 @@ def test_no_space_for_the_archive_is_noticed_before_the_work(tmp_path: Path):
 
 def test_a_folder_that_is_not_writable(tmp_path: Path):
     code = (
-        "import pathlib; from circuit.artifacts.archive.journal import Journal\n"
+        "import pathlib; from circuit.artifacts.archive.journal import open_journal\n"
         "from circuit.errors import ArtifactError\n"
-        "try: Journal(pathlib.Path('a.safetensors'))\n"
+        "try: open_journal(pathlib.Path('a.safetensors'))\n"
         "except ArtifactError as error: print(error)\n"
     )
     assert "the folder is not writable" in run_in_read_only(tmp_path, code)
@@ -78,7 +78,7 @@ def test_a_folder_that_is_not_writable(tmp_path: Path):
 def test_one_process_writes_at_a_time(tmp_path: Path, whole):
     with SMALL.writer(tmp_path / "a") as first:
         for force in (False, True):
-            with pytest.raises(ArtifactError, match="by another process"):
+            with raises(ArtifactError, "output-locked"):
                 SMALL.writer(tmp_path / "a", force=force)
         SMALL.fill(first, range(SMALL.n))
         first.finish(run=RUN)
@@ -99,7 +99,7 @@ def test_who_waited_for_a_lock_sees_what_became_of_the_file(tmp_path: Path, monk
         really(file, how)
 
     monkeypatch.setattr(locks.fcntl, "flock", finish_and_lock)
-    with pytest.raises(ArtifactError, match="already there"):
+    with raises(ArtifactError, "output-exists"):
         SMALL.writer(tmp_path / "a")
     assert files(tmp_path) == ["a.json", "a.safetensors"]
 
@@ -138,6 +138,7 @@ COLLECT = """
 import sys, tracemalloc
 from pathlib import Path
 import numpy as np
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.manifest.origin import Origin
@@ -148,9 +149,13 @@ prompts = read_prompts(folder / "prompts.json")
 ids, rows = np.zeros(10, np.int32), np.ones((512, 8), np.float32)
 tracemalloc.reset_peak()
 with ActivationsWriter(
-    folder / "a", prompts=prompts, sites_layers=[("embed", 0)], positions=["-2:"], d_model=8,
+    folder / "a",
+    ArrayPlan(
+        sites_layers=[("embed", 0)], positions=["-2:"], d_model=8,
+        counts={("embed", "-2:"): [2] * n}, token_ids=[ids] * n, indices={"-2:": [ids[:2]] * n},
+    ),
+    prompts=prompts,
     origin=Origin.of(folder / "a", parameters={}, inputs=[folder / "prompts.json"]),
-    counts={("embed", "-2:"): [2] * n}, token_ids=[ids] * n, indices={"-2:": [ids[:2]] * n},
 ) as writer:
     for unit, first in enumerate(range(0, n, 256)):
         batch = np.arange(first, min(first + 256, n))

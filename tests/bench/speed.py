@@ -16,6 +16,7 @@ from circuit.model.forward.scopes import parse_scope
 from circuit.model.interventions.steering import Steering, is_scoped, steered
 from circuit.model.machine import runtime
 from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 TOKENS = 32
 
@@ -51,7 +52,7 @@ def steering(model: LoadedModel) -> None:
     vector[0] = 1
 
     def run(coefficient: float, batch: int, scope: str = "all") -> int:
-        steerings = [Steering(3, vector, coefficient, scope=parse_scope(scope))]
+        steerings = [Steering(Site("resid_post", 3), vector, coefficient, scope=parse_scope(scope))]
         with steered(model, steerings):
             written = generate(
                 model, prompts[:batch], Sampling(TOKENS), ragged=True, in_step=is_scoped(steerings)

@@ -14,7 +14,7 @@ from circuit.cli.circuit_text import _exhausted
 from circuit.errors import DataError, UsageError
 from circuit.introspect.output.circuit_files import draw_circuit, write_dot
 from circuit.introspect.questions.circuit import find_circuit, random_sets, split
-from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
+from circuit.methods.steering.shortest_prefix import prune, shortest_prefix
 from circuit.model.patching.nodes import Behaviour, all_nodes, node_means, shared_ends
 from circuit.model.patching.patching import logit_difference
 from circuit.stages.rows.prompting import encode
@@ -117,12 +117,12 @@ def test_the_search_finds_a_small_set():
         return len(need & members) / 3
 
     order = [3, 1, 7, 2, 11, *range(20, 60)]
-    beginning = shortest_beginning(order, value, 0.9)
+    beginning = shortest_prefix(order, value, 0.9)
     assert beginning == [3, 1, 7, 2, 11]
-    assert pruned(beginning, value, 0.9) == [3, 7, 11]
+    assert prune(beginning, value, 0.9) == [3, 7, 11]
     assert len(tried) < 16
-    assert shortest_beginning([1, 2], lambda _: 0.0, 0.9) == [1, 2]
-    assert pruned([4], lambda _: 1.0, 0.9) == [4]
+    assert shortest_prefix([1, 2], lambda _: 0.0, 0.9) == [1, 2]
+    assert prune([4], lambda _: 1.0, 0.9) == [4]
 
 
 def test_groups_are_on_one_side_and_random_sets_of_the_same_kinds(chain, words):

@@ -68,7 +68,7 @@ def test_what_is_not_a_number_is_nobodys_likeliest(llama):
 
 
 def test_divergence_is_the_formula_and_zero_without_an_intervention(llama):
-    steerings = [Steering(1, unit_vector(llama.d_model), 2.0)]
+    steerings = [Steering(Site("resid_post", 1), unit_vector(llama.d_model), 2.0)]
     found = divergence(llama, TEXTS, lambda: steered(llama, steerings))
     for text, one in zip(TEXTS, found, strict=True):
         base = log_p(llama, text.ids)[text.start - 1 : -1]

@@ -19,6 +19,7 @@ from circuit.model.forward.scopes import parse_scope
 from circuit.model.interventions.steering import Steering, steered
 from circuit.model.prompts.tokens import Encoded, encode_prompts
 from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 MAMBA = {"state_size": 8, "conv_kernel": 4, "expand": 2, "time_step_rank": 4}
 MAMBA |= {"use_bias": False, "use_conv_bias": True}
@@ -42,7 +43,12 @@ def test_a_family_whose_batches_do_not_run_answers_one_prompt_at_a_time(tmp_path
     together = [g.ids for g in generate(model, prompts, Sampling(4))]
     assert together == [generate(model, [p], Sampling(4))[0].ids for p in prompts]
     with steered(
-        model, [Steering(1, unit_vector(model.d_model), 1.0, scope=parse_scope("prompt"))]
+        model,
+        [
+            Steering(
+                Site("resid_post", 1), unit_vector(model.d_model), 1.0, scope=parse_scope("prompt")
+            )
+        ],
     ):
         scoped = [g.ids for g in generate(model, prompts, Sampling(4), in_step=True)]
     assert scoped != together
@@ -63,6 +69,9 @@ def test_logits_that_are_not_numbers_are_refused(tmp_path):
     model = load_model(str(write_checkpoint(tmp_path, dtype="float16")), dtype="checkpoint")
     v = np.ones(model.d_model, np.float32) / np.sqrt(model.d_model)
     prompts = encode_prompts(model, TEXTS[:1])
-    with steered(model, [Steering(1, v, 1e6)]), pytest.raises(ModelError, match="not numbers"):
+    with (
+        steered(model, [Steering(Site("resid_post", 1), v, 1e6)]),
+        pytest.raises(ModelError, match="not numbers"),
+    ):
         generate(model, prompts, Sampling(3))
     assert mx.all(mx.isfinite(model.network(mx.array(prompts[0].ids[None]))))

@@ -24,7 +24,7 @@ def drawn(seed, n=5):
 def applied(name, h, v, c, amount=None, plane=None):
     a = c if amount is None else amount
     plane = None if plane is None else mx.array(plane)
-    return np.array(OPERATORS[name](mx.array(h), Step(mx.array(v), c, a, plane)))
+    return np.array(OPERATORS[name].move(mx.array(h), Step(mx.array(v), c, a, plane)))
 
 
 @settings(max_examples=25, deadline=None)

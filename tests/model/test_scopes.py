@@ -34,7 +34,10 @@ def test_whole_passes(identity_llama, scope):
     model, v = identity_llama, unit_vector(identity_llama.d_model)
     ids, starts, site = mx.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]]), [3, 4], Site("resid_post", 0)
     plain = np.array(hidden_states(model, ids, [site])[site])
-    with steered(model, [Steering(0, v, 0.5, scope=parse_scope(scope))]), reading(model, starts):
+    with (
+        steered(model, [Steering(Site("resid_post", 0), v, 0.5, scope=parse_scope(scope))]),
+        reading(model, starts),
+    ):
         moved = np.array(hidden_states(model, ids, [site])[site])
     where = np.stack([inside(scope, 5, start) for start in starts])
     assert np.array_equal(moved[~where], plain[~where])
@@ -48,7 +51,7 @@ def test_generation_equals_whole_passes(llama, scope, site):
     """Token by token without a cache, with the mask made by hand; in a batch, alone, and streamed."""
     layers = [0, 2]  # the last block, too: the pass is counted after it
     v, scoped = unit_vector(llama.d_model), parse_scope(scope)
-    steerings = [Steering(layer, v, 1.5, site, scope=scoped) for layer in layers]
+    steerings = [Steering(Site(site, layer), v, 1.5, scope=scoped) for layer in layers]
     prompts = encode_prompts(llama, TEXTS)
     with steered(llama, steerings):
         together = generate(llama, prompts, Sampling(5), in_step=is_scoped(steerings))
@@ -75,7 +78,12 @@ def test_scopes_differ(llama):
 
     def answers(scope):
         with steered(
-            llama, [Steering(1, unit_vector(llama.d_model), 3.0, scope=parse_scope(scope))]
+            llama,
+            [
+                Steering(
+                    Site("resid_post", 1), unit_vector(llama.d_model), 3.0, scope=parse_scope(scope)
+                )
+            ],
         ):
             return [one.ids for one in generate(llama, prompts, Sampling(6), in_step=True)]
 
@@ -85,7 +93,12 @@ def test_scopes_differ(llama):
 def test_small_batches_in_step_are_the_same(llama):
     prompts = encode_prompts(llama, TEXTS)
     with steered(
-        llama, [Steering(1, unit_vector(llama.d_model), 3.0, scope=parse_scope("prompt"))]
+        llama,
+        [
+            Steering(
+                Site("resid_post", 1), unit_vector(llama.d_model), 3.0, scope=parse_scope("prompt")
+            )
+        ],
     ):
         whole, pairs = (
             [one.ids for one in generate(llama, prompts, batch_size=n, in_step=True)]
@@ -96,7 +109,12 @@ def test_small_batches_in_step_are_the_same(llama):
 
 def test_a_scope_needs_to_know_where_prompts_end(llama):
     with steered(
-        llama, [Steering(0, unit_vector(llama.d_model), 1.0, scope=parse_scope("prompt"))]
+        llama,
+        [
+            Steering(
+                Site("resid_post", 0), unit_vector(llama.d_model), 1.0, scope=parse_scope("prompt")
+            )
+        ],
     ):
         with pytest.raises(ModelError, match="nobody said where the prompts end"):
             llama.network(mx.array([[1, 2]]))
@@ -107,7 +125,15 @@ def test_generated_tokens_alone_leave_the_first_choice_alone(llama):
     text = Text(np.array([3, 1, 4, 1, 5, 9], np.int32), 3)
     plain = token_log_probs(llama, [text])[0]
     with steered(
-        llama, [Steering(1, unit_vector(llama.d_model), 3.0, scope=parse_scope("generated"))]
+        llama,
+        [
+            Steering(
+                Site("resid_post", 1),
+                unit_vector(llama.d_model),
+                3.0,
+                scope=parse_scope("generated"),
+            )
+        ],
     ):
         moved = token_log_probs(llama, [text])[0]
     assert moved[0] == plain[0]

@@ -11,6 +11,7 @@ from circuit.model.forward.generate import generate
 from circuit.model.interventions.steering import Steering, steered
 from circuit.model.prompts.tokens import Encoded
 from circuit.values.sampling import Sampling
+from circuit.values.sites import Site
 
 torch = pytest.importorskip("torch")
 torch_pairs = pytest.importorskip("torch_pairs")
@@ -52,7 +53,7 @@ def test_logits_and_greedy_text(pair, c, unit, operator):
     prompts = [rng.integers(1, 250, size=n).tolist() for n in (5, 17, 11)]
     encoded = [Encoded(np.array(p, np.int32)) for p in prompts]
     handle = blocks(theirs)[LAYER].register_forward_hook(hook(v, c, unit, operator))
-    with steered(ours, [Steering(LAYER, v, c, unit=unit, operator=operator)]):
+    with steered(ours, [Steering(Site("resid_post", LAYER), v, c, unit=unit, operator=operator)]):
         logits = [np.array(ours.network(mx.array([p])))[0] for p in prompts]
         written = [one.ids for one in generate(ours, encoded, Sampling(N))]
     try:

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from planted_archive import Prompt, PromptSet, prompt_set, write_planted
 
 from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run, digest
 from circuit.artifacts.manifest.origin import Origin
@@ -341,7 +342,7 @@ def test_chosen_labels(tmp_path):
     assert caught.value.hint == "its labels are no_tool, tool"
     with pytest.raises(UsageError, match="both"):
         directions(tmp_path / "a", tmp_path / "e", Choices(positive="tool", negative="tool"))
-    with pytest.raises(UsageError, match="no direction method `sae`"):
+    with pytest.raises(UsageError, match="unknown direction method `sae`"):
         directions(tmp_path / "a", tmp_path / "e", Choices(method="sae"))
 
 
@@ -449,10 +450,8 @@ def test_a_site_that_is_blind_to_the_prompt_scores_one_half(tmp_path):
     prompts = prompt_set(edge=False)
     with ActivationsWriter(
         tmp_path / "a",
+        ArrayPlan(sites_layers=[("embed", 0)], positions=["last"], d_model=8),
         prompts=prompts,
-        sites_layers=[("embed", 0)],
-        positions=["last"],
-        d_model=8,
         origin=Origin.of(tmp_path, parameters={}, inputs=[]),
     ) as writer:
         writer.put("embed", 0, "last", np.arange(120), np.full((120, 8), 0.3))

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from checkpoints import write_checkpoint
 from planted_archive import write_planted
 
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.manifest.run import Run
@@ -106,10 +107,10 @@ def test_repeated_prompts_are_counted(command, tmp_path, model):
 def constant_archive(folder, prompts):
     with ActivationsWriter(
         folder / "c",
+        ArrayPlan(
+            sites_layers=[("resid_post", 0), ("resid_post", 1)], positions=["last"], d_model=8
+        ),
         prompts=prompts,
-        sites_layers=[("resid_post", 0), ("resid_post", 1)],
-        positions=["last"],
-        d_model=8,
         origin=Origin.of(folder, parameters={}, inputs=[]),
     ) as writer:
         n = len(prompts.prompts)
@@ -149,10 +150,8 @@ def test_rows_that_are_not_numbers_are_refused(tmp_path, model):
     with pytest.raises(ArtifactError, match=r"NaN|infinity|finite"):
         with ActivationsWriter(
             tmp_path / "n",
+            ArrayPlan(sites_layers=[("resid_post", 0)], positions=["last"], d_model=4),
             prompts=prompts,
-            sites_layers=[("resid_post", 0)],
-            positions=["last"],
-            d_model=4,
             origin=Origin.of(tmp_path, parameters={}, inputs=[]),
         ) as writer:
             rows = np.zeros((96, 4))

@@ -9,11 +9,11 @@ import pytest
 
 from circuit.artifacts.manifest.manifest import digest
 from circuit.artifacts.prompts.concept_files import (
-    concept_of,
     concepts,
-    own_concepts,
+    make_concept,
     read_concept,
-    save_own,
+    save_concept,
+    user_concepts,
 )
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import read_directions
@@ -51,7 +51,7 @@ def own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sunny(own):
-    save_own("sunny", concept_of("sunny", POSITIVE, NEUTRAL))
+    save_concept("sunny", make_concept("sunny", POSITIVE, NEUTRAL))
     return "sunny"
 
 
@@ -91,7 +91,7 @@ def mean_states(llama, texts, layer):
 def test_a_vector_is_the_difference_of_means_of_the_texts_that_are_not_held_out(llama, sunny):
     results, _ = build(llama, [sunny], "1")
     (direction,) = read_directions(Path(results["archive"]))
-    prompts = read_prompts(own_concepts()["sunny"])
+    prompts = read_prompts(user_concepts()["sunny"])
     texts = Texts.of(prompts)
     assert texts.held_out.sum() == 8
     fitted = [prompts.texts[row] for row in texts.rows[~texts.held_out]]
@@ -108,9 +108,9 @@ def test_minimal_pairs_and_few_texts(llama, own):
     kept = Texts.of(prompts)
     assert len(kept.rows) == 80
     assert {prompts.prompts[row].category for row in kept.rows} == {"contrast"}
-    few = concept_of("few", POSITIVE[:2], NEUTRAL[:2])
+    few = make_concept("few", POSITIVE[:2], NEUTRAL[:2])
     assert not Texts.of(few).held_out.any()
-    save_own("few", few)
+    save_concept("few", few)
     results, _ = build(llama, ["few"], "0")
     assert "auroc" not in results["directions"][0]
 
@@ -219,7 +219,7 @@ def test_nothing_added_has_no_effect_and_does_no_damage(llama, sunny, tmp_path):
 
 
 def test_a_concept_of_one_pair_has_damage_and_no_effect(llama, own, tmp_path):
-    save_own("one", concept_of("one", ["a sunny day"], ["a day"]))
+    save_concept("one", make_concept("one", ["a sunny day"], ["a day"]))
     results, _ = scan(llama, planned("one", "layers", None, "5", controls=0))
     assert [point["layer"] for point in results["points"]] == [0, 1, 2]
     assert all(point["effect"] is None and point["p"] is None for point in results["points"])

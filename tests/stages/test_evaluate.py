@@ -1,6 +1,7 @@
 """Answers under steering vectors: what is added, what it is compared with, and what a kill leaves."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -16,8 +17,10 @@ from circuit.model.sites.sites import hidden_states
 from circuit.stages.evaluate.request import Files
 from circuit.stages.evaluate.run import TOGETHER, UNSTEERED, Choices, evaluate
 from circuit.stages.rows.prompting import encode
+from circuit.stages.steering import rollouts
 from circuit.stages.steering.from_prompts import Pair, extract_direction
 from circuit.stages.steering.generate import AS_IT_IS, coherence, write
+from circuit.stages.steering.rollouts import Rollouts, prepared
 from circuit.values.prompt_format import RAW
 from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
@@ -222,3 +225,16 @@ def test_coherence_is_the_likelihood_under_the_model_as_it_is(llama):
     own = [log_probs[t - 1, ids[t]] for t in range(start, len(ids))]
     assert found[0].nll == pytest.approx(-np.mean(own), abs=1e-4)
     assert found[0].kl == 0
+
+
+def test_a_sweep_measures_the_coherence_that_an_evaluation_measures(llama):
+    encoded = encode(llama, ["red green", "blue", "red"], RAW)
+    answers = write(llama, encoded, AS_IT_IS, Sampling(max_tokens=5))
+    answers = [
+        replace(answer, ids=answer.ids[:n]) for answer, n in zip(answers, (5, 1, 0), strict=True)
+    ]
+    each = coherence(llama, encoded, answers, AS_IT_IS)[:2]
+    written = Rollouts([answer.ids for answer in answers], np.zeros(6), np.ones(6))
+    means = rollouts.coherence(llama, written, prepared(llama, encoded, 5))
+    for name, value in means.items():
+        assert value == pytest.approx(np.mean([getattr(one, name) for one in each])), name

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from checkpoints import unit_vector
 
-from circuit.artifacts.files.units import Units
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
@@ -126,16 +125,9 @@ def test_a_sweep_is_written_reused_and_goes_on_where_it_was(identity_llama, plan
     assert results == whole
     assert not partial.exists()
     assert sweep(identity_llama, job, out=out)[1]
-    assert json.loads(out.read_text())["schema"] == "circuit.sweep/1"
+    assert json.loads(out.read_text())["schema"] == "circuit.sweep/2"
     with pytest.raises(CircuitError, match="holds something else"):
         sweep(identity_llama, replace(job, choices=replace(FEW, seed=1)), out=out)
-
-
-def test_units_of_another_run_are_forgotten(tmp_path):
-    first = Units(tmp_path / "x.json", {"a": 1})
-    assert first.get("u", lambda: {"m": [0.1]}) == {"m": [0.1]}
-    assert Units(tmp_path / "x.json", {"a": 1}).get("u", lambda: 0) == {"m": [0.1]}
-    assert Units(tmp_path / "x.json", {"a": 2}).get("u", lambda: 7) == 7
 
 
 def test_the_whole_of_it_with_calibration_prompt_and_same_kl(llama):

@@ -1,11 +1,13 @@
 """Activations: what a model computed for a prompt set, one array per site, layer and position.
 
-``x.safetensors`` holds the arrays (``circuit.artifacts.activations.contents`` has their names and shapes), ``x.json`` is the manifest,
-schema ``circuit.activations/2``. Its results hold the prompts themselves, so that the two files are enough for everything
-that follows. An archive in shards (``circuit.artifacts.activations.shards``) has its manifest in the same place and is read as one.
+``x.safetensors`` holds the arrays (``circuit.artifacts.activations.contents`` has their names and
+shapes). ``x.json`` is the manifest, schema ``circuit.activations/2``; its results hold the prompts,
+so that later stages need no other file. An archive in shards
+(``circuit.artifacts.activations.shards``) has its manifest in the same place and is read as one.
 
-Opening checks the schema, the digests, that the manifest is of this archive, and the shapes; reading an array checks that it is finite. Where a position chose
-several tokens of a prompt, ``read`` gives their mean, and ``ragged`` each of them.
+Opening checks the schema, the digests, that the manifest belongs to the archive, and the shapes;
+reading an array checks that it is finite. Where a position chose several tokens of a prompt,
+``read`` returns their mean, and ``ragged`` each of them.
 """
 
 from pathlib import Path
@@ -80,7 +82,7 @@ class Activations:
 
     @property
     def sites(self) -> list[str]:
-        """The sites, in the order in which they were asked for."""
+        """The sites, in the order in which they were requested."""
         return list(self.contents.layers)
 
     def layers(self, site: str) -> list[int]:
@@ -94,7 +96,7 @@ class Activations:
         return self.contents.shapes[site]
 
     def width(self, site: str) -> int:
-        """Return how many numbers that are: the length of a row."""
+        """Return the length of a row: the product of the shape."""
         self._require(site)
         return self.contents.width(site)
 
@@ -117,8 +119,12 @@ class Activations:
         Several rows of a prompt are averaged.
         """
         if site == "attn_pattern":
-            message = "the rows of `attn_pattern` are keys, and their mean says nothing"
-            raise UsageError(message, hint="read them with Activations.ragged; choose another site")
+            raise UsageError(
+                "site-not-applicable",
+                "the rows of `attn_pattern` are keys, so their mean has no meaning",
+                hint="choose another site; in Python, Activations.ragged reads the rows",
+                site="attn_pattern",
+            )
         name = self._name(site, layer, position)
         if not self.is_ragged(site, position):
             return self.archive.read(name)
@@ -128,22 +134,25 @@ class Activations:
         )
 
     def ragged(self, site: str, layer: int, position: str | None = None) -> tuple[Floats, Offsets]:
-        """Read all rows ``(n_rows, width)``; those of prompt ``i`` are ``offsets[i]:offsets[i + 1]``."""
+        """Read all rows ``(n_rows, width)``, and the offsets at which each prompt begins.
+
+        The rows of prompt ``i`` are ``offsets[i]:offsets[i + 1]``.
+        """
         values = self.archive.read(self._name(site, layer, position))
         if not self.is_ragged(site, position):
             return values, np.arange(len(values) + 1, dtype=np.int64)
         return values, self._offsets(offsets_name(site, self._position(position)))
 
     def is_ragged(self, site: str, position: str | None = None) -> bool:
-        """Say whether a prompt can have several rows."""
+        """Return whether a prompt can have several rows."""
         return offsets_name(site, self._position(position)) in self.archive.names
 
     def token_ids(self) -> list[Tokens]:
-        """Read the tokens that each prompt was for the model."""
+        """Read the token ids of each prompt."""
         return self._lists(TOKEN_IDS, "its prompts are not in it as tokens")
 
     def indices(self, position: str | None = None) -> list[Tokens]:
-        """Read which tokens of each prompt a position chose; an average over all has none."""
+        """Read which tokens of each prompt a position chose; a mean over all tokens has none."""
         chosen = self._position(position)
         return self._lists(indices_name(chosen), f"the position `{chosen}` is of no single tokens")
 
@@ -161,14 +170,25 @@ class Activations:
 
     def _require(self, site: str) -> None:
         if site not in self.contents.layers:
-            message = f"`{self.path}` holds no site `{site}`"
-            raise UsageError(message, hint=f"it holds {', '.join(self.sites)}")
+            raise UsageError(
+                "site-not-in-archive",
+                f"`{self.path}` holds no site `{site}`",
+                hint=f"it holds {', '.join(self.sites)}",
+                path=str(self.path),
+                site=site,
+            )
 
     def _name(self, site: str, layer: int, position: str | None) -> str:
         if layer not in self.layers(site):
             available = ", ".join(map(str, self.layers(site)))
-            message = f"`{self.path}` holds no layer {layer} of `{site}`"
-            raise UsageError(message, hint=f"it holds layers {available}")
+            raise UsageError(
+                "layer-not-in-archive",
+                f"`{self.path}` holds no layer {layer} of `{site}`",
+                hint=f"it holds layers {available}",
+                path=str(self.path),
+                site=site,
+                layer=layer,
+            )
         return tensor_name(site, layer, self._position(position), self.positions)
 
     def _position(self, position: str | None) -> str:
@@ -176,14 +196,24 @@ class Activations:
             return self.positions[0]
         if position not in self.positions:
             which = f"no position `{position}`" if position else "more than one position"
-            message = f"`{self.path}` holds {which}"
-            raise UsageError(message, hint=f"choose one of {', '.join(self.positions)}")
+            raise UsageError(
+                "position-not-in-archive",
+                f"`{self.path}` holds {which}",
+                hint=f"choose one of {', '.join(self.positions)}",
+                path=str(self.path),
+                position=position,
+            )
         return str(position)
 
     def _lists(self, name: str, why_not: str) -> list[Tokens]:
         if name not in self.archive.names:
-            message = f"`{self.path}` holds no `{name}`: {why_not}"
-            raise UsageError(message, hint="collect the activations again with what is missing")
+            raise UsageError(
+                "array-not-in-archive",
+                f"`{self.path}` holds no `{name}`: {why_not}",
+                hint="collect the activations again with what is missing",
+                path=str(self.path),
+                array=name,
+            )
         values = self.archive.integers(name).astype(np.int32, copy=False)
         return split(values, self._offsets(offsets_name(name)))
 
@@ -191,10 +221,13 @@ class Activations:
         offsets = self.archive.integers(name).astype(np.int64, copy=False)
         whole = offsets.shape == (len(self.prompt_set.prompts) + 1,) and offsets[0] == 0
         if not whole or (np.diff(offsets) < 0).any():
-            message = (
-                f"`{name}` in `{self.archive.path}` does not divide its rows among the prompts"
+            raise ArtifactError(
+                "archive-inconsistent",
+                f"`{name}` in `{self.archive.path}` does not divide its rows among the prompts",
+                hint="collect the activations again",
+                path=str(self.archive.path),
+                array=name,
             )
-            raise ArtifactError(message, hint="collect the activations again")
         return offsets
 
     def _check_shapes(self) -> None:
@@ -203,14 +236,21 @@ class Activations:
             name: int(self._offsets(name)[-1]) for name in self.archive.names if is_offsets(name)
         }
         for name, (site, position) in self.contents.tensors().items():
-            wanted = (lengths.get(offsets_name(site, position), rows), self.contents.width(site))
-            if (shape := self.archive.shape(name)) != wanted:
-                message = f"`{name}` in `{self.archive.path}` has shape {shape}, not {wanted}"
-                raise ArtifactError(message, hint="collect the activations again")
+            expected = (lengths.get(offsets_name(site, position), rows), self.contents.width(site))
+            if (shape := self.archive.shape(name)) != expected:
+                raise ArtifactError(
+                    "archive-inconsistent",
+                    f"`{name}` in `{self.archive.path}` has shape {shape}, not {expected}",
+                    hint="collect the activations again",
+                    path=str(self.archive.path),
+                    array=name,
+                    shape=shape,
+                    expected=expected,
+                )
 
 
 def open_archive(source: Path, manifest: Manifest) -> Archive | JoinedArchive:
-    """Open what the manifest at ``source`` describes: one file, or the shards that its index lists."""
+    """Open the archive that a manifest describes: one file, or the shards that its index lists."""
     index = index_path(source)
     if any(output.path == index.name for output in manifest.outputs):
         shards = read_shards(index)

@@ -1,48 +1,51 @@
-"""Answers: what a model went on to write after each prompt, beside the archive of its activations.
+"""Answers: what a model generates after each prompt, in a file beside the archive of activations.
 
-``x.answers.jsonl``, schema ``circuit.answers/1``: a header, then one line of canonical JSON per prompt, by row.
+``x.answers.jsonl``, schema ``circuit.answers/1``: a header, then one line of canonical JSON per
+prompt, in the order of the rows.
 
-    {"criteria": ["function_call"], "key": digest of the run, "max_tokens": 32, "schema": "circuit.answers/1"}
-    {"finished": true, "n_tokens": 17, "row": 0, "text": "<tool_call>…", "verdicts": {"function_call": "get_weather"}}
+    {"criteria": ["function_call"], "key": digest of the run, "max_tokens": 32, "schema": …}
+    {"finished": true, "n_tokens": 17, "row": 0, "text": "<tool_call>…",
+     "verdicts": {"function_call": "get_weather"}}
 
-``finished`` says that the model ended the answer itself. A verdict is whether the text meets the criterion, and of
-a tool call the name of the tool where it can be read. ``measures``, where there are any, are numbers about the text.
+``finished``: the model ended the answer itself. A verdict is whether the text meets the criterion;
+for a tool call it is the name of the tool, if it can be read. ``measures``, if any, are numbers
+about the text.
 
-Answers are appended to ``x.answers.jsonl.partial`` in whatever order they come, each unit of rows in one write.
-After ``kill -9`` the writer goes on from the lines that are whole. ``finish`` puts them in the order of
-the rows, so that the bytes do not depend on the order or on interruptions. In memory there is the place of each line only.
+Answers are appended to the journal ``x.answers.jsonl.partial`` in the order in which they come, the
+rows of a batch in one write. After ``kill -9`` the same command resumes from the lines that are
+whole. ``finish`` sorts them by row, so that the bytes do not depend on the order or on
+interruptions. Memory holds only the place of each line.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from circuit.artifacts.files.atomic import (
-    explained,
-    refuse_overwrite,
-    remove_temporaries,
-    replace_file,
+from circuit.artifacts.files.atomic import refuse_overwrite, remove_temporaries, replace_file
+from circuit.artifacts.files.documents import (
+    canonical_json,
+    plain,
+    read_errors,
+    schema_of,
+    validated,
 )
-from circuit.artifacts.files.documents import canonical_json, readable, schema_of, validated
-from circuit.artifacts.files.locks import lock
+from circuit.artifacts.files.journal import Journal
 from circuit.artifacts.files.paths import manifest_path
-from circuit.artifacts.files.writer import Closing
-from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.files.records import Record
+from circuit.artifacts.files.writer import Writer
 from circuit.errors import ArtifactError
 from circuit.values import schemas
+from circuit.values.json_values import Json
 
 SUFFIX = ".answers.jsonl"
 
 
 class Answer(Record):
-    """What the model wrote after the prompt of one row, and what was made of it."""
+    """What the model generated after the prompt of one row, and how it is judged."""
 
     row: int
     text: str
@@ -55,7 +58,7 @@ class Answer(Record):
 
 
 class Header(Record):
-    """What was asked for; ``key`` tells runs apart that differ in anything else."""
+    """What was asked for; ``key`` is the digest of everything else that decides the answers."""
 
     schema_name: str = Field(schemas.ANSWERS, alias="schema")
     key: str
@@ -71,11 +74,11 @@ class Answers:
     by_row: Mapping[int, Answer]
 
 
-class AnswersWriter(Closing):
-    """Answers in the making, of one process at a time: ``put`` them unit by unit, then ``finish``.
+class AnswersWriter(Writer):
+    """The unfinished answers of one process: ``put`` them batch by batch, then ``finish``.
 
     ``rows`` are the rows that there will be. Leaving the context keeps what was put, for the same
-    command to go on with; ``discard`` removes it. With ``force`` another run's answers are replaced.
+    command to resume; ``discard`` removes it. With ``force`` another run's answers are replaced.
     """
 
     def __init__(self, stem: Path, header: Header, rows: range, *, force: bool = False) -> None:
@@ -84,33 +87,30 @@ class AnswersWriter(Closing):
         self._header = _line(header)
         self._starts = np.full(len(rows), -1, dtype=np.int64)
         self._lengths = np.zeros(len(rows), dtype=np.int64)
-        with explained(self.path):
-            self.partial.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.fdopen(lock(self.partial, self.path), "r+b")
+        self._journal = Journal(self.partial, self.path, self._row_of)
         try:
             remove_temporaries(self.path)
-            with explained(self.path):
-                self._begin(force=force)
-            self._read()
+            covers = plain(header)
+            if not self._journal.resume(covers, force=force):
+                self._start(force=force)
+            for entry in self._journal.resume(covers, force=force):
+                self._record(entry.value, entry.start, entry.length)
         except BaseException:
-            self._file.close()
+            self._journal.close()
             raise
 
     def has(self, rows: Iterable[int]) -> bool:
-        """Say whether every one of ``rows`` was put, now or by a run that was interrupted."""
+        """Return whether every one of ``rows`` was put, now or by a run that was interrupted."""
         return all(self._starts[self.rows.index(int(row))] >= 0 for row in rows)
 
     def put(self, answers: Sequence[Answer]) -> None:
-        """Append the answers of one unit and force them to the disk."""
+        """Append the answers of one batch and force them to the disk."""
         lines = [_line(answer) for answer in answers]
-        with explained(self.path):
-            end = self._file.seek(0, os.SEEK_END)
-            self._file.write(b"".join(lines))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        start = self._journal.append(b"".join(lines))
+        self._journal.sync()
         for answer, line in zip(answers, lines, strict=True):
-            self._note(answer.row, end, len(line))
-            end += len(line)
+            self._record(answer.row, start, len(line))
+            start += len(line)
 
     def finish(self) -> Path:
         """Write every answer in the order of the rows, under the final name."""
@@ -124,59 +124,41 @@ class AnswersWriter(Closing):
 
     def discard(self) -> None:
         """Remove what was put so far."""
-        self.partial.unlink(missing_ok=True)
-        self._file.close()
+        self._journal.remove()
+        self.close()
 
     def close(self) -> None:
-        """Let go of the file, so that the same command can go on with it."""
-        self._file.close()
+        """Release the file, so that the same command can resume it."""
+        self._journal.close()
 
-    def _begin(self, *, force: bool) -> None:
-        """Find what an earlier run left, or write the header; refuse what another run left."""
-        begun = self._file.readline()
-        if begun == self._header:
-            return
-        if begun.endswith(b"\n") and not force:
-            message = f"`{self.partial}` is what an interrupted run with other options left"
-            hint = "repeat that command, choose another name, or discard it with --force"
-            raise ArtifactError(message, hint=hint)
-        self._file.seek(0)
-        self._file.truncate()
-        if not force and self.path.exists():
-            self._take_up()  # the run ended before it wrote its manifest
-        else:
-            self._file.write(self._header)
-
-    def _take_up(self) -> None:
-        with self.path.open("rb") as whole:
-            if whole.readline() != self._header:
-                self.discard()
+    def _start(self, *, force: bool) -> None:
+        """Begin with the finished file of this run, if it ended before it wrote its manifest."""
+        if force or not self.path.exists():
+            return self._journal.start()
+        with read_errors(self.path), self.path.open("rb") as finished:
+            if finished.readline() != self._header:
+                self._journal.remove()
                 refuse_overwrite(self.path, force=False)
-            whole.seek(0)
-            shutil.copyfileobj(whole, self._file)
+            self._journal.start()
+            while block := finished.read(1 << 20):
+                self._journal.append(block)
+        return None
 
-    def _read(self) -> None:
-        """Note every whole line; whatever follows the first one that is not is cut off."""
-        end = len(self._header)
-        self._file.flush()
-        self._file.seek(end)
-        for line in self._file:
-            answer = _parsed(line)
-            if answer is None or answer.row not in self.rows:
-                break
-            self._note(answer.row, end, len(line))
-            end += len(line)
-        with explained(self.path):
-            self._file.truncate(end)
+    def _row_of(self, line: bytes) -> int:
+        row = Answer.model_validate_json(line).row
+        if row not in self.rows:
+            message = f"row {row} is out of range"
+            raise ValueError(message)
+        return row
 
-    def _note(self, row: int, start: int, length: int) -> None:
+    def _record(self, row: int, start: int, length: int) -> None:
         index = self.rows.index(row)
         self._starts[index], self._lengths[index] = start, length
 
     def _in_order(self) -> Iterator[bytes]:
         yield self._header
         for length, start in zip(self._lengths.tolist(), self._starts.tolist(), strict=True):
-            yield os.pread(self._file.fileno(), length, start)
+            yield self._journal.read(start, length)
 
 
 def read_answers(paths: Sequence[Path]) -> Answers:
@@ -187,8 +169,12 @@ def read_answers(paths: Sequence[Path]) -> Answers:
         headers.add(header)
         by_row.update({answer.row: answer for answer in answers})
     if len(headers) != 1:
-        message = f"`{paths[0]}` and its other shards are not of one run"
-        raise ArtifactError(message, hint="collect all shards with the same options")
+        raise ArtifactError(
+            "shards-differ",
+            f"`{paths[0]}` and its other shards are not of one run",
+            hint="collect all shards with the same options",
+            path=str(paths[0]),
+        )
     return Answers(headers.pop(), by_row)
 
 
@@ -197,19 +183,28 @@ def open_answers(path: Path) -> tuple[Header, Iterator[Answer]]:
     lines = _lines(path)
     header = next(lines, None)
     if schema_of(header) != schemas.ANSWERS:
-        message = f"`{path}` does not hold answers"
-        raise ArtifactError(message, hint="collect again with --generate")
+        raise ArtifactError(
+            "wrong-schema",
+            f"`{path}` does not hold answers",
+            hint="collect again with --generate",
+            path=str(path),
+            expected=schemas.ANSWERS,
+        )
     return validated(Header, header, path), (validated(Answer, line, path) for line in lines)
 
 
-def _lines(path: Path) -> Iterator[Any]:
-    with readable(path), path.open("rb") as file:
+def _lines(path: Path) -> Iterator[Json]:
+    with read_errors(path), path.open("rb") as file:
         for line in file:
             try:
                 yield json.loads(line)
             except ValueError as error:
-                message = f"`{path}` is damaged"
-                raise ArtifactError(message, hint="collect again with --generate") from error
+                raise ArtifactError(
+                    "answers-damaged",
+                    f"`{path}` is damaged",
+                    hint="collect again with --generate",
+                    path=str(path),
+                ) from error
 
 
 def answers_path(stem: Path) -> Path:
@@ -220,10 +215,3 @@ def answers_path(stem: Path) -> Path:
 
 def _line(record: Record) -> bytes:
     return canonical_json(record).encode() + b"\n"
-
-
-def _parsed(line: bytes) -> Answer | None:
-    try:
-        return Answer.model_validate_json(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None

@@ -1,24 +1,26 @@
-"""What an archive of activations holds, and what its arrays are called.
+"""The contents of an archive of activations, and the names of its arrays.
 
-    <site>.<layer>                    resid_post.12    (rows, width): a row per prompt, in the order of the prompts
-    embed                                              the embedding has no layer; it is listed as layer 0
-    <site>.<layer>@<position>         resid_post.12@last               the same, with more than one position
-    <site>.offsets@<position>         resid_post.offsets@-6:           where a prompt has several rows: int64 (n_prompts + 1)
-    token_ids, token_ids.offsets      all prompts, one after the other: int32; int64 (n_prompts + 1)
-    indices@<position>, indices.offsets@<position>      which tokens of its prompt a position chose: int32; int64
+    <site>.<layer>               resid_post.12        (rows, width): a row per prompt, in order
+    embed                                             the embedding, listed as layer 0
+    <site>.<layer>@<position>    resid_post.12@last   the same, with more than one position
+    <site>.offsets@<position>    where a prompt has several rows: int64 (n_prompts + 1)
+    token_ids, token_ids.offsets                      all prompts, concatenated: int32, int64
+    indices@<position>, indices.offsets@<position>    the chosen tokens: int32, int64
 
-The rows of prompt ``i`` are ``offsets[i]:offsets[i + 1]``. What is not an activation names its position always, so with one
-position or several a name says one thing; a position may be spelled with any characters, for it comes last. A site
-whose values have a shape of their own, such as ``(n_heads, head_dim)``, is stored flat, and ``shapes`` has the shape.
+The rows of prompt ``i`` are ``offsets[i]:offsets[i + 1]``. Arrays that are not activations always
+name their position, so a name means the same with one position or several. A position comes last,
+so it may be spelled with any characters. A site whose values have their own shape, such as
+``(n_heads, head_dim)``, is stored flat, and ``shapes`` has the shape.
 """
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from circuit.artifacts.prompts.prompts import PromptSet
+from circuit.values.json_values import JsonObject
 
 TOKEN_IDS = "token_ids"
 
@@ -41,7 +43,7 @@ class Arrays(BaseModel):
         return self
 
     def width(self, site: str) -> int:
-        """The numbers in one row of a site."""
+        """The length of a row of a site."""
         return prod(self.shapes[site])
 
     def tensors(self) -> dict[str, tuple[str, str]]:
@@ -61,11 +63,11 @@ class Contents(Arrays):
 
 
 class ShardContents(Arrays):
-    """The same of one shard: its number, its prompts as rows of all, and what its run found."""
+    """The contents of a shard: its number, its rows among all prompts, the results of its run."""
 
     shard: tuple[int, int]
     rows: tuple[int, int]
-    found: dict[str, Any]
+    found: JsonObject
 
 
 def tensor_name(site: str, layer: int, position: str, positions: Sequence[str]) -> str:
@@ -80,18 +82,18 @@ def indices_name(position: str) -> str:
 
 
 def offsets_name(name: str, position: str | None = None) -> str:
-    """Name the offsets of a site at a position, of ``token_ids``, or of the indices of a position."""
+    """Return the name of the offsets of a site at a position, of ``token_ids``, or of indices."""
     base, at, own = name.partition("@")
     return f"{base}.offsets" + (f"@{position}" if position is not None else at + own)
 
 
 def is_offsets(name: str) -> bool:
-    """Say whether an array holds offsets."""
+    """Return whether an array holds offsets."""
     return name.partition("@")[0].endswith(".offsets")
 
 
 def layers_by_site(sites_layers: Sequence[tuple[str, int]]) -> dict[str, tuple[int, ...]]:
-    """Group places by their site; the embedding has the layer 0."""
+    """Return the layers of each site, sorted; the embedding has the layer 0."""
     layers: dict[str, set[int]] = {}
     for site, layer in sites_layers:
         layers.setdefault(site, set()).add(0 if site == "embed" else layer)
@@ -101,5 +103,5 @@ def layers_by_site(sites_layers: Sequence[tuple[str, int]]) -> dict[str, tuple[i
 def full_shapes(
     sites: Sequence[str], d_model: int, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shape of a row of every site; those that are not given are as wide as the model."""
+    """Return the shape of a row at every site; by default it is ``(d_model,)``."""
     return {site: tuple(shapes.get(site, (d_model,))) for site in sites}

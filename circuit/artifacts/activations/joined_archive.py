@@ -1,18 +1,19 @@
-"""The shards of an archive, read as the one archive that they are.
+"""The shards of an archive, read as one archive.
 
-Rows follow each other in the order of the shards. Offsets count from the first row of their shard, so those of a shard are
-moved by what comes before it, and its first one, which is the last of the shard before, is left out.
+Rows follow each other in the order of the shards. Offsets count from the first row of their shard,
+so those of a shard are shifted by the rows before it. Its first offset repeats the last one of the
+shard before, and is left out.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from circuit.artifacts.activations.contents import is_offsets
 from circuit.artifacts.archive.archive import Archive, Floats, Integers
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonObject
 
 
 class JoinedArchive:
@@ -21,11 +22,16 @@ class JoinedArchive:
     def __init__(self, path: Path, parts: Sequence[Archive]) -> None:
         self.path, self.parts = path, list(parts)
         first, *others = self.parts
-        self.metadata: dict[str, Any] = first.metadata
+        self.metadata: JsonObject = first.metadata
         for part in others:
             if _kinds(part) != _kinds(first):
-                message = f"`{part.path}` does not hold the arrays that `{first.path}` holds"
-                raise ArtifactError(message, hint="collect both again, with the same options")
+                raise ArtifactError(
+                    "shards-differ",
+                    f"`{part.path}` does not hold the arrays that `{first.path}` holds",
+                    hint="collect both again, with the same options",
+                    path=str(part.path),
+                    other=str(first.path),
+                )
 
     @property
     def names(self) -> list[str]:
@@ -65,7 +71,7 @@ class JoinedArchive:
         return np.concatenate([found[0][:1], *moved])
 
     def _spans(self, name: str, first: int, end: int) -> Iterator[tuple[Archive, int, int]]:
-        """Yield each part with its share of the rows ``first:end``."""
+        """Yield each shard that holds some of the rows, with the first of them and their number."""
         before = 0
         for part in self.parts:
             length = part.shape(name)[0]

@@ -2,11 +2,13 @@
 
 ``x.safetensors.index.json``, schema ``circuit.index/1``:
 
-    {"schema", "metadata": {"total_size": bytes of the arrays}, "files": [{"path", "rows": [first, end]}]}
+    {"schema": "circuit.index/1",
+     "metadata": {"total_size": bytes of all arrays},
+     "files": [{"path": "x-00001-of-00002.safetensors", "rows": [first, end]}]}
 
-Hugging Face's index of the same name maps each tensor to the one file that holds it (``weight_map``). Here every file
-holds every array, and some of the rows of each: a range of prompts is what one machine computes. A map from names to files
-could not say that; hence the ranges, in the order of the prompts and without gaps.
+Hugging Face's index of the same name maps each tensor to the one file that holds it
+(``weight_map``). Here every file holds some rows of every array, because one machine computes a
+range of prompts. So the index lists ranges, in the order of the prompts and without gaps.
 """
 
 from pathlib import Path
@@ -15,7 +17,7 @@ from pydantic import Field
 
 from circuit.artifacts.files.documents import read_document, validated
 from circuit.artifacts.files.paths import manifest_path, shard_path
-from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.files.records import Record
 from circuit.errors import ArtifactError
 from circuit.values import schemas
 
@@ -27,7 +29,7 @@ class ShardFile(Record):
     rows: tuple[int, int]
 
 
-class Total(Record):
+class IndexMetadata(Record):
     """The bytes of all arrays together."""
 
     total_size: int
@@ -37,7 +39,7 @@ class Index(Record):
     """What the docstring of this module lists."""
 
     schema_name: schemas.Index = Field(schemas.INDEX, alias="schema")
-    metadata: Total
+    metadata: IndexMetadata
     files: tuple[ShardFile, ...] = Field(min_length=1)
 
 
@@ -48,7 +50,7 @@ def read_shards(path: Path) -> list[Path]:
 
 
 def refuse_unjoined(source: Path) -> None:
-    """Raise when there are shards where the manifest ``source`` of all of them should be."""
+    """Raise ``ArtifactError`` when there are shards, but not their joint manifest ``source``."""
     if source.exists() or not (counts := _counts(source)):
         return
     count = counts[0]
@@ -58,13 +60,18 @@ def refuse_unjoined(source: Path) -> None:
         if missing
         else "they are not joined"
     )
-    message = f"`{source}` is not there, only shards: {which}"
-    hint = "collect what is missing, with --shard; the last one joins them"
-    raise ArtifactError(message, hint=hint)
+    raise ArtifactError(
+        "shards-not-joined",
+        f"`{source}` does not exist, only shards: {which}",
+        hint="collect the missing shards with --shard; the last one joins them",
+        path=str(source),
+        missing=missing,
+        count=count,
+    )
 
 
 def _counts(source: Path) -> list[int]:
-    """Return into how many shards an archive was divided, by what lies in its folder."""
+    """Return the numbers of shards into which files in the folder divide the archive."""
     stem = manifest_path(source).stem
     found = [path.stem.rpartition("-of-") for path in source.parent.glob("*-of-*.json")]
     return sorted(

@@ -1,37 +1,39 @@
-"""Write an archive of activations, or one shard of it: batch by batch, and on from where a killed run came.
+"""Write an archive of activations, or one shard of it, batch by batch; a killed run is resumed.
 
-Nothing here grows with the number of prompts but the prompts themselves, the offsets and one bit of bookkeeping for each.
+Memory holds the prompts, the offsets and one bit for each prompt, and nothing else that grows with
+their number.
 
     start        the journal is locked, the file is reserved, token ids and offsets are written
     put, done    rows of a batch; the batch
     finish       archive (renamed), manifest, end of the journal: in this order
 
-A run that ends without ``finish``, by whatever, leaves ``<archive>.partial`` and ``<archive>.journal`` if it had finished a
-batch, and nothing otherwise. The same call then finds in ``finished`` what is done, and the result is the one that an
-uninterrupted run would have had, to the byte. A call with another origin is refused; ``force`` starts from nothing.
+A run that ends without ``finish`` leaves ``<archive>.partial`` and ``<archive>.journal`` if it had
+finished a batch, and nothing otherwise. The same call then finds the finished batches in
+``finished``, and the result is that of an uninterrupted run, to the byte. A call with another
+origin is refused; ``force`` starts from nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.activations.arrangement import Arrangement, Tokens
+from circuit.artifacts.activations.arrangement import Arrangement, ArrayPlan
 from circuit.artifacts.activations.contents import Contents, offsets_name, tensor_name
 from circuit.artifacts.archive.archive import Archive, is_archive
-from circuit.artifacts.archive.journal import forget_journal, unfinished
+from circuit.artifacts.archive.journal import remove_finished_journal, unfinished_run
 from circuit.artifacts.archive.resumable import ResumableArchive
-from circuit.artifacts.files.atomic import explained, refuse_overwrite, remove_temporaries
+from circuit.artifacts.files.atomic import refuse_overwrite, remove_temporaries, write_errors
 from circuit.artifacts.files.paths import archive_path, index_path, manifest_path, shard_path
-from circuit.artifacts.files.writer import Closing
+from circuit.artifacts.files.writer import Writer
 from circuit.artifacts.manifest.manifest import Manifest, Run, write_manifest
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.values import schemas
+from circuit.values.json_values import JsonMapping, JsonObject
 
 _LISTS_AT_ONCE = 4096
 
@@ -45,48 +47,31 @@ class Shard:
     rows: range
 
 
-class ActivationsWriter(Closing):
-    """An archive of activations in the making, or a shard of one; used as a context manager.
+class ActivationsWriter(Writer):
+    """An unfinished archive of activations, or a shard of one; used as a context manager.
 
-    ``shapes`` has the shape of a token's value at sites that are not ``(d_model,)``, ``counts`` the rows of each prompt at the
-    sites and positions that give other than one, ``indices`` the chosen tokens of each prompt by position. With a
-    ``shard`` these, ``token_ids`` and the rows of ``put`` are those of its own prompts; ``prompts`` is the joint set.
-    ``circumstances`` is what decides the bytes, too, without being part of the origin: a device, a version.
+    With a ``shard`` the ``plan`` and the rows of ``put`` are those of its own prompts; ``prompts``
+    is the joint set. ``circumstances`` decide the bytes, too, but are not part of the origin: a
+    device, a version.
     """
 
     def __init__(
         self,
         stem: Path,
+        plan: ArrayPlan,
         *,
         prompts: PromptSet,
-        sites_layers: Sequence[tuple[str, int]],
-        positions: Sequence[str],
-        d_model: int,
         origin: Origin,
-        dtype: str = "float32",
-        shapes: Mapping[str, tuple[int, ...]] | None = None,
-        counts: Mapping[tuple[str, str], Sequence[int]] | None = None,
-        token_ids: Sequence[Tokens] | None = None,
-        indices: Mapping[str, Sequence[Tokens]] | None = None,
         shard: Shard | None = None,
-        circumstances: Mapping[str, Any] | None = None,
+        circumstances: JsonMapping | None = None,
         force: bool = False,
     ) -> None:
         self._prompts, self._shard, self._origin, self._force = prompts, shard, origin, force
         self.manifest_path, self._joint = _manifest_of(stem, shard), manifest_path(stem)
         self.path = archive_path(self.manifest_path)
         self._refuse()
-        arranged = Arrangement.of(
-            len(prompts.prompts) if shard is None else len(shard.rows),
-            sites_layers=sites_layers,
-            positions=positions,
-            d_model=d_model,
-            dtype=dtype,
-            shapes=shapes,
-            counts=counts,
-            token_ids=token_ids,
-            indices=indices,
-        )
+        n_prompts = len(prompts.prompts) if shard is None else len(shard.rows)
+        arranged = Arrangement.of(n_prompts, plan)
         self._arrays = arranged.arrays
         self._rows = ResumableArchive(
             self.path,
@@ -106,27 +91,27 @@ class ActivationsWriter(Closing):
 
     @property
     def finished(self) -> set[int]:
-        """The units that are done by now, the earlier run's among them."""
+        """The batches that are done by now, those of an earlier run among them."""
         return set(self._rows.finished)
 
     def put(self, site: str, layer: int, position: str, rows: ArrayLike, values: ArrayLike) -> None:
-        """Write ``values`` ``(k, width)``: all rows of the prompts ``rows``, in this order, of one array."""
+        """Write all rows of some prompts, in their order, to one array: ``(k, width)``."""
         self._rows.put(tensor_name(site, layer, position, self._arrays.positions), rows, values)
 
-    def done(self, unit: int) -> None:
-        """Say that what was put since the last call is the batch number ``unit``, and all of it."""
-        self._rows.done(unit)
+    def done(self, batch: int) -> None:
+        """Mark what was put since the last call as the whole batch number ``batch``."""
+        self._rows.done(batch)
 
     def finish(
         self,
         *,
         run: Run,
-        results: Mapping[str, Any] | None = None,
+        results: JsonMapping | None = None,
         beside: Sequence[Path] = (),
     ) -> Activations:
         """Give the archive its name, write its manifest, and open what is now complete.
 
-        ``beside`` are other files that the run wrote, for the manifest to vouch for.
+        ``beside`` are other files that the run wrote, which the manifest lists as outputs.
         """
         if self._shard is not None:
             message = f"`{self.path}` is a shard: it ends with finish_shard"
@@ -142,7 +127,7 @@ class ActivationsWriter(Closing):
         self,
         *,
         run: Run,
-        results: Mapping[str, Any] | None = None,
+        results: JsonMapping | None = None,
         beside: Sequence[Path] = (),
     ) -> Manifest:
         """Give the shard its name and write its manifest; ``join_shards`` does the rest."""
@@ -158,17 +143,17 @@ class ActivationsWriter(Closing):
         return self._finish(schemas.SHARD, {**dict(self._arrays), **described}, run, beside)
 
     def close(self) -> None:
-        """Let go of the files, so that the same call can go on with them."""
+        """Release the files, so that the same call can resume."""
         self._rows.close()
 
     def _finish(
-        self, schema: str, results: Mapping[str, Any], run: Run, beside: Sequence[Path]
+        self, schema: str, results: JsonMapping, run: Run, beside: Sequence[Path]
     ) -> Manifest:
         self._rows.require_complete()
         if self._force:
             # Between the two renames no old manifest must vouch for the new archive.
             for path in (self.manifest_path, self._joint, index_path(self._joint)):
-                with explained(path):
+                with write_errors(path):
                     path.unlink(missing_ok=True)
         self._rows.finish(replace=self._force or is_archive(self.path))
         manifest = write_manifest(
@@ -187,7 +172,7 @@ class ActivationsWriter(Closing):
         return manifest
 
     def _refuse(self) -> None:
-        """Raise when something is there that must stay; without a manifest our archive need not."""
+        """Raise when a file must not be replaced; an archive without a manifest may be."""
         for path in (self.manifest_path, self._joint):
             refuse_overwrite(path, force=self._force)
         if not is_archive(self.path):
@@ -199,29 +184,29 @@ class ActivationsWriter(Closing):
         for key, values in arranged.ragged.items():
             archive.put(offsets_name(*key), values)
         for name, lists in arranged.lists.items():
-            offsets = arranged.known[name]
+            offsets = arranged.list_offsets[name]
             archive.put(offsets_name(name), offsets)
             for first in range(0, len(lists), _LISTS_AT_ONCE):
                 some = np.concatenate(list(lists[first : first + _LISTS_AT_ONCE]))
                 archive.put(name, some, int(offsets[first]))
 
 
-def interrupted(stem: Path, shard: Shard | None = None) -> dict[str, Any] | None:
+def unfinished_origin(stem: Path, shard: Shard | None = None) -> JsonObject | None:
     """Return the origin of an unfinished archive, as ``Origin.covers`` spells it, or nothing."""
-    return unfinished(archive_path(_manifest_of(stem, shard)))
+    return unfinished_run(archive_path(_manifest_of(stem, shard)))
 
 
-def forget_finished(stem: Path, shard: Shard | None = None) -> None:
+def remove_stale_journal(stem: Path, shard: Shard | None = None) -> None:
     """Remove the journal of a run that was killed when nothing was left to do but this."""
     manifest = _manifest_of(stem, shard)
-    forget_journal(archive_path(manifest), manifest)
+    remove_finished_journal(archive_path(manifest), manifest)
 
 
 def _manifest_of(stem: Path, shard: Shard | None) -> Path:
     return manifest_path(stem) if shard is None else shard_path(stem, shard.number, shard.of)
 
 
-def _described(shard: Shard | None, circumstances: Mapping[str, Any]) -> dict[str, Any]:
+def _described(shard: Shard | None, circumstances: JsonMapping) -> JsonObject:
     part = None if shard is None else {"number": shard.number, "of": shard.of}
     rows = None if shard is None else [shard.rows.start, shard.rows.stop]
     return {"circumstances": dict(circumstances), "shard": part and {**part, "rows": rows}}

@@ -1,10 +1,11 @@
 """The archive: named arrays in one safetensors file, read one at a time.
 
-Activations are kept as float32, float16 or bfloat16 and read as float32, a few megabytes at a time into their place:
-beside the result, reading costs no memory. A value that is NaN or infinite is refused. Integers are read as integers.
+Activations are stored as float32, float16 or bfloat16 and read as float32, a few megabytes at a
+time into the result, so that reading needs no other memory. Values that are NaN or infinite are
+refused. Integers are read as integers.
 
-This is the only module that calls safetensors, and only to have a header checked: the format is written by
-``archive_writer``, laid out by ``layout``.
+This is the only module that calls safetensors, and only to check a header: the format is written by
+``writer`` and laid out by ``layout``.
 
 Format: https://huggingface.co/docs/safetensors.
 """
@@ -13,35 +14,41 @@ import json
 import math
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from circuit.artifacts.archive.dtypes import FLOATS, STORED, float_spelling, from_stored, to_stored
+from circuit.artifacts.archive.dtypes import (
+    FLOATS,
+    STORED,
+    Array,
+    float_spelling,
+    from_stored,
+    to_stored,
+)
 from circuit.artifacts.archive.layout import Layout, Tensor
 from circuit.artifacts.archive.writer import ArchiveWriter
-from circuit.artifacts.files.documents import readable
+from circuit.artifacts.files.documents import read_errors
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonMapping, JsonObject
 
 Floats = NDArray[np.float32]
-Integers = NDArray[np.signedinteger[Any]]
+Integers = NDArray[np.int32 | np.int64]
 
 _CHUNK = 1 << 19
 
 
 class Archive:
-    """An archive that is open for reading; an array is read when it is asked for."""
+    """An archive that is open for reading, array by array."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _opened(path) as file:
-            self.strings: dict[str, str] = dict(file.metadata() or {})
-        self.metadata: dict[str, Any] = _metadata(self.strings)
-        with readable(path), path.open("rb") as file:
+        self.strings = _strings(path)
+        self.metadata: JsonObject = _metadata(self.strings)
+        with read_errors(path), path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             entries = json.loads(file.read(size))
         entries.pop("__metadata__", None)
@@ -82,29 +89,46 @@ class Archive:
         """Read one array of integers."""
         tensor = self._tensor(name)
         if tensor.dtype not in ("I32", "I64"):
-            message = f"`{name}` in `{self.path}` is stored as {tensor.dtype}, not as integers"
-            raise ArtifactError(message, hint="the file is damaged or of another kind")
-        values: Integers = next(self._stored(name, 0, math.prod(tensor.shape), None))
+            raise ArtifactError(
+                "wrong-dtype",
+                f"`{name}` in `{self.path}` is stored as {tensor.dtype}, not as integers",
+                hint="the file is damaged or of another kind",
+                path=str(self.path),
+                array=name,
+                dtype=tensor.dtype,
+            )
+        values = cast("Integers", next(self._stored(name, 0, math.prod(tensor.shape), None)))
         return values.reshape(tensor.shape)
 
     def read_into(self, out: Floats, name: str, first: int = 0) -> None:
-        """Fill the one-dimensional ``out`` with what lies from the row ``first`` on."""
+        """Fill the one-dimensional ``out`` with the values from the row ``first`` on."""
         tensor, done = self._tensor(name), 0
         if tensor.dtype not in FLOATS.values():
-            message = f"`{name}` in `{self.path}` is stored as {tensor.dtype}"
-            raise ArtifactError(message, hint=f"circuit reads {', '.join(FLOATS.values())}")
+            raise ArtifactError(
+                "wrong-dtype",
+                f"`{name}` in `{self.path}` is stored as {tensor.dtype}",
+                hint=f"circuit reads {', '.join(FLOATS.values())}",
+                path=str(self.path),
+                array=name,
+                dtype=tensor.dtype,
+            )
         for chunk in self._stored(name, first, out.size, _CHUNK):
             part = out[done : done + len(chunk)]
             part[:] = from_stored(chunk, tensor.dtype)
             if not np.isfinite(part).all():
-                message = f"`{name}` in `{self.path}` has values that are NaN or infinite"
-                raise ArtifactError(message, hint="make it again, in float32 or bfloat16")
+                raise ArtifactError(
+                    "not-finite",
+                    f"`{name}` in `{self.path}` has values that are NaN or infinite",
+                    hint="make it again, in float32 or bfloat16",
+                    path=str(self.path),
+                    array=name,
+                )
             done += len(chunk)
 
-    def _stored(self, name: str, first: int, count: int, size: int | None) -> Iterator[Any]:
-        """Yield ``count`` values as they lie in the file, ``size`` at a time, from a row on."""
+    def _stored(self, name: str, first: int, count: int, size: int | None) -> Iterator[Array]:
+        """Yield ``count`` values as they are stored, ``size`` at a time, from a row on."""
         tensor = self._tensor(name)
-        with readable(self.path), self.path.open("rb") as file:
+        with read_errors(self.path), self.path.open("rb") as file:
             file.seek(self._starts[name] + first * tensor.stride)
             for done in range(0, max(count, 1), size or max(count, 1)):
                 wanted = min(count - done, size or count)
@@ -112,15 +136,20 @@ class Archive:
 
     def _tensor(self, name: str) -> Tensor:
         if name not in self._tensors:
-            message = f"`{self.path}` holds no array `{name}`"
-            raise ArtifactError(message, hint=f"it holds {_few(self.names)}")
+            raise ArtifactError(
+                "array-not-in-archive",
+                f"`{self.path}` holds no array `{name}`",
+                hint=f"it holds {_few(self.names)}",
+                path=str(self.path),
+                array=name,
+            )
         return self._tensors[name]
 
 
 def write_archive(
     path: Path,
     tensors: Mapping[str, ArrayLike],
-    metadata: Mapping[str, Any],
+    metadata: JsonMapping,
     *,
     dtype: str = "float32",
     force: bool = False,
@@ -152,24 +181,28 @@ def read_archive(path: Path) -> dict[str, Floats]:
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether ``path`` is an archive that circuit wrote, whole or not."""
+    """Return whether ``path`` is an archive that circuit wrote."""
     try:
         return bool(Archive(path).metadata)
     except ArtifactError:
         return False
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _strings(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file, whose header is checked."""
     try:
-        with readable(path), safe_open(path, framework="np") as file:
-            yield file
+        with read_errors(path), safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
     except SafetensorError as error:
-        message = f"`{path}` is not a whole safetensors file: {error}"
-        raise ArtifactError(message, hint="it is damaged or of another kind") from error
+        raise ArtifactError(
+            "not-safetensors",
+            f"`{path}` is not a whole safetensors file: {error}",
+            hint="it is damaged or of another kind",
+            path=str(path),
+        ) from error
 
 
-def _metadata(entries: dict[str, str]) -> dict[str, Any]:
+def _metadata(entries: dict[str, str]) -> JsonObject:
     try:
         return dict(json.loads(entries.get("circuit", "{}")))
     except (ValueError, TypeError):

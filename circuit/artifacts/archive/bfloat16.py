@@ -1,6 +1,7 @@
 """bfloat16 without a numpy type for it: the upper 16 bits of a float32.
 
-Rounding is to nearest, ties to even: add 0x7FFF plus the lowest bit that stays, then drop the lower half.
+Rounding is to nearest, ties to even: add 0x7FFF plus the lowest bit that stays, then drop the lower
+half.
 """
 
 import numpy as np

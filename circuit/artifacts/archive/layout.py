@@ -1,10 +1,11 @@
 """Where the arrays of a safetensors file lie, known before the first value is.
 
-    u64 N | header: N bytes of JSON, padded with blanks | the arrays, back to back
+    u64 N | header: N bytes of JSON, padded with spaces | the arrays, back to back
 
-The header maps each name to ``{dtype, shape, data_offsets}``. Its one metadata key, ``circuit``, holds canonical
-JSON: safetensors writes several keys in random order, which would make equal archives differ in their bytes.
-Wide types come first, so that every array is aligned, and then the order of the names: as safetensors does it.
+The header maps each name to ``{dtype, shape, data_offsets}``. Its one metadata key, ``circuit``,
+holds canonical JSON: safetensors writes several keys in random order, which would make equal
+archives differ in their bytes. Wide types come first, so that every array is aligned, and then the
+order of the names, as in safetensors.
 
 Format: https://huggingface.co/docs/safetensors (header, alignment, no holes).
 """
@@ -14,14 +15,15 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from circuit.artifacts.archive.dtypes import STORED
 from circuit.artifacts.files.documents import canonical_json
+from circuit.values.json_values import JsonMapping, JsonObject
 
 
 class Tensor(NamedTuple):
-    """What an array is: the spelling of its type, and its shape."""
+    """An array: the spelling of its type, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -50,13 +52,16 @@ class Layout:
     def of(
         cls,
         tensors: Mapping[str, Tensor],
-        metadata: Mapping[str, Any],
+        metadata: JsonMapping,
         *,
         strings: Mapping[str, str] | None = None,
     ) -> Self:
-        """Lay out ``tensors`` after a header that holds ``metadata``, or ``strings`` for another program."""
+        """Lay out ``tensors`` after a header that holds ``metadata``.
+
+        ``strings`` replaces the metadata of circuit, for the files of other programs.
+        """
         own = {"circuit": canonical_json(metadata)}
-        entries: dict[str, Any] = {"__metadata__": own if strings is None else dict(strings)}
+        entries: JsonObject = {"__metadata__": own if strings is None else dict(strings)}
         end, begins = 0, {}
         for name in sorted(tensors, key=lambda name: (-STORED[tensors[name].dtype].itemsize, name)):
             dtype, shape = tensors[name]

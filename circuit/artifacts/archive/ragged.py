@@ -1,7 +1,8 @@
-"""Ragged arrays: a prompt has several rows, one after the other, or one.
+"""Ragged arrays: a prompt has one or several consecutive rows.
 
-``offsets`` has ``n_prompts + 1`` entries, the first 0: the rows of prompt ``i`` are ``offsets[i]:offsets[i + 1]``, and there
-is at least one. With one row a prompt ``offsets`` is 0, 1, 2, … and the array is an ordinary one.
+``offsets`` has ``n_prompts + 1`` entries, the first 0: the rows of prompt ``i`` are
+``offsets[i]:offsets[i + 1]``, at least one. With one row per prompt ``offsets`` is 0, 1, 2, … and
+the array is an ordinary one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ _CHUNK = 1 << 20
 
 
 def offsets_of(counts: Sequence[int] | NDArray[np.integer]) -> Offsets:
-    """Return the offsets of prompts with so many rows each."""
+    """Return the offsets of prompts with these numbers of rows."""
     counted = np.asarray(counts, np.int64)
     if counted.size and counted.min() < 1:
         message = f"prompt {int(np.argmin(counted))} has no rows"
@@ -26,7 +27,10 @@ def offsets_of(counts: Sequence[int] | NDArray[np.integer]) -> Offsets:
 
 
 def runs(offsets: Offsets, prompts: NDArray[np.intp]) -> Iterator[tuple[int, int, int]]:
-    """Yield ``(first row, first value, length)`` of what lies together when ``prompts`` are put in their order."""
+    """Yield ``(first row, first value, length)`` of each run of consecutive rows.
+
+    The values of ``prompts`` are concatenated in their order.
+    """
     begins, ends = offsets[prompts], offsets[prompts + 1]
     breaks = np.flatnonzero(begins[1:] != ends[:-1]) + 1
     done = 0
@@ -42,7 +46,10 @@ def split(values: NDArray[np.int32], offsets: Offsets) -> list[NDArray[np.int32]
 
 
 def means(read: Callable[[int, int], Floats], offsets: Offsets, width: int) -> Floats:
-    """Average each prompt's rows in float64; ``read(first, end)`` gives rows, of which few are held at a time."""
+    """Return the mean of each prompt's rows, computed in float64.
+
+    ``read(first, end)`` returns rows, of which few are held at a time.
+    """
     out = np.empty((len(offsets) - 1, width), np.float32)
     rows = max(1, _CHUNK // max(width, 1))
     first = 0

@@ -1,35 +1,35 @@
 """Write an archive in any order, in the memory of what is put.
 
-Every shape is known before the start (``circuit.artifacts.archive.layout``). The whole file is reserved under the name
-``<path>.partial``, so that a full disk is noticed before the work and not after it. Rows are put in place with
-``pwrite``: nothing stays in memory and, unlike with a memory map, a disk that fills up is an error and not a signal
-that kills the process. ``finish`` renames the file; until then there is nothing under the final name.
+Every shape is known before the start (``circuit.artifacts.archive.layout``). The whole file is
+reserved under the name ``<path>.partial``, so that a full disk is noticed before the work. Rows are
+put in place with ``pwrite``: nothing stays in memory and, unlike with a memory map, a full disk is
+an error and not a signal that kills the process. ``finish`` renames the file; until then there is
+nothing under the final name.
 
-A writer that is opened with ``resume`` goes on with the partial file of a process that was killed, or with the archive
-itself if that process came as far as its name.
+A writer that is opened with ``resume`` continues the partial file of a process that was killed, or
+the archive itself if that process had renamed it.
 """
 
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from circuit.artifacts.archive.dtypes import to_stored
+from circuit.artifacts.archive.dtypes import Array, to_stored
 from circuit.artifacts.archive.layout import Layout
-from circuit.artifacts.files.atomic import explained, refuse_overwrite, sync_folder, write_at
+from circuit.artifacts.files.atomic import refuse_overwrite, sync_folder, write_at, write_errors
 from circuit.artifacts.files.locks import lock
-from circuit.artifacts.files.writer import Closing
+from circuit.artifacts.files.writer import Writer
 from circuit.artifacts.manifest.manifest import digest
 from circuit.errors import ArtifactError
 
 _ZEROS = bytes(1 << 20)
 
 
-class ArchiveWriter(Closing):
-    """An archive in the making: ``put`` values, then ``finish``, or nothing is left."""
+class ArchiveWriter(Writer):
+    """An unfinished archive: ``put`` values, then ``finish``; without it the file is removed."""
 
     def __init__(self, path: Path, layout: Layout, *, resume: bool = False) -> None:
         self.path, self.layout = path, layout
@@ -37,11 +37,11 @@ class ArchiveWriter(Closing):
         self._renamed = resume and not self.partial.exists()
         if self._renamed and not path.exists():
             raise self._other(self.partial)
-        with explained(path):
+        with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = lock(self.path if self._renamed else self.partial, path)
         try:
-            with explained(path):
+            with write_errors(path):
                 if resume:
                     self._check_header()
                 else:
@@ -54,8 +54,8 @@ class ArchiveWriter(Closing):
         """Write ``values`` over the rows of the array ``name`` from ``first`` on."""
         self.put_stored(name, self.stored(name, values), first)
 
-    def stored(self, name: str, values: ArrayLike) -> NDArray[Any]:
-        """Return ``values`` as they will lie in the file: see ``to_stored``."""
+    def stored(self, name: str, values: ArrayLike) -> Array:
+        """Return ``values`` as they are stored in the file: see ``to_stored``."""
         stored = to_stored(name, values, self.layout.tensors[name].dtype)
         wanted = self.layout.tensors[name].shape
         if stored.shape[1:] != wanted[1:] or stored.ndim != len(wanted):
@@ -63,39 +63,39 @@ class ArchiveWriter(Closing):
             raise ValueError(message)
         return stored
 
-    def put_stored(self, name: str, stored: NDArray[Any], first: int) -> None:
+    def put_stored(self, name: str, stored: Array, first: int) -> None:
         """Write rows that ``stored`` made."""
         shape = self.layout.tensors[name].shape
         if shape and not 0 <= first <= first + len(stored) <= shape[0]:
             message = f"`{name}` has {shape[0]} rows"
             raise IndexError(message)
-        with explained(self.path):
+        with write_errors(self.path):
             start = self.layout.starts[name] + first * self.layout.tensors[name].stride
             write_at(self._file, stored.reshape(-1).view(np.uint8).data, start)
 
     def bytes_of(self, name: str, first: int, count: int) -> bytes:
-        """Read back ``count`` rows of an array as they lie in the file."""
+        """Read back the bytes of ``count`` rows of an array."""
         stride = self.layout.tensors[name].stride
         return _read_at(self._file, count * stride, self.layout.starts[name] + first * stride)
 
     def sync(self) -> None:
-        """Force what was put to the disk; the file's times may wait."""
-        with explained(self.path):
+        """Force what was put to the disk, but not the file's times."""
+        with write_errors(self.path):
             getattr(os, "fdatasync", os.fsync)(self._file)
 
     def finish(self, *, force: bool = False) -> None:
-        """Force everything to the disk and give the archive its name, in the place of another if ``force``.
+        """Force everything to the disk and give the archive its name; keep the lock.
 
-        The lock is kept until ``close``.
+        With ``force`` another file of that name is replaced.
         """
-        with explained(self.path):
+        with write_errors(self.path):
             os.fsync(self._file)
             if not self._renamed:
                 self._rename(force)
                 self._renamed = True
 
     def close(self, *, keep: bool = False) -> None:
-        """Let go of the file; one that is not an archive yet is removed, unless it is to be kept."""
+        """Release the file; remove an unfinished one, unless ``keep`` is given."""
         if self._file >= 0:
             # Removed before the lock is gone: afterwards the name may be another writer's.
             if not (self._renamed or keep):
@@ -114,8 +114,12 @@ class ArchiveWriter(Closing):
             raise self._other(self.path if self._renamed else self.partial)
 
     def _other(self, found: Path) -> ArtifactError:
-        message = f"`{found}` is not the file that the journal beside it describes"
-        return ArtifactError(message, hint="--force starts again from nothing")
+        return ArtifactError(
+            "partial-file-differs",
+            f"`{found}` is not the file that the journal beside it describes",
+            hint="--force starts again from nothing",
+            path=str(found),
+        )
 
     def _rename(self, force: bool) -> None:
         if self.path.is_file() and not force and digest(self.path) == digest(self.partial):
@@ -128,7 +132,7 @@ class ArchiveWriter(Closing):
 
 
 def _reserve(file: int, size: int) -> None:
-    """Make ``size`` bytes of disk belong to ``file``."""
+    """Allocate ``size`` bytes of disk for ``file``."""
     reserve = getattr(os, "posix_fallocate", None)
     if reserve is not None:
         try:

@@ -1,14 +1,16 @@
-"""One vector per block: what the steering files of most programs hold, and how a direction comes back from one to the bit.
+"""One vector per block, as most steering files hold it, from which directions are restored exactly.
 
-A vector t of block b is added to the block's output, so it is ``resid_post`` b or ``resid_pre`` b + 1. Its length L
-matters: by default it is the direction's own, the distance between the class means.
+A vector t of block b is added to the block's output, so it is ``resid_post`` b or ``resid_pre``
+b + 1. Its length L matters: by default it is the direction's own, the distance between the class
+means.
 
     t = float32(L v)          v the direction, of unit length
-    v = float32(t / L) + r    r in units of the last place: -1, 0 or 1 where nothing underflows
+    v = float32(t / L) + r    r in units of the last place: -1, 0 or 1 without underflow
 
-The record says everything else about the directions, with L and r (int8, base64), and goes into whatever place a
-format has for additions. A vector that has no record, or whose SHA-256 is not the one that its record says, comes from
-another program: it is taken as it is, at ``resid_post``, named after the file.
+The record holds everything else about the directions, with L and r (int8, base64), in the place
+that a format has for additions. A vector without a record, or whose SHA-256 differs from that in
+its record, comes from another program: it becomes a direction at ``resid_post``, named after the
+file.
 """
 
 import base64
@@ -17,26 +19,27 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from circuit.artifacts.archive.archive import Archive
-from circuit.artifacts.directions.direction import Direction, Entry, described, unit
+from circuit.artifacts.archive.dtypes import Array
+from circuit.artifacts.directions.direction import Direction, Entry, entry_fields, unit
 from circuit.artifacts.files.documents import plain, validated
 from circuit.errors import ArtifactError, DataError
 from circuit.values.identity import ModelIdentity
+from circuit.values.json_values import JsonMapping, JsonObject
 
 Floats = NDArray[np.float32]
 
 
-RECORD = "circuit.record"
+RECORD_KEY = "circuit.record"
 
 
-class Kept(Entry):
-    """A direction but for its vector, and how the vector of a block comes back to it."""
+class BlockEntry(Entry):
+    """A direction without its vector, and how it is restored from the vector of a block."""
 
     block: int
     length: float
@@ -44,22 +47,29 @@ class Kept(Entry):
     sha256: str
 
 
-class Record(BaseModel):
-    """What a file says about its directions beyond the vectors."""
+class DirectionsRecord(BaseModel):
+    """The record of a file: everything about its directions but the vectors."""
 
     model: ModelIdentity | None
-    directions: tuple[Kept, ...]
+    directions: tuple[BlockEntry, ...]
 
 
 def block_of(direction: Direction) -> int:
-    """Return the block after which a direction is added; ``DataError`` when no such place is its own."""
+    """Return the block after which a direction is added.
+
+    Raises ``DataError`` for a site that is not between two blocks.
+    """
     if direction.site == "resid_post":
         return direction.layer
     if direction.site == "resid_pre" and direction.layer > 0:
         return direction.layer - 1
-    message = f"direction `{direction.name}` was made at `{direction.site}` {direction.layer}"
     raise DataError(
-        message, hint="files of other programs hold what is added after a block: use resid_post"
+        "direction-not-at-block",
+        f"direction `{direction.name}` is at `{direction.site}` {direction.layer}, not between blocks",
+        hint="other programs add a direction after a block: use resid_post",
+        direction=direction.name,
+        site=direction.site,
+        layer=direction.layer,
     )
 
 
@@ -68,26 +78,32 @@ def by_block(directions: Sequence[Direction]) -> dict[int, Direction]:
     placed: dict[int, Direction] = {}
     for each in directions:
         if (block := block_of(each)) in placed:
-            message = (
-                f"two directions belong to block {block}: `{placed[block].tensor}`, `{each.tensor}`"
+            raise DataError(
+                "duplicate-block",
+                f"two directions belong to block {block}: "
+                f"`{placed[block].tensor}`, `{each.tensor}`",
+                hint="a file holds one direction for each block: choose with --name",
+                block=block,
             )
-            raise DataError(message, hint="a file holds one for each block: choose with --name")
         placed[block] = each
     if len({each.vector.size for each in placed.values()}) > 1:
-        message = "the directions have different widths"
-        raise DataError(message, hint="a file holds directions of one model")
+        raise DataError(
+            "widths-differ",
+            "the directions have different widths",
+            hint="a file holds directions of one model",
+        )
     return dict(sorted(placed.items()))
 
 
-def packed(
+def pack_directions(
     placed: Mapping[int, Direction], length: float | None
-) -> tuple[dict[int, Floats], dict[str, Any]]:
+) -> tuple[dict[int, Floats], JsonObject]:
     """Return the vector of each block, and the record."""
     wanted = {block: each.norm if length is None else length for block, each in placed.items()}
     vectors = {block: _scaled(each, wanted[block]) for block, each in placed.items()}
     kept = [
         {
-            **described(each),
+            **entry_fields(each),
             "block": block,
             "length": wanted[block],
             "rounding": _rounding(each, vectors[block], wanted[block]),
@@ -98,24 +114,28 @@ def packed(
     return vectors, {"model": plain(next(iter(placed.values())).model), "directions": kept}
 
 
-def lengths(record: Mapping[str, Any]) -> dict[int, float]:
+def block_lengths(record: JsonMapping) -> dict[int, float]:
     """Return the length of each block's vector."""
     return {each["block"]: each["length"] for each in record["directions"]}
 
 
-def unpacked(
+def unpack_directions(
     path: Path,
-    vectors: Mapping[int, NDArray[Any]],
-    record: Any = None,
+    vectors: Mapping[int, Array],
+    record: object = None,
     *,
     method: str | None = None,
-    extra: Mapping[str, Any] | None = None,
+    extra: JsonMapping | None = None,
 ) -> list[Direction]:
     """Return the directions of a file, in the order of their blocks."""
     if not vectors:
-        message = f"`{path}` holds no vector"
-        raise ArtifactError(message, hint="the file is empty, or of another kind")
-    known = None if record is None else validated(Record, record, path)
+        raise ArtifactError(
+            "no-directions",
+            f"`{path}` holds no vector",
+            hint="the file is empty, or of another kind",
+            path=str(path),
+        )
+    known = None if record is None else validated(DirectionsRecord, record, path)
     kept = {each.block: each for each in known.directions} if known else {}
     found = []
     for block, vector in sorted(vectors.items()):
@@ -124,27 +144,31 @@ def unpacked(
         if known is not None and entry is not None and _sha256(vector) == entry.sha256:
             found.append(_restored(path, vector, entry, known.model))
         else:
-            fields: dict[str, Any] = {"method": method, "extra": dict(extra or {})}
+            fields: JsonObject = {"method": method, "extra": dict(extra or {})}
             found.append(Direction(path.stem, "resid_post", block, values, length, **fields))
     return found
 
 
-def header_record(archive: Archive) -> Any:
+def record_in_header(archive: Archive) -> object:
     """Return the record in the header of a safetensors file, where there is one."""
-    return parsed_record(archive.strings.get(RECORD), archive.path)
+    return parse_record(archive.strings.get(RECORD_KEY), archive.path)
 
 
-def parsed_record(text: str | None, path: Path) -> Any:
+def parse_record(text: str | None, path: Path) -> object:
     """Return the record that was written as JSON."""
     try:
         return None if text is None else json.loads(text)
     except ValueError as error:
-        message = f"the record in `{path}` is not JSON"
-        raise ArtifactError(message, hint="the file is damaged: export it again") from error
+        raise ArtifactError(
+            "record-damaged",
+            f"the record in `{path}` is not JSON",
+            hint="the file is damaged: export it again",
+            path=str(path),
+        ) from error
 
 
-def family_of(placed: Mapping[int, Direction]) -> str:
-    """Return the ``model_type`` of the model, for formats that want one."""
+def model_type(placed: Mapping[int, Direction]) -> str:
+    """Return the ``model_type`` of the model, for formats that need one."""
     model = next(iter(placed.values())).model
     return (model and model.family) or "unknown"
 
@@ -167,7 +191,7 @@ def _rounding(direction: Direction, vector: Floats, length: float) -> str | None
 
 
 def _restored(
-    path: Path, vector: NDArray[Any], entry: Kept, model: ModelIdentity | None
+    path: Path, vector: Array, entry: BlockEntry, model: ModelIdentity | None
 ) -> Direction:
     values = _divided(np.ascontiguousarray(vector, np.float32), entry.length)
     if entry.rounding is not None:
@@ -186,8 +210,12 @@ def _units(path: Path, text: str, count: int) -> NDArray[np.int8]:
     except (binascii.Error, ValueError):
         units = np.empty(0, np.int8)
     if units.size != count:
-        message = f"the record in `{path}` does not fit its vectors"
-        raise ArtifactError(message, hint="the file is damaged: export it again")
+        raise ArtifactError(
+            "record-damaged",
+            f"the record in `{path}` does not match its vectors",
+            hint="the file is damaged: export it again",
+            path=str(path),
+        )
     return units
 
 
@@ -195,7 +223,7 @@ def _divided(vector: Floats, length: float) -> Floats:
     return (vector.astype(np.float64) / length).astype(np.float32)
 
 
-def _sha256(vector: NDArray[Any]) -> str:
+def _sha256(vector: Array) -> str:
     return hashlib.sha256(np.ascontiguousarray(vector, "<f4").tobytes()).hexdigest()
 
 
@@ -204,5 +232,10 @@ def _bits(values: Floats) -> NDArray[np.int64]:
 
 
 def _unfit(direction: Direction, length: float) -> DataError:
-    message = f"direction `{direction.tensor}` at length {length:g} does not fit into float32"
-    return DataError(message, hint="choose another length with --scale, such as unit")
+    return DataError(
+        "direction-overflow",
+        f"direction `{direction.tensor}` at length {length:g} does not fit into float32",
+        hint="choose another length with --scale, such as unit",
+        direction=direction.tensor,
+        length=length,
+    )

@@ -1,20 +1,20 @@
-"""A direction: a unit vector at a site and layer, with how good it is and where it came from.
+"""A direction: a unit vector at a site and layer, with its quality and its provenance.
 
-It has unit norm; ``norm`` is the length that it had by nature, the distance between the class means. Vectors are
-float32, and ``unit`` changes none that has unit norm already.
+It has unit norm; ``norm`` is its natural length, the distance between the class means. Vectors are
+float32, and ``unit`` leaves a vector of unit norm unchanged.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 
+from circuit.artifacts.archive.dtypes import Array
 from circuit.artifacts.files.documents import plain
 from circuit.errors import ArtifactError, DataError
 from circuit.values.identity import ModelIdentity
+from circuit.values.json_values import JsonMapping, JsonObject
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,17 +29,21 @@ class Direction:
     method: str | None = None
     positive_label: str | None = None
     negative_label: str | None = None
-    quality: Mapping[str, Any] = field(default_factory=dict)
+    quality: JsonMapping = field(default_factory=dict)
     model: ModelIdentity | None = None
     format: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: JsonMapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         vector = np.ascontiguousarray(self.vector, np.float32)
         require_direction(vector, f"direction `{self.name}`")
         if not np.isclose(np.linalg.norm(vector.astype(np.float64)), 1, atol=1e-4):
-            message = f"direction `{self.name}` has length {np.linalg.norm(vector):.4g}, not 1"
-            raise DataError(message, hint="divide it by its length, and keep that as `norm`")
+            raise DataError(
+                "not-unit-length",
+                f"direction `{self.name}` has length {np.linalg.norm(vector):.4g}, not 1",
+                hint="divide it by its length, and keep that as `norm`",
+                direction=self.name,
+            )
         vector.flags.writeable = False
         object.__setattr__(self, "vector", vector)
 
@@ -50,7 +54,7 @@ class Direction:
 
 
 class Entry(BaseModel):
-    """What a manifest says about one direction: everything but the vector and the model."""
+    """The part of a manifest about one direction: everything but the vector and the model."""
 
     tensor: str
     name: str
@@ -61,8 +65,8 @@ class Entry(BaseModel):
     positive_label: str | None
     negative_label: str | None
     format: str | None
-    quality: dict[str, Any]
-    extra: dict[str, Any]
+    quality: JsonObject
+    extra: JsonObject
 
 
 def unit(vector: ArrayLike, source: str) -> tuple[NDArray[np.float32], float]:
@@ -76,22 +80,27 @@ def unit(vector: ArrayLike, source: str) -> tuple[NDArray[np.float32], float]:
     return (values.astype(np.float64) / length).astype(np.float32), length
 
 
-def require_direction(vector: NDArray[Any], source: str) -> None:
+def require_direction(vector: Array, source: str) -> None:
     """Raise unless ``vector`` is one finite, non-zero vector of numbers."""
     problem = None
     if vector.ndim != 1 or not vector.size:
         problem = f"has shape {vector.shape}"
     elif not np.issubdtype(vector.dtype, np.number) or np.iscomplexobj(vector):
-        problem = "does not consist of numbers"
+        problem = "has values that are not numbers"
     elif not np.isfinite(vector).all():
         problem = "has values that are NaN or infinite"
     elif not vector.any():
         problem = "is zero"
     if problem:
-        message = f"{source} {problem}"
-        raise ArtifactError(message, hint="a direction is one finite vector that is not zero")
+        raise ArtifactError(
+            "not-a-direction",
+            f"{source} {problem}",
+            hint="a direction is one finite vector that is not zero",
+            source=source,
+            problem=problem,
+        )
 
 
-def described(direction: Direction) -> dict[str, Any]:
-    """Return what an ``Entry`` says about a direction, as JSON has it."""
+def entry_fields(direction: Direction) -> JsonObject:
+    """Return the fields of an ``Entry`` of a direction, as JSON values."""
     return {name: plain(getattr(direction, name)) for name in Entry.model_fields}

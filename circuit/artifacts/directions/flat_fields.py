@@ -6,16 +6,17 @@
     norm                 length of h_positive - h_negative, when known
     cosine_similarity    of h_positive and h_negative, when known
 
-These are the keys that the steering files of other programs have. Circuit adds ``name``, ``site``, ``method``,
-``positive_label``, ``negative_label`` and ``format``, and needs none but ``direction`` and ``layer`` to read one.
+These are the keys in the steering files of other programs. Circuit adds ``name``, ``site``,
+``method``, ``positive_label``, ``negative_label`` and ``format``. Only ``direction`` and ``layer``
+are required.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuit.artifacts.directions.direction import Direction, unit
 from circuit.errors import ArtifactError, UsageError
@@ -28,19 +29,29 @@ _OWN = ("name", "site", "method", "positive_label", "negative_label", "format")
 LAYER = "`layer` counts blocks from 0, and the vector is added after that block"
 
 
-def the_one(directions: Sequence[Direction], length: float | None, path: Path) -> Direction:
-    """Return the only direction; such a file keeps its unit vector and its own length beside it."""
+def only_direction(directions: Sequence[Direction], length: float | None, path: Path) -> Direction:
+    """Return the only direction; such a file holds a unit vector and its natural length."""
     if len(directions) != 1:
-        message = f"`{path}` takes one direction, not {len(directions)}"
-        raise UsageError(message, hint="choose it with --name and --layers")
+        raise UsageError(
+            "one-direction-expected",
+            f"`{path}` takes one direction, not {len(directions)}",
+            hint="choose it with --name and --layers",
+            path=str(path),
+            count=len(directions),
+        )
     if length is not None:
-        message = f"--scale has no use for `{path}`, which keeps the unit vector and its own length"
-        raise UsageError(message, hint="leave out --scale")
+        raise UsageError(
+            "option-not-applicable",
+            f"`--scale` does not apply to `{path}`, which holds the unit vector and its natural length",
+            hint="leave out `--scale`",
+            option="--scale",
+            path=str(path),
+        )
     return directions[0]
 
 
-def fields_of(direction: Direction) -> dict[str, Any]:
-    """Return the keys of one direction; what is not known is left out, prompts are empty."""
+def direction_fields(direction: Direction) -> dict[str, object]:
+    """Return the keys of one direction, without unknown ones; unknown prompts are empty."""
     fields = {
         "direction": direction.vector,
         "layer": direction.layer,
@@ -54,12 +65,17 @@ def fields_of(direction: Direction) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def direction_of(fields: Mapping[str, Any], path: Path) -> Direction:
-    """Make a direction of its keys; its vector is brought to unit length."""
+def direction_from_fields(fields: Mapping[str, object], path: Path) -> Direction:
+    """Make a direction from its keys; its vector is scaled to unit length."""
     absent = [key for key in ("direction", "layer") if key not in fields]
     if absent:
-        message = f"`{path}` has no `{absent[0]}`"
-        raise ArtifactError(message, hint="a steering file has the keys `direction` and `layer`")
+        raise ArtifactError(
+            "missing-field",
+            f"`{path}` has no `{absent[0]}`",
+            hint="a steering file has the keys `direction` and `layer`",
+            path=str(path),
+            field=absent[0],
+        )
     vector, length = unit(_numbers(fields["direction"], path), f"`direction` in `{path}`")
     model_id = str(fields.get("model_id") or "")
     own = {name: str(fields[name]) for name in _OWN if fields.get(name) is not None}
@@ -73,26 +89,41 @@ def direction_of(fields: Mapping[str, Any], path: Path) -> Direction:
     )
 
 
-def _numbers(values: Any, path: Path) -> Any:
+def _numbers(values: object, path: Path) -> NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):
-            return np.asarray(values, np.float32)
+            return np.array(values, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        message = f"`direction` in `{path}` does not consist of numbers"
-        raise ArtifactError(message, hint="it must be a list of numbers") from error
+        raise ArtifactError(
+            "invalid-field",
+            f"`direction` in `{path}` is not a list of numbers",
+            hint="write a list of d numbers",
+            path=str(path),
+            field="direction",
+        ) from error
 
 
-def _layer(value: Any, path: Path) -> int:
+def _layer(value: object, path: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        message = f"`layer` in `{path}` is {value!r}"
-        raise ArtifactError(message, hint="a layer is the index of a block, from 0")
+        raise ArtifactError(
+            "invalid-field",
+            f"`layer` in `{path}` is {value!r}",
+            hint="a layer is the index of a block, from 0",
+            path=str(path),
+            field="layer",
+        )
     return value
 
 
-def _norm(value: Any, length: float, path: Path) -> float:
+def _norm(value: object, length: float, path: Path) -> float:
     if value is None:
         return length
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        message = f"`norm` in `{path}` is {value!r}"
-        raise ArtifactError(message, hint="it is the length of the vector before it was normalised")
+        raise ArtifactError(
+            "invalid-field",
+            f"`norm` in `{path}` is {value!r}",
+            hint="it is the length of the vector before it was normalised",
+            path=str(path),
+            field="norm",
+        )
     return float(value)

@@ -1,10 +1,10 @@
 """Files that are there whole or not at all.
 
 A file is written under a temporary name in its own folder, forced to the disk, and then renamed
-(``os.replace``), which POSIX makes atomic. Whatever goes wrong before that removes the temporary file.
+(``os.replace``), which POSIX makes atomic. A failure before that removes the temporary file.
 
-Nothing that differs is overwritten without ``force``. An identical file is kept, but its time is set to
-now: make(1) must see that the command which should write it has run.
+A file with other content is not overwritten without ``force``. An identical file is kept, but its
+time is set to now: make(1) must see that the command that should write it has run.
 """
 
 import errno
@@ -19,8 +19,8 @@ from circuit.errors import ArtifactError
 
 
 def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
-    """Write ``data`` to ``path``, unless something else is there and ``force`` is not given."""
-    with explained(path):
+    """Write ``data`` to ``path``; raise if other content is there and ``force`` is not given."""
+    with write_errors(path):
         if is_written(path, data, force=force):
             os.utime(path)
         else:
@@ -28,8 +28,11 @@ def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
 
 
 def is_written(path: Path, data: bytes, *, force: bool = False) -> bool:
-    """Say whether ``data`` is at ``path`` already; raise when something else is and ``force`` is not given."""
-    with explained(path):
+    """Return whether ``path`` holds ``data`` already.
+
+    Raises ``ArtifactError`` if it holds something else and ``force`` is not given.
+    """
+    with write_errors(path):
         if path.is_file() and path.read_bytes() == data:
             return True
     refuse_overwrite(path, force=force)
@@ -37,10 +40,10 @@ def is_written(path: Path, data: bytes, *, force: bool = False) -> bool:
 
 
 def replace_file(path: Path, parts: Iterable[bytes]) -> None:
-    """Put ``parts``, one after the other, at ``path`` in one step, whatever was there."""
+    """Write ``parts``, one after the other, to ``path`` in one step, and replace what was there."""
     # Two machines that share a disk may have processes of one number.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    with explained(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -55,24 +58,32 @@ def replace_file(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def remove_temporaries(path: Path) -> None:
-    """Remove what a killed process left of ``path``; only for who keeps other writers away from it."""
+    """Remove the temporary files of ``path`` that killed processes left; call it under a lock."""
     for temporary in path.parent.glob(f".{escape(path.name)}.*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
 def refuse_overwrite(path: Path, *, force: bool) -> None:
-    """Raise when ``path`` is there already and may not be replaced."""
+    """Raise ``ArtifactError`` when ``path`` exists and may not be replaced."""
     if path.is_dir():
-        message = f"`{path}` is a folder"
-        raise ArtifactError(message, hint="give the name of a file")
+        raise ArtifactError(
+            "output-is-folder",
+            f"`{path}` is a folder",
+            hint="give the name of a file",
+            path=str(path),
+        )
     if path.exists() and not force:
-        message = f"`{path}` is already there and holds something else"
-        raise ArtifactError(message, hint="--force overwrites it, or choose another name")
+        raise ArtifactError(
+            "output-exists",
+            f"`{path}` is already there and holds something else",
+            hint="--force overwrites it, or choose another name",
+            path=str(path),
+        )
 
 
 @contextmanager
-def removed_on_failure(path: Path) -> Iterator[None]:
-    """Take back ``path``, which is of no use without what is being written now."""
+def remove_on_failure(path: Path) -> Iterator[None]:
+    """Remove ``path`` if the block fails: it is of no use without what the block writes."""
     try:
         yield
     except BaseException:
@@ -81,7 +92,7 @@ def removed_on_failure(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a loss of power."""
+    """Force the names in ``folder`` to the disk, so that a rename survives a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -90,34 +101,47 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_at(file: int, data: memoryview, start: int) -> None:
-    """Write all of ``data`` from the byte ``start`` of an open file on."""
+    """Write all of ``data`` to an open file, from the byte ``start`` on."""
     while data:
         written = os.pwrite(file, data, start)
         data, start = data[written:], start + written
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write ``path`` into one sentence and a hint."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` in the writing of ``path`` into an ``ArtifactError``."""
     try:
         yield
     except OSError as error:
-        message, hint = _explanation(path, error)
-        raise ArtifactError(message, hint=hint) from error
+        raise _write_error(path, error) from error
 
 
-def _explanation(path: Path, error: OSError) -> tuple[str, str]:
+def _write_error(path: Path, error: OSError) -> ArtifactError:
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return (
+            return ArtifactError(
+                "no-space-left",
                 f"there is no space left to write `{path}`",
-                "free some space, or use another disk",
+                hint="free some space, or use another disk",
+                path=str(path),
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return (
+            return ArtifactError(
+                "not-writable",
                 f"`{path}` cannot be written: the folder is not writable",
-                "choose another folder",
+                hint="choose another folder",
+                path=str(path),
             )
         case errno.ENOTDIR | errno.EEXIST:
-            return f"`{path.parent}` is not a folder", "choose another folder"
-    return f"`{path}` cannot be written: {error.strerror}", "choose another name or folder"
+            return ArtifactError(
+                "not-a-folder",
+                f"`{path.parent}` is not a folder",
+                hint="choose another folder",
+                path=str(path.parent),
+            )
+    return ArtifactError(
+        "write-failed",
+        f"`{path}` cannot be written: {error.strerror}",
+        hint="choose another name or folder",
+        path=str(path),
+    )

@@ -1,10 +1,10 @@
-"""JSON documents: the one spelling that is hashed, the one that is written, and how they are read.
+"""JSON documents: the text that is hashed, the text that is written, and how they are read.
 
-Canonical JSON has sorted keys, no blanks, UTF-8 and finite numbers, so equal values have equal bytes.
-What is written to disk keeps the order of its fields and is indented, for people and for ``diff``.
+Canonical JSON has sorted keys, no spaces, UTF-8 and finite numbers, so equal values have equal
+bytes. A file keeps the order of its fields and is indented, for people and for ``diff``.
 
-Every document says what it is in its key ``schema``, such as ``circuit.prompts/1``. A missing file, text
-that is not JSON, another schema, and a field of the wrong type are each an ``ArtifactError``.
+Every document names its kind in the key ``schema``, such as ``circuit.prompts/1``. A missing file,
+text that is not JSON, another schema, and a field of the wrong type are each an ``ArtifactError``.
 """
 
 import json
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from circuit.errors import ArtifactError, DataError
 from circuit.values import schemas
+from circuit.values.json_values import Json, JsonObject
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -31,24 +32,24 @@ _IMPORT = "`circuit dataset import` reads prompts from other JSON, JSONL and CSV
 
 
 def plain(value: Any) -> Any:
-    """Reduce models, dataclasses, paths, tuples and numpy values to what JSON has: keys are strings."""
+    """Reduce models, dataclasses, paths, tuples and numpy values to JSON values."""
     return _ANYTHING.dump_python(value, mode="json", by_alias=True, fallback=_from_numpy)
 
 
-def canonical_json(value: Any) -> str:
-    """Return the text that stands for ``value`` in digests and in archive headers."""
+def canonical_json(value: object) -> str:
+    """Return the text of ``value`` in digests and in archive headers."""
     return json.dumps(
         plain(value), sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )
 
 
-def written_json(value: Any) -> bytes:
-    """Return the bytes of a document as it is written: indented, in the order of its fields."""
-    return b"".join(written_chunks(value))
+def document_bytes(value: object) -> bytes:
+    """Return the bytes of a document in a file: indented, in the order of its fields."""
+    return b"".join(document_chunks(value))
 
 
-def written_chunks(value: Any) -> Iterator[bytes]:
-    """Yield the bytes of ``written_json`` a part at a time; models are reduced when they are reached."""
+def document_chunks(value: object) -> Iterator[bytes]:
+    """Yield the bytes of ``document_bytes`` in parts; models are reduced when they are reached."""
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2, default=_one_level)
     parts = encoder.iterencode(_one_level(value))
     while text := "".join(islice(parts, 8192)):
@@ -56,59 +57,83 @@ def written_chunks(value: Any) -> Iterator[bytes]:
     yield b"\n"
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> Json:
     """Parse a JSON file; NaN and Infinity, which are not JSON, are refused."""
     try:
-        return json.loads(read_bytes(path).decode("utf-8-sig"), parse_constant=_refuse_constant)
+        text = read_bytes(path).decode("utf-8-sig")
+        document: Json = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        message = f"`{path}` is not JSON: {_first_line(error)}"
         table = path.suffix in {".csv", ".tsv", ".jsonl"}
-        hint = _IMPORT if table else "the file is damaged or of another kind"
-        raise ArtifactError(message, hint=hint) from error
+        raise ArtifactError(
+            "not-json",
+            f"`{path}` is not JSON: {str(error).splitlines()[0]}",
+            hint=_IMPORT if table else "the file is damaged or of another kind",
+            path=str(path),
+        ) from error
+    return document
 
 
-def read_document(path: Path, schema: str) -> dict[str, Any]:
+def read_document(path: Path, schema: str) -> JsonObject:
     """Parse a JSON file whose ``schema`` must be ``schema``."""
     return require_schema(read_json(path), schema, path)
 
 
-def require_schema(document: Any, schema: str, path: Path) -> dict[str, Any]:
-    """Return a parsed document if it says that it is ``schema``."""
+def require_schema(document: object, schema: str, path: Path) -> JsonObject:
+    """Return a parsed document if its schema is ``schema``."""
     found = schema_of(document)
-    if found != schema:
-        message = f"`{path}` holds " + (
-            f"`{found}`, not `{schema}`" if found else f"no circuit document, and not `{schema}`"
+    if not isinstance(document, dict) or found != schema:
+        holds = f"`{found}`, not" if found else "no circuit document, and not"
+        raise ArtifactError(
+            "wrong-schema",
+            f"`{path}` holds {holds} `{schema}`",
+            hint=_hint_for(found),
+            path=str(path),
+            schema=found,
+            expected=schema,
         )
-        raise ArtifactError(message, hint=_hint_for(found))
     return dict(document)
 
 
-def schema_of(document: Any) -> str | None:
-    """Return what a parsed document says it is."""
-    found = document.get("schema") if isinstance(document, dict) else None
+def as_object(document: object) -> JsonObject:
+    """Return a parsed document if it is a JSON object, and an empty object otherwise."""
+    return document if isinstance(document, dict) else {}
+
+
+def schema_of(document: object) -> str | None:
+    """Return the schema that a parsed document names."""
+    found = as_object(document).get("schema")
     return found if isinstance(found, str) else None
 
 
-def validated(model: type[M], document: Any, path: Path) -> M:
-    """Make a ``model`` of a parsed document, or say which field of the file is wrong and why."""
+def validated(model: type[M], document: object, path: Path) -> M:
+    """Make a ``model`` of a parsed document.
+
+    Raises ``ArtifactError`` with the field of the file that is wrong and why.
+    """
     try:
         return model.model_validate(document)
     except ValidationError as error:
         first, *others = error.errors()
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        field = ".".join(str(part) for part in first["loc"]) or "the document"
         more = f" (and {len(others)} more)" if others else ""
-        message = f"`{path}` is not valid at `{where}`: {first['msg']}{more}"
-        raise ArtifactError(message, hint="correct this field in the file") from error
+        raise ArtifactError(
+            "invalid-field",
+            f"`{path}` is not valid at `{field}`: {first['msg']}{more}",
+            hint="correct this field in the file",
+            path=str(path),
+            field=field,
+        ) from error
     except DataError as error:
+        fields = {**error.fields, "path": str(path)}
         message = f"{error.message} (in `{path}`)"
-        raise DataError(message, hint=error.hint) from error
+        raise DataError(error.code, message, hint=error.hint, **fields) from error
 
 
-def directly(model: type[M], path: Path) -> M | None:
-    """Make a ``model`` of a large file, or return None where ``read_json`` and ``validated`` must say what is wrong.
+def try_read(model: type[M], path: Path) -> M | None:
+    """Make a ``model`` of a large file; None if ``read_json`` or ``validated`` must raise.
 
-    No dictionaries are made on the way: those of 50,000 prompts are 20 MiB, and between the texts that stay Python cannot
-    give them back.
+    No dictionaries are made on the way: those of 50,000 prompts are 20 MiB, which Python cannot
+    release between the texts that stay.
     """
     text = read_bytes(path)
     if b"NaN" in text or b"Infinity" in text:  # not JSON, and pydantic would take them
@@ -120,27 +145,33 @@ def directly(model: type[M], path: Path) -> M | None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file whole, or say why it cannot be read."""
-    with readable(path):
+    """Read a whole file; raise ``ArtifactError`` if it cannot be read."""
+    with read_errors(path):
         return path.read_bytes()
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to read ``path`` into one sentence and a hint."""
+def read_errors(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` in the reading of ``path`` into an ``ArtifactError``."""
     try:
         yield
     except FileNotFoundError as error:
-        message = f"there is no file `{path}`"
         raise ArtifactError(
-            message, hint="check the path, or run the stage that writes it"
+            "file-not-found",
+            f"there is no file `{path}`",
+            hint="check the path, or run the stage that writes it",
+            path=str(path),
         ) from error
     except OSError as error:
-        message = f"`{path}` cannot be read: {error.strerror or error}"
-        raise ArtifactError(message, hint="check the path and its permissions") from error
+        raise ArtifactError(
+            "read-failed",
+            f"`{path}` cannot be read: {error.strerror or error}",
+            hint="check the path and its permissions",
+            path=str(path),
+        ) from error
 
 
-def _one_level(value: Any) -> Any:
+def _one_level(value: object) -> object:
     """Reduce a model to a dictionary that may hold models; anything else whole."""
     if isinstance(value, BaseModel):
         named = [(n, field, getattr(value, n)) for n, field in type(value).model_fields.items()]
@@ -154,20 +185,16 @@ def _one_level(value: Any) -> Any:
     return plain(value)
 
 
-def _from_numpy(value: Any) -> Any:
+def _from_numpy(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    message = f"a {type(value).__name__} has no place in a JSON document"
+    message = f"a {type(value).__name__} is not a JSON value"
     raise TypeError(message)
 
 
 def _refuse_constant(name: str) -> NoReturn:
     message = f"{name} is not a JSON number"
     raise ValueError(message)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
 
 
 def _hint_for(found: str | None) -> str:
@@ -180,8 +207,11 @@ def _hint_for(found: str | None) -> str:
     return "give the file that the command asks for, written by this version of circuit"
 
 
-def restored(kind: type[T], document: Any) -> T:
-    """Make a value of ``kind`` (a dataclass, say) of what ``plain`` made of one; raises ``ArtifactError`` where it does not fit."""
+def restored(kind: type[T], document: object) -> T:
+    """Make a value of ``kind`` (a dataclass, say) from its JSON form, as ``plain`` returns it.
+
+    Raises ``ArtifactError`` if the document does not fit.
+    """
     try:
         return TypeAdapter(kind).validate_python(document)
     except ValidationError as error:

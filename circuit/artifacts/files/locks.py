@@ -1,8 +1,8 @@
 """One writer at a time: a file that a process has locked (``flock``), and that still has its name.
 
-The kernel lets go of a lock when its process ends, however it ends. What is locked is a file, not a name: between
-opening and locking, the process that had the lock may have renamed or removed the file. The winner of such a file
-would hold a lock that nobody asks for, so it looks again.
+The kernel releases a lock when its process ends, however it ends. The lock belongs to a file, not
+to a name: between opening and locking, the process that had the lock may have renamed or removed the
+file. A lock on such a file excludes nobody, so the name is checked again after locking.
 """
 
 import fcntl
@@ -12,16 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from circuit.artifacts.files.atomic import explained
+from circuit.artifacts.files.atomic import write_errors
 from circuit.errors import ArtifactError
 
 
-def lock(path: Path, wanted: Path, *, patience: float = 0.0) -> int:
-    """Open ``path``, made if need be, for this process alone, to write ``wanted``; return its descriptor.
+def lock(path: Path, output: Path, *, timeout: float = 0.0) -> int:
+    """Open ``path`` for this process alone, to write ``output``, and return its descriptor.
 
-    Another process has ``patience`` seconds to let go of it.
+    The file is made if it does not exist. Raises ``ArtifactError`` if another process still holds
+    it after ``timeout`` seconds.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -31,8 +32,12 @@ def lock(path: Path, wanted: Path, *, patience: float = 0.0) -> int:
         except BlockingIOError as error:
             os.close(file)
             if time.monotonic() >= deadline:
-                message = f"`{wanted}` is being written by another process"
-                raise ArtifactError(message, hint="wait for it, or choose another name") from error
+                raise ArtifactError(
+                    "output-locked",
+                    f"`{output}` is being written by another process",
+                    hint="wait for it, or choose another name",
+                    output=str(output),
+                ) from error
             time.sleep(0.05)
             continue
         except BaseException:
@@ -42,10 +47,10 @@ def lock(path: Path, wanted: Path, *, patience: float = 0.0) -> int:
 
 
 @contextmanager
-def locked(path: Path, wanted: Path, *, patience: float) -> Iterator[None]:
-    """Keep others away by a file that is there only meanwhile."""
-    with explained(wanted):
-        file = lock(path, wanted, patience=patience)
+def locked(path: Path, output: Path, *, timeout: float) -> Iterator[None]:
+    """Exclude other processes by a lock file that is removed afterwards."""
+    with write_errors(output):
+        file = lock(path, output, timeout=timeout)
         try:
             yield
         finally:

@@ -1,8 +1,8 @@
-"""Where an artifact lies: its manifest is the JSON file of its name, and nothing is written over its own source.
+"""Paths of an artifact: its manifest is the JSON file of its name.
 
-    x.json  x.safetensors                                       a manifest and its archive
-    x.json  x.safetensors.index.json                            the same in shards, which the index lists:
-    x-00001-of-00002.json  x-00001-of-00002.safetensors         one shard
+    x.json  x.safetensors                                 a manifest and its archive
+    x.json  x.safetensors.index.json                      in shards, which the index lists:
+    x-00001-of-00002.json  x-00001-of-00002.safetensors   one shard
 
 A rule of a Makefile depends on ``x.json``: it is there in both cases, and it is written last.
 """
@@ -16,7 +16,7 @@ _INDEX = ".safetensors.index.json"
 
 
 def manifest_path(path: Path) -> Path:
-    """Return ``x.json`` for ``x.json``, ``x.safetensors``, ``x.safetensors.index.json`` and the stem ``x``."""
+    """Return ``x.json`` for ``x.json``, ``x.safetensors``, its index, and the stem ``x``."""
     name = path.name.removesuffix(_INDEX).removesuffix(".safetensors").removesuffix(".json")
     return path.with_name(f"{name}.json")
 
@@ -34,17 +34,26 @@ def index_path(path: Path) -> Path:
 def shard_path(path: Path, number: int, count: int) -> Path:
     """Return the manifest of one shard, ``x-00002-of-00004.json``; shards are counted from 1."""
     if not 1 <= number <= count:
-        message = f"there is no shard {number}/{count}"
+        last = max(count, 1)
         raise UsageError(
-            message, hint=f"shards are 1/{max(count, 1)} to {max(count, 1)}/{max(count, 1)}"
+            "shard-out-of-range",
+            f"shard {number}/{count} is out of range",
+            hint=f"shards are 1/{last} to {last}/{last}",
+            number=number,
+            count=count,
         )
     stem = manifest_path(path).stem
     return path.with_name(f"{stem}-{number:05}-of-{count:05}.json")
 
 
 def refuse_input(path: Path, inputs: Iterable[Path]) -> None:
-    """Raise when writing ``path`` would destroy what it is made from; nobody means that by ``--force``."""
+    """Raise ``UsageError`` when ``path`` is one of its own ``inputs``, also with ``--force``."""
     for each in inputs:
         if path.resolve() in (each.resolve(), manifest_path(each).resolve()):
-            message = f"`{path}` would replace `{each}`, from which it is made"
-            raise UsageError(message, hint="choose another name for the output")
+            raise UsageError(
+                "output-is-input",
+                f"`{path}` would replace `{each}`, from which it is made",
+                hint="choose another name for the output",
+                path=str(path),
+                input=str(each),
+            )

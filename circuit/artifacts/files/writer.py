@@ -4,11 +4,11 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 
 
-class Closing(AbstractContextManager):  # type: ignore[type-arg]
+class Writer(AbstractContextManager):  # type: ignore[type-arg]
     """A context manager that returns itself and closes itself."""
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Release what is open."""
         raise NotImplementedError
 
     def __exit__(

@@ -1,45 +1,61 @@
-"""Files that people write by hand, in YAML or JSON: how they are parsed, and what is said about a misspelt key.
+"""Files that people write by hand, in YAML or JSON: how they are parsed.
 
-A key that nobody knows is refused and the nearest known one named: a typing error that is passed over in silence would
-change what an experiment is.
+An unknown key is an error that names the nearest known one: a typing error that is ignored would
+change the experiment.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from circuit.artifacts.files.documents import read_bytes, read_json
 from circuit.errors import ArtifactError
+from circuit.values.json_values import Json
 
 
-def read_by_hand(path: Path) -> Any:
-    """Parse ``path``: JSON when its name says so, else YAML; nothing in it is run."""
+def read_yaml_or_json(path: Path) -> Json:
+    """Parse ``path``: JSON when its name says so, else YAML; nothing in it is executed."""
     if path.suffix == ".json":
         return read_json(path)
     try:
-        return yaml.safe_load(read_bytes(path).decode("utf-8-sig"))
+        document: Json = yaml.safe_load(read_bytes(path).decode("utf-8-sig"))
     except yaml.MarkedYAMLError as error:
-        at = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
-        message = f"`{path}` is not YAML{at}: {error.problem or error.context}"
-        raise ArtifactError(message, hint="quote texts that hold a colon or a quote") from error
+        line = None if error.problem_mark is None else error.problem_mark.line + 1
+        at = "" if line is None else f", line {line}"
+        raise ArtifactError(
+            "not-yaml",
+            f"`{path}` is not YAML{at}: {error.problem or error.context}",
+            hint="quote texts that hold a colon or a quote",
+            path=str(path),
+            line=line,
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        message = f"`{path}` is not YAML: {str(error).splitlines()[0]}"
-        raise ArtifactError(message, hint="save it as UTF-8 text") from error
+        raise ArtifactError(
+            "not-yaml",
+            f"`{path}` is not YAML: {str(error).splitlines()[0]}",
+            hint="save it as UTF-8 text",
+            path=str(path),
+        ) from error
+    return document
 
 
-def require_known(given: Mapping[Any, Any], known: Iterable[str], where: str, path: Path) -> None:
-    """Raise when a key of ``given`` is not among ``known``."""
+def require_known(keys: Iterable[object], known: Iterable[str], where: str, path: Path) -> None:
+    """Raise ``ArtifactError`` when one of ``keys`` is not among ``known``."""
     known = list(known)
-    for key in given:
+    for key in keys:
         if key not in known:
-            message = f"`{path}` has the unknown key `{key}` in {where}"
-            raise ArtifactError(message, hint=f"{nearest(str(key), known)}{', '.join(known)}")
+            raise ArtifactError(
+                "unknown-key",
+                f"`{path}` has the unknown key `{key}` in {where}",
+                hint=f"{nearest(str(key), known)}{', '.join(known)}",
+                path=str(path),
+                key=key,
+            )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the beginning of a hint: the known word that ``word`` is a misspelling of, if there is one."""
+    """Return the beginning of a hint, with the known word that is closest to ``word``, if any."""
     close = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`? there are: " if close else "there are: "

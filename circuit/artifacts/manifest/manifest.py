@@ -1,48 +1,49 @@
-"""The manifest: a JSON file beside an artifact that says exactly what it is and how it was made.
+"""The manifest: a JSON file beside an artifact that records what it is and how it was made.
 
-    schema       what it is, such as ``circuit.activations/1``
-    model        the checkpoint, as asked for and as found, and the form in which it was run
+    schema       the kind of artifact, such as ``circuit.activations/1``
+    model        the checkpoint, as requested and as found, and the form in which it was run
     tokenizer    the files that turned text into token ids
     parameters   every option, defaults expanded
-    inputs       [{path, sha256}] of what was read
-    outputs      [{path, sha256}] of what was written beside it
+    inputs       [{path, sha256}] of the files that were read
+    outputs      [{path, sha256}] of the files that were written with it
     results      what was found
     run          version, command, time, host, package versions, seconds, peak memory
 
-Paths are relative to the manifest and use ``/``. Everything outside ``run`` is a function of the inputs and
-the parameters; therefore ``digest`` of a manifest leaves ``run`` out, and doing the same thing again does not
-make what follows stale. The manifest is the last thing that a stage writes: if it is there, so is the rest.
+Paths are relative to the manifest and use ``/``. Everything outside ``run`` is a function of the
+inputs and the parameters, so ``digest`` leaves ``run`` out: repeating a run does not make later
+artifacts stale. A stage writes its manifest last: if it is there, so is the rest.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, Field
 
-from circuit.artifacts.files.atomic import explained, refuse_overwrite, replace_file
+from circuit.artifacts.files.atomic import refuse_overwrite, replace_file, write_errors
 from circuit.artifacts.files.documents import (
     canonical_json,
+    document_chunks,
     plain,
     read_document,
-    readable,
+    read_errors,
     schema_of,
     validated,
-    written_chunks,
 )
 from circuit.artifacts.files.paths import manifest_path, refuse_input
-from circuit.artifacts.manifest.run import Record, Run
+from circuit.artifacts.files.records import Record
+from circuit.artifacts.manifest.run import Run
 from circuit.errors import ArtifactError
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
+from circuit.values.json_values import JsonMapping, JsonObject
 from circuit.values.version import VERSION
 
 __all__ = [
     "FileRef",
     "Manifest",
-    "Record",
+    "ModelIdentity",
     "Run",
     "canonical_json",
     "digest",
@@ -58,29 +59,29 @@ class FileRef(Record):
 
 
 class Manifest(Record):
-    """What the docstring of this module lists."""
+    """The content of a manifest, as listed above."""
 
     schema_name: str = Field(alias="schema")
     model: ModelIdentity | None = None
     tokenizer: TokenizerIdentity | None = None
-    parameters: dict[str, Any]
+    parameters: JsonObject
     inputs: tuple[FileRef, ...]
     outputs: tuple[FileRef, ...]
-    results: dict[str, Any]
+    results: JsonObject
     run: Run
 
-    def content(self) -> dict[str, Any]:
-        """Return everything but ``run``: what equal inputs and parameters always give."""
+    def content(self) -> JsonObject:
+        """Return everything but ``run``: equal inputs and parameters give equal content."""
         return {key: value for key, value in plain(self).items() if key != "run"}
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a manifest's canonical text without ``run``, of any other file's bytes."""
+    """Return the SHA-256 of a file: of a manifest's canonical text without ``run``, else of its bytes."""
     if path.suffix == ".json" and _mentions_run(path):
         content = _manifest_content(path)
         if content is not None:
             return hashlib.sha256(canonical_json(content).encode()).hexdigest()
-    with readable(path), path.open("rb") as file:
+    with read_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -100,10 +101,10 @@ def write_manifest(
     path: Path,
     *,
     schema: str,
-    parameters: Mapping[str, Any],
+    parameters: JsonMapping,
     inputs: Sequence[Path | FileRef],
     outputs: Sequence[Path | FileRef] = (),
-    results: Mapping[str, Any] | None = None,
+    results: JsonMapping | None = None,
     model: ModelIdentity | None = None,
     tokenizer: TokenizerIdentity | None = None,
     run: Run,
@@ -131,57 +132,77 @@ def write_manifest(
 
 
 def save_manifest(path: Path, manifest: Manifest, *, force: bool = False) -> None:
-    """Write ``manifest``, unless ``path`` says the same already or something else without ``force``."""
+    """Write ``manifest``; raise if ``path`` holds another one and ``force`` is not given."""
     # Looked at once: another process may be writing the same here.
     if path.exists():
         if _manifest_content(path) == json.loads(canonical_json(manifest.content())):
-            with explained(path):
+            with write_errors(path):
                 os.utime(path)
             return
         refuse_overwrite(path, force=force)
-    replace_file(path, written_chunks(manifest))
+    replace_file(path, document_chunks(manifest))
 
 
 def read_manifest(path: Path, schema: str) -> Manifest:
     """Read the manifest of an artifact that must be ``schema``."""
     archive = path.with_name(path.name.removesuffix(".json") + ".safetensors")
     if archive.is_file() and not path.exists():
-        message = f"`{archive}` has no manifest `{path.name}` beside it, so it is incomplete"
-        raise ArtifactError(message, hint="run the command that writes it again")
+        raise ArtifactError(
+            "manifest-missing",
+            f"`{archive}` is incomplete: its manifest `{path.name}` is missing",
+            hint="run the command that writes it again",
+            path=str(path),
+            archive=str(archive),
+        )
     return validated(Manifest, read_document(path, schema), path)
 
 
 def check_outputs(path: Path, manifest: Manifest) -> None:
-    """Raise unless every file that ``manifest`` says it wrote is there, unchanged."""
+    """Raise ``ArtifactError`` unless every output of ``manifest`` is there, unchanged."""
     for output in manifest.outputs:
         if not (path.parent / output.path).exists():
-            message = f"`{path}` describes `{path.parent / output.path}`, which is not there"
-            raise ArtifactError(message, hint="put it back, or write it again with --force")
+            raise ArtifactError(
+                "output-missing",
+                f"`{path}` describes `{path.parent / output.path}`, which does not exist",
+                hint="put it back, or write it again with --force",
+                path=str(path.parent / output.path),
+                manifest=str(path),
+            )
         if digest(path.parent / output.path) != output.sha256:
-            message = f"`{path.parent / output.path}` is not the file that `{path}` describes"
-            raise ArtifactError(message, hint="it has changed since: write it again with --force")
+            raise ArtifactError(
+                "output-changed",
+                f"`{path.parent / output.path}` is not the file that `{path}` describes",
+                hint="the file has changed: write it again with --force",
+                path=str(path.parent / output.path),
+                manifest=str(path),
+            )
 
 
 def check_described(path: Path, manifest: Manifest, files: Iterable[Path]) -> None:
-    """Raise unless each of ``files``, which are about to be read, is an output of ``manifest``, by its name or its digest.
+    """Raise ``ArtifactError`` unless each of ``files`` is an output of ``manifest``.
 
-    ``check_outputs`` looks at what the manifest names; a manifest that was renamed names another archive than the one beside it.
+    ``check_outputs`` checks what the manifest names; a renamed manifest may name another archive than
+    the one beside it. An output is known by its name or its digest.
     """
     named = {(path.parent / output.path).resolve() for output in manifest.outputs}
     known = {output.sha256 for output in manifest.outputs}
     for file in files:
         if file.resolve() not in named and not (file.is_file() and digest(file) in known):
             described = ", ".join(f"`{output.path}`" for output in manifest.outputs) or "no file"
-            message = f"`{path}` describes {described}, not `{file}`"
-            hint = "keep an archive and its manifest together under the names that they were written with"
-            raise ArtifactError(message, hint=hint)
+            raise ArtifactError(
+                "manifest-of-other-file",
+                f"`{path}` describes {described}, not `{file}`",
+                hint="keep an archive and its manifest together, under their original names",
+                path=str(path),
+                file=str(file),
+            )
 
 
 def reusable(
     path: Path,
     *,
     schema: str,
-    parameters: Mapping[str, Any],
+    parameters: JsonMapping,
     inputs: Sequence[Path],
     model: ModelIdentity | None = None,
     tokenizer: TokenizerIdentity | None = None,
@@ -204,15 +225,13 @@ def reusable(
     if not same or (model and manifest.model != model):
         refuse_overwrite(path, force=False)
     check_outputs(path, manifest)
-    with explained(path):
+    with write_errors(path):
         os.utime(path)
     return manifest
 
 
-def may_be_equal(
-    path: Path, schema: str, parameters: Mapping[str, Any], inputs: Sequence[Path]
-) -> bool:
-    """Say whether ``path`` can hold what a run writes of which some of the parameters and all inputs are known."""
+def may_be_equal(path: Path, schema: str, parameters: JsonMapping, inputs: Sequence[Path]) -> bool:
+    """Return whether ``path`` may hold this run, of which only some parameters are known."""
     found = _manifest_content(path)
     if found is None or found.get("schema") != schema:
         return False
@@ -223,12 +242,12 @@ def may_be_equal(
 
 
 def refuse_other(path: Path, schema: str) -> None:
-    """Raise when ``path`` holds anything but a document of ``schema``, which an output could replace."""
+    """Raise ``ArtifactError`` when ``path`` holds anything but a document of ``schema``."""
     if path.exists() and (_manifest_content(path) or {}).get("schema") != schema:
         refuse_overwrite(path, force=False)
 
 
-def _manifest_content(path: Path) -> dict[str, Any] | None:
+def _manifest_content(path: Path) -> JsonObject | None:
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -239,9 +258,9 @@ def _manifest_content(path: Path) -> dict[str, Any] | None:
 
 
 def _mentions_run(path: Path) -> bool:
-    """Say whether a file can be a manifest at all; 50,000 prompts need not be parsed to see that."""
+    """Return whether a file can be a manifest, without parsing it: it may hold 50,000 prompts."""
     before = b""
-    with readable(path), path.open("rb") as file:
+    with read_errors(path), path.open("rb") as file:
         while block := file.read(1 << 20):
             if b'"run"' in before + block:
                 return True

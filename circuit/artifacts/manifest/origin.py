@@ -1,17 +1,18 @@
-"""What an artifact is made from: everything that decides its bytes, known before the work starts.
+"""The origin of an artifact: everything that decides its bytes, known before the work starts.
 
-Two runs of one origin give equal artifacts. It is what a manifest says but for its results, what a journal keeps so that
-nothing else goes on with an unfinished archive, and what the shards of one archive must have in common.
+Runs of one origin give equal artifacts. It is a manifest without its results. A journal records it,
+so that no other run resumes an unfinished archive, and the shards of one archive must share it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import FileRef, Manifest, reference
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
+from circuit.values.json_values import JsonMapping, JsonObject
 from circuit.values.version import VERSION
 
 
@@ -19,7 +20,7 @@ from circuit.values.version import VERSION
 class Origin:
     """Every option with its defaults, the files that were read, the model and its tokenizer."""
 
-    parameters: Mapping[str, Any]
+    parameters: JsonMapping
     inputs: tuple[FileRef, ...]
     model: ModelIdentity | None = None
     tokenizer: TokenizerIdentity | None = None
@@ -30,7 +31,7 @@ class Origin:
         cls,
         out: Path,
         *,
-        parameters: Mapping[str, Any],
+        parameters: JsonMapping,
         inputs: Sequence[Path],
         model: ModelIdentity | None = None,
         tokenizer: TokenizerIdentity | None = None,
@@ -45,7 +46,7 @@ class Origin:
 
     @classmethod
     def read(cls, manifest: Manifest) -> Self:
-        """Return the origin that a manifest tells."""
+        """Return the origin that a manifest records."""
         return cls(
             manifest.parameters,
             manifest.inputs,
@@ -54,7 +55,7 @@ class Origin:
             manifest.run.version,
         )
 
-    def covers(self) -> dict[str, Any]:
+    def covers(self) -> JsonObject:
         """Return it as JSON, each file under its path, to be compared entry by entry."""
         files = {ref.path: ref.sha256 for ref in self.inputs}
         identities = {"model": plain(self.model), "tokenizer": plain(self.tokenizer)}

@@ -1,4 +1,4 @@
-"""The circumstances of one run: by which version, when, where, how long. Nothing in here changes what was computed."""
+"""The circumstances of one run: version, command, time, host. They do not change what is computed."""
 
 import platform
 import resource
@@ -11,8 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
-
+from circuit.artifacts.files.records import Record
 from circuit.values.version import VERSION
 
 PACKAGES = (
@@ -25,14 +24,6 @@ PACKAGES = (
     "transformers",
     "umap-learn",
 )
-
-
-class Record(BaseModel):
-    """A value that does not change and knows all of its fields."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, from_attributes=True
-    )
 
 
 class Run(Record):

@@ -1,7 +1,8 @@
 """The prompt sets, concepts and probe batteries that come with circuit.
 
-In an installed package they are ``circuit/datasets``; in a checkout they are ``datasets`` beside the package.
-A set is a template file in that folder; a probe is one in ``probes/<stratum>/``, a concept one in ``concepts/``.
+In an installed package they are in ``circuit/datasets``; in a checkout, in ``datasets`` beside the
+package. A set is a template file in that folder, a probe is one in ``probes/<stratum>/``, a concept
+one in ``concepts/``.
 """
 
 from difflib import get_close_matches
@@ -36,9 +37,9 @@ def builtin_concepts() -> dict[str, Path]:
 
 
 def find_set(name: str) -> Path:
-    """Return the template file of a built-in set, concept or probe, or ``name`` itself when it is the path of a file.
+    """Return the template file of a built-in set, concept or probe, or ``name`` as a path.
 
-    Of two of one name the set is meant, then the concept.
+    If several have the name, a set comes before a concept, and a concept before a probe.
     """
     kinds = {"sets": builtin_sets(), "concepts": builtin_concepts(), "probes": builtin_probes()}
     for known in kinds.values():
@@ -46,19 +47,23 @@ def find_set(name: str) -> Path:
             return known[name]
     if name.endswith(".json") or "/" in name:
         return Path(name)
-    message = f"there is no prompt set `{name}`"
     listed = [f"the {kind} are {', '.join(known)}" for kind, known in kinds.items() if known]
     near = get_close_matches(name, [each for known in kinds.values() for each in known], n=1)
     meant = [f"did you mean `{near[0]}`?"] if near else []
-    raise UsageError(message, hint="; ".join([*meant, *listed, "or give a file"]))
+    raise UsageError(
+        "unknown-prompt-set",
+        f"unknown prompt set `{name}`",
+        hint="; ".join([*meant, *listed, "or give a file"]),
+        name=name,
+    )
 
 
-def given_set(path: Path) -> Path:
+def find_file(path: Path) -> Path:
     """Return the file at ``path``, or the built-in set, concept or probe that it names."""
     return path if path.exists() or path.suffix else find_set(str(path))
 
 
-def spelled(file: Path, folder: Path | None = None) -> str:
+def recorded_path(file: Path, folder: Path | None = None) -> str:
     """Return how a file is recorded in ``folder``: built-in ones as ``builtin:<path>``."""
     builtin = datasets_folder().resolve()
     if file.resolve().is_relative_to(builtin):
@@ -66,8 +71,8 @@ def spelled(file: Path, folder: Path | None = None) -> str:
     return file.name if folder is None else relative_path(file, folder)
 
 
-def located(spelling: str, folder: Path) -> Path:
-    """Return the file that ``spelled`` recorded in ``folder``."""
+def resolved_path(spelling: str, folder: Path) -> Path:
+    """Return the file that ``recorded_path`` recorded in ``folder``."""
     if spelling.startswith("builtin:"):
         return datasets_folder() / spelling.removeprefix("builtin:")
     return folder / spelling

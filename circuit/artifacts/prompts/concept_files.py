@@ -1,10 +1,12 @@
-"""The texts of concepts: those that come with circuit, and a person's own.
+"""The texts of concepts: built-in ones, and the user's.
 
-A concept is a prompt set of two labels: texts that have it (the second label), each beside a neutral one about the same thing
-where there are pairs. Built-in ones are ``datasets/concepts/<name>.json``. One's own are prompt sets in ``own_folder``, which
-is not a cache: ``CIRCUIT_CONCEPTS``, or ``concepts`` in circuit's folder of the user's data. No two have the same name.
+A concept is a prompt set of two labels: texts that have it (the second label) and neutral ones,
+in pairs about the same thing where there are pairs. Built-in concepts are
+``datasets/concepts/<name>.json``. The user's are prompt sets in ``user_folder``, which is not a
+cache: ``CIRCUIT_CONCEPTS``, or ``concepts`` in circuit's folder of the user's data. Names are
+unique.
 
-Own texts are given as pairs of texts, as a prompt set (or template file) of two labels, or in YAML or JSON:
+The user gives texts as pairs, as a prompt set (or template file) of two labels, or in YAML or JSON:
 
     positive: [What a glorious day!, ...]
     neutral: [It is Tuesday., ...]
@@ -16,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from circuit.artifacts.files.documents import schema_of
-from circuit.artifacts.files.yaml_or_json import nearest, read_by_hand, require_known
+from circuit.artifacts.files.yaml_or_json import nearest, read_yaml_or_json, require_known
 from circuit.artifacts.prompts.builtin import builtin_concepts
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
@@ -26,40 +28,47 @@ NEUTRAL = "neutral"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
-def own_folder() -> Path:
-    """Return the folder of the user's own concepts."""
+def user_folder() -> Path:
+    """Return the folder of the user's concepts."""
     if given := os.environ.get("CIRCUIT_CONCEPTS"):
         return Path(given)
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "circuit" / "concepts"
 
 
-def own_concepts() -> dict[str, Path]:
-    """Return the user's own concepts by name."""
-    return {path.stem: path for path in sorted(own_folder().glob("*.json"))}
+def user_concepts() -> dict[str, Path]:
+    """Return the user's concepts by name."""
+    return {path.stem: path for path in sorted(user_folder().glob("*.json"))}
 
 
 def concepts() -> dict[str, Path]:
     """Return every concept by name, built-in ones first."""
-    return {**builtin_concepts(), **own_concepts()}
+    return {**builtin_concepts(), **user_concepts()}
 
 
 def find_concept(name: str) -> Path:
-    """Return the file of a concept; raise with the nearest name for one that there is not."""
+    """Return the file of a concept; raise ``UsageError`` with the nearest name if it is unknown."""
     known = concepts()
     if name not in known:
         raise UsageError(
-            f"there is no concept `{name}`", hint=nearest(name, known) + ", ".join(known)
+            "unknown-concept",
+            f"unknown concept `{name}`",
+            hint=nearest(name, known) + ", ".join(known),
+            name=name,
         )
     return known[name]
 
 
-def concept_of(name: str, positive: Sequence[str], neutral: Sequence[str]) -> PromptSet:
-    """Make a concept of texts; where there are as many neutral ones they are pairs, in order."""
+def make_concept(name: str, positive: Sequence[str], neutral: Sequence[str]) -> PromptSet:
+    """Make a concept of texts; as many neutral texts as positive ones are pairs, in order."""
     if not positive or not neutral:
-        missing = "neutral text" if positive else "text that has it"
-        message = f"concept `{name}` has no {missing}"
-        raise UsageError(message, hint="give both: --positive TEXT --neutral TEXT")
+        missing = "neutral text" if positive else "positive text"
+        raise UsageError(
+            "concept-without-texts",
+            f"concept `{name}` has no {missing}",
+            hint="give both: --positive TEXT --neutral TEXT",
+            name=name,
+        )
     paired = len(positive) == len(neutral)
     prompts = [
         {
@@ -76,43 +85,68 @@ def concept_of(name: str, positive: Sequence[str], neutral: Sequence[str]) -> Pr
 
 
 def read_concept(path: Path, name: str) -> PromptSet:
-    """Read own texts in one of the forms above."""
-    document = read_by_hand(path)
+    """Read the user's texts in one of the forms above."""
+    document = read_yaml_or_json(path)
     if (schema_of(document) or "").startswith("circuit."):
         prompts = read_prompts(path)
         if len(prompts.labels) != 2:
-            message = f"`{path}` has {len(prompts.labels)} labels, a concept has two"
-            raise ArtifactError(message, hint="the second label is that of the concept")
+            raise ArtifactError(
+                "two-labels-expected",
+                f"a concept has two labels, `{path}` has {len(prompts.labels)}",
+                hint="the second label is that of the concept",
+                path=str(path),
+                count=len(prompts.labels),
+            )
         return prompts.model_copy(update={"name": name})
     if not isinstance(document, dict):
-        message = f"`{path}` holds no concept"
-        raise ArtifactError(message, hint="write `positive:` and `neutral:`, each a list of texts")
+        raise ArtifactError(
+            "not-a-concept",
+            f"`{path}` holds no concept",
+            hint="write `positive:` and `neutral:`, each a list of texts",
+            path=str(path),
+        )
     require_known(document, ("positive", NEUTRAL), "the file", path)
     texts = [document.get(key) or [] for key in ("positive", NEUTRAL)]
     if not all(isinstance(each, list) and all(isinstance(t, str) for t in each) for each in texts):
-        message = f"`{path}` holds something else than lists of texts"
-        raise ArtifactError(message, hint="write each text on a line: `- What a day!`")
-    return concept_of(name, texts[0], texts[1])
+        raise ArtifactError(
+            "not-a-concept",
+            f"`positive` and `neutral` in `{path}` are not lists of texts",
+            hint="write each text on a line: `- What a day!`",
+            path=str(path),
+        )
+    return make_concept(name, texts[0], texts[1])
 
 
-def save_own(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
-    """Keep a concept in the user's folder."""
+def save_concept(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
+    """Save a concept in the user's folder."""
     if not _NAME.fullmatch(name):
-        message = f"`{name}` cannot be the name of a concept"
-        raise UsageError(message, hint="use letters, digits, - and _, a letter first")
+        raise UsageError(
+            "invalid-name",
+            f"invalid concept name `{name}`",
+            hint="use letters, digits, - and _, starting with a letter",
+            name=name,
+        )
     if name in builtin_concepts():
-        message = f"`{name}` is a built-in concept"
-        raise UsageError(message, hint="choose another name")
-    path = own_folder() / f"{name}.json"
+        raise UsageError(
+            "builtin-concept",
+            f"`{name}` is a built-in concept",
+            hint="choose another name",
+            name=name,
+        )
+    path = user_folder() / f"{name}.json"
     prompts.save(path, force=force)
     return path
 
 
-def remove_own(name: str) -> Path:
+def remove_concept(name: str) -> Path:
     """Remove a concept from the user's folder."""
     path = find_concept(name)
     if name in builtin_concepts():
-        message = f"`{name}` is a built-in concept and stays"
-        raise UsageError(message, hint=f"your own are: {', '.join(own_concepts()) or 'none'}")
+        raise UsageError(
+            "builtin-concept",
+            f"built-in concept `{name}` cannot be removed",
+            hint=f"your concepts are: {', '.join(user_concepts()) or 'none'}",
+            name=name,
+        )
     path.unlink()
     return path

@@ -1,14 +1,21 @@
 """Draw a prompt set from templates.
 
-A template with slots of n₁, n₂, … values has n₁·n₂·… fillings; they are drawn without replacement. Filling j is chosen by
-SHA-256 of (seed, group, j) and not by a random generator. So the draw is the same for ever, on any version of Python and
-numpy, a smaller set is the beginning of a larger one, and a new template does not change what the others give.
+A template with slots of n₁, n₂, … values has n₁·n₂·… fillings, which are drawn without
+replacement. Filling j is chosen by SHA-256 of (seed, group, j) and not by a random generator. So
+the draw is the same on every version of Python and numpy, a smaller set is the beginning of a
+larger one, and a new template does not change the prompts of the others.
 
-Prompts are wanted in *pools*, each of which takes turns over its categories, and within one over its templates, until
-it is full. In a set with tools there is a pool for each expected tool (``per_tool``) and one for the requests that
-need none (``no_tool``). Otherwise there is a pool for each label and one for pairs and contrasts (``size`` of each; without it 100, or
-as many as the smallest pool has). An edge case's category is a pool of its own: as many as there are, at most ``per_tool``
-or ``size``. No text occurs twice. What a template file cannot give is a ``DataError``.
+Prompts are drawn into *pools*. A pool takes turns over its categories, and within a category over
+its templates, until it is full:
+
+    with tools       one pool for each expected tool (``per_tool`` prompts), and one for the
+                     requests that need none (``no_tool``)
+    without tools    one pool for each label, and one for pairs and contrasts (``size`` of each;
+                     by default 100, or as many as the smallest pool has)
+    edge cases       one pool for each category of edge cases, with all of them, at most
+                     ``per_tool`` or ``size``
+
+No text occurs twice. Raises ``DataError`` when the templates give too few prompts.
 """
 
 import hashlib
@@ -20,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
-from circuit.artifacts.prompts.templates import Item, Templates, TemplateSet, Value, filled
+from circuit.artifacts.prompts.templates import Item, Templates, TemplateSet, Value, fill_slots
 from circuit.errors import DataError
 
 PER_TOOL, NO_TOOL, SIZE = 25, 100, 100
@@ -31,7 +38,7 @@ Unit = tuple[Prompt, ...]
 
 
 class Sizes(NamedTuple):
-    """How many prompts are wanted; ``None`` is the default."""
+    """How many prompts are requested; ``None`` is the default."""
 
     per_tool: int | None
     no_tool: int | None
@@ -41,7 +48,7 @@ class Sizes(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """One template: an endless promise of prompts of one group."""
+    """One template, which yields prompts of one group."""
 
     item: Item
     sentences: tuple[str, ...]
@@ -50,7 +57,7 @@ class Source:
 
     @property
     def group(self) -> str:
-        """What its prompts share: the name that the item gives, or the template's own."""
+        """The group of its prompts: the name that the item gives, or the template's own."""
         return self.item.group or self.key
 
 
@@ -74,7 +81,7 @@ def expand(
     seed: int = 42,
     folder: Path | None = None,
 ) -> PromptSet:
-    """Draw a prompt set, to be saved in ``folder``, and say in its ``parameters`` how."""
+    """Draw a prompt set, to be saved in ``folder``; its ``parameters`` record how."""
     sizes = Sizes(per_tool, no_tool, size, edge_cases)
     templates = template_set.templates
     pools, parameters = _pools(template_set, sizes)
@@ -163,9 +170,13 @@ def _draw(pool: Pool, templates: Templates, seed: int, taken: set[str]) -> list[
     turns = _in_turn([_in_turn(sources) for sources in categories.values()])
     drawn = list(islice(turns, pool.quota))
     if pool.strict and len(drawn) < pool.quota:
-        message = f"the templates of `{templates.name}` give {len(drawn)} prompts for {pool.name}"
         raise DataError(
-            message, hint=f"ask for at most {len(drawn)}, or add templates or slot values"
+            "too-few-fillings",
+            f"the templates of `{templates.name}` give only {len(drawn)} prompts for {pool.name}",
+            hint=f"ask for at most {len(drawn)}, or add templates or slot values",
+            templates=templates.name,
+            pool=pool.name,
+            count=len(drawn),
         )
     return drawn
 
@@ -187,7 +198,7 @@ def _units(source: Source, templates: Templates, seed: int, taken: set[str]) -> 
     number = count()
     for choice in fillings([len(values) for values in slots.values()], f"{seed}/{source.key}"):
         values = {name: slots[name][index] for name, index in zip(slots, choice, strict=True)}
-        texts = [filled(sentence, values) for sentence in source.sentences]
+        texts = [fill_slots(sentence, values) for sentence in source.sentences]
         if len(set(texts)) == len(texts) and taken.isdisjoint(texts):
             taken.update(texts)
             yield _prompts(source, texts, values, next(number))
@@ -229,12 +240,16 @@ def _prompts(source: Source, texts: Sequence[str], values: dict[str, Value], num
 
 def _expected(item: Item, values: dict[str, Value]) -> str | None:
     if not isinstance(item.expected, dict):
-        return None if item.expected is None else filled(item.expected, values)
+        return None if item.expected is None else fill_slots(item.expected, values)
     (operation, names), *_ = item.expected.items()
     operands = [values[name] for name in names]
     if not all(isinstance(operand, int) for operand in operands):
-        message = f"`expected` of `{item.category}` needs integers, not {operands}"
-        raise DataError(message, hint='give its slots a {"range": [first, last]}')
+        raise DataError(
+            "operands-not-integers",
+            f"`expected` of `{item.category}` needs integers, not {operands}",
+            hint='give its slots a {"range": [first, last]}',
+            category=item.category,
+        )
     a, b = (int(operand) for operand in operands)
     return str({"add": a + b, "sub": a - b, "mul": a * b}[operation])
 

@@ -1,23 +1,25 @@
-"""Prompt sets: labelled texts, and everything that must be known about them later.
+"""Prompt sets: labelled texts, and the facts that later stages need about them.
 
 ``prompts.json``, schema ``circuit.prompts/1``:
 
-    {"schema", "name", "version", "description", "format": "chat" | "raw", "labels": [...], "system", "tools",
-     "question", "stratum", "parameters": how it was made, "verdict": what ``dataset check --write`` found,
-     "prompts": [{"text", "label", "category", "expected_tool", "expected", "group", "pair", "metadata"}]}
+    {"schema", "name", "version", "description", "format": "chat" | "raw", "labels": [...],
+     "system", "tools", "question", "stratum", "parameters": how it was made,
+     "verdict": what ``dataset check --write`` found,
+     "prompts": [{"text", "label", "category", "expected_tool", "expected", "group", "pair",
+                  "metadata"}]}
 
-With two labels the second is the positive class. ``label`` is null for a prompt that is shown but neither fitted
-nor scored. ``group`` is what must not be on both sides of a split (the template that made the prompt); without one,
-prompts of equal text are a group. ``pair`` joins two prompts that differ in the concept only. A text is kept to the
-character: the blank at the end of "100 - 37 = " is the experiment. The file has no ``run`` block, so equal options
-give equal bytes.
+With two labels the second is the positive class. ``label`` is null for a prompt that is shown but
+neither fitted nor scored. Prompts of one ``group`` (the template that made them) must not be on
+both sides of a split; without a group, prompts of equal text are one. ``pair`` joins two prompts
+that differ in the concept only. A text is kept to the character: the space at the end of
+"100 - 37 = " is the experiment. The file has no ``run`` block, so equal options give equal bytes.
 """
 
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +28,19 @@ from pydantic.dataclasses import dataclass
 
 from circuit.artifacts.files.atomic import is_written, write_file
 from circuit.artifacts.files.documents import (
-    written_json,
+    document_bytes,
 )
-from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.files.records import Record
 from circuit.artifacts.prompts.verdict import Verdict
 from circuit.errors import DataError
 from circuit.values import schemas
+from circuit.values.json_values import JsonObject
 
 Rows = NDArray[np.intp]
 
 
 # One empty dictionary for all prompts: of 50,000 that stay in memory it would be half.
-_NOTHING: dict[str, Any] = {}
+_NOTHING: JsonObject = {}
 
 # Few names are shared by many prompts: one string each.
 Name = Annotated[str, AfterValidator(sys.intern)]
@@ -45,7 +48,7 @@ Name = Annotated[str, AfterValidator(sys.intern)]
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Prompt:
-    """One text, and what is known about it: 100 bytes and the text."""
+    """One text and its annotations: 100 bytes and the text."""
 
     text: str
     label: Name | None = None
@@ -54,18 +57,26 @@ class Prompt:
     expected: str | None = None
     group: Name | None = None
     pair: str | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(lambda given: given or _NOTHING)] = Field(
+    metadata: Annotated[JsonObject, AfterValidator(lambda given: given or _NOTHING)] = Field(
         default_factory=lambda: _NOTHING
     )
 
     @model_validator(mode="after")
     def _has_text(self) -> Self:
         if not self.text.strip():
-            message = f"the prompt {self.text!r} is empty"
-            raise DataError(message, hint="give every prompt a text")
+            raise DataError(
+                "empty-prompt",
+                f"the prompt {self.text!r} is empty",
+                hint="give every prompt a text",
+                text=self.text,
+            )
         if not _is_unicode(self.text):
-            message = f"the prompt {self.text!r} is not valid Unicode"
-            raise DataError(message, hint="it holds half of a surrogate pair: repair its encoding")
+            raise DataError(
+                "not-unicode",
+                f"the prompt {self.text!r} is not valid Unicode",
+                hint="it holds half of a surrogate pair: repair its encoding",
+                text=self.text,
+            )
         return self
 
 
@@ -79,31 +90,45 @@ class PromptSet(Record):
     format: Literal["chat", "raw"] = "raw"
     labels: tuple[str, ...] = ()
     system: str | None = None
-    tools: tuple[dict[str, Any], ...] | None = None
+    tools: tuple[JsonObject, ...] | None = None
     question: str | None = None
     stratum: str | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: JsonObject = Field(default_factory=dict)
     prompts: tuple[Prompt, ...]
     verdict: Verdict | None = Field(None, exclude_if=lambda verdict: verdict is None)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if len(set(self.labels)) < len(self.labels):
-            message = f"the labels of `{self.name}` are not distinct: {', '.join(self.labels)}"
-            raise DataError(message, hint="name each label once")
+            raise DataError(
+                "duplicate-label",
+                f"the labels of `{self.name}` are not distinct: {', '.join(self.labels)}",
+                hint="name each label once",
+                name=self.name,
+            )
         if not self.prompts:
-            message = f"`{self.name}` holds no prompts"
-            raise DataError(message, hint="a prompt set needs at least one prompt")
+            raise DataError(
+                "no-prompts",
+                f"`{self.name}` holds no prompts",
+                hint="a prompt set needs at least one prompt",
+                name=self.name,
+            )
         for number, prompt in enumerate(self.prompts):
             if prompt.label is not None and prompt.label not in self.labels:
                 known = ", ".join(self.labels) or "none"
-                message = f"prompt {number} of `{self.name}` has the unknown label `{prompt.label}`"
-                raise DataError(message, hint=f"the labels are: {known}")
+                raise DataError(
+                    "unknown-label",
+                    f"prompt {number} of `{self.name}` has the unknown label `{prompt.label}`",
+                    hint=f"the labels are: {known}",
+                    name=self.name,
+                    prompt=number,
+                    label=prompt.label,
+                )
         return self
 
     def save(self, path: Path, *, force: bool = False) -> None:
-        """Write the set, unless ``path`` holds something else already and ``force`` is not given."""
-        write_file(path, written_json(self), force=force)
+        """Write the set; raise if ``path`` holds something else and ``force`` is not given."""
+        write_file(path, document_bytes(self), force=force)
 
     @property
     def texts(self) -> list[str]:
@@ -146,15 +171,15 @@ class PromptSet(Record):
 
 
 def save_all(sets: Mapping[Path, PromptSet], *, force: bool = False) -> None:
-    """Write several sets, or none of them when one may not be written."""
+    """Write several sets, or none of them if one may not be written."""
     for path, prompts in sets.items():
-        is_written(path, written_json(prompts), force=force)
+        is_written(path, document_bytes(prompts), force=force)
     for path, prompts in sets.items():
         prompts.save(path, force=force)
 
 
 def group_of(prompt: Prompt) -> str:
-    """Return what keeps a prompt on one side of a split."""
+    """Return the group of a prompt: its own, or that of its text."""
     if prompt.group is not None:
         return prompt.group
     return "text:" + hashlib.sha256(prompt.text.encode()).hexdigest()[:16]

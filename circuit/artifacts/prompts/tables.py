@@ -1,31 +1,32 @@
-"""Prompts of other programs: JSON, JSONL, CSV and TSV files as rows of named values.
+"""Tables of prompts: JSON, JSONL, CSV and TSV files as rows of named values.
 
-``.json`` is a list of objects or texts, or an object with such a list under ``prompts``; the object's other keys are kept.
-``.jsonl`` has one object or text per line. ``.csv`` and ``.tsv`` have a header line. Values keep their blanks; an empty
-cell of a CSV file is no value. A line that cannot be parsed is named by its number. ``write_csv`` writes what ``read_table`` reads.
+``.json`` is a list of objects or texts, or an object with such a list under ``prompts``; its other
+keys are kept. ``.jsonl`` has one object or text per line. ``.csv`` and ``.tsv`` have a header line.
+Values keep their spaces; an empty cell of a CSV file is no value. An error names the number of its
+line. ``write_csv`` writes what ``read_table`` reads.
 """
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import read_bytes, read_json
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonMapping
 
-Row = Mapping[str, Any]
+Row = JsonMapping
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, and what the file says about all of them."""
+    """Rows, and the keys of the file that apply to all of them."""
 
     rows: tuple[Row, ...]
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: JsonMapping = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -37,13 +38,17 @@ def read_table(path: Path) -> Table:
     """Read rows from the format that the suffix of ``path`` names."""
     readers = {".json": _from_json, ".jsonl": _from_jsonl, ".csv": _from_csv, ".tsv": _from_csv}
     if path.suffix.lower() not in readers:
-        message = f"`{path}` is not a table of prompts"
-        raise ArtifactError(message, hint=f"its name must end in {', '.join(readers)}")
+        raise ArtifactError(
+            "not-a-table",
+            f"`{path}` is not a table of prompts",
+            hint=f"its name must end in {', '.join(readers)}",
+            path=str(path),
+        )
     return readers[path.suffix.lower()](path)
 
 
 def write_csv(path: Path, rows: Sequence[Row], *, force: bool = False) -> None:
-    """Write rows of the same names under a header line; None is an empty cell."""
+    """Write rows with the same names under a header line; None is an empty cell."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -56,8 +61,12 @@ def _from_json(path: Path) -> Table:
     about = document if isinstance(document, dict) else {"prompts": document}
     prompts = about.get("prompts")
     if not isinstance(prompts, list):
-        message = f"`{path}` holds no list of prompts"
-        raise ArtifactError(message, hint="it must be a list, or an object with a list `prompts`")
+        raise ArtifactError(
+            "no-prompts",
+            f"`{path}` holds no list of prompts",
+            hint="write a list, or an object with a list `prompts`",
+            path=str(path),
+        )
     rows = tuple(_row(value, path, f"prompt {number}") for number, value in enumerate(prompts))
     return Table(rows, {key: value for key, value in about.items() if key != "prompts"})
 
@@ -70,8 +79,13 @@ def _from_jsonl(path: Path) -> Table:
             try:
                 rows.append(_row(json.loads(line), path, f"line {number}"))
             except ValueError as error:
-                message = f"line {number} of `{path}` is not JSON: {error}"
-                raise ArtifactError(message, hint="write one JSON object per line") from error
+                raise ArtifactError(
+                    "not-json",
+                    f"line {number} of `{path}` is not JSON: {error}",
+                    hint="write one JSON object per line",
+                    path=str(path),
+                    line=number,
+                ) from error
     return Table(tuple(rows))
 
 
@@ -83,30 +97,48 @@ def _from_csv(path: Path) -> Table:
         _refuse_twins(reader.fieldnames or (), path)
         for row in reader:
             if None in row or None in row.values():
-                message = f"line {reader.line_num} of `{path}` has not as many cells as the header"
                 raise ArtifactError(
-                    message, hint="put cells that hold a comma or a line break in quotes"
+                    "not-csv",
+                    f"line {reader.line_num} of `{path}` and the header have different numbers of cells",
+                    hint="put cells that hold a comma or a line break in quotes",
+                    path=str(path),
+                    line=reader.line_num,
                 )
             rows.append({name: value for name, value in row.items() if value != ""})
     except csv.Error as error:
-        message = f"line {reader.line_num + 1} of `{path}` is not CSV: {error}"
-        raise ArtifactError(message, hint="check the quotes of this line") from error
+        raise ArtifactError(
+            "not-csv",
+            f"line {reader.line_num + 1} of `{path}` is not CSV: {error}",
+            hint="check the quotes of this line",
+            path=str(path),
+            line=reader.line_num + 1,
+        ) from error
     return Table(tuple(rows))
 
 
 def _refuse_twins(columns: Sequence[str], path: Path) -> None:
-    """Of two columns of one name, the reader would keep the last and say nothing."""
+    """Raise for two columns of one name: the reader would keep the last without a warning."""
     for column in columns:
         if columns.count(column) > 1:
-            message = f"`{path}` has more than one column `{column}`"
-            raise ArtifactError(message, hint="give each column a name of its own")
+            raise ArtifactError(
+                "duplicate-column",
+                f"`{path}` has more than one column `{column}`",
+                hint="give each column its own name",
+                path=str(path),
+                column=column,
+            )
 
 
-def _row(value: Any, path: Path, where: str) -> Row:
+def _row(value: object, path: Path, where: str) -> Row:
     row = {"text": value} if isinstance(value, str) else value
     if not isinstance(row, dict):
-        message = f"{where} of `{path}` is neither an object nor a text"
-        raise ArtifactError(message, hint='write {"text": ..., "label": ...}')
+        raise ArtifactError(
+            "not-a-row",
+            f"{where} of `{path}` is neither an object nor a text",
+            hint='write {"text": ..., "label": ...}',
+            path=str(path),
+            where=where,
+        )
     return {name: each for name, each in row.items() if each is not None}
 
 
@@ -114,5 +146,9 @@ def _text(path: Path) -> str:
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"`{path}` is not UTF-8: {error}"
-        raise ArtifactError(message, hint="save it as UTF-8") from error
+        raise ArtifactError(
+            "not-utf8",
+            f"`{path}` is not UTF-8: {error}",
+            hint="save it as UTF-8",
+            path=str(path),
+        ) from error

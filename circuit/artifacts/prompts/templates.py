@@ -2,37 +2,42 @@
 
 ``datasets/*.json``, schema ``circuit.templates/1``:
 
-    {"schema", "name", "version", "description", "made", "question", "stratum", "format", "labels", "system",
-     "verdict": what ``dataset check --write`` found, see ``verdict``,
+    {"schema", "name", "version", "description", "made", "question", "stratum", "format",
+     "labels", "system", "verdict": what ``dataset check --write`` found, see ``verdict``,
      "tools": a file, its path relative to this one,
      "slots": {"city": ["Oslo", ...], "a": {"range": [50, 99]}},
-     "items": [{"category", "label", "expected_tool", "edge", "templates": ["... {city}?"], "slots", "expected"},
-               {"category", "templates_pairs": [{"positive": "{a} + {b} = ", "negative": "{a} + {b} ="}],
-                "expected": {"add": ["a", "b"]}},
-               {"category", "contrasts": [{<label>: "sing {x}", <label>: "sell {x}", <label>: "sail {x}"}]}]}
+     "items": [
+       {"category", "label", "expected_tool", "edge", "templates": ["... {city}?"], "slots",
+        "expected"},
+       {"category", "templates_pairs": [{"positive": "{a} + {b} = ", "negative": "{a} + {b} ="}],
+        "expected": {"add": ["a", "b"]}},
+       {"category", "contrasts": [{<label>: "sing {x}", <label>: "sell {x}"}]}]}
 
-A slot in braces is filled in; ``{{`` and ``}}`` are literal braces. A range includes both ends. The slots of an item come
-before those of the file. An item has ``templates``, ``templates_pairs`` or ``contrasts``. The two members of a pair are filled
-with the same values, the positive one has the second label; a contrast is the same for any number of labels. Each template,
-pair or contrast makes a group of prompts of its own, unless the item names a ``group`` for all that it holds.
-``expected`` is a template, or a sum, difference or product of two slots that hold integers. An ``edge`` item may have the
-label null: it has no right answer.
+A slot in braces is filled in; ``{{`` and ``}}`` are literal braces. A range includes both ends. The
+slots of an item take precedence over those of the file. An item has ``templates``,
+``templates_pairs`` or ``contrasts``. The members of a pair are filled with the same values, and the
+positive one has the second label; a contrast is the same for any number of labels. Each template,
+pair or contrast is a group of prompts, unless the item names one ``group`` for all of them.
+``expected`` is a template, or a sum, difference or product of two slots that hold integers. An
+``edge`` item may have the label null: it has no right answer.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from circuit.artifacts.files.documents import read_document, read_json, validated
-from circuit.artifacts.manifest.manifest import FileRef, Record, digest
-from circuit.artifacts.prompts.builtin import spelled
+from circuit.artifacts.files.records import Record
+from circuit.artifacts.manifest.manifest import FileRef, digest
+from circuit.artifacts.prompts.builtin import recorded_path
 from circuit.artifacts.prompts.verdict import Verdict
 from circuit.errors import ArtifactError, DataError
 from circuit.values import schemas
+from circuit.values.json_values import JsonObject
 
 _BRACES = re.compile(r"\{\{|\}\}|\{(\w+)\}|[{}]")
 
@@ -75,15 +80,23 @@ class Item(Record):
     def _has_one_kind(self) -> Self:
         if sum(map(bool, (self.templates, self.templates_pairs, self.contrasts))) != 1:
             kinds = "either `templates` or `templates_pairs` or `contrasts`"
-            message = f"an item of `{self.category}` needs {kinds}"
-            raise DataError(message, hint="split it into two items, or add templates")
+            raise DataError(
+                "item-kinds",
+                f"an item of `{self.category}` needs {kinds}",
+                hint="split it into two items, or add templates",
+                category=self.category,
+            )
         if self.templates and self.label is None and not self.edge:
-            message = f"an item of `{self.category}` has no label"
-            raise DataError(message, hint="give it one of the labels, or mark it as `edge`")
+            raise DataError(
+                "item-without-label",
+                f"an item of `{self.category}` has no label",
+                hint="give it one of the labels, or mark it as `edge`",
+                category=self.category,
+            )
         return self
 
     def sentences(self) -> list[tuple[str, ...]]:
-        """Return each template as a tuple: one sentence, the positive and the negative, or one for each label."""
+        """Return each template as a tuple: one sentence, a pair, or one sentence for each label."""
         return [
             *((text,) for text in self.templates),
             *((p.positive, p.negative) for p in self.templates_pairs),
@@ -92,7 +105,7 @@ class Item(Record):
 
 
 class Templates(Record):
-    """What a template file holds."""
+    """The content of a template file."""
 
     schema_name: schemas.Templates = Field(alias="schema")
     name: str = Field(min_length=1)
@@ -113,18 +126,28 @@ class Templates(Record):
     def _is_consistent(self) -> Self:
         for item in self.items:
             if item.label is not None and item.label not in self.labels:
-                message = f"an item of `{item.category}` has the unknown label `{item.label}`"
-                raise DataError(message, hint=f"the labels are: {', '.join(self.labels)}")
+                raise DataError(
+                    "unknown-label",
+                    f"an item of `{item.category}` has the unknown label `{item.label}`",
+                    hint=f"the labels are: {', '.join(self.labels)}",
+                    category=item.category,
+                    label=item.label,
+                )
             if item.templates_pairs and len(self.labels) != 2:
-                message = (
-                    f"`{item.category}` has pairs, but `{self.name}` has {len(self.labels)} labels"
+                raise DataError(
+                    "two-labels-expected",
+                    f"`{item.category}` has pairs, but `{self.name}` has {len(self.labels)} labels",
+                    hint="pairs need exactly two labels",
+                    category=item.category,
+                    count=len(self.labels),
                 )
-                raise DataError(message, hint="pairs need exactly two labels")
             if any(set(contrast) != set(self.labels) for contrast in item.contrasts):
-                message = (
-                    f"a contrast of `{item.category}` does not have one sentence for each label"
+                raise DataError(
+                    "contrast-labels",
+                    f"a contrast of `{item.category}` does not have one sentence for each label",
+                    hint=f"the labels are: {', '.join(self.labels)}",
+                    category=item.category,
                 )
-                raise DataError(message, hint=f"the labels are: {', '.join(self.labels)}")
             for sentences in item.sentences():
                 self.values(item, sentences)
         return self
@@ -133,14 +156,19 @@ class Templates(Record):
         self, item: Item, sentences: tuple[str, ...]
     ) -> dict[str, tuple[Value, ...] | range]:
         """Return the slots that a template and its ``expected`` use, each with its values."""
-        used = {name for text in (*sentences, *_expected_texts(item)) for name in slots_in(text)}
+        used = {name for text in (*sentences, *_expected_texts(item)) for name in slot_names(text)}
         found = {}
         for name in sorted(used):
             slot = item.slots.get(name, self.slots.get(name))
             if slot is None or not (values := _values(slot)):
                 problem = "has no values" if slot is not None else "is not defined"
-                message = f"the slot `{name}` of `{sentences[0]}` {problem}"
-                raise DataError(message, hint="list its values under `slots`")
+                raise DataError(
+                    "slot-without-values",
+                    f"the slot `{name}` of `{sentences[0]}` {problem}",
+                    hint="list its values under `slots`",
+                    slot=name,
+                    template=sentences[0],
+                )
             found[name] = values
         return found
 
@@ -151,7 +179,7 @@ class TemplateSet:
 
     path: Path
     templates: Templates
-    tools: tuple[dict[str, Any], ...] | None
+    tools: tuple[JsonObject, ...] | None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -174,22 +202,26 @@ class TemplateSet:
         if self.templates.tools is not None:
             files["tools"] = self.path.parent / self.templates.tools
         return {
-            key: FileRef(path=spelled(file, folder), sha256=digest(file))
+            key: FileRef(path=recorded_path(file, folder), sha256=digest(file))
             for key, file in files.items()
         }
 
 
-def slots_in(text: str) -> Iterator[str]:
+def slot_names(text: str) -> Iterator[str]:
     """Yield the names of the slots of a template; a stray brace is an error."""
     for match in _BRACES.finditer(text):
         if match[1]:
             yield match[1]
         elif match[0] in "{}":
-            message = f"the template `{text}` has a stray brace"
-            raise DataError(message, hint="write {{ and }} for literal braces")
+            raise DataError(
+                "stray-brace",
+                f"the template `{text}` has a stray brace",
+                hint="write {{ and }} for literal braces",
+                template=text,
+            )
 
 
-def filled(text: str, values: Mapping[str, Value]) -> str:
+def fill_slots(text: str, values: Mapping[str, Value]) -> str:
     """Fill in the slots of a template."""
     return _BRACES.sub(lambda match: str(values[match[1]]) if match[1] else match[0][0], text)
 
@@ -204,13 +236,15 @@ def _expected_texts(item: Item) -> list[str]:
     return [item.expected] if item.expected else []
 
 
-def _read_tools(path: Path) -> tuple[dict[str, Any], ...]:
+def _read_tools(path: Path) -> tuple[JsonObject, ...]:
     tools = read_json(path)
     if not isinstance(tools, list) or not all(
         isinstance(t, dict) and "function" in t for t in tools
     ):
-        message = f"`{path}` is not a list of tools"
         raise ArtifactError(
-            message, hint='a tool is {"type": "function", "function": {"name": ...}}'
+            "not-tools",
+            f"`{path}` is not a list of tools",
+            hint='a tool is {"type": "function", "function": {"name": ...}}',
+            path=str(path),
         )
     return tuple(tools)

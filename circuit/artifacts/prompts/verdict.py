@@ -1,25 +1,33 @@
-"""The verdict of ``dataset check``: whether a set can be solved without understanding it, kept in the file itself.
+"""The verdict of ``dataset check``: whether baselines without a model solve a prompt set.
 
-    "verdict": {"sha256": what was judged, "clean": true, "bound": 0.6, "n", "n_groups",
-                "baselines": {"words": [AUROC, low, high], "word_pairs": …, "surface": …}, "reasons": []}
+It is stored in the file that it is about:
 
-``sha256`` is that of the file's canonical JSON without the key ``verdict``. When the file changes, the verdict is about
-something else, and it is not *current*.
+    "verdict": {"sha256": digest of the content, "clean": true, "bound": 0.6, "n", "n_groups",
+                "baselines": {"words": [AUROC, low, high], "word_pairs": …, "surface": …},
+                "reasons": []}
+
+``sha256`` is that of the file's canonical JSON without the key ``verdict``. A verdict is *current*
+while the content of the file has this digest.
 """
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import canonical_json, read_json, validated, written_json
-from circuit.artifacts.manifest.manifest import Record
+from circuit.artifacts.files.documents import (
+    as_object,
+    canonical_json,
+    document_bytes,
+    read_json,
+    validated,
+)
+from circuit.artifacts.files.records import Record
 
 Interval = tuple[float, float, float]
 
 
 class Verdict(Record):
-    """What the baselines that use no model scored, and what follows from that."""
+    """The scores of the baselines that use no model, and whether the set is clean."""
 
     sha256: str
     clean: bool
@@ -30,21 +38,21 @@ class Verdict(Record):
     reasons: tuple[str, ...] = ()
 
 
-def judged_content(document: dict[str, Any]) -> str:
+def content_digest(document: object) -> str:
     """Return the digest of everything in a document but its verdict."""
-    content = {key: value for key, value in document.items() if key != "verdict"}
+    content = {key: value for key, value in as_object(document).items() if key != "verdict"}
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 def current_verdict(path: Path) -> Verdict | None:
-    """Return the verdict in a file, or ``None`` when there is none or the file was changed since."""
-    document = read_json(path)
-    found = document.get("verdict") if isinstance(document, dict) else None
+    """Return the verdict in a file, or ``None`` if there is none or the file has changed since."""
+    document = as_object(read_json(path))
+    found = document.get("verdict")
     verdict = validated(Verdict, found, path) if found is not None else None
-    return verdict if verdict and verdict.sha256 == judged_content(document) else None
+    return verdict if verdict and verdict.sha256 == content_digest(document) else None
 
 
 def write_verdict(path: Path, verdict: Verdict) -> None:
     """Put a verdict into the file that it is about; the rest of the file keeps its content."""
-    document = {**read_json(path), "verdict": verdict}
-    write_file(path, written_json(document), force=True)
+    document = {**as_object(read_json(path)), "verdict": verdict}
+    write_file(path, document_bytes(document), force=True)

@@ -1,18 +1,19 @@
-"""Directions on the disk: circuit's own archive, and the steering files of other programs.
+"""Directions on the disk: circuit's archive, and the steering files of other programs.
 
-``directions.safetensors`` holds one array ``(d,)`` per direction, named ``<name>.<site>.<layer>``;
-``directions.json``, schema ``circuit.directions/1``, has in ``results.directions`` everything else about each.
+``directions.safetensors`` holds one array ``(d,)`` per direction, named ``<name>.<site>.<layer>``.
+``directions.json``, schema ``circuit.directions/1``, has everything else about each in
+``results.directions``.
 
-A *steering file* is such an archive, or a file of one of the formats in ``circuit.artifacts.steering_files.formats``, which are found
-by listing that folder. ``read_steering_file`` reads all of them and returns one type. Nothing is ever unpickled.
+A *steering file* is such an archive, or a file of one of the formats in
+``circuit.artifacts.steering_files.formats``, which are found by listing that folder.
+``read_steering_file`` reads all of them and returns one type. Nothing is ever unpickled.
 
-An archive holds whatever site it was made at. Files of other tools are taken to mean ``resid_post``.
+An archive holds directions of any site. Those in files of other programs are at ``resid_post``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,11 +22,11 @@ from circuit.artifacts.archive.archive import Archive, is_archive, write_archive
 from circuit.artifacts.directions.direction import (
     Direction,
     Entry,
-    described,
+    entry_fields,
     require_direction,
     unit,
 )
-from circuit.artifacts.files.atomic import removed_on_failure
+from circuit.artifacts.files.atomic import remove_on_failure
 from circuit.artifacts.files.documents import read_json, schema_of, validated
 from circuit.artifacts.files.paths import archive_path
 from circuit.artifacts.manifest.manifest import (
@@ -38,10 +39,11 @@ from circuit.artifacts.manifest.manifest import (
     refuse_other,
     write_manifest,
 )
-from circuit.artifacts.steering_files.formats import formats
+from circuit.artifacts.steering_files.formats import SteeringFormat, formats, recognised_format
 from circuit.errors import ArtifactError, DataError
 from circuit.values import schemas
 from circuit.values.identity import ModelIdentity
+from circuit.values.json_values import JsonMapping
 
 __all__ = [
     "Direction",
@@ -69,33 +71,36 @@ def write_directions(
     stem: Path,
     directions: Sequence[Direction],
     *,
-    parameters: Mapping[str, Any],
+    parameters: JsonMapping,
     inputs: Sequence[Path],
     run: Run,
     model: Any = None,
     tokenizer: Any = None,
-    results: Mapping[str, Any] | None = None,
+    results: JsonMapping | None = None,
     force: bool = False,
 ) -> Manifest:
     """Write ``<stem>.safetensors`` and, after it, ``<stem>.json``."""
     tensors = {direction.tensor: direction.vector for direction in directions}
     if len(tensors) < len(directions):
-        message = "two directions have the same name, site and layer"
-        raise DataError(message, hint="give each direction a name of its own")
+        raise DataError(
+            "duplicate-direction",
+            "two directions have the same name, site and layer",
+            hint="give each direction its own name",
+        )
     archive, manifest = archive_path(stem), manifest_path(stem)
     if not force:
         refuse_other(manifest, schemas.DIRECTIONS)
     replace = force or (not manifest.exists() and is_archive(archive))
     write_archive(archive, tensors, {"schema": schemas.DIRECTIONS}, force=replace)
     complete = manifest.is_file() and not force
-    with nullcontext() if complete else removed_on_failure(archive):
+    with nullcontext() if complete else remove_on_failure(archive):
         return write_manifest(
             manifest,
             schema=schemas.DIRECTIONS,
             parameters=parameters,
             inputs=inputs,
             outputs=[archive],
-            results={**(results or {}), "directions": [described(each) for each in directions]},
+            results={**(results or {}), "directions": [entry_fields(each) for each in directions]},
             model=model,
             tokenizer=tokenizer,
             run=run,
@@ -115,16 +120,15 @@ def read_directions(path: Path) -> list[Direction]:
 
 
 def read_steering_file(path: Path) -> list[Direction]:
-    """Read directions from an archive or from a file of a format in ``circuit.artifacts.steering_files.formats``."""
+    """Read directions from an archive or from a file of another program."""
     found = format_of(path)
     if found is None:
         return read_directions(path)
-    read: list[Direction] = found.read(path)
-    return read
+    return found.read(path)
 
 
-def format_of(path: Path) -> ModuleType | None:
-    """Return the format of another program's steering file; ``None`` is an archive of circuit's own."""
+def format_of(path: Path) -> SteeringFormat | None:
+    """Return the format of another program's steering file; ``None`` for an archive of circuit."""
     if path.suffix == ".json" and schema_of(read_json(path)) is not None:
         return None
     known = [each for each in formats().values() if path.suffix == each.SUFFIX]
@@ -132,7 +136,7 @@ def format_of(path: Path) -> ModuleType | None:
         return known[0]
     if not path.exists() or (path.suffix == ".safetensors" and is_archive(path)):
         return None
-    if found := next((each for each in known if each.recognises(path)), None):
+    if known and (found := recognised_format(path)) is not None:
         return found
     if manifest_path(path).is_file():
         return None
@@ -143,9 +147,13 @@ def write_steering_file(path: Path, direction: Direction, *, force: bool = False
     """Write one direction in the format that the suffix of ``path`` names."""
     known = [each for each in formats().values() if path.suffix == each.SUFFIX]
     if len(known) != 1:
-        message = f"one direction cannot be written to `{path}`"
         suffixes = [each.SUFFIX for each in formats().values() if each.SUFFIX != ".safetensors"]
-        raise ArtifactError(message, hint=f"use a name that ends in {' or '.join(suffixes)}")
+        raise ArtifactError(
+            "unknown-format",
+            f"`{path}` does not name a format for one direction",
+            hint=f"use a name that ends in {' or '.join(suffixes)}",
+            path=str(path),
+        )
     known[0].write(path, [direction], force=force)
 
 
@@ -162,20 +170,30 @@ def write_json(path: Path, direction: Direction, *, force: bool = False) -> None
 def _not_a_steering_file(path: Path) -> ArtifactError:
     if path.suffix in _PICKLES:
         return ArtifactError(
+            "pickle-refused",
             f"`{path}` is a pickle, which can run code and is never loaded",
             hint="where it was made, save the vector as plain numbers: "
-            'np.savez("x.npz", direction=vector.float().numpy(), layer=12); layer is the block after which it is added '
+            'np.savez("x.npz", direction=vector.float().numpy(), layer=12); '
+            "layer is the block after which it is added "
             "(row i of all hidden states is block i - 1)",
+            path=str(path),
         )
     if path.suffix == ".safetensors":
         names = Archive(path).names
         holds = ", ".join(f"`{name}`" for name in names[:3]) + (" ..." if names[3:] else "")
-        message = f"`{path}` is not a steering file: it holds {holds or 'no arrays'}"
-        hint = "steering-lite names its arrays `layer3.v`, saklas `layer_3`"
-        return ArtifactError(message, hint=hint)
+        return ArtifactError(
+            "not-a-steering-file",
+            f"`{path}` is not a steering file: it holds {holds or 'no arrays'}",
+            hint="steering-lite names its arrays `layer3.v`, saklas `layer_3`",
+            path=str(path),
+        )
     known = dict.fromkeys([".safetensors", *(each.SUFFIX for each in formats().values())])
-    message = f"`{path}` is not a steering file"
-    return ArtifactError(message, hint=f"circuit reads {', '.join(known)}")
+    return ArtifactError(
+        "not-a-steering-file",
+        f"`{path}` is not a steering file",
+        hint=f"circuit reads {', '.join(known)}",
+        path=str(path),
+    )
 
 
 def _direction(entry: Entry, archive: Archive, model: ModelIdentity | None) -> Direction:

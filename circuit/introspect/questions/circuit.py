@@ -26,7 +26,7 @@ from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
 from circuit.introspect.inputs.choices import check_share, one_token, token_text
 from circuit.methods.arrays import Array
-from circuit.methods.steering.shortest_prefix import pruned, shortest_beginning
+from circuit.methods.steering.shortest_prefix import prune, shortest_prefix
 from circuit.methods.uncertainty.bootstrap import resample
 from circuit.methods.uncertainty.ranks import rank_correlation
 from circuit.stages.rows.prompting import encode
@@ -102,7 +102,7 @@ def find_circuit(
     ranked = _rank(search, means, verify, track)
     value = search.faithfulness(means)
     order = [node for node, *_ in ranked]
-    chosen = pruned(shortest_beginning(order, value, keep), value, keep)
+    chosen = prune(shortest_prefix(order, value, keep), value, keep)
     return _report(model, search, held, means, ranked, chosen, (token, other), keep, n_random, seed)
 
 

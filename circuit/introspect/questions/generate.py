@@ -21,7 +21,7 @@ import numpy as np
 
 from circuit.introspect.inputs.expected import expected_texts
 from circuit.introspect.inputs.variants import Variant, variants
-from circuit.methods.text.criteria import where
+from circuit.methods.text.criteria import match_span
 from circuit.methods.uncertainty.scores import wilson
 from circuit.present.document import Document, Estimate, Facts, Notice, Number, Part, Table, Text
 from circuit.present.numbers import example_only
@@ -228,7 +228,7 @@ def _placed(
     if criterion is None and expected is None:
         return {"onset": None, "at_once": None}
     text = str(model.tokenizer.decode(ids))
-    span = where(criterion or "expected", text, expected=expected)
+    span = match_span(criterion or "expected", text, expected=expected)
     if span is None:
         return {"onset": None, "at_once": False}
     return {"onset": onset(model, ids, span[0]), "at_once": not text[: span[0]].strip()}

@@ -24,7 +24,7 @@ from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.quality.chance_cosine import cosine_bound
-from circuit.methods.quality.single_feature import Chosen, choose_feature
+from circuit.methods.quality.single_feature import FeatureChoice, choose_feature
 from circuit.methods.uncertainty.means import mean_interval
 from circuit.stages.directions.tokens import promoted_by, the_one
 from circuit.stages.rows.prompt_input import PromptInput
@@ -85,7 +85,7 @@ class Neurons:
     how: str
     neurons: list[Neuron]
     chance_cosine: float | None
-    discovery: Chosen | None
+    discovery: FeatureChoice | None
     claimed: bool | None
     random_promotes: list[float]
     n_groups: int
@@ -170,7 +170,7 @@ def look_at_neurons(
     )
 
 
-def _claim(discovery: Chosen | None) -> bool | None:
+def _claim(discovery: FeatureChoice | None) -> bool | None:
     if discovery is None or discovery.n_groups < MIN_GROUPS:
         return None
     return discovery.p <= 0.05
@@ -205,7 +205,7 @@ def _activations(
 
 def _chosen(
     wanted: Wanted,
-    discovery: Chosen | None,
+    discovery: FeatureChoice | None,
     vectors: Array,
     direction: Direction | None,
     number: int,
@@ -227,7 +227,7 @@ def _chosen(
 
 def _discover(
     last: Array, labels: Sequence[str], given: PromptInput, wanted: Wanted, seed: int
-) -> Chosen:
+) -> FeatureChoice:
     names = list(dict.fromkeys(labels))
     if len(names) != 2:
         message = f"--auto-discover tells two labels apart, not {len(names) if any(names) else 0}"

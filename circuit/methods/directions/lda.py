@@ -11,6 +11,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.directions import Rows
 
+NEEDS = ("rows",)
 SPACE = "rows"
 ROLE = "method"
 

@@ -12,6 +12,7 @@ from circuit.methods.directions import Rows
 from circuit.methods.linear.newton import fit_logistic
 from circuit.methods.linear.products import Products
 
+NEEDS = ("rows",)
 SPACE = "standardised"
 ROLE = "method"
 BALANCED = True

@@ -10,8 +10,10 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.directions import Rows
 
+NEEDS = ("rows",)
 SPACE = "raw"
 ROLE = "method"
+CORPUS = True
 
 
 def fit(rows: Rows) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.directions import Rows
 
+NEEDS = ("rows",)
 SPACE = "raw"
 ROLE = "method"
 BALANCED = True

@@ -16,13 +16,12 @@ Everything is computed from the Gram matrix or the row-space coordinates, so d e
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.linear.rowspace import row_coordinates
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.uncertainty.splits import permuted_labels
 
 
@@ -38,7 +37,7 @@ class Shape:
     two_nn: float | None  # None when too few distinct rows
     norms: dict[str, float]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "spectrum": [round(float(x), 8) for x in self.spectrum],
@@ -51,7 +50,7 @@ class Shape:
         }
 
 
-@calm
+@single_threaded
 def shape(H: Array, coordinates: Array | None = None) -> Shape:
     """Describe rows ``H`` (n, d); ``coordinates`` are theirs in their row space, not standardised, if already there."""
     if coordinates is None:
@@ -124,7 +123,7 @@ class Separation:
     fisher_chance: tuple[float, float]
     kmeans_rand: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "centroid_cosines": np.round(self.centroid_cosines, 6).tolist(),
@@ -136,7 +135,7 @@ class Separation:
         }
 
 
-@calm
+@single_threaded
 def separation(
     X: Array, y: Array, groups: Array, *, seed: int = 0, n_shuffles: int = 20
 ) -> Separation:
@@ -175,16 +174,12 @@ def centroid_cosines(X: Array, y: Array) -> Array:
 
 
 def silhouette(distances: Array, y: Array) -> float:
-    """Mean of (b − a) / max(a, b): a to the own class without oneself, b to the nearest other class."""
-    members = (y[:, None] == np.unique(y)).astype(np.float64)
-    sizes, own = members.sum(axis=0), members.argmax(axis=1)
-    sums, rows = distances @ members, np.arange(len(y))
-    a = sums[rows, own] / np.maximum(sizes[own] - 1, 1)
-    others = sums / sizes
-    others[rows, own] = np.inf
-    b, worst = others.min(axis=1), np.maximum(a, others.min(axis=1))
-    values = np.divide(b - a, worst, out=np.zeros_like(a), where=worst > 0)
-    return float(np.where(sizes[own] > 1, values, 0).mean())  # a class of one row counts 0
+    """Mean of (b − a) / max(a, b): a to the own class, b to the nearest other one; 0 for classes of one row each."""
+    from sklearn.metrics import silhouette_score
+
+    if len(np.unique(y)) == len(y):
+        return 0.0
+    return float(silhouette_score(distances, y, metric="precomputed"))
 
 
 def fisher_ratio(X: Array, y: Array) -> float:

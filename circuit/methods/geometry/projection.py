@@ -22,9 +22,9 @@ class Projection:
     """Coordinates (n, 2) and how they were made."""
 
     coordinates: Array
-    parameters: dict[str, Any]
+    parameters: dict[str, object]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "coordinates": np.round(self.coordinates.astype(np.float64), 5).tolist(),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuit.methods.arrays import Array
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.uncertainty.splits import Split
 
 EXACT = 500_000
@@ -103,7 +103,7 @@ class Fold:
     outside: Products  # of the held-out rows (m) with them
 
 
-@calm
+@single_threaded
 def decompose(H: Array, splits: Sequence[Split]) -> list[Fold]:
     """Multiply out each split, once for all labels on the same rows."""
     return [_fold(H, *split) for split in splits]

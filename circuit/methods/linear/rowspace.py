@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuit.methods.arrays import Array
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RowSpace:
         return np.asarray((lifted.T / self.scale).T)
 
 
-@calm
+@single_threaded
 def row_space(H: Array, *, standardise: bool) -> RowSpace:
     """Decompose the rows ``H`` (n, d)."""
     H = np.asarray(H, dtype=np.float64)
@@ -48,7 +48,7 @@ def row_space(H: Array, *, standardise: bool) -> RowSpace:
     return RowSpace(mean, scale, right, left * singular)
 
 
-@calm
+@single_threaded
 def row_coordinates(H: Array, *, standardise: bool) -> Array:
     """Coordinates U S (n, r) of the rows ``H`` (n, d), where the maps of ``row_space`` are not needed."""
     if len(H) > H.shape[1]:

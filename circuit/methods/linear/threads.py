@@ -30,7 +30,7 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-def calm(function: Callable[P, R]) -> Callable[P, R]:
+def single_threaded(function: Callable[P, R]) -> Callable[P, R]:
     """Run ``function`` with one BLAS thread unless an array among its arguments is large."""
 
     @wraps(function)
@@ -43,7 +43,7 @@ def calm(function: Callable[P, R]) -> Callable[P, R]:
     return calmed
 
 
-def side_by_side(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
+def parallel_map(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
     """Apply ``function`` to ``items`` in threads and yield the results in order; no more than ``workers`` items are held."""
     if workers < 2:
         yield from map(function, items)

@@ -13,7 +13,6 @@ probes need features that mean the same in both, so the width must agree; CKA do
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from circuit.methods.geometry.similarity import (
 from circuit.methods.linear.newton import fit_logistic, log_probabilities, predict
 from circuit.methods.linear.products import standardised
 from circuit.methods.linear.rowspace import fold_numbers
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.calibration import mean_statistic
 from circuit.methods.probes.probing import check_rows
 from circuit.methods.probes.question import Task
@@ -53,7 +52,7 @@ class Drift:
     moved: Estimate | None  # None where the widths differ
     cosine: Estimate | None  # the same, and where all rows of one are equal
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "cka": None if self.cka is None else round(self.cka, 6),
@@ -63,7 +62,7 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class Across:
+class CrossArchiveProbes:
     """Probes of each archive on each archive."""
 
     auroc: dict[str, Estimate]  # a_to_a, a_to_b, b_to_a, b_to_b
@@ -71,7 +70,7 @@ class Across:
     lost_b: Estimate
     direction_cosine: float | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         cosine = self.direction_cosine
         return {
@@ -82,7 +81,7 @@ class Across:
         }
 
 
-@calm
+@single_threaded
 def drift(A: Array, B: Array, groups: Array, *, n_boot: int = 1000, seed: int = 0) -> Drift:
     """Compare rows ``A`` (n, d) and ``B`` (n, d') of the same prompts, groups resampled."""
     if len(A) != len(B):
@@ -110,8 +109,8 @@ def _mean(drawn: Resamples, values: Array, *, bounds: tuple[float, float]) -> Es
     return drawn.draws(mean_statistic(values)).estimate(bounds=bounds)
 
 
-@calm
-def read_across(A: Array, B: Array, task: Task) -> Across:
+@single_threaded
+def cross_archive_probes(A: Array, B: Array, task: Task) -> CrossArchiveProbes:
     """Fit probes on each of ``A`` and ``B`` (n, d), rows of the same prompts, and score each on both."""
     for H in (A, B):
         check_rows(H, task.y)
@@ -123,8 +122,8 @@ def read_across(A: Array, B: Array, task: Task) -> Across:
             statistic = macro_statistic(log_p, task.y, fold, task.groups)
             draws[f"{source}_to_{'ab'[target]}"] = task.resamples.draws(statistic)
     bound = perfect_auroc(task.y, task.groups)
-    return Across(
-        {name: each.estimate().no_surer_than(bound) for name, each in draws.items()},
+    return CrossArchiveProbes(
+        {name: each.estimate().widen_to(bound) for name, each in draws.items()},
         difference(draws["a_to_b"], draws["b_to_b"], n_groups=task.n_groups),
         difference(draws["b_to_a"], draws["a_to_a"], n_groups=task.n_groups),
         _direction_cosine(A, B, task.y) if task.n_classes == 2 else None,

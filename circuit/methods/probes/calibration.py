@@ -12,7 +12,6 @@ from the probe's own probabilities and bins swept anew for each draw. Intervals 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class Calibration:
     error_by_chance: Estimate  # mean and 95 % range of a calibrated probe
     n_bins: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "log_loss": self.log_loss.as_list(),

@@ -16,14 +16,13 @@ the rows it is well above ½ where the concept lies in that variation.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.linear.products import Fold, decompose
 from circuit.methods.linear.rowspace import fold_numbers, row_coordinates
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.probing import ProbeResult
 from circuit.methods.probes.question import Task
 from circuit.methods.probes.regularisation import out_of_fold
@@ -46,7 +45,7 @@ class Control:
     n_labellings: int
     draws: Draws  # the AUROC on the task's resamples
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "auroc": self.auroc.as_list(),
@@ -64,7 +63,7 @@ def control_labels(y: Array, groups: Array, rng: np.random.Generator, *, size: i
     return np.asarray(rng.permuted(np.tile(labels, (size, 1)), axis=1)[:, groups])
 
 
-@calm
+@single_threaded
 def control_task(
     H: Array,
     task: Task,
@@ -82,7 +81,7 @@ def control_task(
     if cut is not None:
         rows = np.arange(len(task.y))
         memory = _averaged(decompose(H, cut), labellings, rows, task).estimate()
-        memory = memory.no_surer_than(perfect_auroc(task.y, task.groups))
+        memory = memory.widen_to(perfect_auroc(task.y, task.groups))
     return Control(
         auroc=held_out.estimate(),
         selectivity=difference(result.draws, held_out, n_groups=task.n_groups),
@@ -118,7 +117,7 @@ def cut_folds(groups: Array, rng: np.random.Generator, *, folds: int) -> list[Sp
     return [(np.flatnonzero(number != k), np.flatnonzero(number == k)) for k in used]
 
 
-@calm
+@single_threaded
 def random_directions(H: Array, task: Task, *, n_directions: int = N_DIRECTIONS) -> Estimate:
     """Held-out AUROC of random directions: mean, 5 % and 95 % quantile (macro for several classes)."""
     rng, y = np.random.default_rng([task.seed, 2]), task.y

@@ -16,7 +16,6 @@ times; of 600 rows, 1.1 and 2.5 times.)
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.linear.newton import fit_logistic, log_probabilities, predict
 from circuit.methods.linear.products import standardised
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.probing import check_rows
 from circuit.methods.probes.regularisation import choose_c, inner_splits, targets
 from circuit.methods.uncertainty.bootstrap import Estimate, resample
@@ -46,7 +45,7 @@ class DescriptionLength:
     n: int
     n_groups: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "bits": round(self.bits, 3),
@@ -57,7 +56,7 @@ class DescriptionLength:
         }
 
 
-@calm
+@single_threaded
 def description_length(
     H: Array,
     y: Array,

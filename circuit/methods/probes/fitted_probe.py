@@ -14,7 +14,7 @@ import numpy as np
 from circuit.methods.arrays import Array
 from circuit.methods.linear.newton import fit_logistic, log_probabilities
 from circuit.methods.linear.products import standardised
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.probing import check_rows
 from circuit.methods.probes.regularisation import choose_c, inner_splits, targets
 from circuit.methods.uncertainty.splits import group_codes
@@ -42,7 +42,7 @@ def probabilities(logits: Array) -> Array:
     return np.asarray(np.exp(log_probabilities(logits[:, None, :])[:, 0]))
 
 
-@calm
+@single_threaded
 def fit_probe(
     H: Array, y: Array, groups: Sequence[object] | Array, *, seed: int = 0
 ) -> FittedProbe:

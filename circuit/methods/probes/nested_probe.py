@@ -8,7 +8,6 @@ same folds and resamples as the layers' own; nothing is fitted for it. Of equal 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ class ProbeLayerChoice:
     auroc: Estimate
     chosen: tuple[int, ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {"auroc": self.auroc.as_list(), "chosen_by_fold": list(self.chosen)}
 
@@ -43,5 +42,5 @@ def nested_probe(probes: Mapping[int, ProbeResult], task: Task) -> ProbeLayerCho
         scores[fold == k] = probes[best].scores[fold == k]
         chosen.append(best)
     draws = task.resamples.draws(macro_statistic(scores, task.y, fold, task.groups))
-    auroc = draws.estimate().no_surer_than(perfect_auroc(task.y, task.groups))
+    auroc = draws.estimate().widen_to(perfect_auroc(task.y, task.groups))
     return ProbeLayerChoice(auroc, tuple(chosen))

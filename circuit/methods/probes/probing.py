@@ -17,7 +17,6 @@ Hewitt & Liang 2019 (1909.03368) say why a score needs its control: ``control``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -25,13 +24,13 @@ from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.linear.products import Fold, decompose
 from circuit.methods.linear.rowspace import fold_numbers
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.calibration import Calibration, calibration
 from circuit.methods.probes.permutation import Null, permutation_null
 from circuit.methods.probes.question import Task, prepare
 from circuit.methods.probes.regularisation import out_of_fold
 from circuit.methods.uncertainty.bootstrap import Draws, Estimate, macro_statistic, recall_statistic
-from circuit.methods.uncertainty.emergence import Scored
+from circuit.methods.uncertainty.emergence import LayerAuroc
 from circuit.methods.uncertainty.perfect_scores import perfect_auroc, perfect_recall
 from circuit.methods.uncertainty.splits import Split, least_groups
 
@@ -69,16 +68,16 @@ class ProbeResult:
         return self.auroc.low, self.auroc.high
 
     @property
-    def scored(self) -> Scored:
+    def scored(self) -> LayerAuroc:
         """The AUROC with its resamples, as ``emergence`` takes it."""
-        return Scored(self.auroc, self.draws)
+        return LayerAuroc(self.auroc, self.draws)
 
     @property
     def shuffled(self) -> Estimate:
         """AUROC on permuted labels: mean, and 95 % range over permutations."""
         return self.null.spread()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Everything but the scores of the rows, for a file."""
         return {
             "auroc": self.auroc.as_list(),
@@ -127,7 +126,7 @@ def cross_validated_probe(
     return probe(H, task)
 
 
-@calm
+@single_threaded
 def probe(H: Array, task: Task, prepared: Sequence[Fold] | None = None) -> ProbeResult:
     """Probe ``H`` (n, d) for a task; ``prepared`` = ``decompose(H, task.splits)``, where it is there already."""
     check_rows(H, task.y)
@@ -140,8 +139,8 @@ def probe(H: Array, task: Task, prepared: Sequence[Fold] | None = None) -> Probe
     draws = task.resamples.draws(macro_statistic(log_p, y, fold, task.groups))
     recall = task.resamples.draws(recall_statistic(y, predicted)).estimate()
     return ProbeResult(
-        auroc=draws.estimate().no_surer_than(perfect_auroc(y, task.groups)),
-        balanced_accuracy=recall.no_surer_than(perfect_recall(y, task.groups)),
+        auroc=draws.estimate().widen_to(perfect_auroc(y, task.groups)),
+        balanced_accuracy=recall.widen_to(perfect_recall(y, task.groups)),
         calibration=calibration(log_p, y, task.resamples, rng=rng),
         null=permutation_null(prepared, y, task.shuffles),
         draws=draws,

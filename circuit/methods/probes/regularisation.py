@@ -1,8 +1,8 @@
 """How strongly a probe is regularised: C is chosen inside the training part, by inner grouped folds.
 
-C rises through ``GRID`` while the inner held-out log-loss falls by more than ``WORTH`` nats, and stops after two values that do not
+C rises through ``GRID`` while the inner held-out log-loss falls by more than ``MIN_GAIN`` nats, and stops after two values that do not
 earn it: the smallest C that is about as good as any. Several labellings of the same rows choose one C jointly and
-are fitted in one batch (``newton``). Where a training part has too few groups for inner folds, C is ``FIXED``.
+are fitted in one batch (``newton``). Where a training part has too few groups for inner folds, C is ``FIXED_C``.
 """
 
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ from circuit.methods.linear.products import Fold, Products
 from circuit.methods.uncertainty.splits import Split, grouped_folds
 
 GRID = tuple(10.0**k for k in range(-4, 3))
-FIXED = 0.01
-WORTH = 0.002
+FIXED_C = 0.01
+MIN_GAIN = 0.002
 INNER_FOLDS = 3
-JUDGES = 2  # labellings that have a say in C
+N_JUDGING = 2  # labellings that have a say in C
 
 
 def out_of_fold(
     prepared: Sequence[Fold], labellings: Array, groups: Array, *, seed: int
-) -> tuple[Array, list["Choice"]]:
+) -> tuple[Array, list["PenaltyChoice"]]:
     """Fit ``labellings`` (P, n) in each fold: held-out log-probabilities (n, P, n_classes), and the choice of C in each fold."""
     n_classes = int(labellings.max()) + 1
     scores, chosen = np.zeros((labellings.shape[1], len(labellings), n_classes)), []
     for fold in prepared:
         Y = targets(labellings[:, fold.train], n_classes)
         inner = inner_splits(labellings[0, fold.train], groups[fold.train], seed=seed)
-        choice = judged_c(fold.inside, Y[:, :JUDGES], inner)
+        choice = choose_penalty(fold.inside, Y[:, :N_JUDGING], inner)
         W = fit_logistic(fold.inside, Y, np.full(len(labellings), 1 / choice.c))
         scores[fold.held_out] = log_probabilities(predict(fold.outside, W))
         chosen.append(choice)
@@ -61,7 +61,7 @@ def _inner_splits(y: bytes, groups: bytes, seed: int) -> list[Split]:
 
 
 @dataclass(frozen=True)
-class Choice:
+class PenaltyChoice:
     """A C and its mean log-loss on inner held-out rows, in nats; no loss where there were no inner folds."""
 
     c: float
@@ -70,13 +70,13 @@ class Choice:
 
 def choose_c(inside: Products, Y: Array, splits: Sequence[Split]) -> float:
     """Choose C for the labellings ``Y`` (n, P, K) by the log-loss on inner held-out rows."""
-    return judged_c(inside, Y, splits).c
+    return choose_penalty(inside, Y, splits).c
 
 
-def judged_c(inside: Products, Y: Array, splits: Sequence[Split]) -> Choice:
+def choose_penalty(inside: Products, Y: Array, splits: Sequence[Split]) -> PenaltyChoice:
     """Choose C as ``choose_c`` does, and say what it reached."""
     if not splits or not Y.shape[1]:
-        return Choice(FIXED, None)
+        return PenaltyChoice(FIXED_C, None)
     n, P, _ = Y.shape
     held_out = np.zeros((n, len(splits)))
     for k, (_, rows) in enumerate(splits):
@@ -87,13 +87,13 @@ def judged_c(inside: Products, Y: Array, splits: Sequence[Split]) -> Choice:
         penalty = np.full(Y.shape[1], 1 / c)
         W = fit_logistic(inside, Y, penalty, weights=1 - held_out, start=W, tolerance=ROUGH)
         loss = _log_loss(inside, Y, W, held_out)
-        if loss < best_loss - WORTH:
+        if loss < best_loss - MIN_GAIN:
             best, best_loss, wasted = c, loss, 0
         else:
             wasted += 1
         if wasted == 2:
             break
-    return Choice(best, float(best_loss))
+    return PenaltyChoice(best, float(best_loss))
 
 
 def _log_loss(inside: Products, Y: Array, W: Array, weights: Array) -> float:

@@ -27,7 +27,7 @@ from circuit.methods.uncertainty.above_baseline import Baseline, Certainty, boun
 from circuit.methods.uncertainty.bootstrap import Draws
 from circuit.methods.uncertainty.splits import enough_groups
 
-FEW, NOT, SURFACE, TOKENS, UNRESOLVED, DECODABLE, SELECTIVE = (
+FEW_GROUPS, NOT_DECODABLE, SURFACE, TOKENS, UNRESOLVED, DECODABLE, SELECTIVE = (
     "few groups",
     "not decodable",
     "surface",
@@ -37,7 +37,7 @@ FEW, NOT, SURFACE, TOKENS, UNRESOLVED, DECODABLE, SELECTIVE = (
     "selective",
 )
 Key = TypeVar("Key", bound=Hashable)
-Beside = ProbeResult | Mapping[int, ProbeResult]  # one baseline, or one for each layer
+BaselineResult = ProbeResult | Mapping[int, ProbeResult]  # one baseline, or one for each layer
 
 
 def decodable(results: Mapping[Key, ProbeResult]) -> dict[Key, bool]:
@@ -60,17 +60,17 @@ def _small(p: float | None) -> bool:
 def verdict(
     results: Mapping[int, ProbeResult],
     *,
-    surface: Iterable[Beside],
-    tokens: Iterable[Beside],
+    surface: Iterable[BaselineResult],
+    tokens: Iterable[BaselineResult],
     control: Mapping[int, Draws] | None,
     sure: Certainty,
 ) -> str:
     """Name what may be said of a question from its layers and its baselines; ``control`` None: the task was not run."""
     if not all(map(_enough, results.values())):
-        return FEW
+        return FEW_GROUPS
     left = {layer for layer, star in decodable(results).items() if star}
     if not left:
-        return NOT
+        return NOT_DECODABLE
     for name, baselines in ((SURFACE, list(surface)), (TOKENS, list(tokens))):
         beaten = [left & _above(results, _draws(each), sure) for each in baselines]
         if baselines and not set.intersection(*beaten):
@@ -88,12 +88,12 @@ def _above(results: Mapping[int, ProbeResult], baseline: Baseline, sure: Certain
     return {layer for layer, low in zip(sorted(results), at_data, strict=True) if low > 0}
 
 
-def _draws(beside: Beside) -> Baseline:
+def _draws(beside: BaselineResult) -> Baseline:
     if isinstance(beside, ProbeResult):
         return beside.draws
     return {layer: result.draws for layer, result in beside.items()}
 
 
-def _readable(beside: Beside) -> bool:
+def _readable(beside: BaselineResult) -> bool:
     found = {0: beside} if isinstance(beside, ProbeResult) else beside
     return any(decodable(found).values())

@@ -13,14 +13,13 @@ standardised by their own mean and standard deviation (labels unused), because l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.directions import Method, Rows, load
 from circuit.methods.linear.rowspace import fold_numbers, row_space
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.permutation import Null
 from circuit.methods.probes.probing import check_rows
 from circuit.methods.quality.design import Design, design
@@ -56,7 +55,7 @@ class Quality:
         """AUROC on permuted labels: mean and 95 % range."""
         return self.null.spread()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Everything but the scores of the rows, for a file."""
         return {
             "auroc": self.auroc.as_list(),
@@ -74,7 +73,7 @@ class Quality:
         }
 
 
-@calm
+@single_threaded
 def cross_fitted_quality(
     method: str,
     H: Array,
@@ -96,7 +95,7 @@ def cross_fitted_quality(
     check_rows(H, y)
     rows, rng, how = design(y, groups, pairs), np.random.default_rng(seed), load(method)
     if n_shuffles is None:
-        n_shuffles = MANY_SHUFFLES if hasattr(how, "combine") else SHUFFLES
+        n_shuffles = MANY_SHUFFLES if how.combine else SHUFFLES
     splits = grouped_folds(rows.y, rows.groups, folds=folds, seed=seed)
     labellings = permuted_labels(rows.y, rows.units, rng, size=n_shuffles)
     labellings = np.concatenate([rows.y[None], labellings])
@@ -106,7 +105,7 @@ def cross_fitted_quality(
     drawn = resample(rows.y, rows.groups, n_boot=n_boot, rng=rng)
     draws = drawn.draws(auroc_statistic(scores[0], rows.y == 1, fold, rows.groups))
     return Quality(
-        auroc=draws.estimate().no_surer_than(perfect_auroc(rows.y, rows.groups)),
+        auroc=draws.estimate().widen_to(perfect_auroc(rows.y, rows.groups)),
         d_prime=d_prime(scores[0, rows.y == 1], scores[0, rows.y == 0]),
         null=Null(float(statistics[0]), statistics[1:]),
         draws=draws,
@@ -132,7 +131,7 @@ def aurocs_within(scores: Array, labellings: Array, fold: Array) -> Array:
     return np.asarray(np.divide(won, compared, out=np.full(len(won), 0.5), where=compared > 0))
 
 
-@calm
+@single_threaded
 def held_out_scores(
     method: Method,
     H: Array,
@@ -144,7 +143,7 @@ def held_out_scores(
     products: Array | None = None,
 ) -> Array:
     """Standardised held-out projections (P, n) for each of ``labellings`` (P, n); ``products`` is ``gram(H)``, if there."""
-    scores, combine = np.zeros(labellings.shape), getattr(method, "combine", None)
+    scores, combine = np.zeros(labellings.shape), method.combine
     products = gram(H) if combine and products is None else products
     for train, held_out in splits:
         if combine and products is not None:
@@ -176,9 +175,9 @@ def _with_both_classes(coefficients: Array, labellings: Array) -> Array:
 
 def _spaces(method: Method, H: Array, train: Array, held_out: Array) -> tuple[Array, Array]:
     """Training and held-out rows in the space in which the method works."""
-    if method.SPACE == "raw":
+    if method.space == "raw":
         return H[train].astype(np.float64), H[held_out].astype(np.float64)
-    space = row_space(H[train], standardise=method.SPACE == "standardised")
+    space = row_space(H[train], standardise=method.space == "standardised")
     return space.coordinates, space.project(H[held_out])
 
 
@@ -192,7 +191,7 @@ def _weights(method: Method, X: Array, rows: Design, corpus: Array | None) -> Ar
         X[positive],
         X[negative],
         paired=rows.pairs is not None,
-        corpus=corpus if method.SPACE == "raw" else None,
+        corpus=corpus if method.corpus else None,
     )
     weights = method.fit(given)
     return np.asarray(-weights if weights @ given.gap < 0 else weights)

@@ -8,14 +8,13 @@ direction is fitted there at that layer, and the held-out rows are scored. The p
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.directions import Method, load
 from circuit.methods.linear.rowspace import fold_numbers
-from circuit.methods.linear.threads import side_by_side
+from circuit.methods.linear.threads import parallel_map
 from circuit.methods.quality.crossfit import gram, held_out_scores
 from circuit.methods.quality.design import Design, design
 from circuit.methods.uncertainty.bootstrap import Estimate, auroc_statistic, cluster_bootstrap
@@ -34,7 +33,7 @@ class LayerChoice:
     auroc: Estimate
     chosen: tuple[int, ...]  # by outer fold
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "layer": self.layer,
@@ -64,7 +63,7 @@ def nested_layer_choice(
     inner = [_inner(rows.take(train), seed) for train, _ in splits]
     fold = fold_numbers([held_out for _, held_out in splits], len(rows.y))
     trials = list(
-        side_by_side(
+        parallel_map(
             lambda at: _trial(how, *at, rows, splits, inner, fold), layers, workers=workers
         )
     )
@@ -82,7 +81,7 @@ def nested_layer_choice(
     )
     return LayerChoice(
         max(trials, key=lambda trial: trial.quality).layer,
-        estimate.no_surer_than(perfect_auroc(rows.y, rows.groups)),
+        estimate.widen_to(perfect_auroc(rows.y, rows.groups)),
         tuple(trial.layer for trial in best),
     )
 
@@ -111,7 +110,7 @@ def _trial(
     fold: Array,
 ) -> Trial:
     """Judge a layer by cross-fitting, on all rows and within the training rows of each split."""
-    products = gram(H) if hasattr(method, "combine") else None
+    products = gram(H) if method.combine else None
     scores = held_out_scores(method, H, rows, splits, rows.y[None], products=products)[0]
     inside = []
     for (train, _), (local, parts) in zip(splits, inner, strict=True):

@@ -20,7 +20,7 @@ from circuit.methods.uncertainty.splits import group_codes, grouped_folds, permu
 
 
 @dataclass(frozen=True)
-class Chosen:
+class FeatureChoice:
     """The features that rank highest on all rows, and the held-out quality of choosing the first."""
 
     features: list[int]
@@ -41,7 +41,7 @@ def choose_feature(
     n_shuffles: int = 199,
     n_boot: int = 1000,
     seed: int = 0,
-) -> Chosen:
+) -> FeatureChoice:
     """Choose among the columns of ``H`` (n, d) the one that tells class 1 from class 0 of ``y`` (n,)."""
     X, codes, rng = np.asarray(H, np.float64), group_codes(groups), np.random.default_rng(seed)
     splits = grouped_folds(y, codes, folds=min(folds, len(y)), seed=seed)
@@ -60,11 +60,11 @@ def choose_feature(
     )
     whole = effects(X, y[None])[0]
     order = np.argsort(-np.abs(whole), kind="stable")[:top]
-    return Chosen(
+    return FeatureChoice(
         [int(i) for i in order],
         [round(float(whole[i]), 6) for i in order],
         by_fold,
-        draws.estimate().no_surer_than(perfect_auroc(y, codes)).as_list(),
+        draws.estimate().widen_to(perfect_auroc(y, codes)).as_list(),
         permutation_p(float(statistics[0]), statistics[1:]) or 1.0,
         int(codes.max()) + 1,
     )

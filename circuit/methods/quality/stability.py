@@ -17,13 +17,12 @@ which ``expected_cosine_with_truth`` returns; pairs have 1/n_pairs and the varia
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
-from circuit.methods.directions import Method, Rows, weigh
+from circuit.methods.directions import Method, Rows, fit_weights
 from circuit.methods.quality.design import Design
 from circuit.methods.uncertainty.bootstrap import Estimate, resample
 from circuit.methods.uncertainty.splits import grouped_folds
@@ -49,7 +48,7 @@ class Stability:
         c = max(self.split_half.value, 0.0)
         return float(np.sqrt(2 * c / (1 + c)))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "split_half_cosine": _listed(self.split_half),
@@ -79,7 +78,7 @@ def direction_of(method: Method, X: Array, rows: Design, chosen: Array) -> Array
     """Unit direction (d,) of the rows ``chosen``, signed from class 0 to class 1; zero where there is none."""
     positive, negative = rows.classes(chosen)
     given = Rows(X[positive], X[negative], paired=rows.pairs is not None)
-    v = weigh(method, given)
+    v = fit_weights(method, given)
     length = float(np.linalg.norm(v))
     return v / length * np.sign(v @ given.gap) if length else v
 
@@ -104,10 +103,9 @@ def split_half_cosine(
 def resampled_cosine(method: Method, X: Array, rows: Design, *, seed: int = 0) -> Estimate:
     """Cosine between the direction and those of resampled groups: mean, 5 and 95 % quantile."""
     v, rng = direction_of(method, X, rows, np.arange(len(X))), np.random.default_rng([seed, 8])
-    many = hasattr(method, "combine")
-    n_boot = MANY_RESAMPLES if many else RESAMPLES
+    n_boot = MANY_RESAMPLES if method.combine else RESAMPLES
     weights = resample(rows.y, rows.groups, n_boot=n_boot, rng=rng).weights
-    if many:
+    if method.combine:
         drawn = _weighted_gaps(X, rows.y, weights)
     else:
         drawn = np.stack([_refitted(method, X, rows, w.astype(np.intp)) for w in weights])

@@ -11,15 +11,14 @@ cannot be fitted or compared is None.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from circuit.errors import DataError
 from circuit.methods.arrays import Array
-from circuit.methods.directions import Method, Rows, load, weigh
+from circuit.methods.directions import Method, Rows, fit_weights, load
 from circuit.methods.linear.rowspace import fold_numbers
-from circuit.methods.linear.threads import calm
+from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.probing import check_rows
 from circuit.methods.quality.design import Design, design
 from circuit.methods.uncertainty.bootstrap import Estimate, auroc_statistic, resample
@@ -40,7 +39,7 @@ class Transfer:
         """The AUROCs as a matrix, NaN where there is none."""
         return np.array([[np.nan if c is None else c.value for c in row] for row in self.auroc])
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "names": list(self.names),
@@ -50,7 +49,7 @@ class Transfer:
         }
 
 
-@calm
+@single_threaded
 def transfer_matrix(
     method: str,
     H: Array,
@@ -100,13 +99,13 @@ def _scores(
 
 def _balanced(method: Method, X: Array, positive: Array, negative: Array, seed: int) -> Array:
     """Unit weights (d,) of a fit in which both classes weigh the same, signed from class 0 to class 1."""
-    if not getattr(method, "BALANCED", False):
+    if not method.balanced:
         rng, size = np.random.default_rng([seed, 10]), min(len(positive), len(negative))
         positive, negative = (
             np.sort(rng.choice(rows, size, replace=False)) for rows in (positive, negative)
         )
     given = Rows(X[positive], X[negative])
-    weights = weigh(method, given)
+    weights = fit_weights(method, given)
     return np.asarray(-weights if weights @ given.gap < 0 else weights)
 
 
@@ -122,4 +121,4 @@ def _cell(
     draws = drawn.draws(statistic)
     if not np.isfinite(draws.value):
         return None
-    return draws.estimate().no_surer_than(perfect_auroc(y, groups))
+    return draws.estimate().widen_to(perfect_auroc(y, groups))

@@ -1,16 +1,17 @@
-"""How coherent a text is, from its tokens alone: no judge, no second model.
+"""How coherent a text is: its repetitions, counted on its tokens, and its likelihood under the unsteered model. No judge.
 
-    distinct_n    distinct n-grams / n-grams                          1: no n-gram occurs twice (Li et al. 2016, 1510.03055)
-    repeated_n    1 − distinct_n, the share of n-grams that are repeats   (Welleck et al. 2020, 1908.04319)
-    entropy       −Σ f log f over the shares f of the tokens, in nats      0: one token over and over
-    collapsed     the text fell into a loop: more than half of its 4-grams are repeats, or one token is more than half of it
+    distinct_n    distinct n-grams / n-grams; 1 where no n-gram occurs twice         (Li et al. 2016, 1510.03055)
+    repeated_n    1 − distinct_n: the fraction of n-grams that are repeats           (Welleck et al. 2020, 1908.04319)
+    entropy       −Σ f log f over the frequencies f of the tokens, in nats; 0 for one token repeated
+    collapsed     the text is a loop: more than half of its 4-grams are repeats, or one token is more than half of it
+    mean_nll      −(1/T) Σ_t log p(x_t | x_<t), in nats per token; of several texts, the mean over the texts
 
-``ids`` are token ids (T,). A text without an n-gram has none that is repeated: 1, 0 and 0. Under ``SHORT`` tokens nothing
-is called a collapse. None of these says whether a text makes sense: that it is likely under the model as it is does
-(``mean_nll`` of ``circuit.model.forward.teacher_forcing.token_log_probs``), and a loop is likely too, so both stand side by side.
+``ids`` are token ids (T,). A text without an n-gram has distinct 1, repeated 0 and entropy 0. Under ``SHORT`` tokens nothing
+is called a collapse. A loop is likely, too: read ``mean_nll`` together with the repetitions.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,26 +20,48 @@ Ids = Sequence[int] | npt.NDArray[np.integer]
 SHORT = 8
 
 
+@dataclass(frozen=True)
+class Repetition:
+    """How repetitive a text is; the field names are the keys in every artifact."""
+
+    distinct_1: float
+    distinct_2: float
+    repeated_4: float
+    entropy: float
+    collapsed: bool
+
+
+def repetition(ids: Ids) -> Repetition:
+    """Measure the repetitions in a text."""
+    return Repetition(
+        distinct_1=distinct_n(ids, 1),
+        distinct_2=distinct_n(ids, 2),
+        repeated_4=repeated_n(ids, 4),
+        entropy=entropy(ids),
+        collapsed=collapsed(ids),
+    )
+
+
 def distinct_n(ids: Ids, n: int) -> float:
-    """Return the share of distinct n-grams among the n-grams of a text."""
+    """Return the fraction of distinct n-grams among the n-grams of a text."""
     grams = _n_grams(ids, n)
     return len(np.unique(grams, axis=0)) / len(grams) if len(grams) else 1.0
 
 
 def repeated_n(ids: Ids, n: int) -> float:
-    """Return the share of the n-grams of a text that occurred in it before."""
+    """Return the fraction of the n-grams of a text that occurred before in it."""
     return 1.0 - distinct_n(ids, n)
 
 
 def entropy(ids: Ids) -> float:
     """Return the entropy of the tokens of a text, in nats."""
     _, counts = np.unique(np.asarray(ids), return_counts=True)
-    shares = counts / counts.sum() if len(counts) else np.ones(1)
-    return float(abs(np.sum(shares * np.log(shares))))
+    frequencies = counts / counts.sum() if len(counts) else np.ones(1)
+    return float(abs(np.sum(frequencies * np.log(frequencies))))
 
 
 def collapsed(ids: Ids) -> bool:
-    """Say whether a text of ``SHORT`` tokens or more fell into a loop."""
+    """Say whether a text of ``SHORT`` tokens or more is a loop."""
     if len(ids) < SHORT:
         return False
     _, counts = np.unique(np.asarray(ids), return_counts=True)

@@ -15,9 +15,9 @@ from circuit.methods.arrays import Array
 
 def log_softmax(logits: npt.ArrayLike) -> Array:
     """Return log-probabilities of ``logits`` (..., V), in float64."""
-    wide = np.asarray(logits, dtype=np.float64)
-    shifted = wide - wide.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+    from scipy import special
+
+    return np.asarray(special.log_softmax(np.asarray(logits, dtype=np.float64), axis=-1))
 
 
 def entropy(log_p: Array) -> Array:

@@ -21,6 +21,7 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import Estimate, Resamples, resample
+from circuit.methods.uncertainty.ranks import rank_correlation
 from circuit.values.thresholds import MIN_PROMPTS
 
 UNBOUNDED = (-np.inf, np.inf)
@@ -88,7 +89,7 @@ def shape(doses: Array, curve: Array) -> dict[str, float | bool | None]:
     larger = max(abs(up), abs(down))
     return {
         "r2": r_squared(doses, curve),
-        "spearman": spearman(doses, curve),
+        "spearman": rank_correlation(doses, np.round(curve, 12)),
         "monotone_frac": float(np.mean(steps * np.sign(slope) > 0)),
         "slope_positive": up,
         "slope_negative": down,
@@ -96,16 +97,6 @@ def shape(doses: Array, curve: Array) -> dict[str, float | bool | None]:
         "bidirectional": up > 1e-12 and down > 1e-12,
         "linear_range": linear_range(doses, curve),
     }
-
-
-def spearman(doses: Array, curve: Array) -> float | None:
-    """Spearman's ρ of a curve with the dose; None for a flat one."""
-    from scipy.stats import rankdata
-
-    a, b = rankdata(doses), rankdata(np.round(curve, 12))
-    if np.ptp(b) == 0:
-        return None
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def linear_range(doses: Array, curve: Array, tolerance: float = 0.1) -> float:

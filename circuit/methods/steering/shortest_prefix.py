@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def shortest_beginning(
+def shortest_prefix(
     order: Sequence[T], value: Callable[[frozenset[T]], float], bar: float
 ) -> list[T]:
     """Return a beginning of ``order`` whose value reaches ``bar``; all of it where no shorter one was found to."""
@@ -29,7 +29,7 @@ def shortest_beginning(
     return list(order[:high])
 
 
-def pruned(members: Sequence[T], value: Callable[[frozenset[T]], float], bar: float) -> list[T]:
+def prune(members: Sequence[T], value: Callable[[frozenset[T]], float], bar: float) -> list[T]:
     """Return ``members`` without those that the rest does not need."""
     kept = list(members)
     for member in reversed(members):

@@ -43,7 +43,7 @@ def verdict(criterion: str, text: str, *, expected: str | None = None) -> bool |
     return _pattern(criterion, expected).search(text) is not None
 
 
-def where(criterion: str, text: str, *, expected: str | None = None) -> tuple[int, int] | None:
+def match_span(criterion: str, text: str, *, expected: str | None = None) -> tuple[int, int] | None:
     """Return the characters of ``text`` that first meet ``criterion``, as a range; None where nothing does."""
     found = _pattern(criterion, expected).search(text)
     return None if found is None else found.span()

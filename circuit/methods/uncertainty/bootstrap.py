@@ -48,7 +48,7 @@ class Estimate:
         """Return [value, low, high], rounded to what a table or a file needs."""
         return [round(float(x), 6) for x in (self.value, self.low, self.high)]
 
-    def no_surer_than(self, bound: float) -> "Estimate":
+    def widen_to(self, bound: float) -> "Estimate":
         """Widen the interval so that it holds ``bound`` and ``1 − bound``: see ``perfect``."""
         return Estimate(self.value, min(self.low, bound), max(self.high, 1 - bound))
 

@@ -14,7 +14,6 @@ Layers that were not measured are not known to be below.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,7 @@ MARGIN = 0.01
 
 
 @dataclass(frozen=True)
-class Scored:
+class LayerAuroc:
     """An AUROC with its interval, and its value on every resample."""
 
     estimate: Estimate
@@ -44,7 +43,7 @@ class Emergence:
     interval: tuple[int | None, int | None]  # 90 %
     never: float  # share of the resamples in which nothing emerges
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
         return {
             "layer": self.layer,
@@ -75,7 +74,7 @@ def _first(above: Array, stay: int) -> Array:
 
 
 def emergence(
-    layers: Mapping[int, Scored],
+    layers: Mapping[int, LayerAuroc],
     baselines: Sequence[Draws | Mapping[int, Draws]],
     decodable: Mapping[int, bool],
     sure: Certainty,
@@ -106,7 +105,7 @@ def emergence(
     return Emergence(named[found], named[middle], (named[early], named[late]), never)
 
 
-def _lows(scored: Sequence[Scored]) -> Array:
+def _lows(scored: Sequence[LayerAuroc]) -> Array:
     """Lower bounds on every resample (1 + n_boot, k): the draws moved by the distance from value to bound."""
     columns = []
     for each in scored:

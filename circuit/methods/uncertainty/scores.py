@@ -52,8 +52,11 @@ def pairs_in_order(scores: Array, positive: Array) -> tuple[Array, Array]:
 def _rank_sums(level: Array, positive: Array) -> Array:
     """Sum the mid-ranks 1 … n of the ``positive`` rows in each column of ``level`` (n, ...).
 
-    Columns are laid out as rows first: sorting is what this costs, and it wants its numbers side by side.
+    Columns are laid out as rows first, because sorting is what this costs. Without ties the ranks of a sorted column are
+    1 … n: half the time of ``rankdata``.
     """
+    from scipy.stats import rankdata
+
     n = len(level)
     columns = np.ascontiguousarray(level.reshape(n, -1).T)
     order = np.argsort(columns, axis=1)
@@ -61,19 +64,8 @@ def _rank_sums(level: Array, positive: Array) -> Array:
     marked = np.take_along_axis(np.ascontiguousarray(positive.reshape(n, -1).T), order, axis=1)
     sums: Array = marked @ np.arange(1.0, n + 1)
     if len(tied := np.flatnonzero((columns[:, 1:] == columns[:, :-1]).any(axis=1))):
-        sums[tied] = (marked[tied] * _mid_ranks(columns[tied])).sum(axis=1)
+        sums[tied] = (marked[tied] * rankdata(columns[tied], axis=1)).sum(axis=1)
     return sums.reshape(level.shape[1:])
-
-
-def _mid_ranks(rising: Array) -> Array:
-    """Ranks 1 … n along the rows of ``rising`` (m, n), equal neighbours sharing the mean of theirs."""
-    n = rising.shape[1]
-    new = np.ones((len(rising), n + 1), dtype=bool)  # where a run of equals begins, and the end
-    new[:, 1:n] = rising[:, 1:] != rising[:, :-1]
-    at = np.arange(n)
-    first = np.maximum.accumulate(np.where(new[:, :n], at, 0), axis=1)
-    last = np.minimum.accumulate(np.where(new[:, :0:-1], at[::-1], n), axis=1)[:, ::-1]
-    return np.asarray((first + last) / 2 + 1)
 
 
 def d_prime(positive: Array, negative: Array) -> float:

@@ -62,6 +62,17 @@ class LoadedModel:
         """The number of blocks."""
         return len(self.blocks)
 
+    def check_layer(self, layer: int) -> None:
+        """Raise ``UsageError`` when the model has no block of this index."""
+        if not 0 <= layer < self.n_layers:
+            raise UsageError(
+                "layer-out-of-range",
+                f"layer {layer} is out of range: `{self.id}` has {self.n_layers} layers",
+                hint=f"use a layer from 0 to {self.n_layers - 1}",
+                layer=layer,
+                n_layers=self.n_layers,
+            )
+
     @property
     def family(self) -> str:
         """The ``model_type`` of the checkpoint."""

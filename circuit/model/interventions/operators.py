@@ -1,27 +1,35 @@
-"""What a steering does to the residual h of a token, given a unit direction v and an amount.
+"""Operators: what steering does to the residual h of a token, given a unit direction v and an amount a.
 
     add       h + a v
-    preserve  (h + a v) ‖h‖ / ‖h + a v‖                         the norm stays
-    affine    h − (h·v) v + a v                                 the coordinate along v becomes a
-    clamp     h + (max(h·v, a) − h·v) v for c > 0, min for c < 0     the coordinate is at least, or at most, a
-    ablate    h − c (h·v) v                                     c = 1 removes the direction, c = 2 reflects
-    angular   h turned in the plane of v and a second vector, by the share c of the angle to v (c < 0: to −v)
+    preserve  (h + a v) ‖h‖ / ‖h + a v‖                   the norm stays
+    affine    h − (h·v) v + a v                           the coordinate along v becomes a
+    clamp     h + (max(h·v, a) − h·v) v for c > 0         the coordinate is at least a
+              h + (min(h·v, a) − h·v) v for c < 0         the coordinate is at most a
+    ablate    h − c (h·v) v                               c = 1 removes v, c = 2 reflects
+    angular   h turned in the plane of v and a second vector, by the fraction c of the angle
+              to v (c < 0: to −v)
 
-``a`` is a length: the coefficient times what one unit of it is (``circuit.model.interventions.steering``), broadcast to (..., 1). ``ablate`` and
-``angular`` take the coefficient c itself, which for ``angular`` lies between −1 and 1. The plane of ``angular`` is spanned by v
-and a given vector, or by v and h itself, so that the whole of h turns. Arrays are float32 (..., d). Arditi et al. 2024
-(2406.11717) for ablate; Vu & Nguyen 2025 (2510.26243) for angular, with its target angle as a share of the way.
+``a`` is a length: the coefficient c times the length of one unit of it
+(``circuit.model.interventions.steering``), broadcast to (..., 1). ``ablate`` and ``angular`` take c
+itself, as a fraction. The plane of ``angular`` is spanned by v and a given vector, or by v and h,
+so that the whole of h turns. Arrays are float32 (..., d). Arditi et al. 2024 (2406.11717) for
+ablate; Vu & Nguyen 2025 (2510.26243) for angular, with its target angle as a fraction.
+
+To add an operator, add one entry to ``OPERATORS``.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import mlx.core as mx
 
+from circuit.errors import UsageError
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A unit direction (d,), how far to go, and a second vector (d,) of the plane to turn in."""
+    """A unit direction (d,), how far to go, and a second vector (d,) of the plane of rotation."""
 
     v: mx.array
     coefficient: float
@@ -29,7 +37,18 @@ class Step:
     plane: mx.array | None = None
 
 
-Operator = Callable[[mx.array, Step], mx.array]
+@dataclass(frozen=True)
+class Operator:
+    """What it does to residuals (..., d), and which coefficients it takes.
+
+    ``takes_fraction``: the coefficient is a fraction and not a length, so no strength rule applies.
+    ``adds_vector``: it adds a vector of a known length, so its size relative to h can be reported.
+    """
+
+    move: Callable[[mx.array, Step], mx.array]
+    takes_fraction: bool = False
+    adds_vector: bool = False
+    largest: float = math.inf  # of |coefficient|
 
 
 def _coordinate(h: mx.array, v: mx.array) -> mx.array:
@@ -67,8 +86,8 @@ def _ablate(h: mx.array, step: Step) -> mx.array:
 def _angular(h: mx.array, step: Step) -> mx.array:
     v, c = step.v, step.coefficient
     other = h if step.plane is None else step.plane
-    beside = other - _coordinate(other, v) * v
-    w = beside / mx.maximum(_norm(beside), 1e-30)
+    across = other - _coordinate(other, v) * v
+    w = across / mx.maximum(_norm(across), 1e-30)
     a, b = _coordinate(h, v), _coordinate(h, w)
     angle = mx.arctan2(b, a)  # 0 at v, ±π at −v
     end = mx.where(angle < 0, -mx.pi, mx.pi) if c < 0 else mx.zeros_like(angle)
@@ -77,12 +96,31 @@ def _angular(h: mx.array, step: Step) -> mx.array:
 
 
 OPERATORS: dict[str, Operator] = {
-    "add": _add,
-    "preserve": _preserve,
-    "affine": _affine,
-    "clamp": _clamp,
-    "ablate": _ablate,
-    "angular": _angular,
+    "add": Operator(_add, adds_vector=True),
+    "preserve": Operator(_preserve, adds_vector=True),
+    "affine": Operator(_affine),
+    "clamp": Operator(_clamp),
+    "ablate": Operator(_ablate, takes_fraction=True),
+    "angular": Operator(_angular, takes_fraction=True, largest=1.0),
 }
-# These take the coefficient as a share, not as a length.
-SHARES = ("ablate", "angular")
+
+
+def find_operator(name: str, coefficient: float = 0.0) -> Operator:
+    """Return the operator; raise ``UsageError`` if it is unknown or the coefficient out of range."""
+    if name not in OPERATORS:
+        raise UsageError(
+            "unknown-operator",
+            f"unknown operator `{name}`",
+            hint=f"use one of: {', '.join(OPERATORS)}",
+            operator=name,
+        )
+    found = OPERATORS[name]
+    if abs(coefficient) > found.largest:
+        raise UsageError(
+            "coefficient-out-of-range",
+            f"coefficient {coefficient:g} is out of range for operator `{name}`",
+            hint=f"use coefficients from {-found.largest:g} to {found.largest:g}",
+            operator=name,
+            coefficient=coefficient,
+        )
+    return found

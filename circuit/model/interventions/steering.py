@@ -1,12 +1,13 @@
 """Steering: change the residual stream along directions while the model runs its own forward pass.
 
-A ``Steering`` names a unit direction v, where it acts (``resid_post`` of block L, or what that block reads, for a direction made at
-``resid_pre`` or ``embed``), what it does (``circuit.model.interventions.operators``), on which tokens (``circuit.model.forward.scopes``), and how
-strongly: a coefficient c, one unit of which is ``unit`` long in the residual stream, or as long as the token itself, ‖h‖,
-where ``unit`` is None. With the operator ``add`` that default is h' = h + c · v · ‖h‖.
+A ``Steering`` holds a unit direction v, the site where it acts (``resid_post`` of a block, or what that
+block reads, for a direction made at ``resid_pre`` or ``embed``), an operator
+(``circuit.model.interventions.operators``), the tokens (``circuit.model.forward.scopes``) and the
+strength: a coefficient c, whose unit is ``unit`` long in the residual stream. Without a ``unit`` it is
+as long as the residual of the token itself; with the operator ``add`` that gives h' = h + c · v · ‖h‖.
 
-The arithmetic is float32 and the result is cast back to the residual's dtype. Coefficient 0 is no steering,
-whatever the operator, and changes no bit; nor does a steering change a bit of a token outside its scope.
+The arithmetic is float32 and the result is cast back to the residual's dtype. Coefficient 0 changes no
+bit, whatever the operator; nor does steering change a bit of a token outside its scope.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,20 +22,19 @@ from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import Change, Tap, tapped
 from circuit.model.forward.scopes import ALL, Scope, touched
-from circuit.model.interventions.operators import OPERATORS, SHARES, Step
-from circuit.values.sites import RESIDUAL
+from circuit.model.interventions.operators import Step, find_operator
+from circuit.values.sites import RESIDUAL, Site
 
 Vector = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Steering:
-    """A unit direction (d_model,), the block and site where it acts, and how; see the module."""
+    """A unit direction (d_model,), the site where it acts, and how it acts; see the module."""
 
-    layer: int
+    site: Site
     vector: Vector
     coefficient: float
-    site: str = "resid_post"
     unit: float | None = None
     operator: str = "add"
     scope: Scope = ALL
@@ -43,61 +43,55 @@ class Steering:
 
 @contextmanager
 def steered(model: LoadedModel, steerings: Sequence[Steering]) -> Iterator[None]:
-    """Steer everything that the model runs within the block; several act in the order given.
+    """Steer every forward pass within the block; several steerings act in the given order.
 
-    Raises ``UsageError`` for a layer, site or operator that there is not, and ``ModelError`` for a
-    direction of another width.
+    Raises ``UsageError`` for an unknown layer, site or operator, and ``ModelError`` for a direction of
+    another width.
     """
-    taps = [_steering_tap(model, steering) for steering in steerings if steering.coefficient != 0]
+    taps = [_tap(model, steering) for steering in steerings if steering.coefficient != 0]
     with tapped(taps):
         yield
 
 
 def is_scoped(steerings: Sequence[Steering]) -> bool:
-    """Say whether any of them leaves some tokens alone, so that it has to be known which is which."""
+    """Say whether any of them leaves some tokens unchanged, so that prompts must start together."""
     return any(s.scope != ALL and s.coefficient != 0 for s in steerings)
 
 
-def _steering_tap(model: LoadedModel, steering: Steering) -> Tap:
-    check_fits(model, steering.layer, steering.vector)
-    check_operator(steering.operator, steering.coefficient)
-    if steering.site not in RESIDUAL:
-        message = f"`{steering.site}` is not the residual stream, where steering adds"
-        raise UsageError(message, hint=f"use one of: {', '.join(RESIDUAL)}")
-    block = model.blocks[steering.layer]
-    name = f"{steering.site}.{steering.layer}"
-    if steering.site == "resid_post":
-        return Tap(block, after=_change(steering), name=name)
-    return Tap(block, before=_change(steering), name=name)
+def _tap(model: LoadedModel, steering: Steering) -> Tap:
+    site = steering.site
+    check_fits(model, site.layer, steering.vector)
+    if site.name not in RESIDUAL:
+        raise UsageError(
+            "site-not-residual",
+            f"cannot steer at `{site.name}`: it is not in the residual stream",
+            hint=f"use one of: {', '.join(RESIDUAL)}",
+            site=site.name,
+        )
+    block, change = model.blocks[site.layer], _change(steering)
+    if site.name == "resid_post":
+        return Tap(block, after=change, name=str(site))
+    return Tap(block, before=change, name=str(site))
 
 
 def check_fits(model: LoadedModel, layer: int, vector: Vector) -> None:
     """Raise when a direction cannot belong to this model's residual stream at ``layer``."""
-    if not 0 <= layer < model.n_layers:
-        message = (
-            f"layer {layer} is out of range: `{model.id}` has blocks 0 to {model.n_layers - 1}"
-        )
-        raise UsageError(message, hint="choose one of them with --layer")
+    model.check_layer(layer)
     if vector.shape != (model.d_model,):
-        message = f"the direction has {vector.size} entries, `{model.id}` has width {model.d_model}"
-        raise ModelError(message, hint="a direction works on the model it was extracted from")
-
-
-def check_operator(operator: str, coefficient: float) -> None:
-    """Raise for an operator that there is not, and for a coefficient that it does not take."""
-    if operator not in OPERATORS:
-        message = f"there is no operator `{operator}`"
-        raise UsageError(message, hint=f"use one of: {', '.join(OPERATORS)}")
-    if operator == "angular" and abs(coefficient) > 1:
-        message = f"`angular` turns by a share of the angle, and {coefficient:g} is not one"
-        raise UsageError(message, hint="use coefficients from -1 to 1")
+        raise ModelError(
+            "widths-differ",
+            f"the direction has {vector.size} entries, `{model.id}` has width {model.d_model}",
+            hint="use the model that the direction was made with",
+            n_entries=vector.size,
+            d_model=model.d_model,
+        )
 
 
 def _change(steering: Steering) -> Change:
-    operate, v = OPERATORS[steering.operator], mx.array(steering.vector.astype(np.float32))
-    plane = None if steering.plane is None else mx.array(steering.plane.astype(np.float32))
     c, unit = steering.coefficient, steering.unit
-    by_token = unit is None and steering.operator not in SHARES
+    operator, v = find_operator(steering.operator, c), _on_device(steering.vector)
+    plane = None if steering.plane is None else _on_device(steering.plane)
+    by_token = unit is None and not operator.takes_fraction
 
     def change(hidden: mx.array) -> mx.array:
         where = touched(steering.scope, hidden.shape[1])
@@ -105,7 +99,11 @@ def _change(steering: Steering) -> Change:
             return hidden
         wide = hidden.astype(mx.float32)
         amount = c * mx.linalg.norm(wide, axis=-1, keepdims=True) if by_token else c * (unit or 1)
-        moved = operate(wide, Step(v, c, amount, plane)).astype(hidden.dtype)
+        moved = operator.move(wide, Step(v, c, amount, plane)).astype(hidden.dtype)
         return moved if where is True else mx.where(where[..., None], moved, hidden)
 
     return change
+
+
+def _on_device(vector: Vector) -> mx.array:
+    return mx.array(vector.astype(np.float32))

@@ -10,7 +10,7 @@ from typing import Any
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
-from circuit.methods.probes.across_archives import drift, read_across
+from circuit.methods.probes.across_archives import cross_archive_probes, drift
 from circuit.methods.probes.question import Task
 from circuit.stages.rows.questions import Question
 from circuit.stages.run import Track
@@ -80,7 +80,7 @@ def _place(
         "layer": layer,
         **drift(A, B, groups, n_boot=n_boot).as_dict(),
         "probes": {
-            question.name: read_across(A[question.rows], B[question.rows], task).as_dict()
+            question.name: cross_archive_probes(A[question.rows], B[question.rows], task).as_dict()
             for question, task in tasks
         }
         if A.shape == B.shape

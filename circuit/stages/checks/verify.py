@@ -11,17 +11,21 @@ A sharded archive is what its joint manifest names: the index and every shard. S
 their own. A prompt set has no inputs; the files named in its parameters (template, tools, source) count as such where they can be found.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from circuit.artifacts.files.documents import read_json, schema_of
+from circuit.artifacts.files.documents import as_object, read_json, schema_of
 from circuit.artifacts.files.paths import index_path, manifest_path
 from circuit.artifacts.manifest.manifest import digest
-from circuit.artifacts.prompts.builtin import located
+from circuit.artifacts.prompts.builtin import datasets_folder, resolved_path
 from circuit.errors import ArtifactError
+from circuit.present.document import Document, Text
+from circuit.stages.checks.request import VerifyRequest
+from circuit.stages.run import Command, Job, Plan, Session, without_model
 from circuit.values import schemas
 
 
@@ -66,16 +70,16 @@ def _starts(path: Path) -> list[Path]:
         alone = [manifest_path(file) for file in archives if not manifest_path(file).is_file()]
         if not documents and not alone:
             message = f"the folder `{path}` holds no artifacts"
-            raise ArtifactError(message, hint="give a manifest, an archive, or a folder with some")
+            hint = "give a manifest, an archive, or a folder with some"
+            raise ArtifactError("no-artifacts", message, hint=hint, folder=str(path))
         return documents + alone
     named = path.suffix in {".safetensors", ""} or path == index_path(path)
     if named and manifest_path(path).is_file():
         return [manifest_path(path)]
     if path.is_file() and _document(path) is None:
         message = f"`{path}` has no manifest"
-        raise ArtifactError(
-            message, hint="give a file that circuit wrote, with its manifest beside it"
-        )
+        hint = "give a file that circuit wrote, with its manifest in the same folder"
+        raise ArtifactError("no-manifest", message, hint=hint, path=str(path))
     return [path]
 
 
@@ -142,7 +146,7 @@ def _inputs(path: Path, document: dict[str, Any]) -> Iterator[Ref]:
 
 def _refs(path: Path, entries: Any, *, optional: bool = False) -> Iterator[Ref]:
     for entry in entries or ():
-        yield Ref(located(entry["path"], path.parent), entry["sha256"], optional)
+        yield Ref(resolved_path(entry["path"], path.parent), entry["sha256"], optional)
 
 
 def _is_ref(value: Any) -> bool:
@@ -154,4 +158,55 @@ def _document(path: Path) -> dict[str, Any] | None:
     if path.suffix != ".json":
         return None
     document = read_json(path)
-    return dict(document) if (schema_of(document) or "").startswith("circuit.") else None
+    return as_object(document) if (schema_of(document) or "").startswith("circuit.") else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileState:
+    """A file as it is shown, its state, and why it is not ``ok``."""
+
+    path: str
+    status: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyResult:
+    """The state of every file of a chain."""
+
+    ok: bool
+    files: list[FileState]
+
+
+def plan(request: VerifyRequest) -> Plan[VerifyResult]:
+    """Nothing is refused before the files are read."""
+
+    def compute(_: Session) -> VerifyResult:
+        found = verify(request.paths)
+        return VerifyResult(
+            ok=all(each.status == "ok" for each in found),
+            files=[FileState(path=shown(f.path), status=f.status, why=f.why) for f in found],
+        )
+
+    return Plan(result=VerifyResult, begin=without_model(Job(parameters={}, compute=compute)))
+
+
+def present(result: VerifyResult) -> Document:
+    """Show a line for each file, then the verdict."""
+    lines = [f"{f.status:8} {f.path}{f'  ({f.why})' if f.why else ''}" for f in result.files]
+    bad = sum(f.status != "ok" for f in result.files)
+    verdict = f"{len(result.files)} files, {f'{bad} not ok' if bad else 'all ok'}"
+    return Document("", [Text([*lines, "", verdict])])
+
+
+def shown(path: Path) -> str:
+    """Return a path relative to the working folder, and a built-in file as ``circuit:datasets/…``."""
+    builtin = datasets_folder().resolve()
+    if path.resolve().is_relative_to(builtin):
+        return f"circuit:datasets/{path.resolve().relative_to(builtin).as_posix()}"
+    return Path(os.path.relpath(path)).as_posix()
+
+
+VERIFY = Command(
+    request=VerifyRequest, plan=plan, present=present, failed=lambda result: not result.ok
+)

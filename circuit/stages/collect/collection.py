@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from circuit.artifacts.activations.answers import AnswersWriter
-from circuit.artifacts.activations.arrangement import Arrangement
-from circuit.artifacts.activations.writer import ActivationsWriter, Shard, interrupted
+from circuit.artifacts.activations.arrangement import Arrangement, ArrayPlan
+from circuit.artifacts.activations.writer import ActivationsWriter, Shard, unfinished_origin
 from circuit.artifacts.files.differences import fingerprint
 from circuit.artifacts.manifest.manifest import manifest_path
 from circuit.artifacts.manifest.origin import Origin
@@ -183,34 +183,32 @@ class Collection:
         """Open the archive, or go on with one that was begun."""
         return ActivationsWriter(
             self.out,
+            self._arrays(layout),
             prompts=self.prompts,
             origin=self.origin,
             shard=layout.shard,
             circumstances=layout.circumstances,
             force=force,
-            **self._contents(layout),
         )
 
     def archive_bytes(self, layout: Layout) -> int:
         """Return the size of the file that ``writer`` would make."""
-        return Arrangement.of(len(layout.plan.ids), **self._contents(layout)).layout.size
+        return Arrangement.of(len(layout.plan.ids), self._arrays(layout)).layout.size
 
-    def _contents(self, layout: Layout) -> dict[str, Any]:
+    def _arrays(self, layout: Layout) -> ArrayPlan:
         """Return what decides which arrays the archive has, and of which shape."""
         keys = [(site, position) for site in self.sites for position in self.positions]
         counts = {(s.name, p.name): layout.plan.counts(s, p) for s, p in keys}
-        return {
-            "sites_layers": [(site.name, site.layer) for site in self.sites],
-            "positions": [position.name for position in self.positions],
-            "d_model": self.model.d_model,
-            "dtype": self.recording.dtype,
-            "shapes": self._shapes(),
-            "counts": {key: rows for key, rows in counts.items() if rows is not None},
-            "token_ids": layout.plan.ids,
-            "indices": {
-                p.name: layout.plan.indices[p.name] for p in self.positions if not p.is_mean
-            },
-        }
+        return ArrayPlan(
+            sites_layers=[(site.name, site.layer) for site in self.sites],
+            positions=[position.name for position in self.positions],
+            d_model=self.model.d_model,
+            dtype=self.recording.dtype,
+            shapes=self._shapes(),
+            counts={key: rows.tolist() for key, rows in counts.items() if rows is not None},
+            token_ids=layout.plan.ids,
+            indices={p.name: layout.plan.indices[p.name] for p in self.positions if not p.is_mean},
+        )
 
     def run(
         self, layout: Layout, writer: ActivationsWriter, *, force: bool, track: Track
@@ -277,7 +275,7 @@ class Collection:
 
     def _begun_with(self, shard: Shard | None, force: bool) -> int | None:
         """Return the budget of the run that is to be gone on with, if there is one."""
-        begun = None if force else interrupted(self.out, shard)
+        begun = None if force else unfinished_origin(self.out, shard)
         if begun is None or begun.get("parameters") != self.origin.covers()["parameters"]:
             return None
         return int(begun["circumstances"]["batch_tokens"])

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.activations.shards import Joined, join_shards
-from circuit.artifacts.activations.writer import Shard, forget_finished
+from circuit.artifacts.activations.shards import JoinResult, join_shards
+from circuit.artifacts.activations.writer import Shard, remove_stale_journal
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.files.paths import refuse_input, shard_path
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable
@@ -85,7 +85,7 @@ def collect(
     reused = not force and _exists(job, manifest_path(job.out), schemas.ACTIVATIONS)
     job.told_by_first(None if reused else (), 0)
     if reused:
-        forget_finished(job.out)
+        remove_stale_journal(job.out)
         return Outcome(result=Activations.open(job.out), reused=True)
     layout = job.layout(force=force)
     with job.writer(layout, force=force) as writer:
@@ -109,7 +109,7 @@ def collect_shard(
         return Outcome(result=Activations.open(job.out), reused=True)
     path = shard_path(job.out, number, count)
     if not force and _exists(job, path, schemas.SHARD):
-        forget_finished(job.out, Shard(number, count, range(0)))
+        remove_stale_journal(job.out, Shard(number, count, range(0)))
     else:
         layout = job.layout(number, count, force=force)
         with job.writer(layout, force=force) as writer:
@@ -171,7 +171,7 @@ def collect_prompts(
 
 
 def _whole_or_shard(
-    job: Collection, path: Path, joined: Joined, *, force: bool
+    job: Collection, path: Path, joined: JoinResult, *, force: bool
 ) -> Outcome[Activations] | ShardResult:
     if joined.activations is not None:
         return Outcome(result=joined.activations)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from circuit.artifacts.files.differences import fingerprint
-from circuit.artifacts.files.documents import plain, read_json, schema_of
+from circuit.artifacts.files.documents import as_object, plain, read_json, schema_of
 from circuit.artifacts.manifest.manifest import (
     Manifest,
     Run,
@@ -25,13 +25,13 @@ from circuit.artifacts.manifest.manifest import (
 )
 from circuit.artifacts.prompts.builtin import builtin_concepts
 from circuit.artifacts.prompts.concept_files import (
-    concept_of,
     concepts,
     find_concept,
-    own_concepts,
+    make_concept,
     read_concept,
-    remove_own,
-    save_own,
+    remove_concept,
+    save_concept,
+    user_concepts,
 )
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
@@ -135,7 +135,7 @@ def _held(model: Any, name: str, wanted: Wanted) -> dict[int, Direction]:
 
 def listed(model_id: str | None = None) -> list[dict[str, Any]]:
     """Describe every concept, with its layers and held-out scores in the cache of ``model_id``; no model is loaded."""
-    own = own_concepts()
+    own = user_concepts()
     built: dict[str, dict[int, Any]] = {}
     for _, manifest in _archives(_folder()) if model_id is not None else ():
         if manifest.model is not None and manifest.model.id == model_id:
@@ -174,14 +174,14 @@ def create(
     if (texts is None) == (not positive and not neutral):
         what = "no texts are given" if texts is None else "texts are given twice"
         raise UsageError(what, hint="use --texts FILE, or --positive TEXT with --neutral TEXT")
-    prompts = concept_of(name, positive, neutral) if texts is None else read_concept(texts, name)
-    path = save_own(name, prompts, force=force)
+    prompts = make_concept(name, positive, neutral) if texts is None else read_concept(texts, name)
+    path = save_concept(name, prompts, force=force)
     return {"name": name, "n": len(prompts.prompts), "file": str(path)}
 
 
 def remove(name: str) -> Path:
     """Remove a concept of one's own, and its archives from the cache."""
-    path = remove_own(name)
+    path = remove_concept(name)
     for archive in _folder().glob(f"*/{name}-{'[0-9a-f]' * 12}.*"):
         archive.unlink()
     return path
@@ -268,8 +268,7 @@ def _archives(folder: Path) -> Iterator[tuple[Path, Manifest]]:
 
 
 def _stratum(path: Path) -> str:
-    document = read_json(path)
-    return str(document.get("stratum") or "")
+    return str(as_object(read_json(path)).get("stratum") or "")
 
 
 def one_layer(text: str, n_layers: int) -> int:

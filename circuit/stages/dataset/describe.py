@@ -10,7 +10,7 @@ from circuit.artifacts.prompts.builtin import (
     builtin_concepts,
     builtin_probes,
     builtin_sets,
-    given_set,
+    find_file,
 )
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.prompts.read import read_prompts
@@ -131,7 +131,7 @@ def _indented(title: str, counts: Mapping[str, int]) -> list[str]:
 
 def plan_show(request: ShowRequest) -> Plan[ShowResult]:
     """Read the set."""
-    prompts = read_prompts(given_set(request.file))
+    prompts = read_prompts(find_file(request.file))
     shown = ShowResult(counts=count(prompts), samples=sample(prompts, request.samples))
     job = Job(parameters={}, compute=lambda _: shown)
     return Plan(result=ShowResult, begin=without_model(job))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.files.paths import refuse_input
 from circuit.artifacts.manifest.manifest import digest
-from circuit.artifacts.prompts.builtin import given_set, spelled
+from circuit.artifacts.prompts.builtin import find_file, recorded_path
 from circuit.artifacts.prompts.prompts import PromptSet, group_of, save_all
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
@@ -54,7 +54,7 @@ def split(
     parts = []
     for (part, indices), output in zip(rows.items(), (train, test), strict=True):
         parameters = {
-            "source": {"path": spelled(path, output.parent), "sha256": digest(path)},
+            "source": {"path": recorded_path(path, output.parent), "sha256": digest(path)},
             "part": part,
             "test_fraction": test_fraction,
             "seed": seed,
@@ -72,7 +72,7 @@ def plan(request: SplitRequest) -> Plan[SplitResult]:
     if request.train.resolve() == request.test.resolve():
         message = f"`--train` and `--test` both name `{request.train}`"
         raise UsageError("output-named-twice", message, hint="give two files")
-    path = given_set(request.file)
+    path = find_file(request.file)
     for output in (request.train, request.test):
         refuse_input(output, [path])
     train, test = split(

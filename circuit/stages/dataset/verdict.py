@@ -24,7 +24,7 @@ from circuit.artifacts.files.documents import plain, read_json, schema_of
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
-from circuit.artifacts.prompts.verdict import Interval, Verdict, judged_content, write_verdict
+from circuit.artifacts.prompts.verdict import Interval, Verdict, content_digest, write_verdict
 from circuit.errors import DataError
 from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.text.surface import TEXT_BASELINES
@@ -60,7 +60,7 @@ def check(path: Path, *, bound: float = BOUND, write: bool = False) -> CheckResu
     scores = _scores(prompts)
     reasons = tuple(_reasons(prompts, found, scores, bound))
     verdict = Verdict(
-        sha256=judged_content(read_json(path)),
+        sha256=content_digest(read_json(path)),
         clean=not reasons,
         bound=bound,
         n=len(prompts.y()[0]),

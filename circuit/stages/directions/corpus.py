@@ -8,19 +8,17 @@ Left out of it is what shares a text or a group (template) with the prompts of t
 part in what scores it. With nothing left the method is the difference of means, and that is said in words.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.errors import DataError, UsageError
-from circuit.methods.directions import Method, Rows
+from circuit.methods.directions import load
 from circuit.stages.rows.contrasts import Contrast
 from circuit.stages.rows.questions import Array, Note
 from circuit.stages.rows.same_weights import other_weights
-
-METHOD = "mean_centered"
 
 
 @dataclass(frozen=True)
@@ -42,25 +40,11 @@ class Corpus:
         return own[chosen] if self.archive is None else self.archive.read(*place)[chosen]
 
 
-@dataclass(frozen=True)
-class Beside:
-    """A method with its corpus: for what calls a method with the rows of two classes only."""
-
-    method: Method
-    corpus: Array
-    SPACE = "raw"
-    ROLE = "method"
-
-    def fit(self, rows: Rows) -> Array:
-        """Weigh the features with the corpus beside the two classes."""
-        return self.method.fit(replace(rows, corpus=self.corpus))
-
-
 def check_corpus(method: str, corpus: Path | None) -> None:
     """Refuse a corpus that the method would not look at."""
-    if corpus is not None and method != METHOD:
+    if corpus is not None and not load(method).corpus:
         message = f"`{method}` compares with the negative class only, not with a corpus"
-        raise UsageError(message, hint=f"leave --corpus out, or use --method {METHOD}")
+        raise UsageError(message, hint="leave --corpus out, or use --method mean_centered")
 
 
 def corpus_of(
@@ -73,7 +57,7 @@ def corpus_of(
     note: Note,
 ) -> Corpus | None:
     """Choose the corpus of every contrast, and say how large it is; None for other methods."""
-    if method != METHOD:
+    if not load(method).corpus:
         return None
     archive = None if other is None else _opened(other, activations, place)
     chosen = {
@@ -88,11 +72,11 @@ def corpus_of(
         raise DataError(message, hint="choose a corpus of other prompts")
     if not any(sizes):
         note(
-            f"{METHOD}: the archive has no prompts beside the two classes, so this is the difference of means; "
+            f"{method}: the archive has no prompts beside the two classes, so this is the difference of means; "
             "--corpus ARCHIVE names others"
         )
     else:
-        note(f"{METHOD}: a corpus of {sizes[0]} prompts of neither class ({contrasts[0].name})")
+        note(f"{method}: a corpus of {sizes[0]} prompts of neither class ({contrasts[0].name})")
     return Corpus(archive, chosen)
 
 

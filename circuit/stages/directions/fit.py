@@ -13,11 +13,11 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import DataError
 from circuit.methods.directions import SameActivationsError, fit_direction, load
-from circuit.methods.linear.threads import side_by_side, workers_for
+from circuit.methods.linear.threads import parallel_map, workers_for
 from circuit.methods.quality.crossfit import Quality, cross_fitted_quality
 from circuit.methods.quality.design import design
 from circuit.methods.quality.stability import stability
-from circuit.stages.directions.corpus import Beside, Corpus
+from circuit.stages.directions.corpus import Corpus
 from circuit.stages.rows.contrasts import Contrast, in_pair_order
 from circuit.stages.rows.labels import OF_PROMPTS
 from circuit.stages.rows.questions import Array, Note
@@ -80,7 +80,7 @@ def fit_contrasts(
         ]
 
     workers = workers_for(len(activations.prompts) * activations.width(site))
-    found = side_by_side(fit, read, workers=workers)
+    found = parallel_map(fit, read, workers=workers)
     return _left(list(track(found, "Fitting directions", len(layers))), note)
 
 
@@ -157,7 +157,7 @@ def _quality(contrast: Contrast, rows: Array, choices: Choices, corpus: Array | 
     )
     if corpus is None:
         return quality
-    beside = Beside(load(choices.method), corpus)
+    beside = load(choices.method).with_corpus(corpus)
     rows_of = design(contrast.y, contrast.groups, contrast.pairs)
     stable = stability(beside, rows, rows_of, seed=choices.seed, n_boot=choices.n_boot)
     return replace(quality, stability=stable)

@@ -251,7 +251,7 @@ def _judged(
     found = aurocs_within(np.tile(scores, (len(labellings), 1)), labellings, one_fold)
     return Scored(
         direction,
-        draws.estimate().no_surer_than(perfect_auroc(given.y, given.groups)),
+        draws.estimate().widen_to(perfect_auroc(given.y, given.groups)),
         d_prime(scores[positive], scores[~positive]),
         Null(float(found[0]), found[1:]),
     )

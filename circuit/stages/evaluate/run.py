@@ -25,7 +25,7 @@ from circuit.artifacts.files.differences import fingerprint
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.artifacts.manifest.origin import Origin
-from circuit.artifacts.prompts.question_file import AskedQuestion, Questions
+from circuit.artifacts.prompts.question_file import Question, Questions
 from circuit.artifacts.prompts.tables import write_csv
 from circuit.errors import UsageError
 from circuit.methods.linear.unit_vectors import random_unit_vectors
@@ -54,7 +54,7 @@ class Choices:
     controls: int = 0
     n_boot: int = 1000
 
-    def count(self, question: AskedQuestion) -> int:
+    def count(self, question: Question) -> int:
         """Return how many answers a question gets."""
         if self.n_per_question is not None:
             return self.n_per_question
@@ -174,7 +174,7 @@ class _Unit:
     """One question under one arm, and the rows of its answers."""
 
     arm: Arm
-    question: AskedQuestion
+    question: Question
     rows: range
 
 
@@ -229,12 +229,12 @@ def _answer(job: Evaluation, unit: _Unit, *, ragged: bool) -> list[Answer]:
     ]
 
 
-def _wording(question: AskedQuestion, sample: int) -> tuple[int, str]:
+def _wording(question: Question, sample: int) -> tuple[int, str]:
     number = sample % len(question.paraphrases)
     return number, question.paraphrases[number]
 
 
-def _seed(question: AskedQuestion, seed: int) -> int:
+def _seed(question: Question, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{question.id}".encode()).digest()[:4])
 
 

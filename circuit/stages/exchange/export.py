@@ -6,58 +6,96 @@ said and left out.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Literal
 
 from circuit.artifacts.files.paths import refuse_input
 from circuit.artifacts.manifest.manifest import manifest_path
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
-from circuit.artifacts.steering_files.formats import Written, formats
+from circuit.artifacts.steering_files.formats import SteeringFormat, formats
 from circuit.errors import UsageError
+from circuit.present.document import Document, Text
 from circuit.stages.directions.show import chosen_directions
-from circuit.stages.rows.questions import Note, silent
+from circuit.stages.exchange.request import ExportRequest
+from circuit.stages.run import Command, Job, Plan, Session, without_model
 
 
-@dataclass(frozen=True)
-class Request:
-    """Which directions, in which format, how long: ``None`` leaves it to the file, its name and its directions."""
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What was written: the directions of one name, each after a block."""
 
-    name: str | None = None
-    layers: str | None = None
-    format: str | None = None
-    scale: str | None = None
+    file: Path
+    output: Path
+    format: str
+    convention: str
+    name: str
+    blocks: list[int]
+    d: int
+    length: Literal["natural"] | float
+    lengths: list[float]
+    commands: list[str]
 
 
-def export_directions(
-    file: Path, out: Path, request: Request = Request(), *, force: bool = False, note: Note = silent
-) -> dict[str, Any]:
-    """Write directions of the steering file ``file`` to ``out``; return what was written."""
-    format_ = _format(out, request.format)
+def export_directions(request: ExportRequest, note: Callable[[str], None]) -> ExportResult:
+    """Write directions of a steering file in another format, and say what was written."""
+    file, out = request.file, request.output
+    file_format = _format(out, request.format_name)
     length = length_of(request.scale)
-    for each in (out, manifest_path(out)):
-        refuse_input(each, [file])
     held = _of_one_name(file, read_steering_file(file), request.name, note)
     chosen = chosen_directions(file, held, None, request.layers or "all")
-    if request.layers is None and not format_.SEVERAL:
+    if request.layers is None and not file_format.SEVERAL:
         chosen = _recommended(chosen) or chosen
-    written: Written = format_.write(out, chosen, length=length, force=force)
+    written = file_format.write(out, chosen, length=length, force=request.force)
     for text in written.notes:
         note(text)
-    return {
-        "file": str(file),
-        "output": str(out),
-        "format": format_.NAME,
-        "convention": format_.CONVENTION,
-        "name": chosen[0].name,
-        "blocks": list(written.blocks),
-        "d": chosen[0].vector.size,
-        "length": "natural" if length is None else length,
-        "lengths": list(written.blocks.values()),
-        "commands": list(written.commands),
-    }
+    return ExportResult(
+        file=file,
+        output=out,
+        format=file_format.NAME,
+        convention=file_format.CONVENTION,
+        name=chosen[0].name,
+        blocks=list(written.blocks),
+        d=chosen[0].vector.size,
+        length="natural" if length is None else length,
+        lengths=list(written.blocks.values()),
+        commands=list(written.commands),
+    )
+
+
+def plan(request: ExportRequest) -> Plan[ExportResult]:
+    """Check that no file is written over its own source."""
+    for each in (request.output, manifest_path(request.output)):
+        refuse_input(each, [request.file])
+
+    def compute(session: Session) -> ExportResult:
+        return export_directions(request, session.note)
+
+    return Plan(result=ExportResult, begin=without_model(Job(parameters={}, compute=compute)))
+
+
+def present(result: ExportResult) -> Document:
+    """Say which directions were written, and how llama.cpp takes them."""
+    blocks = ", ".join(map(str, result.blocks))
+    lines = [
+        f"Exported: {result.name} (d = {result.d}), after "
+        f"{'blocks' if len(result.blocks) > 1 else 'block'} {blocks}",
+        f"  Format: {result.format}; {result.convention}",
+        f"  Length: {_length(result)}",
+        f"  Saved to: {result.output}",
+    ]
+    if result.commands:
+        now, before = result.commands
+        lines += ["", "llama.cpp:", f"  {now}", "its older builds:", f"  {before}"]
+    return Document("", [Text(lines)])
+
+
+def _length(result: ExportResult) -> str:
+    if result.length != "natural":
+        return f"{result.length:g}"
+    low, high = min(result.lengths), max(result.lengths)
+    return f"natural, {low:.4g}" if low == high else f"natural, {low:.4g} to {high:.4g}"
 
 
 def length_of(scale: str | None) -> float | None:
@@ -69,33 +107,36 @@ def length_of(scale: str | None) -> float | None:
     except ValueError:
         length = math.nan
     if not 0 < length < math.inf:
-        message = f"`{scale}` is no length"
-        raise UsageError(message, hint="--scale is natural, unit or a number above 0")
+        message = f"`--scale` must be natural, unit or a number above 0, got `{scale}`"
+        raise UsageError("bad-scale", message, hint="write for example --scale unit", scale=scale)
     return length
 
 
-def _format(out: Path, name: str | None) -> ModuleType:
+def _format(out: Path, name: str | None) -> SteeringFormat:
     known = formats()
     if name is not None and name not in known:
-        message = f"there is no format `{name}`"
-        raise UsageError(message, hint=f"choose one of {', '.join(known)}")
+        message = f"unknown format `{name}`"
+        raise UsageError(
+            "unknown-format", message, hint=f"use one of {', '.join(known)}", name=name
+        )
     fitting = [each for each in known.values() if out.suffix == each.SUFFIX]
     if name is not None:
         if known[name] not in fitting:
             message = f"a {name} file ends in {known[name].SUFFIX}, not `{out.name}`"
-            raise UsageError(message, hint="give -o a name that ends so")
+            raise UsageError("suffix-of-another-format", message, hint="change the name after -o")
         return known[name]
     if len(fitting) == 1:
         return fitting[0]
     names = ", ".join(each.NAME for each in fitting or known.values())
     suffixes = ", ".join(dict.fromkeys(each.SUFFIX for each in known.values()))
-    what = "several formats end" if fitting else "no format ends"
-    message = f"{what} in `{out.suffix}`"
-    raise UsageError(message, hint=f"choose --format: {names}" if fitting else f"use {suffixes}")
+    if fitting:
+        message = f"several formats end in `{out.suffix}`"
+        raise UsageError("ambiguous-format", message, hint=f"choose --format: {names}")
+    raise UsageError("unknown-format", f"no format ends in `{out.suffix}`", hint=f"use {suffixes}")
 
 
 def _of_one_name(
-    file: Path, held: Sequence[Direction], name: str | None, note: Note
+    file: Path, held: Sequence[Direction], name: str | None, note: Callable[[str], None]
 ) -> list[Direction]:
     """Return the directions of one name: the recommended one's, where none is given."""
     if name is None:
@@ -103,7 +144,8 @@ def _of_one_name(
         best = _recommended(held)
         if len(names) > 1 and not best:
             message = f"`{file}` holds directions of {len(names)} names"
-            raise UsageError(message, hint=f"choose with --name: {', '.join(names)}")
+            hint = f"choose with --name: {', '.join(names)}"
+            raise UsageError("several-directions", message, hint=hint, names=names)
         name = best[0].name if best else names[0]
         if len(names) > 1:
             note(f"`{name}` is exported; --name chooses another: {', '.join(names)}")
@@ -112,3 +154,6 @@ def _of_one_name(
 
 def _recommended(held: Sequence[Direction]) -> list[Direction]:
     return [each for each in held if each.extra.get("recommended")][:1]
+
+
+EXPORT = Command(request=ExportRequest, plan=plan, present=present)

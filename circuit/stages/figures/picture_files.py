@@ -19,10 +19,10 @@ def check_picture(path: Path | None) -> Path | None:
 
 def write_picture(path: Path, figure: Any, *, force: bool = False) -> None:
     """Write ``figure`` in the format that the suffix of ``path`` names; equal figures give equal bytes."""
-    from circuit.plots.style import rendered
+    from circuit.plots.style import render
 
     check_picture(path)
-    write_file(path, rendered(figure, _form(path)), force=force)
+    write_file(path, render(figure, _form(path)), force=force)
 
 
 def _form(path: Path) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import written_json
+from circuit.artifacts.files.documents import document_bytes
 from circuit.artifacts.manifest.manifest import (
     Manifest,
     Run,
@@ -291,6 +291,6 @@ def write_picture(picture: Picture, out: Path, force: bool) -> list[Path]:
         "caption": picture.caption,
         **picture.numbers,
     }
-    write_file(numbers, written_json(document), force=force)
+    write_file(numbers, document_bytes(document), force=force)
     write_file(image, picture.image, force=force)
     return [image, numbers]

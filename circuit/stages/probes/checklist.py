@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from circuit.methods.probes.permutation import LEVEL
-from circuit.methods.probes.verdict import FEW
+from circuit.methods.probes.verdict import FEW_GROUPS
 from circuit.present.numbers import STRENGTH
 
 Record = dict[str, Any]
@@ -66,7 +66,7 @@ def _item(name: str, controlled: bool, detail: str) -> Record:
 
 
 def _sizes(probes: Mapping[str, Record]) -> tuple[bool, str]:
-    few = [name for name, probe in probes.items() if probe["emergence"]["verdict"] == FEW]
+    few = [name for name, probe in probes.items() if probe["emergence"]["verdict"] == FEW_GROUPS]
     rows = [probe["n"] for probe in probes.values()]
     groups = [probe["n_groups"] for probe in probes.values()]
     text = f"{min(rows)} to {max(rows)} prompts in {min(groups)} to {max(groups)} groups a probe"

@@ -24,7 +24,7 @@ from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
 from circuit.errors import DataError, UsageError
 from circuit.methods.probes.fitted_probe import FittedProbe, fit_probe, probabilities
-from circuit.methods.probes.verdict import FEW, NOT
+from circuit.methods.probes.verdict import FEW_GROUPS, NOT_DECODABLE
 from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.battery import Pool, Probe
 from circuit.stages.rows.prompting import encode
@@ -296,7 +296,7 @@ def _notes(
             "not of such prompts"
         )
     significant = probe.parts[0].quality.get("significant")
-    if probe.verdict in (FEW, NOT):
+    if probe.verdict in (FEW_GROUPS, NOT_DECODABLE):
         yield f"the verdict of the probe is `{probe.verdict}`: what it reads here means nothing"
     elif significant is False:
         yield f"the probe was not shown to read anything at L{probe.layer}: do not rely on it here"

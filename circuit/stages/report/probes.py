@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from circuit.artifacts.manifest.manifest import Manifest
 from circuit.methods.probes.permutation import LEVEL
-from circuit.methods.probes.verdict import DECODABLE, NOT, SELECTIVE
+from circuit.methods.probes.verdict import DECODABLE, NOT_DECODABLE, SELECTIVE
 from circuit.present.numbers import (
     STRENGTH,
     Record,
@@ -82,7 +82,7 @@ def _finding(probe: Record, n_probes: int) -> Finding:
         f"p over all layers {p_text(entry['p_any'])}; beside it {_beside(probe, entry)}.",
         _meaning(word, probe, entry),
     ]
-    if word == NOT and entry["p_any"] is not None and entry["p_any"] <= LEVEL:
+    if word == NOT_DECODABLE and entry["p_any"] is not None and entry["p_any"] <= LEVEL:
         sentences.append(
             "The permutation test alone would say so, but the interval over groups reaches chance."
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import read_bytes, read_json, schema_of
+from circuit.artifacts.files.documents import as_object, read_bytes, read_json, schema_of
 from circuit.artifacts.files.paths import refuse_input
 from circuit.artifacts.manifest.manifest import (
     Manifest,
@@ -78,7 +78,7 @@ def _artifacts(given: Path) -> list[Path]:
 
 def _shown(path: Path) -> bool:
     """Say whether a report of the folder shows this: not the probes that a battery saved, which it has told of already."""
-    document = read_json(path)
+    document = as_object(read_json(path))
     schema = schema_of(document)
     saved = schema == schemas.DIRECTIONS and "best_layers" in document.get("results", {})
     return schema in {*SECTIONS, schemas.PLOTS} and not saved

@@ -12,12 +12,12 @@ so, and a loop is likely too: compare with the unsteered answers to the same pro
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from circuit.methods.steering.coherence import collapsed, distinct_n, entropy, mean_nll, repeated_n
+from circuit.methods.steering.coherence import mean_nll, repetition
 from circuit.stages.steering.intervention import Intervention
 from circuit.values.sampling import Sampling
 
@@ -92,11 +92,7 @@ def coherence(
         Coherence(
             nll=nll.get(row),
             kl=kl.get(row),
-            distinct_1=distinct_n(answer.ids, 1),
-            distinct_2=distinct_n(answer.ids, 2),
-            repeated_4=repeated_n(answer.ids, 4),
-            entropy=entropy(answer.ids),
-            collapsed=collapsed(answer.ids),
+            **asdict(repetition(answer.ids)),
         )
         for row, answer in enumerate(answers)
     ]

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
+from circuit.values.sites import Site
 
 Vector = npt.NDArray[np.float32]
 RULES = ("norm", "raw", "projection", "median-norm")
@@ -39,20 +40,20 @@ class Manner:
     def check(self, coefficients: Sequence[float] = ()) -> None:
         """Raise ``UsageError`` for what there is not, and for coefficients that the operator does not take."""
         from circuit.model.forward.scopes import parse_scope
-        from circuit.model.interventions.operators import SHARES
-        from circuit.model.interventions.steering import check_operator
+        from circuit.model.interventions.operators import find_operator
 
-        for coefficient in (0.0, *coefficients):
-            check_operator(self.operator, coefficient)
+        operator = find_operator(self.operator, max(map(abs, coefficients), default=0.0))
         parse_scope(self.scope)
         if self.rule not in RULES and kl_target(self.rule) is None:
             message = f"there is no strength rule `{self.rule}`"
             raise UsageError(message, hint=f"use one of: {', '.join(RULES)}, kl:1.0")
-        if self.operator in SHARES and self.rule != "norm":
-            message = (
-                f"`{self.operator}` takes a share and no length, so `{self.rule}` means nothing"
+        if operator.takes_fraction and self.rule != "norm":
+            raise UsageError(
+                "option-not-applicable",
+                f"operator `{self.operator}` takes a fraction; `--rule {self.rule}` does not apply",
+                hint="leave out --rule",
+                option="--rule",
             )
-            raise UsageError(message, hint="leave out --rule")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +87,13 @@ class Intervention:
         scope = parse_scope(self.manner.scope)
         return [
             Steering(
-                part.direction.layer,
+                _site(part.direction),
                 part.direction.vector,
                 coefficient * self.factor * part.weight,
-                part.direction.site,
-                part.unit,
-                self.manner.operator,
-                scope,
-                part.plane,
+                unit=part.unit,
+                operator=self.manner.operator,
+                scope=scope,
+                plane=part.plane,
             )
             for part in self.parts
         ]
@@ -139,6 +139,12 @@ class Intervention:
                 for part in self.parts
             ],
         }
+
+
+def _site(direction: Direction) -> Site:
+    """Return where a direction acts; one made at ``embed`` acts on what any block reads."""
+    name = "resid_pre" if direction.site == "embed" else direction.site
+    return Site(name, direction.layer)
 
 
 def kl_target(rule: str) -> float | None:

@@ -9,18 +9,19 @@ statistic of ``circuit.stages.steering.strength``: damage comes in bursts, which
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from circuit.errors import DataError, UsageError
-from circuit.methods.steering.coherence import collapsed, distinct_n, entropy, repeated_n
+from circuit.methods.steering.coherence import Repetition, mean_nll, repetition
 from circuit.stages.steering.intervention import Intervention
 from circuit.values.sampling import Sampling
 
 Array = npt.NDArray[Any]
+MEASURES = ("nll", *(field.name for field in fields(Repetition)))
 TOGETHER = 64  # prompts that are answered in one batch
 
 
@@ -109,27 +110,18 @@ def roll_out(
 
 
 def coherence(model: Any, rollouts: Rollouts, neutral: Neutral) -> dict[str, float | None]:
-    """Return how coherent the written texts are: their NLL under the model as it is, in nats a token, and their repetitions.
+    """Return the means of ``MEASURES`` over the texts that have a token; None where no text has one.
 
-    Means over the texts that have a token; None where none has one.
+    ``nll`` is each text's mean NLL under the unsteered model, in nats per token.
     """
     from circuit.model.forward.teacher_forcing import Text, token_log_probs
 
     pairs = [(p, ids) for p, ids in zip(neutral.prompts, rollouts.answers, strict=True) if ids]
     if not pairs:
-        names = ("nll", "distinct1", "distinct2", "rep4", "entropy", "collapsed")
-        return dict.fromkeys(names)
+        return dict.fromkeys(MEASURES)
     texts = [Text(np.concatenate([p.ids, np.array(ids, np.int32)]), len(p.ids)) for p, ids in pairs]
-    written = [ids for _, ids in pairs]
-
-    def mean(values: Sequence[float]) -> float:
-        return float(np.mean(values))
-
-    return {
-        "nll": -mean(np.concatenate(token_log_probs(model, texts)).astype(np.float64).tolist()),
-        "distinct1": mean([distinct_n(ids, 1) for ids in written]),
-        "distinct2": mean([distinct_n(ids, 2) for ids in written]),
-        "rep4": mean([repeated_n(ids, 4) for ids in written]),
-        "entropy": mean([entropy(ids) for ids in written]),
-        "collapsed": mean([float(collapsed(ids)) for ids in written]),
-    }
+    rows = [
+        {"nll": mean_nll(log_p), **asdict(repetition(ids))}
+        for log_p, (_, ids) in zip(token_log_probs(model, texts), pairs, strict=True)
+    ]
+    return {name: float(np.mean([row[name] for row in rows])) for name in MEASURES}

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from circuit.artifacts.files.atomic import explained
+from circuit.artifacts.files.atomic import write_errors
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.artifacts.prompts.prompts import PromptSet
@@ -136,7 +136,7 @@ def _check_before_the_work(job: Job, out: Path | None) -> None:
     check_choices(job.prompts, job.coefficients, job.sampling, job.criterion)
     if out is not None:
         folder = next(folder for folder in out.parents if folder.exists())
-        with explained(out), tempfile.TemporaryFile(dir=folder):
+        with write_errors(out), tempfile.TemporaryFile(dir=folder):
             pass
 
 

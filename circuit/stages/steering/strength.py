@@ -30,6 +30,7 @@ from circuit.values.sites import Site
 
 TARGET, STATISTIC, N_TOKENS = 1.0, "p95", 20
 TOLERANCE, EVALUATIONS = 0.05, 12
+SMALLEST, LARGEST = 2.0**-10, 2.0**6  # coefficients to search between
 SIDES = {"+": 1, "-": -1}
 
 
@@ -90,10 +91,11 @@ def calibrate(
     sign: int = 0,
 ) -> Calibration:
     """Find c* of an intervention, on encoded neutral prompts; ``sign`` +1 or −1 asks for one side only."""
+    from circuit.model.interventions.operators import find_operator
+
     check_target(target, statistic)
     neutral = prompts if isinstance(prompts, Neutral) else prepared(model, prompts, n_tokens)
-    # `angular` takes a share of the angle.
-    most = 1.0 if intervention.manner.operator == "angular" else 2.0**6
+    most = min(LARGEST, find_operator(intervention.manner.operator).largest)
     sides: dict[str, Root] = {}
     start = 0.4
     for name in (name for name, side in SIDES.items() if sign in (0, side)):
@@ -105,7 +107,7 @@ def calibrate(
             divergence,
             target,
             start=start,
-            bounds=(2**-10, most),
+            bounds=(SMALLEST, most),
             tolerance=TOLERANCE,
             evaluations=EVALUATIONS,
         )

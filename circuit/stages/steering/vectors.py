@@ -111,7 +111,9 @@ def shares(
 
 
 def _share(vector: ReadyVector, norm: float) -> float | None:
-    if vector.intervention.manner.operator not in ("add", "preserve"):
+    from circuit.model.interventions.operators import find_operator
+
+    if not find_operator(vector.intervention.manner.operator).adds_vector:
         return None
     unit = vector.intervention.parts[0].unit
     relative = 1.0 if unit is None else unit / norm

@@ -1,4 +1,4 @@
-"""The results of a sweep: what ``circuit.sweep/1`` says of the measured units.
+"""The results of a sweep: what ``circuit.sweep/2`` says of the measured units.
 
     slope, slope_ci       mean per-prompt slope of m on the dose x = c/c*, 95 % bootstrap over groups; negative: it steers the wrong way
     anti_steerable_frac   share of prompts whose own slope is negative; slope_quantiles: 25, 50 and 75 % of the prompts
@@ -37,7 +37,16 @@ if TYPE_CHECKING:
     from circuit.stages.sweep.job import Job
 
 Record = dict[str, Any]
-DAMAGE = ("kl_p95", "kl_mean", "top1", "distinct1", "distinct2", "rep4", "entropy", "collapsed")
+DAMAGE = (
+    "kl_p95",
+    "kl_mean",
+    "top1",
+    "distinct_1",
+    "distinct_2",
+    "repeated_4",
+    "entropy",
+    "collapsed",
+)
 
 
 def summarised(

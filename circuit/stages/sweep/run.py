@@ -7,7 +7,7 @@
     4. on neutral prompts, at every dose, divergence and coherence (``circuit.stages.steering.rollouts``)
     5. slopes, intervals, nulls and a verdict in words (``circuit.stages.sweep.results``)
 
-Writes ``circuit.sweep/1``. A run that was interrupted goes on where it was.
+Writes ``circuit.sweep/2``. A run that was interrupted goes on where it was.
 """
 
 import time
@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.files.documents import plain
-from circuit.artifacts.files.units import Units
+from circuit.artifacts.files.measurements import (
+    Measurements,
+    remove_finished_measurements,
+)
 from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.stages.rows.holdout import check_apart, check_size
@@ -61,22 +64,23 @@ def sweep(
         out is not None
         and (found := reusable(out, schema=schemas.SWEEP, **about, force=force)) is not None
     ):
+        remove_finished_measurements(out)
         return found.results, True
     _check(job)
-    covers = {**about, "inputs": _digests(about["inputs"])}
-    units = Units(out, plain(covers))
-    results: dict[str, Any] = plain(_measured(model, job, units, note, track))
-    if out is not None:
-        write_manifest(
-            out,
-            schema=schemas.SWEEP,
-            **about,
-            results=results,
-            tokenizer=model.tokenizer_identity,
-            run=Run.since(started),
-            force=force,
-        )
-    units.discard()
+    covers = {**about, "schema": schemas.SWEEP, "inputs": _digests(about["inputs"])}
+    with Measurements(out, plain(covers), force=force) as kept:
+        results: dict[str, Any] = plain(_measured(model, job, kept, note, track))
+        if out is not None:
+            write_manifest(
+                out,
+                schema=schemas.SWEEP,
+                **about,
+                results=results,
+                tokenizer=model.tokenizer_identity,
+                run=Run.since(started),
+                force=force,
+            )
+        kept.discard()
     return results, False
 
 
@@ -101,7 +105,7 @@ def _digests(paths: Sequence[Path]) -> list[str]:
     return [digest(path) for path in paths]
 
 
-def _measured(model: Any, job: Job, units: Units, note: Note, track: Track) -> dict[str, Any]:
+def _measured(model: Any, job: Job, kept: Measurements, note: Note, track: Track) -> dict[str, Any]:
     choices = job.choices
     known = (bool(job.fits) and None not in job.fits) or "train" in job.others
     if not known:
@@ -112,7 +116,7 @@ def _measured(model: Any, job: Job, units: Units, note: Note, track: Track) -> d
         prepared(model, neutral_prompts(model, job.form, job.neutral), choices.n_tokens),
         choices.doses,
     )
-    calibration = _calibration(bench, job, units)
+    calibration = _calibration(bench, job, kept)
     if calibration is not None and not calibration.converged:
         note(f"the calibration did not land on {choices.kl:g} nats: {calibration.status}")
     c_star = choices.strength if calibration is None else calibration.coefficient
@@ -120,19 +124,19 @@ def _measured(model: Any, job: Job, units: Units, note: Note, track: Track) -> d
     steering = replace(job.intervention, factor=before * (c_star or 1.0))
     target = choices.kl if choices.same_kl else None
     beside = [
-        control_at(bench, control, units, target, before) for control in _controls(job, steering)
+        control_at(bench, control, kept, target, before) for control in _controls(job, steering)
     ]
     plan = list(planned(bench, steering, beside))
     found: dict[str, dict[float, Any]] = {}
     for name, dose, work in track(plan, "Measuring", len(plan)):
-        found.setdefault(name, {})[dose] = units.get(f"{name} at {dose:g}", work)
+        found.setdefault(name, {})[dose] = kept.get(f"{name} at {dose:g}", work)
     asked = None
     if choices.prompt_baseline is not None:
-        asked = units.get("prompt", lambda: _asked_for(model, job))
+        asked = kept.get("prompt", lambda: _asked_for(model, job))
     return summarised(job, found, asked, calibration, c_star or 1.0, known)
 
 
-def _calibration(bench: Bench, job: Job, units: Units) -> Calibration | None:
+def _calibration(bench: Bench, job: Job, kept: Measurements) -> Calibration | None:
     if job.choices.strength is not None:
         return None
 
@@ -140,7 +144,7 @@ def _calibration(bench: Bench, job: Job, units: Units) -> Calibration | None:
         found = calibrate(bench.model, job.intervention, bench.neutral, target=job.choices.kl)
         return found.as_dict()
 
-    return Calibration.of(units.get("calibration", measure))
+    return Calibration.of(kept.get("calibration", measure))
 
 
 def _controls(job: Job, steering: Intervention) -> list[Control]:

@@ -1,7 +1,7 @@
 """What a sweep measures, unit by unit: one vector at one dose, all prompts together.
 
 Every unit is a pure function of the model, the job and its name, and returns plain numbers, so that finished ones can be kept
-in a journal (``circuit.artifacts.files.units``) and a run that was cut short goes on.
+in a journal (``circuit.artifacts.files.measurements``) and a run that was cut short goes on.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from circuit.artifacts.files.units import Units
+from circuit.artifacts.files.measurements import Measurements
 from circuit.stages.steering.controls import Control, at_same_kl
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.readout import Measured, Reader
@@ -54,12 +54,12 @@ def of_control(bench: Bench, control: Control, dose: float) -> Record:
 
 
 def control_at(
-    bench: Bench, control: Control, units: Units, target: float | None, before: float
+    bench: Bench, control: Control, kept: Measurements, target: float | None, before: float
 ) -> Control:
     """Return a control of the same length, or, with a ``target``, of the same divergence."""
     if target is None:
         return control
-    factor: float = units.get(
+    factor: float = kept.get(
         f"{control.name}: factor",
         lambda: at_same_kl(bench.model, control, bench.neutral, target, before).intervention.factor,
     )

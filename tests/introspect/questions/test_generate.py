@@ -8,7 +8,7 @@ from circuit.errors import UsageError
 from circuit.introspect.inputs.expected import expected_texts, value_of
 from circuit.introspect.inputs.variants import variants
 from circuit.introspect.questions.generate import generate_answers, onset
-from circuit.methods.text.criteria import where
+from circuit.methods.text.criteria import match_span
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
@@ -19,9 +19,9 @@ def test_the_first_token_that_carries_the_answer(llama):
     """A token is a byte here, so that its number is that of the character."""
     for text, expected, at in (("so 75.", "75", 3), ("75", "75", 0), (" 175, 75", "75", 6)):
         ids = llama.tokenizer.encode(text, add_special_tokens=False)
-        start, _ = where("expected", text, expected=expected)
+        start, _ = match_span("expected", text, expected=expected)
         assert onset(llama, ids, start) == at
-    assert where("expected", "750", expected="75") is None
+    assert match_span("expected", "750", expected="75") is None
 
 
 def test_answers_are_those_of_greedy_decoding(llama):

@@ -1,62 +1,85 @@
-"""The contract of every direction method, and what is particular to some."""
+"""Every direction method meets the contract; what is particular to some; a new file is picked up."""
 
 import importlib
-import inspect
+import sys
 
 import numpy as np
 import pytest
+from direction_contract import FAST, by_role, checks
+from errors import raises
+from planted_archive import write_planted
 from planted_rows import noise, planted, planted_pairs
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
-from circuit.errors import DataError, UsageError
+from circuit.errors import UsageError
+from circuit.methods import directions
 from circuit.methods.directions import Rows, available, fit_direction, load
 from circuit.methods.directions.lda import ledoit_wolf_shrinkage
 from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.stages.directions.fit import Choices as DirectionChoices
+from circuit.stages.directions.run import directions as directions_stage
 
-FAST = {"n_boot": 200, "n_shuffles": 10}
+TOYS = {
+    "toy_median": """
+NEEDS = ("rows",)
+SPACE = "raw"
+ROLE = "method"
+
+def fit(rows):
+    \"\"\"Return the difference of the class medians.\"\"\"
+    return np.median(rows.positive, axis=0) - np.median(rows.negative, axis=0)
+""",
+    "toy_gradient": """
+NEEDS = ("rows", "gradients")
+SPACE = "raw"
+ROLE = "method"
+
+def fit(rows):
+    \"\"\"Return half the difference of the mean gradients.\"\"\"
+    g = rows.gradients
+    return (g.negative.mean(axis=0) - g.positive.mean(axis=0)) / 2
+""",
+}
 
 
-ROLES = {name: load(name).ROLE for name in available()}
-
-
-@pytest.fixture(params=[name for name, role in ROLES.items() if role == "method"])
-def method(request):
-    return request.param
-
-
-@pytest.fixture(params=[name for name, role in ROLES.items() if role != "method"])
-def other(request):
-    return request.param
+@pytest.mark.parametrize(
+    ("name", "check"), [(name, check) for name in available() for check in checks(name)]
+)
+def test_contract(name, check):
+    check(name)
 
 
 def test_the_folder_is_the_registry():
-    assert [name for name, role in ROLES.items() if role == "method"] == [
-        "lda",
-        "logistic",
-        "mean_centered",
-        "mean_diff",
-        "pca",
-    ]
-    assert [name for name, role in ROLES.items() if role == "control"] == [
-        "random",
-        "random_within",
-        "shuffled",
-    ]
-    assert ROLES["single"] == "baseline"
+    assert by_role("method") == ["lda", "logistic", "mean_centered", "mean_diff", "pca"]
+    assert by_role("control") == ["random", "random_within", "shuffled"]
+    assert by_role("baseline") == ["single"]
 
 
-def test_contract_of_what_does_not_look_for_the_concept(other):
-    H, y, _, direction = planted(gap=6)
-    fit = fit_direction(other, H[y == 1], H[y == 0])
-    assert np.linalg.norm(fit.vector) == pytest.approx(1, abs=1e-6)
-    assert fit.vector @ (H[y == 1].mean(axis=0) - H[y == 0].mean(axis=0)) > 0
-    np.testing.assert_array_equal(fit.vector, fit_direction(other, H[y == 1], H[y == 0]).vector)
-    assert abs(fit.vector @ direction) < 0.5
-    assert len(importlib.import_module(f"circuit.methods.directions.{other}").__doc__) > 100
-    if ROLES[other] == "control":
-        again = fit_direction(other, H[y == 1], H[y == 0], seed=1).vector
-        assert abs(fit.vector @ again) < 0.5
+@pytest.mark.parametrize("name", TOYS)
+def test_a_new_file_is_a_method(name, tmp_path, monkeypatch):
+    doc = (
+        "A toy that stands for a method somebody adds: one file in the folder, no other edit. " * 2
+    )
+    (tmp_path / f"{name}.py").write_text(f'"""{doc}"""\nimport numpy as np\n{TOYS[name]}')
+    monkeypatch.setattr(directions, "__path__", [*directions.__path__, str(tmp_path)])
+    importlib.invalidate_caches()
+    try:
+        assert name in available()
+        for check in checks(name):
+            check(name)
+        write_planted(tmp_path / "a")
+        choices = DirectionChoices(layers="3", method=name, n_boot=20)
+        if name == "toy_median":
+            results, _ = directions_stage(tmp_path / "a.safetensors", tmp_path / "d", choices)
+            assert results["best"]["layer"] == 3
+        else:  # this command reads activations only
+            with raises(UsageError, "method-input-missing", missing=["gradients"]):
+                directions_stage(tmp_path / "a.safetensors", tmp_path / "d", choices)
+    finally:
+        sys.modules.pop(f"circuit.methods.directions.{name}", None)
+    monkeypatch.undo()
+    assert name not in available()
 
 
 def test_controls_are_at_chance_where_the_method_is_perfect():
@@ -114,61 +137,8 @@ def test_many_labellings_at_once_are_the_fits_one_by_one():
         )
 
 
-def test_contract(method):
-    H, y, groups, direction = planted(gap=12)
-    assert len(H) < H.shape[1]
-    positive, negative = H[y == 1], H[y == 0]
-    fit = fit_direction(method, positive, negative)
-    assert fit.vector.dtype == np.float32
-    assert np.linalg.norm(fit.vector) == pytest.approx(1, abs=1e-6)
-    gap = positive.mean(axis=0) - negative.mean(axis=0)
-    assert fit.vector @ gap > 0
-    assert fit.norm == pytest.approx(np.linalg.norm(gap))
-    assert fit.vector @ direction > 0.5
-    np.testing.assert_array_equal(fit.vector, fit_direction(method, positive, negative).vector)
-    np.testing.assert_allclose(  # and it turns round with the classes
-        fit_direction(method, negative, positive).vector, -fit.vector, atol=1e-5
-    )
-    quality = cross_fitted_quality(method, H, y, groups, **FAST)
-    assert quality.auroc.value > 0.97
-    assert quality.auroc.low > 0.75
-    assert quality.null.p == 1 / 11
-    module = importlib.import_module(f"circuit.methods.directions.{method}")
-    assert len(module.__doc__) > 100
-    assert module.SPACE in {"raw", "rows", "standardised"}
-    assert inspect.getdoc(module.fit)
-
-
-def test_contract_in_more_rows_than_features(method):
-    H, y, groups, direction = planted(n=160, d=24, n_groups=20, gap=6)
-    assert abs(fit_direction(method, H[y == 1], H[y == 0]).vector @ direction) > 0.7
-    assert cross_fitted_quality(method, H, y, groups, **FAST).auroc.value > 0.97
-
-
-def test_contract_for_pairs(method):
-    H, y, groups, pairs, direction = planted_pairs()
-    fit = fit_direction(method, H[y == 1], H[y == 0], paired=True)
-    assert fit.vector @ direction > 0.8
-    quality = cross_fitted_quality(method, H, y, groups, pairs, **FAST)
-    assert quality.paired
-    assert quality.auroc.value > 0.97
-    assert quality.stability.pair_cosine.low > 0.1
-
-
-def test_bad_input_is_refused(method):
-    H, y, _, _ = planted()
-    with pytest.raises(DataError, match="same activations"):
-        fit_direction(method, np.ones((4, 8)), np.ones((5, 8)))
-    with pytest.raises(DataError, match="rows of both classes, not 0 and 40"):
-        fit_direction(method, H[:0], H[y == 0])
-    with pytest.raises(DataError, match="NaN"):
-        fit_direction(method, np.full((3, 8), np.nan), np.ones((3, 8)))
-    with pytest.raises(DataError, match="cannot be paired"):
-        fit_direction(method, H[:3], H[3:7], paired=True)
-
-
 def test_unknown_method():
-    with pytest.raises(UsageError, match="no direction method `kmeans`") as caught:
+    with raises(UsageError, "unknown-direction-method", method="kmeans") as caught:
         fit_direction("kmeans", np.ones((2, 2)), np.ones((2, 2)))
     assert "mean_diff" in caught.value.hint
 

@@ -4,7 +4,7 @@ from planted_rows import noise, planted
 
 from circuit.errors import DataError
 from circuit.methods.geometry.cka_interval import cka_estimate
-from circuit.methods.probes.across_archives import drift, read_across
+from circuit.methods.probes.across_archives import cross_archive_probes, drift
 from circuit.methods.probes.probing import probe
 from circuit.methods.probes.question import prepare
 
@@ -38,7 +38,7 @@ def test_a_rotated_archive_has_the_same_geometry_and_moved_everywhere():
     found = drift(H, R, groups, n_boot=100)
     assert found.cka == pytest.approx(1, abs=1e-4)
     assert found.moved.value > 1
-    across = read_across(H, R, prepare(y, groups, n_boot=100, n_shuffles=0))
+    across = cross_archive_probes(H, R, prepare(y, groups, n_boot=100, n_shuffles=0))
     assert across.auroc["a_to_a"].value > 0.95
     assert across.auroc["b_to_b"].value > 0.95
     assert across.lost_a.high < 0  # a's probe does not read b
@@ -48,7 +48,7 @@ def test_a_rotated_archive_has_the_same_geometry_and_moved_everywhere():
 def test_a_probe_of_one_reads_the_other_where_little_moved():
     H, y, groups, _ = planted(120, 64, 30, gap=6)
     other = H + 0.2 * np.random.default_rng(3).normal(size=H.shape)
-    across = read_across(H, other, prepare(y, groups, n_boot=100, n_shuffles=0))
+    across = cross_archive_probes(H, other, prepare(y, groups, n_boot=100, n_shuffles=0))
     assert all(estimate.value > 0.95 for estimate in across.auroc.values())
     assert across.lost_a.low < 0 < across.lost_a.high
     assert across.direction_cosine > 0.95
@@ -57,7 +57,7 @@ def test_a_probe_of_one_reads_the_other_where_little_moved():
 def test_the_diagonal_is_the_probe():
     H, y, groups, _ = planted(gap=2)
     task = prepare(y, groups, n_boot=50, n_shuffles=0)
-    across = read_across(H, H, task)
+    across = cross_archive_probes(H, H, task)
     own = probe(H, task).auroc.value
     assert all(estimate.value == pytest.approx(own, abs=1e-6) for estimate in across.auroc.values())
 
@@ -79,6 +79,6 @@ def test_what_rows_without_variation_have_in_common_is_not_defined():
         assert (found.cosine, found.cka) == (None, None)
         assert found.as_dict()["cka"] is None
         assert (found.moved.value == 0) == (A is B)
-        across = read_across(A, B, prepare(y, groups, n_boot=10, n_shuffles=0))
+        across = cross_archive_probes(A, B, prepare(y, groups, n_boot=10, n_shuffles=0))
         assert across.direction_cosine is None
         assert cka_estimate(A, B, groups.tolist()) is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from circuit.methods.probes.probing import cross_validated_probe
-from circuit.methods.probes.verdict import DECODABLE, FEW, decodable, verdict
+from circuit.methods.probes.verdict import DECODABLE, FEW_GROUPS, decodable, verdict
 from circuit.methods.uncertainty.above_baseline import Certainty
 from circuit.methods.uncertainty.splits import enough_groups, least_groups
 
@@ -21,7 +21,7 @@ def test_a_class_of_few_groups_gets_no_star(n, few):
     assert found.auroc.value > 0.95
     assert decodable({0: found}) == {0: not few}
     beside = {"surface": [], "tokens": [], "control": None, "sure": Certainty.of(y, groups)}
-    assert verdict({0: found}, **beside) == (FEW if few else DECODABLE)
+    assert verdict({0: found}, **beside) == (FEW_GROUPS if few else DECODABLE)
 
 
 def test_pairs_have_every_group_in_both_classes():

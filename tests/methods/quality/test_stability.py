@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from planted_rows import noise, planted, planted_pairs
@@ -92,12 +94,7 @@ def test_refitting_repeated_rows_is_weighting_them():
     H, y, _ = independent(40, 16, 2.0, 0)
     rows = design(y, np.arange(40))
     weighted = resampled_cosine(MEAN, H, rows)
-
-    class Refitted:
-        SPACE, ROLE = "raw", "method"
-        fit = staticmethod(MEAN.fit)
-
-    refitted = resampled_cosine(Refitted, H, rows)
+    refitted = resampled_cosine(replace(MEAN, combine=None), H, rows)
     assert refitted.value == pytest.approx(weighted.value, abs=0.02)
 
 

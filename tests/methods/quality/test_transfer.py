@@ -20,7 +20,7 @@ def two_concepts(angle, *, n=160, d=64, gap=8.0, seed=0):
     return H, y, groups, {"a": np.flatnonzero(part == 0), "b": np.flatnonzero(part == 1)}
 
 
-@pytest.mark.parametrize("method", [m for m in available() if load(m).ROLE == "method"])
+@pytest.mark.parametrize("method", [m for m in available() if load(m).role == "method"])
 def test_one_concept_transfers_and_two_do_not(method):
     same = transfer_matrix(method, *two_concepts(0.0), n_boot=50).values()
     assert (same > 0.95).all()

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from circuit.methods.steering.coherence import collapsed, distinct_n, entropy, mean_nll, repeated_n
+from circuit.methods.steering.coherence import (
+    collapsed,
+    distinct_n,
+    entropy,
+    mean_nll,
+    repeated_n,
+    repetition,
+)
 
 
 def test_counted_by_hand():
@@ -47,6 +54,15 @@ def test_a_permutation_of_tokens_keeps_the_entropy():
     ids = rng.integers(0, 9, 50)
     assert entropy(rng.permutation(ids)) == pytest.approx(entropy(ids))
     assert 0 <= entropy(ids) <= np.log(9)
+
+
+def test_every_measure_of_a_text_by_its_name():
+    ids = [1, 2, 3] * 6
+    found = repetition(ids)
+    assert found.distinct_1 == distinct_n(ids, 1)
+    assert found.distinct_2 == distinct_n(ids, 2)
+    assert found.repeated_4 == repeated_n(ids, 4)
+    assert (found.entropy, found.collapsed) == (entropy(ids), True)
 
 
 def test_mean_nll_of_nothing_is_nothing():

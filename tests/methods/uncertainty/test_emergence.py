@@ -5,11 +5,18 @@ from planted_rows import planted
 from circuit.errors import UsageError
 from circuit.methods.probes.probing import probe
 from circuit.methods.probes.question import prepare
-from circuit.methods.probes.verdict import NOT, SELECTIVE, SURFACE, TOKENS, decodable, verdict
+from circuit.methods.probes.verdict import (
+    NOT_DECODABLE,
+    SELECTIVE,
+    SURFACE,
+    TOKENS,
+    decodable,
+    verdict,
+)
 from circuit.methods.uncertainty.above_baseline import Certainty, bounds
 from circuit.methods.uncertainty.bootstrap import Draws
 from circuit.methods.uncertainty.emergence import (
-    Scored,
+    LayerAuroc,
     check_threshold,
     emergence,
     emergence_layer,
@@ -23,7 +30,7 @@ MANY = Certainty(1000, 1.0)
 
 def scored(value, spread=0.02, seed=0, n=500):
     draws = Draws(value, value + spread * np.random.default_rng(seed).normal(size=n), 1.0)
-    return Scored(draws.estimate(), draws)
+    return LayerAuroc(draws.estimate(), draws)
 
 
 def at(values, spread=0.02):
@@ -115,7 +122,7 @@ def located(layers, y, groups, seed, surface=None):
     beside = probe(np.zeros((len(y), 1)) if surface is None else surface, task)
     return (
         emergence(
-            {layer: Scored(r.auroc, r.draws) for layer, r in results.items()},
+            {layer: LayerAuroc(r.auroc, r.draws) for layer, r in results.items()},
             [beside.draws],
             decodable(results),
             Certainty.of(y, groups),
@@ -148,7 +155,7 @@ def test_a_planted_concept_is_selective_and_noise_is_not_decodable():
     sides = {"surface": [beside], "tokens": [beside], "control": control}
     assert verdict(results, **sides, sure=MANY) == SELECTIVE
     nothing = {k: r for k, r in results.items() if k < 2}
-    assert verdict(nothing, **sides, sure=MANY) == NOT
+    assert verdict(nothing, **sides, sure=MANY) == NOT_DECODABLE
 
 
 def test_what_the_surface_carries_is_called_surface():

@@ -64,7 +64,7 @@ def test_an_interval_never_says_more_than_the_groups_allow():
     statistic = auroc_statistic(y * 1.0, y == 1, np.zeros(20, int), np.arange(20))
     plain = cluster_bootstrap(statistic, y, np.arange(20), n_boot=50, rng=np.random.default_rng(0))
     assert (plain.low, plain.high) == (1, 1)
-    assert plain.no_surer_than(perfect_auroc(y, np.arange(20))).low == pytest.approx(0.8, abs=0.01)
+    assert plain.widen_to(perfect_auroc(y, np.arange(20))).low == pytest.approx(0.8, abs=0.01)
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals():

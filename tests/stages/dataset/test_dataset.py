@@ -111,7 +111,7 @@ def test_options_that_do_not_apply_are_usage_errors(
 
 
 def test_templates_that_cannot_give_so_many(tmp_path: Path):
-    with raises(DataError, "too-few-templates", n=94):
+    with raises(DataError, "too-few-fillings", count=94):
         circuit("create", "-o", tmp_path / "p.json", "--set", WEATHER)
 
 

@@ -1,17 +1,23 @@
 """``.json``: one direction as a JSON object.
 
-Keys: ``direction`` (a list of d numbers), ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``; see
-``pair_fields`` for the others that circuit adds. Numbers are written so that float32 comes back to the bit.
+Keys: ``direction`` (a list of d numbers), ``layer``, ``positive_prompt``, ``negative_prompt``,
+``model_id``; see ``flat_fields`` for the others that circuit adds. Numbers are written so that
+float32 comes back to the bit.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from circuit.artifacts.directions.direction import Direction
-from circuit.artifacts.directions.flat_fields import LAYER, direction_of, fields_of, the_one
+from circuit.artifacts.directions.flat_fields import (
+    LAYER,
+    direction_fields,
+    direction_from_fields,
+    only_direction,
+)
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import read_json, written_json
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.files.documents import document_bytes, read_json
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
 
 NAME, SUFFIX, SEVERAL = "json", ".json", False
@@ -22,9 +28,13 @@ def read(path: Path) -> list[Direction]:
     """Read one direction."""
     fields = read_json(path)
     if not isinstance(fields, dict):
-        message = f"`{path}` holds no direction"
-        raise ArtifactError(message, hint="it must be a JSON object with `direction` and `layer`")
-    return [direction_of(fields, path)]
+        raise ArtifactError(
+            "not-a-direction",
+            f"`{path}` holds no direction",
+            hint="write a JSON object with `direction` and `layer`",
+            path=str(path),
+        )
+    return [direction_from_fields(fields, path)]
 
 
 def write(
@@ -33,8 +43,8 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write one direction."""
-    direction = the_one(directions, length, path)
-    write_file(path, written_json(fields_of(direction)), force=force)
-    return Written({direction.layer: direction.norm})
+    direction = only_direction(directions, length, path)
+    write_file(path, document_bytes(direction_fields(direction)), force=force)
+    return WriteResult({direction.layer: direction.norm})

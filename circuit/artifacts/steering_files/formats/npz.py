@@ -1,23 +1,28 @@
 """``.npz``: one direction as a NumPy archive.
 
-Keys: ``direction`` (d,) float32, ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``, ``norm``,
-``cosine_similarity``; see ``pair_fields`` for the others that circuit adds. The array is loaded without pickle, so a
-file cannot run code. Entries carry no time, so equal directions give equal bytes.
+Keys: ``direction`` (d,) float32, ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``,
+``norm``, ``cosine_similarity``; see ``flat_fields`` for the others that circuit adds. The array is
+loaded without pickle, so a file cannot run code. Entries carry no time, so equal directions give
+equal bytes.
 """
 
 import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from circuit.artifacts.directions.direction import Direction
-from circuit.artifacts.directions.flat_fields import LAYER, direction_of, fields_of, the_one
+from circuit.artifacts.directions.flat_fields import (
+    LAYER,
+    direction_fields,
+    direction_from_fields,
+    only_direction,
+)
 from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import read_bytes
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
 
 NAME, SUFFIX, SEVERAL = "npz", ".npz", False
@@ -26,7 +31,7 @@ CONVENTION = LAYER
 
 def read(path: Path) -> list[Direction]:
     """Read one direction; arrays of Python objects are refused."""
-    return [direction_of(_fields(path), path)]
+    return [direction_from_fields(_fields(path), path)]
 
 
 def write(
@@ -35,19 +40,23 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write one direction."""
-    direction = the_one(directions, length, path)
+    direction = only_direction(directions, length, path)
     buffer = io.BytesIO()
-    np.savez(buffer, **fields_of(direction))
+    arrays = {key: np.asarray(value) for key, value in direction_fields(direction).items()}
+    np.savez(buffer, allow_pickle=False, **arrays)
     write_file(path, buffer.getvalue(), force=force)
-    return Written({direction.layer: direction.norm})
+    return WriteResult({direction.layer: direction.norm})
 
 
-def _fields(path: Path) -> dict[str, Any]:
+def _fields(path: Path) -> dict[str, object]:
     content = io.BytesIO(read_bytes(path))
     damaged = ArtifactError(
-        f"`{path}` is not a NumPy archive", hint="it is damaged or of another kind"
+        "not-npz",
+        f"`{path}` is not a NumPy archive",
+        hint="it is damaged or of another kind",
+        path=str(path),
     )
     if not zipfile.is_zipfile(content):
         raise damaged
@@ -58,7 +67,10 @@ def _fields(path: Path) -> dict[str, Any]:
         # The file is foreign input, so whatever its reading raises is about the file.
         if "allow_pickle" not in str(error):
             raise damaged from error
-        message = f"`{path}` holds pickled Python objects"
-        hint = "pickled data can run code and is never loaded: save plain arrays instead"
-        raise ArtifactError(message, hint=hint) from error
+        raise ArtifactError(
+            "pickle-refused",
+            f"`{path}` holds pickled Python objects",
+            hint="pickled data can run code and is never loaded: save plain arrays instead",
+            path=str(path),
+        ) from error
     return {key: array if array.ndim else array.item() for key, array in arrays.items()}

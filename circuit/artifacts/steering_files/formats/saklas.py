@@ -1,11 +1,13 @@
-"""saklas: one vector per block in a safetensors file, with a JSON file of the same name beside it.
+"""saklas: one vector per block in a safetensors file, with a JSON sidecar of the same name.
 
-Arrays are named ``layer_{b}``, float32, b counted from 0 and the vector added to the output of block b. saklas multiplies
-what a block contributes into its vector's length, and takes a file only with a sidecar of its sixth format: ``format_version``,
-``saklas_version``, ``method``, ``tensor_sha256`` (of the whole safetensors file) and ``provenance``. Older sidecars, and none,
-are read too.
+Arrays are named ``layer_{b}``, float32, b counted from 0 and the vector added to the output of
+block b. saklas multiplies the contribution of a block into the length of its vector. It accepts a
+file only with a sidecar of its sixth format: ``format_version``, ``saklas_version``, ``method``,
+``tensor_sha256`` (of the whole safetensors file) and ``provenance``. Circuit also reads older
+sidecars, and files without one.
 
-Circuit writes the method ``profile``, and its record in the header's ``circuit.record``, which saklas does not look at.
+Circuit writes the method ``profile``, and its record in the header's ``circuit.record``, which
+saklas ignores.
 
 Source: https://github.com/a9lim/saklas (core/profile.py; its format only).
 """
@@ -14,24 +16,24 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.archive.archive import Archive, archive_bytes
 from circuit.artifacts.directions.block_vectors import (
-    RECORD,
+    RECORD_KEY,
+    block_lengths,
     by_block,
-    header_record,
-    lengths,
-    packed,
-    unpacked,
+    pack_directions,
+    record_in_header,
+    unpack_directions,
 )
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.atomic import is_written, write_file
-from circuit.artifacts.files.documents import canonical_json, read_json, written_json
+from circuit.artifacts.files.documents import canonical_json, document_bytes, read_json
 from circuit.artifacts.files.paths import manifest_path
 from circuit.artifacts.manifest.manifest import digest
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonObject
 from circuit.values.version import VERSION
 
 NAME, SUFFIX, SEVERAL = "saklas", ".safetensors", True
@@ -41,7 +43,7 @@ _ARRAY = re.compile(r"layer_(\d+)")
 
 
 def recognises(path: Path) -> bool:
-    """Say whether every array is named as saklas names it."""
+    """Return whether every array is named as saklas names it."""
     names = Archive(path).names
     return bool(names) and all(_ARRAY.fullmatch(name) for name in names)
 
@@ -53,15 +55,15 @@ def beside(path: Path) -> list[Path]:
 
 
 def read(path: Path) -> list[Direction]:
-    """Read the vector of each block, and from the sidecar what it says about their making."""
+    """Read the vector of each block, and the sidecar's facts about how it was made."""
     archive = Archive(path)
     vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
     said = _sidecar(path)
     method = said.get("method")
-    return unpacked(
+    return unpack_directions(
         path,
         vectors,
-        header_record(archive),
+        record_in_header(archive),
         method=str(method) if method else None,
         extra={"saklas": said} if said else {},
     )
@@ -73,11 +75,11 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write the vector of each block, and the sidecar."""
-    vectors, record = packed(by_block(directions), length)
+    vectors, record = pack_directions(by_block(directions), length)
     arrays = {f"layer_{block}": vector for block, vector in vectors.items()}
-    content = archive_bytes(arrays, {RECORD: canonical_json(record)})
+    content = archive_bytes(arrays, {RECORD_KEY: canonical_json(record)})
     sidecar = {
         "format_version": _FORMAT_VERSION,
         "saklas_version": f"circuit {VERSION}",
@@ -85,19 +87,24 @@ def write(
         "tensor_sha256": hashlib.sha256(content).hexdigest(),
         "provenance": {},
     }
-    is_written(manifest_path(path), written_json(sidecar), force=force)
+    is_written(manifest_path(path), document_bytes(sidecar), force=force)
     write_file(path, content, force=force)
-    write_file(manifest_path(path), written_json(sidecar), force=force)
-    return Written(lengths(record), notes=(f"`{manifest_path(path)}` belongs to it",))
+    write_file(manifest_path(path), document_bytes(sidecar), force=force)
+    return WriteResult(block_lengths(record), notes=(f"`{manifest_path(path)}` belongs to it",))
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
+def _sidecar(path: Path) -> JsonObject:
     if not beside(path):
         return {}
     said = read_json(manifest_path(path))
     if not isinstance(said, dict):
         said = {}
     if said.get("tensor_sha256") not in (None, digest(path)):
-        message = f"`{manifest_path(path)}` is of another file than `{path}`"
-        raise ArtifactError(message, hint="copy both files again, or remove the JSON file")
+        raise ArtifactError(
+            "sidecar-of-other-file",
+            f"`{manifest_path(path)}` is of another file than `{path}`",
+            hint="copy both files again, or remove the JSON file",
+            path=str(path),
+            sidecar=str(manifest_path(path)),
+        )
     return said

@@ -1,11 +1,13 @@
 """steering-lite: one vector per block in a safetensors file.
 
-Arrays are named ``layer{b}.v``, b counted from 0 and the vector added to the output of block b; the header's ``cfg`` is
-the JSON of the method's configuration. Its ``coeff``, a strength that was calibrated there, is read as
-``extra["coefficient"]`` and written as 1. Methods that rotate, project or transport have other arrays beside ``v`` or
-instead of it, and those of ``sub::module`` act inside a block: neither is a direction, and both are refused.
+Arrays are named ``layer{b}.v``, b counted from 0 and the vector added to the output of block b. The
+header's ``cfg`` is the JSON of the method's configuration; its ``coeff``, a calibrated strength, is
+read as ``extra["coefficient"]`` and written as 1. Methods that rotate, project or transport have
+other arrays, and those of ``sub::module`` act inside a block: both are refused, because they are
+not directions.
 
-Circuit writes the configuration of ``mean_diff``, which adds ``coeff`` v, and its record in the header's ``circuit.record``.
+Circuit writes the configuration of ``mean_diff``, which adds ``coeff`` v, and its record in the
+header's ``circuit.record``.
 
 Source: https://github.com/wassname/steering-lite (vector.py, config.py, variants/mean_diff.py).
 """
@@ -14,22 +16,22 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.archive.archive import Archive, archive_bytes
 from circuit.artifacts.directions.block_vectors import (
-    RECORD,
+    RECORD_KEY,
+    block_lengths,
     by_block,
-    header_record,
-    lengths,
-    packed,
-    unpacked,
+    pack_directions,
+    record_in_header,
+    unpack_directions,
 )
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import canonical_json
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
+from circuit.values.json_values import JsonObject
 
 NAME, SUFFIX, SEVERAL = "steering-lite", ".safetensors", True
 CONVENTION = "`layer3.v` is added to the output of block 3, blocks counted from 0"
@@ -37,7 +39,7 @@ _ARRAY = re.compile(r"layer(\d+)\.v")
 
 
 def recognises(path: Path) -> bool:
-    """Say whether the arrays, or the header, are those of steering-lite."""
+    """Return whether the arrays, or the header, are those of steering-lite."""
     archive = Archive(path)
     named = [re.match(r"layer\d+\.|sub::", name) for name in archive.names]
     return "method" in _configuration(archive) or (bool(named) and all(named))
@@ -52,14 +54,17 @@ def read(path: Path) -> list[Direction]:
     for name in archive.names:
         if target != "residual" or not _ARRAY.fullmatch(name):
             what = f"acts on `{target}`" if target != "residual" else f"has `{name}`"
-            message = f"the method `{method}` of `{path}` {what}, which is no direction of the residual stream"
-            hint = (
-                "circuit reads methods that add one vector after a block, such as mean_diff and pca"
+            raise ArtifactError(
+                "not-a-direction",
+                f"method `{method}` of `{path}` {what}, not one vector in the residual stream",
+                hint="circuit reads methods that add one vector after a block: mean_diff, pca",
+                path=str(path),
+                array=name,
+                method=method,
             )
-            raise ArtifactError(message, hint=hint)
     vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
     extra = {"coefficient": cfg["coeff"]} if isinstance(cfg.get("coeff"), int | float) else {}
-    return unpacked(path, vectors, header_record(archive), method=method, extra=extra)
+    return unpack_directions(path, vectors, record_in_header(archive), method=method, extra=extra)
 
 
 def write(
@@ -68,9 +73,9 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write the vector of each block."""
-    vectors, record = packed(by_block(directions), length)
+    vectors, record = pack_directions(by_block(directions), length)
     cfg = {
         "method": "mean_diff",
         "layers": list(vectors),
@@ -83,12 +88,12 @@ def write(
         "subtract_corpus_mean": False,
     }
     arrays = {f"layer{block}.v": vector for block, vector in vectors.items()}
-    strings = {"cfg": json.dumps(cfg), RECORD: canonical_json(record)}
+    strings = {"cfg": json.dumps(cfg), RECORD_KEY: canonical_json(record)}
     write_file(path, archive_bytes(arrays, strings), force=force)
-    return Written(lengths(record))
+    return WriteResult(block_lengths(record))
 
 
-def _configuration(archive: Archive) -> dict[str, Any]:
+def _configuration(archive: Archive) -> JsonObject:
     try:
         cfg = json.loads(archive.strings.get("cfg", "{}"))
     except ValueError:

@@ -2,34 +2,34 @@
 
     {"model_type": "llama", "directions": {"12": [d floats]}, "explained_variances": {"12": 0.4}}
 
-AISteer360 writes each direction as a list of K lists. K = 1 is one vector; K positions, heads or planes are not, and
-are refused. Keys count blocks from 0. activation-steering fits its vectors to what a block returns and adds them to
-what it reads, which is one block earlier than it was fitted: here, block b is the one whose output was fitted.
+AISteer360 writes each direction as a list of K lists. K = 1 is one vector; K positions, heads or
+planes are refused. Keys count blocks from 0. activation-steering fits its vectors to the output of
+a block and adds them to the input, one block earlier than fitted; here, block b is the one whose
+output was fitted.
 
 Circuit writes the first form, which both read, with its record in the key ``circuit``.
 
-Source: https://github.com/IBM/activation-steering (steering_vector.py), https://github.com/IBM/AISteer360
-(state_control/_common/steering_vector.py).
+Source: https://github.com/IBM/activation-steering (steering_vector.py),
+https://github.com/IBM/AISteer360 (state_control/_common/steering_vector.py).
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from circuit.artifacts.archive.dtypes import Array
 from circuit.artifacts.directions.block_vectors import (
+    block_lengths,
     by_block,
-    family_of,
-    lengths,
-    packed,
-    unpacked,
+    model_type,
+    pack_directions,
+    unpack_directions,
 )
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import read_json, written_json
-from circuit.artifacts.steering_files.formats import Written
+from circuit.artifacts.files.documents import as_object, document_bytes, read_json
+from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
 
 NAME, SUFFIX, SEVERAL = "svec", ".svec", True
@@ -38,14 +38,19 @@ CONVENTION = "keys count blocks from 0, and the vector belongs to that block's o
 
 def read(path: Path) -> list[Direction]:
     """Read the vector of each block."""
-    document = read_json(path)
-    held = document.get("directions") if isinstance(document, dict) else None
-    if not isinstance(held, dict):
-        message = f"`{path}` has no `directions`"
-        raise ArtifactError(message, hint="a .svec file maps blocks to vectors in `directions`")
-    vectors = {_block(key, path): _vector(key, values, path) for key, values in held.items()}
+    document = as_object(read_json(path))
+    directions = document.get("directions")
+    if not isinstance(directions, dict):
+        raise ArtifactError(
+            "missing-field",
+            f"`{path}` has no `directions`",
+            hint="a .svec file maps blocks to vectors in `directions`",
+            path=str(path),
+            field="directions",
+        )
+    vectors = {_block(key, path): _vector(key, values, path) for key, values in directions.items()}
     extra = {"model_hint": str(document["model_type"])} if document.get("model_type") else {}
-    return unpacked(path, vectors, document.get("circuit"), extra=extra)
+    return unpack_directions(path, vectors, document.get("circuit"), extra=extra)
 
 
 def write(
@@ -54,36 +59,50 @@ def write(
     *,
     length: float | None = None,
     force: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write the vector of each block."""
     placed = by_block(directions)
-    vectors, record = packed(placed, length)
+    vectors, record = pack_directions(placed, length)
     document = {
-        "model_type": family_of(placed),
+        "model_type": model_type(placed),
         "directions": {str(block): vector.tolist() for block, vector in vectors.items()},
         "explained_variances": {},
         "circuit": record,
     }
-    write_file(path, written_json(document), force=force)
-    return Written(lengths(record))
+    write_file(path, document_bytes(document), force=force)
+    return WriteResult(block_lengths(record))
 
 
 def _block(key: str, path: Path) -> int:
     if not (key.isascii() and key.isdecimal()):
-        message = f"`{path}` has a direction for `{key}`"
-        raise ArtifactError(message, hint="keys of `directions` are blocks, counted from 0")
+        raise ArtifactError(
+            "invalid-field",
+            f"`{path}` has a direction for `{key}`",
+            hint="keys of `directions` are blocks, counted from 0",
+            path=str(path),
+            field=key,
+        )
     return int(key)
 
 
-def _vector(key: str, values: Any, path: Path) -> NDArray[Any]:
+def _vector(key: str, values: object, path: Path) -> Array:
     try:
         with np.errstate(over="ignore"):
             vector = np.asarray(values, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        message = f"the direction of block {key} in `{path}` does not consist of numbers"
-        raise ArtifactError(message, hint="it must be a list of numbers") from error
+        raise ArtifactError(
+            "invalid-field",
+            f"the direction of block {key} in `{path}` is not a list of numbers",
+            hint="write a list of d numbers",
+            path=str(path),
+            field=key,
+        ) from error
     if vector.ndim == 2 and len(vector) > 1:
-        message = f"block {key} in `{path}` has {len(vector)} vectors"
-        hint = "one for each position, head or axis: circuit steers with one vector per block"
-        raise ArtifactError(message, hint=hint)
+        raise ArtifactError(
+            "several-vectors",
+            f"block {key} in `{path}` has {len(vector)} vectors",
+            hint="one for each position, head or axis: circuit steers with one vector per block",
+            path=str(path),
+            block=key,
+        )
     return vector[0] if vector.ndim == 2 and len(vector) else vector

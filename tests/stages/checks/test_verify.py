@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
+from errors import raises
+from in_process import invoke
 
+from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
 from circuit.artifacts.manifest.manifest import Run, write_manifest
 from circuit.artifacts.manifest.origin import Origin
@@ -17,13 +18,12 @@ from circuit.artifacts.prompts.expansion import expand
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.artifacts.steering_files.files import Direction, write_directions
-from circuit.cli.verify import verify as command
 from circuit.errors import ArtifactError
-from circuit.stages.checks.verify import verify
+from circuit.stages.checks.verify import shown, verify
 from circuit.stages.dataset.request import CreateRequest, PromptSetOutput
 from circuit.stages.run import run as perform
 
-DATA = Path(__file__).parents[1] / "artifacts" / "data"
+DATA = Path(__file__).parents[2] / "artifacts" / "data"
 ALL = {"t.json", "prompts.json", "acts.json", "acts.safetensors", "directions.json", "directions.safetensors", "steering.json"}  # fmt: skip
 
 
@@ -40,10 +40,8 @@ def collect(folder: Path, value: float = 1.0) -> None:
     prompts = read_prompts(folder / "prompts.json")
     writer = ActivationsWriter(
         folder / "acts",
+        ArrayPlan(sites_layers=[("resid_post", 0)], positions=["last"], d_model=2),
         prompts=prompts,
-        sites_layers=[("resid_post", 0)],
-        positions=["last"],
-        d_model=2,
         origin=Origin.of(folder / "acts", parameters={}, inputs=[folder / "prompts.json"]),
         force=True,
     )
@@ -189,22 +187,30 @@ def test_a_moved_folder_is_still_ok(chain: Path):
 def test_files_without_a_manifest(chain: Path):
     (chain / "x.png").write_bytes(b"")
     (chain / "empty").mkdir()
-    for name in ("x.png", "empty"):
-        with pytest.raises(ArtifactError) as caught:
+    for name, code in {"x.png": "no-manifest", "empty": "no-artifacts"}.items():
+        with raises(ArtifactError, code) as caught:
             verify([chain / name])
         assert caught.value.hint
 
 
 def test_by_the_command_line(chain: Path):
-    app = typer.Typer()
-    app.command()(command)
-    done = CliRunner().invoke(app, [str(chain / "steering.json")])
+    done = invoke(["verify", str(chain / "steering.json")])
     assert done.exit_code == 0
     assert "7 files, all ok" in done.stdout
     (chain / "directions.safetensors").unlink()
-    done = CliRunner().invoke(app, [str(chain / "steering.json"), "--json"])
+    done = invoke(["verify", str(chain / "steering.json"), "--json"])
     assert done.exit_code == 1
     data = json.loads(done.stdout)
     assert data["ok"] is False
     (bad,) = [each for each in data["files"] if each["status"] not in ("ok", "stale")]
     assert (Path(bad["path"]).name, bad["status"]) == ("directions.safetensors", "missing")
+
+
+def test_paths_are_those_of_the_working_folder_and_no_machines(chain: Path, monkeypatch):
+    """A printed path can be pasted into a document: it is relative, and a built-in file has a name of its own."""
+    monkeypatch.chdir(chain)
+    (template,) = [builtin_probes()["imperative"]]
+    assert shown(template) == "circuit:datasets/probes/syntactic/imperative.json"
+    done = invoke(["verify", str(chain / "steering.json")])
+    assert "ok       steering.json" in done.stdout
+    assert str(chain) not in done.stdout

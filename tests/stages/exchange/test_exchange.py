@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from errors import raises
 
 from circuit.artifacts.manifest.manifest import Run, digest
 from circuit.artifacts.steering_files.files import (
@@ -18,15 +19,26 @@ from circuit.artifacts.steering_files.files import (
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.stages.directions.show import show_directions
-from circuit.stages.exchange.export import Request as Export
-from circuit.stages.exchange.export import export_directions, length_of
-from circuit.stages.exchange.import_ import Request as Import
-from circuit.stages.exchange.import_ import import_directions
+from circuit.stages.exchange.export import EXPORT, length_of
+from circuit.stages.exchange.import_file import IMPORT
+from circuit.stages.exchange.request import ExportRequest, ImportRequest
+from circuit.stages.options import ArchiveOutputOptions
 from circuit.stages.rows.same_weights import check_model
+from circuit.stages.run import Session, silent
 from circuit.stages.steering.source import Source
 from circuit.values.identity import ModelIdentity
 
 D = 32
+
+
+def export_directions(file, out, *, force=False, note=silent, **options):
+    request = ExportRequest(file=file, output=out, force=force, **options)
+    return EXPORT.run(request, Session(note=note)).result
+
+
+def import_directions(file, out, *, force=False, note=silent, **options):
+    output = ArchiveOutputOptions(output=out, force=force)
+    return IMPORT.run(ImportRequest(file=file, output=output, **options), Session(note=note))
 
 
 def direction(name="tool", layer=1, seed=0, **fields):
@@ -56,78 +68,78 @@ def several(tmp_path):
 def test_the_recommended_name_is_exported_at_every_layer(tmp_path, several):
     notes = []
     results = export_directions(several, tmp_path / "x.svec", note=notes.append)
-    assert (results["name"], results["blocks"], results["format"]) == ("tool", [0, 1, 2], "svec")
+    assert (results.name, results.blocks, results.format) == ("tool", [0, 1, 2], "svec")
     assert "--name chooses another: tool, mood" in notes[0]
-    chosen = export_directions(several, tmp_path / "y.svec", Export("mood", "1,2"))
-    assert (chosen["name"], chosen["blocks"]) == ("mood", [1, 2])
+    chosen = export_directions(several, tmp_path / "y.svec", name="mood", layers="1,2")
+    assert (chosen.name, chosen.blocks) == ("mood", [1, 2])
 
 
 def test_a_file_of_one_direction_takes_the_recommended_one(tmp_path, several):
-    assert export_directions(several, tmp_path / "x.npz")["blocks"] == [2]
-    assert export_directions(several, tmp_path / "y.npz", Export(layers="0"))["blocks"] == [0]
-    with pytest.raises(UsageError, match="takes one direction, not 3"):
-        export_directions(several, tmp_path / "z.npz", Export(layers="all"))
+    assert export_directions(several, tmp_path / "x.npz").blocks == [2]
+    assert export_directions(several, tmp_path / "y.npz", layers="0").blocks == [0]
+    with raises(UsageError, "one-direction-expected", count=3):
+        export_directions(several, tmp_path / "z.npz", layers="all")
     plain = archive(tmp_path / "p", direction(layer=0), direction(layer=1))
-    with pytest.raises(UsageError, match="takes one direction, not 2"):
+    with raises(UsageError, "one-direction-expected", count=2):
         export_directions(plain, tmp_path / "z.npz")
 
 
 def test_block_zero_is_left_out_of_gguf_and_it_says_so(tmp_path, several):
     notes = []
     results = export_directions(several, tmp_path / "x.gguf", note=notes.append)
-    assert results["blocks"] == [1, 2]
+    assert results.blocks == [1, 2]
     assert any("block 0 is left out" in note for note in notes)
-    assert [line.count("--control-vector-layer-range 2 2") for line in results["commands"]] == [
+    assert [line.count("--control-vector-layer-range 2 2") for line in results.commands] == [
         1,
         1,
     ]
-    with pytest.raises(CircuitError, match="cannot hold block 0"):
-        export_directions(several, tmp_path / "y.gguf", Export(layers="0"))
+    with raises(CircuitError, "block-0-only"):
+        export_directions(several, tmp_path / "y.gguf", layers="0")
 
 
 @pytest.mark.parametrize(
-    ("out", "request_", "words"),
+    ("out", "options", "code"),
     [
-        ("x.safetensors", Export(), "several formats end in `.safetensors`"),
-        ("x.bin", Export(), "no format ends in `.bin`"),
-        ("x.gguf", Export(format="ggml"), "no format `ggml`"),
-        ("x.gguf", Export(format="saklas"), "a saklas file ends in .safetensors"),
-        ("x.gguf", Export(name="nobody"), "no direction `nobody`"),
-        ("x.gguf", Export(layers="9"), "out of range"),
-        ("x.gguf", Export(scale="-1"), "`-1` is no length"),
-        ("x.gguf", Export(scale="big"), "`big` is no length"),
-        ("x.npz", Export(scale="unit"), "--scale has no use"),
-        ("d.safetensors", Export(format="saklas"), "would replace"),
-        ("d.json", Export(), "would replace"),
+        ("x.safetensors", {}, "ambiguous-format"),
+        ("x.bin", {}, "unknown-format"),
+        ("x.gguf", {"format_name": "ggml"}, "unknown-format"),
+        ("x.gguf", {"format_name": "saklas"}, "suffix-of-another-format"),
+        ("x.gguf", {"name": "nobody"}, "unknown-direction"),
+        ("x.gguf", {"layers": "9"}, "layer-out-of-range"),
+        ("x.gguf", {"scale": "-1"}, "bad-scale"),
+        ("x.gguf", {"scale": "big"}, "bad-scale"),
+        ("x.npz", {"scale": "unit"}, "option-not-applicable"),
+        ("d.safetensors", {"format_name": "saklas"}, "output-is-input"),
+        ("d.json", {}, "output-is-input"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
-    tmp_path, several, out, request_, words
+    tmp_path, several, out, options, code
 ):
     before = {each: digest(each) for each in tmp_path.iterdir()}
-    with pytest.raises(CircuitError, match=words) as caught:
-        export_directions(several, tmp_path / out, request_, force=True)
+    with raises(CircuitError, code) as caught:
+        export_directions(several, tmp_path / out, force=True, **options)
     assert caught.value.hint
     assert {each: digest(each) for each in tmp_path.iterdir()} == before
 
 
 def test_names_without_a_recommended_one_have_to_be_chosen(tmp_path):
     plain = archive(tmp_path, direction("a"), direction("b"))
-    with pytest.raises(UsageError, match="directions of 2 names"):
+    with raises(UsageError, "several-directions", names=["a", "b"]):
         export_directions(plain, tmp_path / "x.gguf")
 
 
 def test_a_saklas_sidecar_does_not_replace_a_manifest(tmp_path, several):
-    with pytest.raises(UsageError, match="would replace"):
+    with raises(UsageError, "output-is-input"):
         export_directions(
-            tmp_path / "d.json", tmp_path / "d.safetensors", Export(format="saklas"), force=True
+            tmp_path / "d.json", tmp_path / "d.safetensors", format_name="saklas", force=True
         )
 
 
 def test_scales():
     assert [length_of(text) for text in (None, "natural", "unit", "2.5")] == [None, None, 1.0, 2.5]
     for bad in ("nan", "inf", "0", ""):
-        with pytest.raises(UsageError):
+        with raises(UsageError, "bad-scale", scale=bad):
             length_of(bad)
 
 
@@ -137,18 +149,18 @@ def test_export_and_import_give_the_archive_back(tmp_path, llama, name):
     made = [direction(layer=layer, model=identity) for layer in (1, 2)]
     file = archive(tmp_path, *made, model=identity)
     out = tmp_path / ("x" + formats()[name].SUFFIX)
-    export_directions(file, out, Export(format=name))
-    results, reused = import_directions(out, tmp_path / "back", Import(llama.id))
-    assert (results["format"], reused) == (name, False)
+    export_directions(file, out, format_name=name)
+    done = import_directions(out, tmp_path / "back", model=llama.id)
+    assert (done.result.format, done.reused) == (name, False)
     back = read_steering_file(tmp_path / "back.safetensors")
     assert all(same(a, b) for a, b in zip(made, back, strict=True))
     check_model(back[0], llama, allow_other=False)
-    assert import_directions(out, tmp_path / "back", Import(llama.id))[1]
+    assert import_directions(out, tmp_path / "back", model=llama.id).reused
 
 
 def test_an_import_says_where_it_came_from(tmp_path, llama, llama_folder):
     write_npz(tmp_path / "v.npz", direction(layer=1))
-    import_directions(tmp_path / "v.npz", tmp_path / "in", Import(str(llama_folder)))
+    import_directions(tmp_path / "v.npz", tmp_path / "in", model=str(llama_folder))
     manifest = json.loads((tmp_path / "in.json").read_text())
     assert manifest["schema"] == "circuit.directions/1"
     assert manifest["parameters"] == {
@@ -166,16 +178,16 @@ def test_an_import_says_where_it_came_from(tmp_path, llama, llama_folder):
 
 def test_layers_can_be_counted_otherwise(tmp_path):
     formats()["svec"].write(tmp_path / "v.svec", [direction(layer=1), direction(layer=2)])
-    import_directions(tmp_path / "v.svec", tmp_path / "in", Import(layer_offset=-1))
+    import_directions(tmp_path / "v.svec", tmp_path / "in", layer_offset=-1)
     assert [each.layer for each in read_steering_file(tmp_path / "in.json")] == [0, 1]
-    with pytest.raises(UsageError, match="layer 1 would be layer -1"):
-        import_directions(tmp_path / "v.svec", tmp_path / "other", Import(layer_offset=-2))
-    with pytest.raises(CircuitError, match="holds something else"):
+    with raises(UsageError, "layer-out-of-range"):
+        import_directions(tmp_path / "v.svec", tmp_path / "other", layer_offset=-2)
+    with raises(CircuitError, "output-exists"):
         import_directions(tmp_path / "v.svec", tmp_path / "in")
 
 
 def test_a_model_of_another_width_or_depth_is_refused(tmp_path, llama_folder):
-    llama, out = Import(str(llama_folder)), tmp_path / "in"
+    llama, out = str(llama_folder), tmp_path / "in"
     wide, _ = unit(np.ones(D + 1), "v")
     write_npz(tmp_path / "wide.npz", Direction("a", "resid_post", 1, wide, 1.0))
     write_npz(tmp_path / "deep.npz", direction(layer=3))
@@ -187,9 +199,9 @@ def test_a_model_of_another_width_or_depth_is_refused(tmp_path, llama_folder):
         "other.gguf": "a model of 4 layers, .* has 3",
     }.items():
         with pytest.raises(ModelError, match=words):
-            import_directions(tmp_path / name, out, llama)
+            import_directions(tmp_path / name, out, model=llama)
     assert not out.with_suffix(".json").exists()
-    import_directions(tmp_path / "deep.npz", out, Import(llama.model, layer_offset=-1))
+    import_directions(tmp_path / "deep.npz", out, model=llama, layer_offset=-1)
 
 
 def test_the_files_own_model_is_kept(tmp_path, llama_folder):
@@ -197,14 +209,14 @@ def test_the_files_own_model_is_kept(tmp_path, llama_folder):
     own = ModelIdentity(id="org/m", n_layers=3, d_model=D, weights_sha256="0" * 64)
     formats()["gguf"].write(tmp_path / "x.gguf", [direction(model=own)])
     import_directions(
-        tmp_path / "x.gguf", tmp_path / "in", Import(str(llama_folder)), note=notes.append
+        tmp_path / "x.gguf", tmp_path / "in", model=str(llama_folder), note=notes.append
     )
     assert read_steering_file(tmp_path / "in.json")[0].model == own
     assert "made with `org/m`" in notes[0]
-    with pytest.raises(UsageError, match="made with `org/m`"):
-        import_directions(tmp_path / "x.gguf", tmp_path / "y", Import(model_id="org/other"))
-    with pytest.raises(UsageError, match="both name the model"):
-        import_directions(tmp_path / "x.gguf", tmp_path / "y", Import("a", model_id="b"))
+    with raises(UsageError, "other-model", model="org/m"):
+        import_directions(tmp_path / "x.gguf", tmp_path / "y", model_id="org/other")
+    with raises(UsageError, "model-named-twice"):
+        import_directions(tmp_path / "x.gguf", tmp_path / "y", model="a", model_id="b")
 
 
 def test_without_a_model_it_says_that_nothing_will_be_noticed(tmp_path):
@@ -212,16 +224,16 @@ def test_without_a_model_it_says_that_nothing_will_be_noticed(tmp_path):
     formats()["svec"].write(tmp_path / "x.svec", [direction()])
     import_directions(tmp_path / "x.svec", tmp_path / "in", note=notes.append)
     assert "no model is named" in notes[0]
-    import_directions(tmp_path / "x.svec", tmp_path / "id", Import(model_id="org/m"))
+    import_directions(tmp_path / "x.svec", tmp_path / "id", model_id="org/m")
     assert read_steering_file(tmp_path / "id")[0].model == ModelIdentity(id="org/m", d_model=D)
 
 
 def test_what_is_no_other_programs_file_is_not_imported(tmp_path, several):
-    with pytest.raises(UsageError, match="archive of circuit's own"):
+    with raises(UsageError, "own-archive"):
         import_directions(several, tmp_path / "in")
-    with pytest.raises(CircuitError, match="there is no file"):
+    with raises(CircuitError, "file-not-found"):
         import_directions(tmp_path / "missing.gguf", tmp_path / "in")
-    with pytest.raises(UsageError, match="would replace"):
+    with raises(UsageError, "output-is-input"):
         formats()["steering-lite"].write(tmp_path / "s.safetensors", [direction()])
         import_directions(tmp_path / "s.safetensors", tmp_path / "s", force=True)
 
