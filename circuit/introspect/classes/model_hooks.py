@@ -13,19 +13,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.errors import UsageError
 from circuit.introspect.lens.logit_lens import lens_log_probs, top_tokens
 
 if TYPE_CHECKING:
-    import mlx.core as mx
-    import mlx.nn as nn
-
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.sites.sites import Read
     from circuit.values.sites import Site
+
+
+Tensor: TypeAlias = Any  # mlx.core.array
+Network: TypeAlias = Any  # mlx.nn.Module
 
 
 class PositionSelection(StrEnum):
@@ -52,10 +55,10 @@ class CaptureConfig:
 class CapturedState:
     """Arrays by layer: states (batch, tokens, d_model), attention weights (batch, tokens, n_heads, keys)."""
 
-    hidden_states: "dict[int, mx.array]" = field(default_factory=dict)
-    attention_weights: "dict[int, mx.array]" = field(default_factory=dict)
-    attention_outputs: "dict[int, mx.array]" = field(default_factory=dict)
-    ffn_outputs: "dict[int, mx.array]" = field(default_factory=dict)
+    hidden_states: dict[int, Tensor] = field(default_factory=dict)
+    attention_weights: dict[int, Tensor] = field(default_factory=dict)
+    attention_outputs: dict[int, Tensor] = field(default_factory=dict)
+    ffn_outputs: dict[int, Tensor] = field(default_factory=dict)
 
 
 _SITES = {
@@ -70,7 +73,7 @@ _KEPT = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}
 class ModelHooks:
     """Runs a network and keeps in ``state`` what the configuration names."""
 
-    def __init__(self, network: "nn.Module") -> None:
+    def __init__(self, network: Network) -> None:
         from circuit.model.checkpoint.blocks import residual_width
 
         residual_width(network)  # refuses what has no residual stream of blocks
@@ -89,7 +92,7 @@ class ModelHooks:
         self._config = config
         return self
 
-    def forward(self, input_ids: "mx.array") -> "mx.array":
+    def forward(self, input_ids: Tensor) -> Tensor:
         """Run token ids (batch, tokens), fill ``state``, and return the logits (batch, tokens, vocabulary)."""
         from circuit.model.sites.sites import recording, sites_at
 
@@ -103,11 +106,11 @@ class ModelHooks:
             getattr(self.state, places[site.name])[site.layer] = read(lambda h: h[:, at] * 1)
 
         with recording(self.model, sites_at(list(places), list(layers)), record):
-            logits: mx.array = self.model.network(input_ids)
+            logits: Tensor = self.model.network(input_ids)
         return logits
 
 
-def loaded(network: "nn.Module", tokenizer: Any = None) -> "LoadedModel":
+def loaded(network: Network, tokenizer: Any = None) -> "LoadedModel":
     """Return a network in memory as a loaded model; it has no checkpoint."""
     from circuit.model.checkpoint.loading import LoadedModel, checkpoint_dtype
 
@@ -134,15 +137,12 @@ class LogitLens:
         self, *, position: int = -1, top_k: int = 5, row: int = 0
     ) -> dict[int, list[tuple[str, float]]]:
         """Return the ``top_k`` most likely tokens with their probabilities at each captured layer."""
-        import mlx.core as mx
-        import numpy as np
-
         captured = self.hooks.state.hidden_states
         if not captured:
             hint = "call hooks.forward with capture_hidden_states=True"
             raise UsageError("nothing-captured", "no hidden states are captured", hint=hint)
         states = {
-            layer: np.array(captured[layer][row, position].astype(mx.float32))
+            layer: np.array(captured[layer][row, position].tolist(), np.float32)
             for layer in sorted(captured)
         }
         return {

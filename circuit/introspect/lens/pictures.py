@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuit.introspect.lens.logit_lens import AnalysisResult, TokenEvolutionResult
 from circuit.plots.curve import Panel, Series, curves
+from circuit.plots.style import render
 from circuit.stages.figures.picture_files import write_picture
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
+def lens_panels(found: Sequence[AnalysisResult]) -> list[Panel]:
+    """Return the probability of the answer, or of the tracked tokens, and the entropy by layer.
 
-def lens_figure(found: Sequence[AnalysisResult]) -> "Figure":
-    """Draw the probability of the answer, or of the tracked tokens, and the entropy by layer.
-
-    Of several prompts the median is drawn, with the quartiles as a band.
+    Of several prompts the curve is the median, and the band its quartiles.
     """
     layers = found[0].captured_layers
     tracked = [track_name(evolution) for evolution in found[0].token_evolutions]
@@ -34,12 +31,17 @@ def lens_figure(found: Sequence[AnalysisResult]) -> "Figure":
             [p.normalized_entropy or 0.0 for p in each.layer_predictions] for each in found
         ]
         panels.append(Panel("Entropy / log V", [_series("entropy", layers, entropies)]))
-    return curves(panels)
+    return panels
+
+
+def lens_png(found: Sequence[AnalysisResult]) -> bytes:
+    """Return the figure as PNG."""
+    return render(curves(lens_panels(found)), "png")
 
 
 def draw_analyses(found: Sequence[AnalysisResult], path: Path, *, force: bool = False) -> None:
     """Write the figure in the format that the suffix of ``path`` names."""
-    write_picture(path, lens_figure(found), force=force)
+    write_picture(path, curves(lens_panels(found)), force=force)
 
 
 def track_name(evolution: TokenEvolutionResult) -> str:

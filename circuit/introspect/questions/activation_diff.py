@@ -38,7 +38,7 @@ from circuit.methods.geometry.similarity import (
     relative_distances,
 )
 from circuit.methods.uncertainty.means import mean_interval
-from circuit.present.document import Document, Estimate, Facts, Notice, Part, Table, Text
+from circuit.present.document import Cell, Document, Estimate, Facts, Notice, Part, Table, Text
 from circuit.present.numbers import counted, example_only, interval
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
@@ -277,7 +277,7 @@ def _most(result: ActivationDiffResult) -> str:
 
 
 def _table(layers: Sequence[LayerDifference]) -> Table:
-    rows = []
+    rows: list[list[Cell]] = []
     for each in layers:
         same = each.layer == each.other_layer
         name = f"{each.layer}" if same else f"{each.layer} ~ {each.other_layer}"

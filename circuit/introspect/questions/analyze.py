@@ -21,6 +21,7 @@ from circuit.introspect.lens.logit_lens import (
 )
 from circuit.introspect.lens.tuned_lens import check_lens_options, read_lens
 from circuit.present.document import (
+    Cell,
     Document,
     Facts,
     Figure,
@@ -182,10 +183,9 @@ def present(result: AnalyzeResult) -> Document:
 
 def _figure(result: AnalyzeResult) -> Figure:
     def png() -> bytes:
-        from circuit.introspect.lens.pictures import lens_figure
-        from circuit.plots.style import rendered
+        from circuit.introspect.lens.pictures import lens_png
 
-        return rendered(lens_figure(result.analyses), "png")
+        return lens_png(result.analyses)
 
     caption = (
         "Probability and entropy at the last token by layer; "
@@ -217,12 +217,14 @@ def _section(found: AnalysisResult) -> Section:
 
 
 def _final(predictions: list[TokenPrediction]) -> Table:
-    rows = [[repr(each.token), Share(each.probability, ".4f")] for each in predictions]
+    rows: list[list[Cell]] = [
+        [repr(each.token), Share(each.probability, ".4f")] for each in predictions
+    ]
     return Table(title="Final Prediction", header=["token", "probability"], rows=rows)
 
 
 def _layers(layers: list[LayerPredictionResult]) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             f"Layer {each.layer_idx}",
             repr(each.top_token),
@@ -241,7 +243,7 @@ def _layers(layers: list[LayerPredictionResult]) -> Table:
 
 def _transitions(steps: list[LayerTransition]) -> Table:
     largest = max(steps, key=lambda step: step.kl_divergence)
-    rows = [
+    rows: list[list[Cell]] = [
         [f"{s.from_layer} -> {s.to_layer}", Number(s.kl_divergence), Number(s.js_divergence)]
         for s in steps
     ]
@@ -256,7 +258,7 @@ def _transitions(steps: list[LayerTransition]) -> Table:
 def _evolution(found: TokenEvolutionResult) -> Iterator[Part]:
     pieces = found.pieces
     several = f" ({len(pieces)} tokens: {pieces}; the first is tracked)" if len(pieces) > 1 else ""
-    rows = [
+    rows: list[list[Cell]] = [
         [f"Layer {layer}", Share(p, ".4f"), found.layer_ranks[layer]]
         for layer, p in found.layer_probabilities.items()
     ]

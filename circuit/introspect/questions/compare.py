@@ -27,6 +27,7 @@ from circuit.introspect.inputs.choices import check_tracked
 from circuit.methods.uncertainty.means import mean_interval
 from circuit.methods.uncertainty.scores import wilson
 from circuit.present.document import (
+    Cell,
     Document,
     Estimate,
     Facts,
@@ -211,7 +212,7 @@ def _section(found: PromptComparison, names: Sequence[str]) -> Section:
 
 def _side_by_side(views: Sequence[ModelPrediction], names: Sequence[str]) -> Table:
     pairs = zip(*(view.predictions for view in views), strict=False)
-    rows = [
+    rows: list[list[Cell]] = [
         [str(rank), *(f"{text!r} {p:.4f}" for text, p in pair)]
         for rank, pair in enumerate(pairs, 1)
     ]

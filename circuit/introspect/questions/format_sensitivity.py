@@ -27,6 +27,7 @@ from circuit.methods.geometry.similarity import paired_cosines, relative_distanc
 from circuit.methods.steering import divergences
 from circuit.methods.uncertainty.means import mean_interval
 from circuit.present.document import (
+    Cell,
     Document,
     Estimate,
     Facts,
@@ -273,7 +274,7 @@ def _section(found: FormContrast, n: int, summary_only: bool) -> Section:
 
 
 def _layers(layers: Sequence[LayerDistance]) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             str(each.layer),
             Estimate.of(each.cosine, ".3f"),

@@ -23,7 +23,17 @@ from circuit.introspect.inputs.expected import expected_texts
 from circuit.introspect.inputs.variants import Variant, variants
 from circuit.methods.text.criteria import match_span
 from circuit.methods.uncertainty.scores import wilson
-from circuit.present.document import Document, Estimate, Facts, Notice, Number, Part, Table, Text
+from circuit.present.document import (
+    Cell,
+    Document,
+    Estimate,
+    Facts,
+    Notice,
+    Number,
+    Part,
+    Table,
+    Text,
+)
 from circuit.present.numbers import example_only
 from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
@@ -305,7 +315,7 @@ def _onset(found: GeneratedAnswer) -> str:
 
 
 def _rates(rates: Sequence[AnswerRate]) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             each.name,
             each.n,

@@ -16,7 +16,7 @@ import numpy as np
 from circuit.introspect.attention.attended import Attended, attended, attended_table
 from circuit.introspect.lens.logit_lens import TokenPrediction, lens_log_probs, top_tokens
 from circuit.methods.arrays import Array
-from circuit.present.document import Document, Facts, Number, Part, Section, Table
+from circuit.present.document import Cell, Document, Facts, Number, Part, Section, Table
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
@@ -243,7 +243,7 @@ def _section(found: HooksPrompt) -> Section:
 
 
 def _sites(held: Sequence[SiteSummary]) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             each.site,
             " x ".join(map(str, each.shape)),
@@ -258,7 +258,7 @@ def _sites(held: Sequence[SiteSummary]) -> Table:
 
 
 def _lens_table(lens: Sequence[LensLayer]) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             f"Layer {each.layer}",
             ", ".join(f"{p.token!r} ({p.probability:.4f})" for p in each.predictions),

@@ -19,7 +19,7 @@ from circuit.introspect.lens.tuned_lens import (
     tune_lens,
     write_maps,
 )
-from circuit.present.document import Document, Estimate, Table, Text
+from circuit.present.document import Cell, Document, Estimate, Table, Text
 from circuit.stages.options import ModelOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.run import Command, Job, Plan, Record, Result, Session
@@ -156,7 +156,7 @@ def _read(manifest: Manifest, archive: Path) -> Tuned:
 def present(tuned: Tuned) -> Document:
     """Show the distance from the model's own prediction at every layer, tuned and plain."""
     result = tuned.result
-    rows = [
+    rows: list[list[Cell]] = [
         [f"L{each.layer}", Estimate.of(each.tuned, ".3f"), Estimate.of(each.plain, ".3f")]
         for each in result.layers
     ]
