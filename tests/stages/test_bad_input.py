@@ -15,9 +15,6 @@ from circuit.artifacts.manifest.run import Run
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import ArtifactError, DataError
-from circuit.stages.analyze.run import analyze
-from circuit.stages.directions.run import directions
-from circuit.stages.legacy import ModelOptions
 from circuit.stages.options import ModelOptions
 from circuit.stages.probes.request import BatteryOptions, RunRequest
 from circuit.stages.rows.warnings import all_equal_rows

@@ -27,13 +27,14 @@ def mean_estimate(
 
 def mean_interval(
     values: Sequence[float] | Array,
-    groups: Sequence[str],
+    groups: Sequence[object],
     *,
     bounds: tuple[float, float] = (-np.inf, np.inf),
+    seed: int = 0,
 ) -> list[float | None]:
     """Return [mean, low, high], clipped to ``bounds``; low and high are None under two groups."""
     numbers = np.asarray(values, dtype=np.float64)
-    found = mean_estimate(numbers, groups)
+    found = mean_estimate(numbers, groups, seed=seed)
     if found is None:
         return [round(float(numbers.mean()), 6), None, None]
     value, low, high = found.as_list()

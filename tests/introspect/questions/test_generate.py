@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
+from errors import raises
 
 from circuit.errors import UsageError
-from circuit.introspect.questions.generate import (
-    expected_texts,
-    generate_answers,
-    onset,
-    value_of,
-    ways,
-)
+from circuit.introspect.inputs.expected import expected_texts, value_of
+from circuit.introspect.inputs.variants import variants
+from circuit.introspect.questions.generate import generate_answers, onset
 from circuit.methods.text.criteria import match_span
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
@@ -31,7 +28,7 @@ def test_answers_are_those_of_greedy_decoding(llama):
     from circuit.model.forward.generate import generate
 
     given = PromptInput(["Hello", "1 + 1 = "])
-    found = generate_answers(llama, given, Sampling(5), raw=True, criterion="regex:.")
+    found = generate_answers(llama, given, Sampling(5), chat=False, criterion="regex:.")
     plain = generate(llama, encode(llama, given.texts, RAW), Sampling(5))
     assert [each.text for each in found.answers] == [each.text for each in plain]
     assert [each.onset for each in found.answers] == [0, 0]
@@ -49,8 +46,8 @@ def test_four_ways_of_asking(llama):
     assert [each.prompt for each in found.answers] == ["1 + 1 =", "1 + 1 = "] * 2
     assert {each.expected for each in found.answers} == {"2"}
     assert found.answers[1].n_prompt_tokens == found.answers[0].n_prompt_tokens + 1
-    only_raw = ways(["a"], RAW, False, compare_format=True)
-    assert [name for name, _, _ in only_raw] == ["raw, no blank", "raw, blank"]
+    only_raw = variants(["a"], RAW, template=False)
+    assert [each.name for each in only_raw] == ["raw, no blank", "raw, blank"]
 
 
 def test_what_is_expected():
@@ -62,15 +59,19 @@ def test_what_is_expected():
     assert expected_texts(two, "x", None) == ["x", "x"]
     assert expected_texts(two, "x|y", "expected") == ["x", "y"]
     assert expected_texts(two, None, "number") == [None, None]
-    for expected, criterion in (("x|y|z", None), ("x|", None), ("x", "number"), (None, "regex:[")):
-        with pytest.raises(UsageError):
-            expected_texts(two, expected, criterion)
+    for expected, n in (("x|y|z", 3), ("x|", 2)):
+        with raises(UsageError, "expected-per-prompt", n_texts=n, n=2):
+            expected_texts(two, expected, None)
+    with raises(UsageError, "conflicting-options"):
+        expected_texts(two, "x", "number")
+    with pytest.raises(UsageError):
+        expected_texts(two, None, "regex:[")
     with pytest.raises(UsageError, match="needs prompts with an expected text"):
         expected_texts(two, None, "expected")
 
 
 def test_without_an_answer_to_look_for_nothing_is_judged(llama):
-    found = generate_answers(llama, PromptInput(["Hello"]), Sampling(3), raw=True)
+    found = generate_answers(llama, PromptInput(["Hello"]), Sampling(3), chat=False)
     assert (found.ways, found.criterion) == ([], None)
     assert found.answers[0].at_once is None
     assert np.isfinite(found.answers[0].n_prompt_tokens)

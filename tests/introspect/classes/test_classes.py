@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from errors import raises
 
 from circuit.errors import UsageError
 
@@ -67,9 +68,9 @@ def test_an_analyzer_outside_its_context():
     from circuit.introspect import ModelAnalyzer
 
     analyzer = ModelAnalyzer.from_pretrained("tiny")
-    with pytest.raises(UsageError, match="not loaded"):
+    with raises(UsageError, "model-not-loaded"):
         asyncio.run(analyzer.analyze("x"))
-    with pytest.raises(UsageError, match="not loaded"):
+    with raises(UsageError, "model-not-loaded"):
         analyzer.model_info  # noqa: B018
 
 
@@ -108,7 +109,7 @@ def test_the_hooks(capsys):
     assert "Layer  5:" in capsys.readouterr().out
     best = int(mx.argmax(logits[0, -1]))
     assert lens.evolution(top_k=1)[5][0][0] == tokenizer.decode([best])
-    with pytest.raises(UsageError, match="no layer 16"):
+    with raises(UsageError, "layer-out-of-range", layer=16, n_layers=6):
         hooks.configure(CaptureConfig(layers=[0, 16]))
 
 

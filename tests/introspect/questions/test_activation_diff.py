@@ -8,19 +8,19 @@ import pytest
 from checkpoints import write_checkpoint
 from other_tokenizer import rewrite_tokenizer
 
-from circuit.cli.activation_diff_text import activation_diff_text
 from circuit.errors import UsageError
-from circuit.introspect.compare.two_models import two_models
-from circuit.introspect.questions.activation_diff import activation_diff, counterpart
+from circuit.introspect.compare.two_models import LoadingOptions
+from circuit.introspect.questions.activation_diff import activation_diff, counterpart, present
 from circuit.methods.geometry.cka_interval import cka_estimate
-from circuit.stages.legacy import ModelOptions
+from circuit.present.terminal import terminal
+from circuit.stages.options import ModelOptions
 from circuit.stages.rows.prompt_input import PromptInput
 
 GIVEN = PromptInput(["Hello", "1 + 1 = ", "abc", "xyz?", "ab c"])
 
 
 def options(*folders):
-    return tuple(ModelOptions(str(folder)) for folder in folders)
+    return tuple(ModelOptions(model=str(folder)) for folder in folders)
 
 
 def test_a_model_has_not_moved_from_itself(llama_folder):
@@ -31,7 +31,7 @@ def test_a_model_has_not_moved_from_itself(llama_folder):
         assert each.moved == [0, 0, 0]
         assert each.cka[0] == pytest.approx(1)
     assert found.other_tokens == []
-    assert "~" not in activation_diff_text(found.as_dict())
+    assert "~" not in terminal(present(found))
 
 
 def test_a_block_that_writes_twice_as_much_moves_what_follows(llama_folder, tmp_path):
@@ -73,9 +73,9 @@ def test_other_depth_width_and_tokenizer(llama_folder, tmp_path):
     assert found.cosines is None
     assert [counterpart(k, 3, 6) for k in range(3)] == [1, 3, 5]
     narrow = write_checkpoint(tmp_path / "deep", num_hidden_layers=6)
-    text = activation_diff_text(activation_diff(options(llama_folder, narrow), GIVEN).as_dict())
+    text = terminal(present(activation_diff(options(llama_folder, narrow), GIVEN)))
     assert "0 ~ 1" in text
-    assert "at the same share of the depth" in text
+    assert "at the same relative depth" in text
     assert "Moved most" not in text
     assert [counterpart(k, 6, 3) for k in range(6)] == [0, 0, 1, 1, 1, 2]
 
@@ -134,9 +134,9 @@ def test_an_adapter_moves_the_block_that_it_is_on(llama_folder, tmp_path):
         }
         mx.save_safetensors(str(adapter / "adapters.safetensors"), weights)
         (adapter / "adapter_config.json").write_text(json.dumps(config))
-        pair = two_models(ModelOptions(str(llama_folder)), None, adapter, option="-f")
+        pair = LoadingOptions(adapter=adapter).two_models(str(llama_folder), None, name="-f")
         found = activation_diff(pair, GIVEN)
-        assert found.models[1]["name"].endswith(f" + {name}")
+        assert found.models[1].name.endswith(f" + {name}")
         moved = [each.moved[0] for each in found.layers]
         assert moved[:2] == [0, 0]
         assert (moved[2] > 0) == bool(size)

@@ -5,28 +5,53 @@ import json
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from errors import raises
 from in_process import run
 
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.introspect.inputs.choices import LayerStrategy
-from circuit.introspect.questions.analyze import AnalysisConfig, analyze
-from circuit.introspect.questions.tune_lens import (
+from circuit.introspect.lens.logit_lens import AnalysisConfig, analyze
+from circuit.introspect.lens.tuned_lens import (
     check_lens_options,
     default_texts,
     read_lens,
-    save_lens,
     tune_lens,
 )
+from circuit.introspect.questions.tune_lens import COMMAND, TuneLensRequest
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.gradients.lens_training import AffineMap, train_maps
+from circuit.stages.options import ModelOptions
 
 TEXTS = [f"{a} {b} {c}." for a in ("one", "two", "three") for b in ("big", "old") for c in "xyzuvw"]
 ALL = AnalysisConfig(LayerStrategy.ALL)
 
 
 @pytest.fixture(scope="module")
-def lens(llama):
-    return tune_lens(llama, TEXTS, n_steps=150, rate=3e-3)
+def folder(llama_folder, tmp_path_factory):
+    """A folder with a trained lens of the model."""
+    folder = tmp_path_factory.mktemp("lens")
+    (folder / "texts.txt").write_text("\n".join(TEXTS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lens(folder, llama_folder):
+    """The lens, trained and written by its command."""
+    request = TuneLensRequest(
+        model=ModelOptions(model=str(llama_folder)),
+        texts=f"@{folder / 'texts.txt'}",
+        steps=150,
+        rate=3e-3,
+        output=folder / "lens.safetensors",
+    )
+    trained = COMMAND.run(request)
+    again = COMMAND.run(request)
+    assert (trained.reused, again.reused) == (False, True)
+    assert again.result.result == trained.result.result
+    np.testing.assert_array_equal(
+        again.result.lens.maps[0].matrix, trained.result.lens.maps[0].matrix
+    )
+    return trained.result.lens
 
 
 def test_a_lens_without_a_step_is_the_logit_lens(llama):
@@ -50,13 +75,11 @@ def test_no_bound_of_a_divergence_is_negative(identity_llama):
         assert min(fit.tuned + fit.plain) >= 0
 
 
-def test_what_a_tuned_lens_read_comes_from_its_file(
-    llama, llama_folder, lens, tmp_path, monkeypatch
-):
-    save_lens(tmp_path / "lens.safetensors", lens, llama, {"seed": 0})
+@pytest.mark.usefixtures("lens")
+def test_what_a_tuned_lens_read_comes_from_its_file(llama_folder, folder, monkeypatch):
     line = f'introspect analyze -m {llama_folder} -p "one" --layers 0 -o found.json'
-    run(f"{line} --lens tuned --lens-file lens.safetensors", tmp_path, monkeypatch)
-    (source,) = json.loads((tmp_path / "found.json").read_text())["inputs"]
+    run(f"{line} --lens tuned --lens-file lens.safetensors", folder, monkeypatch)
+    (source,) = json.loads((folder / "found.json").read_text())["inputs"]
     assert source["path"] == "lens.safetensors"
 
 
@@ -71,12 +94,11 @@ def test_a_map_that_is_known_is_learnt(llama):
     assert cosine < -0.9
 
 
-def test_it_is_kept_to_the_bit_and_belongs_to_one_model(llama, lens, tmp_path):
-    save_lens(tmp_path / "lens.safetensors", lens, llama, {"seed": 0})
-    manifest = json.loads((tmp_path / "lens.json").read_text())
+def test_it_is_kept_to_the_bit_and_belongs_to_one_model(llama, lens, folder, tmp_path):
+    manifest = json.loads((folder / "lens.json").read_text())
     assert manifest["schema"] == "circuit.lens_maps/1"
     assert manifest["results"]["layers"][0]["tuned"] == lens.fits[0].tuned
-    read = read_lens(tmp_path / "lens", llama)
+    read = read_lens(folder / "lens", llama)
     for k, one in lens.maps.items():
         np.testing.assert_array_equal(read[k].matrix, one.matrix)
         np.testing.assert_array_equal(read[k].bias, one.bias)
@@ -84,9 +106,9 @@ def test_it_is_kept_to_the_bit_and_belongs_to_one_model(llama, lens, tmp_path):
     assert tuned.layer_predictions[0] != plain.layer_predictions[0]
     assert tuned.layer_predictions[-1] == plain.layer_predictions[-1]
     other = load_model(str(write_checkpoint(tmp_path / "other", seed=1)))
-    with pytest.raises(UsageError, match="was trained on"):
-        read_lens(tmp_path / "lens", other)
-    with pytest.raises(ArtifactError):
+    with raises(UsageError, "lens-of-another-model"):
+        read_lens(folder / "lens", other)
+    with raises(ArtifactError, "file-not-found"):
         read_lens(tmp_path / "none", llama)
 
 
@@ -95,8 +117,12 @@ def test_maps_and_bad_input(llama):
     a = np.array([[0.0, 1.0], [0.0, 0.0]], np.float32)
     np.testing.assert_array_equal(AffineMap(a, np.ones(2, np.float32))(h), [[4.0, 3.0]])
     assert len(default_texts()) > 100
-    with pytest.raises(DataError, match="10 texts or more, not 2"):
+    with raises(DataError, "too-few-texts", n=2):
         tune_lens(llama, ["a", "b", "a"])
-    for lens, file in (("tuned", None), ("logit", "f"), ("sharp", None)):
-        with pytest.raises(UsageError):
+    for lens, file, code in (
+        ("tuned", None, "lens-and-file"),
+        ("logit", "f", "lens-and-file"),
+        ("sharp", None, "unknown-lens"),
+    ):
+        with raises(UsageError, code):
             check_lens_options(lens, file)

@@ -10,14 +10,15 @@ from other_tokenizer import rewrite_tokenizer
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
-from circuit.cli.comparison_text import _seen, comparison_text
 from circuit.errors import DataError, UsageError
-from circuit.introspect.compare.two_models import in_turn, two_models
+from circuit.introspect.compare.predictions import TokenRank
+from circuit.introspect.compare.two_models import LoadingOptions, in_turn
 from circuit.introspect.compare.vocabulary import Vocabulary
 from circuit.introspect.lens.distributions import next_log_probs
-from circuit.introspect.questions.compare import compare
+from circuit.introspect.questions.compare import compare, present, rank_text
 from circuit.model.checkpoint.loading import LoadedModel, load_model
-from circuit.stages.legacy import ModelOptions
+from circuit.present.terminal import terminal
+from circuit.stages.options import ModelOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
@@ -40,7 +41,7 @@ def foreign(tmp_path_factory):
 
 
 def options(*folders):
-    return tuple(ModelOptions(str(folder)) for folder in folders)
+    return tuple(ModelOptions(model=str(folder)) for folder in folders)
 
 
 def test_numbers_are_those_of_the_models_alone(llama_folder, deeper):
@@ -93,27 +94,29 @@ def test_another_tokenizer_is_compared_by_text(llama_folder, foreign):
 
 
 def test_a_piece_of_a_character_is_not_compared():
-    piece = {"text": "\N{REPLACEMENT CHARACTER}", "rank": None, "pieces": ["?", "?"]}
-    assert _seen(piece).endswith("is a piece of a character: not compared")
-    assert "no token of it" in _seen({**piece, "text": "ab"})
+    for text, said in (
+        ("\N{REPLACEMENT CHARACTER}", "is a piece of a character: not compared"),
+        ("ab", "is not one token (but '?', '?'): no rank"),
+    ):
+        rank = TokenRank(text=text, rank=None, probability=None, pieces=["?", "?"])
+        assert rank_text(rank).endswith(said)
 
 
 def test_few_prompts_are_an_example_however_few(llama_folder):
-    text = comparison_text(
-        compare(options(llama_folder, llama_folder), PromptInput(["a"])).as_dict()
-    )
+    found = compare(options(llama_folder, llama_folder), PromptInput(["a"]))
+    text = terminal(present(found))
     assert text.count("1 independent prompt: an example") == 1
 
 
 def test_a_tracked_text_that_is_a_token_of_neither(llama_folder, deeper):
-    with pytest.raises(UsageError, match="one token in neither model; the first makes 'a', 'b'"):
+    with raises(UsageError, "several-tokens", text="ab"):
         compare(options(llama_folder, deeper), GIVEN, track=["ab"])
 
 
 def test_one_model_at_a_time(llama_folder, deeper):
     """While the second is asked, the first is gone."""
 
-    def count(_=None):
+    def count(*_):
         return sum(type(each) is LoadedModel for each in gc.get_objects())
 
     before = count()
@@ -121,9 +124,8 @@ def test_one_model_at_a_time(llama_folder, deeper):
 
 
 def test_what_cannot_be_asked(llama_folder):
-    first = ModelOptions(str(llama_folder))
-    with pytest.raises(UsageError, match="nothing to compare"):
-        two_models(first, None, None, option="-m2")
+    with raises(UsageError, "no-second-model", model=str(llama_folder)):
+        LoadingOptions().two_models(str(llama_folder), None, name="-m2")
     for bad in ("", "a||b", "a|"):
         with raises(DataError, "empty-prompt"):
             read_prompt_input(bad)

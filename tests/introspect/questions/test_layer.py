@@ -10,7 +10,7 @@ from circuit.introspect.attention.attended import attended
 from circuit.introspect.questions.layer import labels_of, layer_similarity
 from circuit.methods.geometry.label_similarity import separation
 from circuit.methods.geometry.similarity import cosine_matrix
-from circuit.model.forward.last_attention import last_attention
+from circuit.model.forward.token_states import token_states
 from circuit.model.sites.sites import hidden_states
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
@@ -72,7 +72,7 @@ def test_attention_of_the_last_token(llama):
     (prompt,) = encode(llama, ["Hello"], RAW)
     site = Site("attn_pattern", 1)
     whole = np.array(hidden_states(llama, mx.array(prompt.ids[None]), [site])[site])[0, -1]
-    found = last_attention(llama, prompt.ids.tolist(), [1])[1]
+    found = token_states(llama, prompt.ids.tolist(), [], last=[site])[site][-1]
     np.testing.assert_allclose(found, whole, atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
     said = attended(1, found, list("sHello"), top=6)

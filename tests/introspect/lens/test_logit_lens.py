@@ -8,8 +8,8 @@ from errors import raises
 
 from circuit.errors import ModelError, UsageError
 from circuit.introspect.inputs.choices import LayerStrategy, choose_layers, strategy_of
-from circuit.introspect.output.pictures import _followed, draw_analyses
-from circuit.introspect.questions.analyze import AnalysisConfig, analyze
+from circuit.introspect.lens.logit_lens import AnalysisConfig, analyze
+from circuit.introspect.lens.pictures import draw_analyses, track_name
 from circuit.methods.steering import divergences
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.embedding import embedding_scale
@@ -134,7 +134,7 @@ def test_a_picture_of_several_prompts(llama, tmp_path):
 
 def test_a_line_is_named_by_the_token_that_it_follows(llama):
     whole, one = analyze(llama, ["x"], AnalysisConfig(track_tokens=["ab", "a"]))[0].token_evolutions
-    assert (_followed(whole), _followed(one)) == ("'a' of 'ab'", "'a'")
+    assert (track_name(whole), track_name(one)) == ("'a' of 'ab'", "'a'")
 
 
 def test_divergences_are_scipys():
