@@ -79,7 +79,21 @@ def _residuals(doses: Array, curve: Array) -> Array:
     return np.asarray(curve - curve.mean() - slope * x)
 
 
-def shape(doses: Array, curve: Array) -> dict[str, float | bool | None]:
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a mean curve: see the module. ``symmetry`` is None for a flat curve."""
+
+    r2: float
+    spearman: float | None
+    monotone_frac: float
+    slope_positive: float
+    slope_negative: float
+    symmetry: float | None
+    bidirectional: bool
+    linear_range: float
+
+
+def shape(doses: Array, curve: Array) -> Shape:
     """Describe a mean curve (k,) over ascending doses (k,) that lie on both sides of 0."""
     slope = float(slopes(doses, curve[None])[0])
     steps = np.diff(curve)
@@ -87,16 +101,16 @@ def shape(doses: Array, curve: Array) -> dict[str, float | bool | None]:
         float(slopes(doses[half], curve[None, half])[0]) for half in (doses >= 0, doses <= 0)
     )
     larger = max(abs(up), abs(down))
-    return {
-        "r2": r_squared(doses, curve),
-        "spearman": rank_correlation(doses, np.round(curve, 12)),
-        "monotone_frac": float(np.mean(steps * np.sign(slope) > 0)),
-        "slope_positive": up,
-        "slope_negative": down,
-        "symmetry": min(abs(up), abs(down)) / larger if larger > 1e-12 else None,
-        "bidirectional": up > 1e-12 and down > 1e-12,
-        "linear_range": linear_range(doses, curve),
-    }
+    return Shape(
+        r2=r_squared(doses, curve),
+        spearman=rank_correlation(doses, np.round(curve, 12)),
+        monotone_frac=float(np.mean(steps * np.sign(slope) > 0)),
+        slope_positive=up,
+        slope_negative=down,
+        symmetry=min(abs(up), abs(down)) / larger if larger > 1e-12 else None,
+        bidirectional=up > 1e-12 and down > 1e-12,
+        linear_range=linear_range(doses, curve),
+    )
 
 
 def linear_range(doses: Array, curve: Array, tolerance: float = 0.1) -> float:
