@@ -188,8 +188,6 @@ def legacy(name: str, place: str) -> TyperCommand | TyperGroup:
         "circuit.stages.dataset.request": ["dataset"],
         "circuit.stages.directions.request": ["directions"],
         "circuit.stages.concepts.request": ["concepts"],
-        "circuit.stages.sweep.request": ["steer"],
-        "circuit.stages.steering.request": ["steer"],
     }
     groups = [found for key, found in path.items() if place.startswith(key)]
     for step in [*(groups[0] if groups else []), name]:

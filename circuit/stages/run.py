@@ -17,16 +17,18 @@ Pipeline stages and questions about a model run through it alike.
 import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from circuit.artifacts.files.atomic import refuse_overwrite
 from circuit.artifacts.files.documents import plain, restored
+from circuit.artifacts.files.measurements import Measurements, remove_finished_measurements
 from circuit.artifacts.files.paths import manifest_path, refuse_input
 from circuit.artifacts.manifest.manifest import (
     Manifest,
     Run,
+    digest,
     may_be_equal,
     reusable,
     write_manifest,
@@ -64,11 +66,15 @@ def silent(text: str) -> None:
 
 @dataclass(frozen=True)
 class Session:
-    """Where a run shows what it does: notes, progress, and the pieces of a text while it is written."""
+    """Where a run shows what it does: notes, progress, and the pieces of a text while it is written.
+
+    ``measurements`` are those of a run that resumes.
+    """
 
     note: Note = silent
     track: Track = untracked
     stream: Callable[[str], None] | None = None
+    measurements: Measurements | None = None
 
 
 SILENT = Session()
@@ -97,6 +103,8 @@ class Plan(Generic[T]):
     ``pictures`` are drawn from the result, also from one that is reused where they are missing.
     ``read`` makes a result of a manifest; by default the results are validated as ``result``.
     ``saved_as`` is where a person is told that the results are; by default the first file, else ``output``.
+    ``resumes``: the session has ``measurements``, kept beside the output until it is written, from
+    which an interrupted run resumes.
     """
 
     result: type[T]
@@ -112,6 +120,7 @@ class Plan(Generic[T]):
     read: Callable[[Manifest], T] | None = None
     tensor_parallel: bool = False
     saved_as: Path | None = None
+    resumes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,14 +228,32 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
     if found is not None:
         session.note("this run exists already and is reused; --force repeats it")
         result = _restored(plan, found)
+        if plan.resumes and plan.output is not None:
+            remove_finished_measurements(plan.output)
     else:
-        result = job.compute(session)
-        _write(plan, job, model, result, started)
+        with _measurements(plan, job, model) as kept:
+            result = job.compute(replace(session, measurements=kept))
+            _write(plan, job, model, result, started)
+            kept.discard()
     for path, draw in plan.pictures.items():
         if found is None or not path.exists():
             draw(result, path)
     kept = plan.saved_as or next(iter(plan.files), plan.output)
     return Outcome(result=result, reused=found is not None, output=kept)
+
+
+def _measurements(plan: Plan[T], job: Job[T], model: "LoadedModel") -> Measurements:
+    """Open the measurements of a run that resumes; of another run they are kept in memory only."""
+    if not plan.resumes or plan.output is None:
+        return Measurements(None, {})
+    covers = {
+        "schema": plan.schema,
+        "parameters": job.parameters,
+        "inputs": [digest(path) for path in _described(plan.inputs)],
+        "model": None if model is None else model.identity,
+        "tokenizer": None if model is None else model.tokenizer_identity,
+    }
+    return Measurements(plan.output, plain(covers), force=plan.force)
 
 
 def _refuse(plan: Plan[T]) -> None:
