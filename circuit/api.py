@@ -17,12 +17,13 @@
     )
     print(result.text)
 
-A vector is a ``Direction``, or an array of numbers ``(d_model,)``. By the rule ``raw``, the default here, coefficient
-1 adds it at its natural length: the whole difference of the two prompts at the last token, after block ``layer``
-(counted from 0), at every token. The other rules, operators and scopes are those of ``circuit steer``. A user's error
-raises a ``CircuitError``.
+A vector is a ``Direction``, or an array of numbers ``(d_model,)``. By the rule ``raw``, the default
+here, coefficient 1 adds it at its natural length: the whole difference of the two prompts at the
+last token, after block ``layer`` (counted from 0), at every token. The other rules, operators and
+scopes are those of ``circuit steer``. A user's error raises a ``CircuitError``.
 
-The commands use the same functions. Each also runs from Python: its options are the fields of its request.
+The commands use the same functions. Each also runs from Python: its options are the fields of its
+request.
 
     from circuit import run
     from circuit.introspect.questions.layer import LayerRequest
@@ -71,7 +72,7 @@ Vector = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class SteeredText:
-    """An answer, its token ids, its coherence, and the unsteered answer where that was asked for."""
+    """An answer, its token ids, its coherence, and the unsteered answer if it was requested."""
 
     prompt: str
     text: str
@@ -120,7 +121,7 @@ def create_contrast_vector(
     system: str | None = None,
     name: str = "direction",
 ) -> Direction:
-    """Return h(positive) − h(negative) at the last token after block ``layer``, or h(positive) alone.
+    """Return h(positive) − h(negative) at the last token after block ``layer``, or h(positive).
 
     The result holds the unit vector, its natural length (``norm``) and its origin.
     """
@@ -141,7 +142,7 @@ def find_best_layers_for_steering(
     kl: float = 1.0,
     chat: bool = False,
 ) -> list[LayerGain]:
-    """Return how much likelier steering at each layer makes ``target_word``, the largest gain first.
+    """Return how much likelier steering at each layer makes ``target_word``, largest gain first.
 
     Each layer steers at the strength that moves neutral prompts by ``kl`` nats: see
     ``circuit.stages.sweep.best_layers``. With one test prompt there is no interval, and the best
@@ -193,7 +194,7 @@ def generate_with_steering(
     unsteered: bool = False,
     **sampling: Unpack[SamplingKeywords],
 ) -> SteeredText | list[SteeredText]:
-    """Answer a prompt, or each of a list, while the vectors act together; greedily at temperature 0.
+    """Answer a prompt, or each of a list, while the vectors act; greedily at temperature 0.
 
     A vector is ``{"vector", "layer", "coefficient"}``, with ``rule``, ``operator``, ``scope`` and
     ``name`` if needed. With ``unsteered`` the result also has the unsteered answer.

@@ -1,8 +1,9 @@
-"""The command ``circuit``: every subcommand in the order of a pipeline, made from its request, and the error boundary.
+"""The command ``circuit``: every subcommand, made from its request, and the error boundary.
 
-A command is named here with the request that it takes (``module:Class``); ``circuit.cli.arguments`` makes its options of the request's
-fields, and ``circuit.stages.run`` runs it. A module is imported when its command is named, or when its help is shown: ``circuit --help``
-imports requests only. The questions of ``circuit introspect`` are the files of ``circuit.introspect.questions``.
+A command is named here with the request that it takes (``module:Class``); ``circuit.cli.arguments``
+makes its options of the request's fields, and ``circuit.stages.run`` runs it. A module is imported
+when its command is named, or when its help is shown: ``circuit --help`` imports requests only. The
+questions of ``circuit introspect`` are the files of ``circuit.introspect.questions``.
 """
 
 import importlib
@@ -124,7 +125,7 @@ class WorksWithoutAVerb(LazyGroup):
         self.request = request
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Ask for the group's own options only where no verb comes first, misspelt ones included."""
+        """Require the group's own options only where no verb comes first, misspelt ones included."""
         ctx.resilient_parsing = bool(args) and not args[0].startswith("-")
         verb_first = ctx.resilient_parsing
         if not verb_first:

@@ -1,7 +1,7 @@
-"""A command line made from a request: every field with an option becomes a parameter of a typer command.
+"""A command line made from a request: every field with an option becomes a typer parameter.
 
-The request's docstring is the help text; its examples keep their lines. The only option that is not a field is ``--json``, since it
-changes what is printed and not what is done.
+The request's docstring is the help text; its examples keep their lines. The only option that is not
+a field is ``--json``, since it changes what is printed and not what is done.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""Perform a request for somebody at a terminal: run it, and print its document or one JSON document."""
+"""Perform a request at a terminal: run it, and print its document or one JSON document."""
 
 import sys
 from typing import Any

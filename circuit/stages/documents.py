@@ -1,4 +1,4 @@
-"""The document of any artifact: its manifest is read, its result restored, and its command presents it.
+"""The document of any artifact: its result is restored, and its command presents it.
 
 ``ARTIFACTS`` names the command (``module:NAME``) that writes each schema, in the order of a report.
 A command is imported when its artifact is read, so that this file imports no stage.

@@ -1,13 +1,16 @@
-"""The one runner: a request becomes a result, an artifact and a document in the same way for every command.
+"""The one runner: a request becomes a result, an artifact and a document, for every command.
 
-A command is a ``Command``: a request class, a function that makes a ``Plan`` of a request, and a function that makes a document of its
-result. ``execute`` runs a plan:
+A command is a ``Command``: a request class, a function that makes a ``Plan`` of a request, and a
+function that makes a document of its result. ``execute`` runs a plan:
 
-    1. check    the plan is made: everything that can be refused without a model is refused; no output is an input or another output,
-                and nothing that exists is replaced without ``force``
+    1. check    the plan is made: everything that can be refused without a model is refused; no
+                output is an input or another output, and nothing that exists is replaced without
+                ``force``
     2. load     the model, if the plan needs one
-    3. begin    what depends on the model: formats, layers; the parameters of the run are then complete
-    4. reuse    a manifest that holds this very run (schema, model, adapter, tokenizer with its chat template, inputs, parameters) is read
+    3. begin    what depends on the model: formats, layers; the parameters of the run are then
+                complete
+    4. reuse    a manifest that holds this very run (schema, model, adapter, tokenizer with its chat
+                template, inputs, parameters) is read
     5. compute  the result
     6. write    the manifest last, then the pictures
 
@@ -66,7 +69,7 @@ def silent(text: str) -> None:
 
 @dataclass(frozen=True)
 class Session:
-    """Where a run shows what it does: notes, progress, and the pieces of a text while it is written.
+    """Where a run shows what it does: notes, progress, and pieces of a text while it is written.
 
     ``measurements`` are those of a run that resumes.
     """
@@ -84,8 +87,9 @@ SILENT = Session()
 class Job(Generic[T]):
     """What is left when the model is loaded: all parameters of the run, and the work itself.
 
-    ``write`` keeps the result where it is more than a manifest (an archive, say); it is given what the manifest has to say.
-    ``about_model`` and ``about_tokenizer`` say whose numbers these are, where no model is loaded.
+    ``write`` keeps the result where it is more than a manifest (an archive, say); it is given what
+    the manifest has to say. ``about_model`` and ``about_tokenizer`` say whose numbers these are,
+    where no model is loaded.
     """
 
     parameters: Mapping[str, object]
@@ -99,12 +103,12 @@ class Job(Generic[T]):
 class Plan(Generic[T]):
     """One run of a command, with everything checked that can be checked before a model is loaded.
 
-    ``known`` are the parameters that do not depend on the model. ``files`` are written beside the manifest (an archive),
-    ``pictures`` are drawn from the result, also from one that is reused where they are missing.
-    ``read`` makes a result of a manifest; by default the results are validated as ``result``.
-    ``saved_as`` is where a person is told that the results are; by default the first file, else ``output``.
-    ``resumes``: the session has ``measurements``, kept beside the output until it is written, from
-    which an interrupted run resumes.
+    ``known`` are the parameters that do not depend on the model. ``files`` are written beside the
+    manifest (an archive), ``pictures`` are drawn from the result, also from one that is reused
+    where they are missing. ``read`` makes a result of a manifest; by default the results are
+    validated as ``result``. ``saved_as`` is where a person is told that the results are; by default
+    the first file, else ``output``. ``resumes``: the session has ``measurements``, kept beside the
+    output until it is written, from which an interrupted run resumes.
     """
 
     result: type[T]
@@ -138,7 +142,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Generic[T]):
-    """The result, whether it existed already, and the file that holds it: the archive, if there is one."""
+    """The result, whether it existed already, and the file that holds it (the archive, if any)."""
 
     result: T
     reused: bool = False
@@ -190,7 +194,7 @@ class Command(Generic[R, T]):
 
 
 class Result:
-    """A result that a notebook shows as its document; ``COMMAND`` says whose it is, as in requests."""
+    """A result that a notebook shows as its document; ``COMMAND`` names the command."""
 
     def document(self) -> Document | None:
         """Present the result."""
@@ -257,7 +261,7 @@ def _measurements(plan: Plan[T], job: Job[T], model: "LoadedModel") -> Measureme
 
 
 def _refuse(plan: Plan[T]) -> None:
-    """Raise for outputs that are inputs or other outputs, and for files that a run may not replace."""
+    """Raise for outputs that are inputs or other outputs, and for files that must stay."""
     beside = [*plan.files, *plan.pictures]
     outputs = [*([] if plan.output is None else [plan.output]), *beside]
     for number, path in enumerate(outputs):
@@ -273,7 +277,7 @@ def _refuse(plan: Plan[T]) -> None:
 
 
 def _may_be_reused(plan: Plan[T]) -> bool:
-    """Say whether the output can hold this run, as far as it is known before the model is loaded."""
+    """Say whether the output can hold this run, as far as is known before the model is loaded."""
     if plan.output is None or plan.schema is None:
         return False
     return may_be_equal(plan.output, plan.schema, plan.known, _described(plan.inputs))
@@ -318,5 +322,5 @@ def _write(plan: Plan[T], job: Job[T], model: "LoadedModel", result: T, started:
 
 
 def _described(inputs: Sequence[Path]) -> list[Path]:
-    """Return the files that are read: an archive that is named by its stem is read by its manifest."""
+    """Return the files that are read: an archive named by its stem is read by its manifest."""
     return [path if path.is_file() else manifest_path(path) for path in inputs]
