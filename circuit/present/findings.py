@@ -14,7 +14,7 @@ from circuit.present.numbers import baselines_text, best_baseline, layer_text
 BAR = (150, 16)  # width and height of a bar, in pixels
 MARGIN = 4
 COLOURS = ("#8c959f", "#56B4E9", "#0072B2")  # by strength
-CLASSES = ("none", "some", "strong")
+STRENGTHS = ("none", "some", "strong")
 INK, BASELINE, AXIS = "#1b1f24", "#D55E00", "#d8dee4"
 HEADER = ("question", "verdict", "", "score [95 %]", "best baseline", "n (groups)", "layer")
 NUMBERS = frozenset({"score [95 %]", "n (groups)", "layer"})
@@ -59,7 +59,7 @@ def _rows(found: Finding) -> list[Html]:
         _labelled("layer", layer, "number"),
     ]
     sentence = element("td", f"{found.sentence}{baselines_text(found)}", colspan=str(len(cells)))
-    kind = CLASSES[found.strength]
+    kind = STRENGTHS[found.strength]
     return [
         element("tr", *cells, class_=f"row {kind}"),
         element("tr", sentence, class_="sentence"),
@@ -85,7 +85,7 @@ def bar(found: Finding) -> Html:
     low = score.value if score.low is None else score.low
     high = score.value if score.high is None else score.high
     first, last = found.scale
-    middle, colour = BAR[1] / 2, COLOURS[found.strength]
+    colour = COLOURS[found.strength]
 
     def x(value: float) -> float:
         share = (value - first) / (last - first)
@@ -97,16 +97,13 @@ def bar(found: Finding) -> Html:
     known = [value for value in found.baselines.values() if value is not None]
     shapes += [_line(x(low), x(high), colour, 5)]
     shapes += [_tick(x(value), BASELINE, BAR[1] / 2) for value in known]
-    shapes += [Html(f'<circle cx="{x(score.value)}" cy="{middle}" r="3.5" fill="{colour}"/>')]
+    shapes.append(_dot(x(score.value), colour))
     return _svg(BAR[0], shapes, cell_text(score))
 
 
 def _key() -> Html:
     """Explain the bars."""
-    interval = [
-        _line(2, 28, COLOURS[2], 5),
-        Html(f'<circle cx="15" cy="8" r="3.5" fill="{COLOURS[2]}"/>'),
-    ]
+    interval = [_line(2, 28, COLOURS[2], 5), _dot(15, COLOURS[2])]
     parts: list[str | Html] = [_svg(30, interval, "bar"), "score with its interval"]
     parts += [_svg(6, [_tick(3, INK, BAR[1])], "tick"), "chance"]
     parts += [_svg(6, [_tick(3, BASELINE, BAR[1] / 2)], "short tick"), "baselines"]
@@ -127,6 +124,13 @@ def _line(start: float, end: float, colour: str, thickness: int) -> Html:
     return Html(
         f'<line x1="{start}" x2="{end}" y1="{y}" y2="{y}" stroke="{colour}" '
         f'stroke-width="{thickness}"/>'
+    )
+
+
+def _dot(x: float, colour: str) -> Html:
+    return Html(
+        f'<circle cx="{x}" cy="{BAR[1] / 2}" r="4" fill="{colour}" stroke="#fff" '
+        f'stroke-width="1.5"/>'
     )
 
 

@@ -133,7 +133,7 @@ def emergence_sentence(layer: int | None, interval_90: Sequence[int | None], nev
     if layer is None:
         return "It emerges at no layer above all baselines."
     low, high = map(layer_text, interval_90)
-    some = f"; in {never:.0%} of them nothing emerges" if never else ""
+    some = f"; in {100 * never:.0f} % of them nothing emerges" if never else ""
     return f"It emerges at L{layer} (90 % of resamples: {low} to {high}{some})."
 
 

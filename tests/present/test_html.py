@@ -185,7 +185,7 @@ def test_a_figure_has_a_description_and_a_wide_one_scrolls():
     assert image["alt"] == "what <it> shows"
     assert "column" in narrow.text
     wide = figure(Figure(name="f", png=lambda: picture(2000), caption="c"), caption_folded=True)
-    assert "min-width: 1100px" in wide.text
+    assert "min-width: 900px" in wide.text
     assert "How to read this figure" in wide.text
 
 

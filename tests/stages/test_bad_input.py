@@ -15,12 +15,12 @@ from circuit.artifacts.manifest.run import Run
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import ArtifactError, DataError
-from circuit.stages.legacy import ModelOptions
-from circuit.stages.probes.run import Settings, run_probes
+from circuit.stages.options import ModelOptions
+from circuit.stages.probes.request import BatteryOptions, RunRequest
 from circuit.stages.rows.warnings import all_equal_rows
+from circuit.stages.run import run
 
 PAIR = ("no_tool", "tool")
-QUICK = Settings(n_boot=50, n_shuffles=50, random_weights=False)
 
 
 def labelled(rows):
@@ -60,8 +60,14 @@ def by_directions(prompts, folder, model):
 
 def by_probes(prompts, folder, model):
     prompts.save(folder / "bad.json")
-    done = run_probes(ModelOptions(model), datasets=folder, settings=QUICK)
-    return done.results["probes"]["bad"]["flags"]
+    request = RunRequest(
+        model=ModelOptions(model=model),
+        battery=BatteryOptions(datasets=folder),
+        random_weights=False,
+        n_boot=50,
+        n_shuffles=50,
+    )
+    return run(request).probes["bad"].flags
 
 
 COMMANDS = [by_analyze, by_directions, by_probes]

@@ -300,20 +300,22 @@ def test_best_layers_are_typed_sorted_and_at_the_same_damage(llama):
 
 
 def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted, tmp_path):
-    from circuit.stages.figures.reports import visualize_report
+    from asking import visualize_report
+
     from circuit.stages.figures.sweep import visualize_sweeps
-    from circuit.stages.report.report import report
+    from circuit.stages.report.request import ReportRequest
+    from circuit.stages.run import run
 
     out = tmp_path / "sweep.json"
     sweep(identity_llama, job_of(planted), out=out)
     results, _ = visualize_report(out, tmp_path / "plots")
-    assert [figure["file"] for figure in results["figures"]] == [
+    assert [figure.file for figure in results.figures] == [
         "dose_response.png",
         "frontier.png",
     ]
     assert visualize_report(out, tmp_path / "plots")[1]
-    page = report([out], tmp_path / "report.html")
-    assert page["findings"][0]["word"] == "not readable"  # two of 263 letters
+    page = run(ReportRequest(paths=(out,), output=tmp_path / "report.html"))
+    assert page.findings[0].verdict == "not readable"  # two of 263 letters
     assert (tmp_path / "report.html").read_text("utf-8").count("<img ") == 2
     many, _ = visualize_sweeps({"a": out, "b": out}, tmp_path / "many")
     assert (tmp_path / "many" / "steering.png").is_file()

@@ -5,11 +5,12 @@ figures and tables of each artifact, what was controlled, and where the numbers 
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from circuit.artifacts.manifest.manifest import digest
 from circuit.present.document import Controls, Facts, Figure, Finding, Text
-from circuit.present.findings import findings
+from circuit.present.findings import STRENGTHS, findings
 from circuit.present.html import controls, facts, figure, fragments, page_of
 from circuit.present.markup import Html, element
 from circuit.stages.report.sources import (
@@ -74,7 +75,7 @@ def report_page(sources: Sequence[Source], warnings: Sequence[str]) -> bytes:
     models = list(dict.fromkeys(source.model for source in sources if source.model))
     title = f"Report on {', '.join(models) or 'an unnamed model'}"
     main = main_figure(sources)
-    body = [element("h1", title)]
+    body = [element("h1", title), *_summary(sources)]
     body += [] if main is None else [figure(main, caption_folded=True)]
     body += [*_found(sources)]
     body += [element("p", text, class_="warning") for text in warnings]
@@ -82,6 +83,19 @@ def report_page(sources: Sequence[Source], warnings: Sequence[str]) -> bytes:
     for source in sources:
         body += _shown(source, main)
     return page_of(title, [*body, *_controlled(sources), *_provenance(sources)])
+
+
+def _summary(sources: Sequence[Source]) -> list[Html]:
+    """Count the verdicts, strongest first."""
+    found = [each for _, of_one in findings_of(sources) for each in of_one]
+    ordered = sorted(found, key=lambda each: -each.strength)
+    counts = Counter(each.verdict for each in ordered)
+    strength = {each.verdict: STRENGTHS[each.strength] for each in reversed(ordered)}
+    words = [
+        element("span", element("span", f"{n} {word}", class_="word"), class_=strength[word])
+        for word, n in counts.items()
+    ]
+    return [element("p", *(part for word in words for part in (word, " ")))] if words else []
 
 
 def _found(sources: Sequence[Source]) -> list[Html]:

@@ -18,7 +18,7 @@ from circuit.present.document import Document, Estimate, Finding, Notice
 from circuit.stages.report.contents import report_page
 from circuit.stages.report.request import ReportRequest
 from circuit.stages.report.sources import Source, read_sources, warnings_about
-from circuit.stages.run import Command, Job, Plan, Result, Session, without_model
+from circuit.stages.run import Command, Job, Plan, Result, without_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +76,15 @@ def plan(request: ReportRequest) -> Plan[ReportResult]:
     refuse_input(out, [source.path for source in sources])
     warnings = warnings_about(sources)
 
-    def compute(session: Session) -> ReportResult:
-        for warning in warnings:
-            session.note(f"warning: {warning}")
-        return ReportResult(
-            output=out,
-            findings=_findings(sources),
-            warnings=warnings,
-            inputs=[str(source.path) for source in sources],
-        )
-
+    result = ReportResult(
+        output=out,
+        findings=_findings(sources),
+        warnings=warnings,
+        inputs=[str(source.path) for source in sources],
+    )
     job = Job(
         parameters={},
-        compute=compute,
+        compute=lambda _: result,
         write=lambda _, record: write_file(out, report_page(sources, warnings), force=record.force),
     )
     return Plan(result=ReportResult, begin=without_model(job), output=out, force=request.force)

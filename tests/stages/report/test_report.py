@@ -4,17 +4,16 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from copy import deepcopy
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from asking import analyze, directions, visualize, visualize_report
+from errors import raises
 from in_process import invoke
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import Page, assert_loads_nothing
 from planted_archive import prompt_set, write_planted
 
 from circuit.artifacts.files.documents import read_json
@@ -22,51 +21,28 @@ from circuit.artifacts.manifest.manifest import read_manifest
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.stages.analyze.run import analyze
-from circuit.stages.directions.run import Choices, directions
-from circuit.stages.figures.reports import visualize_report
-from circuit.stages.figures.visualize import visualize
-from circuit.stages.report import probes as report_probes
+from circuit.stages.probes import document as probes_document
+from circuit.stages.probes.results import BatteryResult
+from circuit.stages.probes.run import RUN
 from circuit.stages.report import steering as report_steering
-from circuit.stages.report.page import escaped
-from circuit.stages.report.report import report
+from circuit.stages.report.report import ReportResult
+from circuit.stages.report.request import ReportRequest
+from circuit.stages.run import run as run_request
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.steer import Job, steer
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW
 from circuit.values.sampling import Sampling
 
-VOID = {"meta", "img"}
 HOSTILE = "'\"><script>1</script>"
 
 
-class Page(HTMLParser):
-    """Elements of a page, checked to be closed in the order in which they were opened."""
+def report(paths, out, *, force=False) -> ReportResult:
+    return run_request(ReportRequest(paths=tuple(paths), output=out, force=force))
 
-    def __init__(self, path: Path):
-        super().__init__()
-        self.open, self.found, self.text = [], [], []
-        self.feed(path.read_text("utf-8"))
-        self.close()
-        assert not self.open
 
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.found if name == tag]
-
-    @property
-    def words(self):
-        return " ".join(" ".join(self.text).split())
+def page_at(path: Path) -> Page:
+    return Page(path.read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +52,8 @@ def run(tmp_path_factory):
     for name, seed in (("activations", 1), ("other", 2)):
         write_planted(folder / name, sites=("embed", "resid_post"), seed=seed)
     archive = folder / "activations.safetensors"
-    analyze(archive, folder / "analysis.json", other=folder / "other.safetensors", n_boot=200)
-    directions(archive, folder / "directions", Choices(per_tool=True, n_boot=200))
+    analyze(archive, folder / "analysis.json", compare=folder / "other.safetensors", n_boot=200)
+    directions(archive, folder / "directions", per_tool=True, n_boot=200)
     visualize(archive, folder / "plots")
     return folder
 
@@ -86,7 +62,7 @@ def run(tmp_path_factory):
 def page(run):
     out = run.parent / "report.html"
     results = report([run], out)
-    return Page(out), results, out
+    return page_at(out), results, out
 
 
 def test_a_page_is_well_formed_and_loads_nothing(page):
@@ -94,16 +70,26 @@ def test_a_page_is_well_formed_and_loads_nothing(page):
     text = out.read_text("utf-8")
     assert text.startswith("<!DOCTYPE html>")
     assert [tag for tag, _ in found.found].count("h1") == 1
-    assert not {tag for tag, _ in found.found} & {"script", "link", "iframe", "object", "form", "a"}
-    loaded = [
-        value for _, each in found.found for key, value in each.items() if key in {"src", "href"}
-    ]
-    assert loaded
-    assert all(value.startswith("data:image/png;base64,") for value in loaded)
+    assert_loads_nothing(text)
+    assert found.all("img")
     without_pictures = re.sub(r'"data:image/png;base64,[^"]*"', "", text)
-    assert not re.search(r"https?://|url\(|@import|\bon\w+=", without_pictures)
+    assert not re.search(r"https?://|\bon\w+=", without_pictures)
     policy = [each["content"] for each in found.all("meta") if "http-equiv" in each]
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_a_page_opens_with_a_figure_and_one_table_of_all_findings(page):
+    found, results, _ = page
+    tags = [(tag, attributes.get("class", "")) for tag, attributes in found.found]
+    figure, table = tags.index(("figure", "wide")), tags.index(("table", "findings"))
+    assert tags.index(("h1", "")) < figure < table
+    assert ("table", "findings") not in tags[table + 1 :]
+    before = [tag for tag, _ in tags[:table]]
+    assert before.count("img") == 1
+    assert before.count("h2") == 1
+    rows = [name for tag, name in tags if tag == "tr"]
+    assert rows.count("sentence") == len(results.findings)
+    assert sum(name.startswith("row ") for name in rows) == len(results.findings)
 
 
 def test_every_picture_has_a_description_and_comes_once(page):
@@ -140,12 +126,12 @@ def test_findings_come_first_and_hold_the_numbers_of_the_artifacts(page, run):
         f"AUROC {value:.2f} [{low:.2f}, {high:.2f}] at L2 (where it emerges), n = 120 in 30 groups"
         in words
     )
-    by_subject = {each["subject"]: each for each in results["findings"]}
-    assert by_subject["label at resid_post, last"]["word"] == "decodable"
-    assert by_subject["label at embed, last"]["word"] == "not decodable"
-    assert by_subject["tool_vs_no_tool"]["word"] == "readable"
-    assert by_subject["does label read across"]["word"] == "loss shown"  # other axes, so it must
-    assert {each["word"] for each in results["findings"]} <= {
+    verdicts = {each.subject: each.verdict for each in results.findings}
+    assert verdicts["label at resid_post, last"] == "decodable"
+    assert verdicts["label at embed, last"] == "not decodable"
+    assert verdicts["tool_vs_no_tool"] == "readable"
+    assert verdicts["does label read across"] == "loss shown"  # other axes, so it must
+    assert set(verdicts.values()) <= {
         "decodable",
         "not decodable",
         "readable",
@@ -178,42 +164,27 @@ def test_hostile_names_are_text(tmp_path):
     hostile = PromptSet(name="x", labels=labels, prompts=tuple(renamed))
     write_planted(tmp_path / "a", prompts=hostile, n_layers=2, d=32)
     archive = tmp_path / "a.safetensors"
-    directions(archive, tmp_path / "directions", Choices(n_boot=50))
+    directions(archive, tmp_path / "directions", n_boot=50)
     analyze(archive, tmp_path / "analysis.json", n_boot=50, n_shuffles=50)
     report([tmp_path], tmp_path / "report.html")
-    found = Page(tmp_path / "report.html")
+    found = page_at(tmp_path / "report.html")
     assert not found.all("script")
     assert all(image["src"].startswith("data:") for image in found.all("img"))
     assert not [key for _, each in found.found for key in each if key.startswith("on")]
     assert f"tool{HOSTILE}" in found.words
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("<b> & \"c\" 'd'", "&lt;b&gt; &amp; &quot;c&quot; &#x27;d&#x27;"),
-        ("a\x00b\x1b", "a\\x00b\\x1b"),
-        ("\ud800", "\\ud800"),
-        ("\u202eabc", "\\u202eabc"),
-        ("naïve 😀\n", "naïve 😀\n"),
-    ],
-)
-def test_any_text_can_be_shown(text, shown):
-    assert escaped(text) == shown
-    shown.encode()
-
-
 def test_what_cannot_be_reported_is_refused(run, tmp_path):
-    with pytest.raises(UsageError, match="not the name of an HTML file"):
+    with raises(UsageError, "not-an-html-file"):
         report([run], tmp_path / "report.txt")
-    with pytest.raises(ArtifactError, match="holds nothing to report"):
+    with raises(ArtifactError, "nothing-to-report"):
         report([tmp_path], tmp_path / "report.html")
-    with pytest.raises(ArtifactError, match="does not show"):
+    with raises(ArtifactError, "not-reportable", schema=schemas.ACTIVATIONS):
         report([run / "activations.json"], tmp_path / "report.html")
     document = json.loads((run / "analysis.json").read_text())
     del document["results"]["curves"]
     (tmp_path / "analysis.json").write_text(json.dumps(document))
-    with pytest.raises(DataError, match="not as this version of circuit writes it"):
+    with raises(DataError, "artifact-of-another-version"):
         report([tmp_path / "analysis.json"], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
@@ -224,7 +195,7 @@ def test_a_changed_output_and_a_picture_elsewhere_are_refused(run, tmp_path):
     document = json.loads(plots.read_text())
     document["results"]["figures"][0]["file"] = "../activations.safetensors"
     plots.write_text(json.dumps(document))
-    with pytest.raises(ArtifactError, match="is not a PNG file"):
+    with raises(ArtifactError, "not-a-picture"):
         report([plots], tmp_path / "report.html")
     (copy / "directions.safetensors").write_bytes(b"other")
     with pytest.raises(ArtifactError, match="is not the file that"):
@@ -239,9 +210,9 @@ def test_an_archive_that_is_gone_is_warned_of_and_saved_probes_are_left_out(run,
     (copy / "probes.fitted.json").write_text(json.dumps(saved))
     done = invoke(["report", str(copy), "-o", str(tmp_path / "report.html")])
     assert done.exit_code == 0
-    warning = "directions.safetensors, which directions.json describes, is not there"
-    assert warning in done.stderr
-    page = Page(tmp_path / "report.html")
+    warning = "directions.safetensors, which directions.json describes, is missing"
+    assert warning in done.stdout
+    page = page_at(tmp_path / "report.html")
     assert warning in page.words
     assert "probes.fitted.json" not in page.words
 
@@ -251,15 +222,15 @@ def test_artifacts_of_two_archives_stand_under_a_warning(run, tmp_path):
     analyze(
         tmp_path / "activations.safetensors", tmp_path / "analysis.json", n_boot=20, n_shuffles=20
     )
-    assert report([run], tmp_path / "one.html")["warnings"] == []
+    assert report([run], tmp_path / "one.html").warnings == []
     moved = json.loads((run / "analysis.json").read_text())
     moved["inputs"][0]["sha256"] = "0" * 64
     copy = shutil.copytree(run, tmp_path / "copy")
     (copy / "analysis.json").write_text(json.dumps(moved))
-    warnings = report([copy], tmp_path / "two.html")["warnings"]
+    warnings = report([copy], tmp_path / "two.html").warnings
     assert "Artifacts here were made from 2 versions of activations.json." in warnings
     assert "plots.json was made from another version of ../analysis.json." in warnings
-    assert warnings[0] in Page(tmp_path / "two.html").words
+    assert warnings[0] in page_at(tmp_path / "two.html").words
 
 
 def test_another_page_is_not_replaced_without_force(run, tmp_path):
@@ -299,7 +270,7 @@ def test_steering_is_called_use_only_where_random_directions_do_not_do_the_same(
     section = report_steering.section(manifest)
     assert {found.word for found in section.findings} == {"few groups"}  # 6 groups for each label
     report([tmp_path / "steering.json"], tmp_path / "report.html")
-    assert "d<i> on a prompts" in Page(tmp_path / "report.html").words
+    assert "d<i> on a prompts" in page_at(tmp_path / "report.html").words
     results = deepcopy(manifest.results)
     for rate in results["trial"]["rates"]:
         rate.update(
@@ -323,62 +294,62 @@ def test_answers_that_nobody_judged_show_nothing(llama, tmp_path):
     section = report_steering.section(steered(llama, tmp_path, criterion=None))
     assert [found.word for found in section.findings] == ["not measured"]
     assert not section.pictures
-    with pytest.raises(DataError, match="not judged by a criterion"):
+    with raises(DataError, "nothing-to-draw"):
         visualize_report(tmp_path / "steering.json", tmp_path / "pictures")
 
 
 def test_what_steering_did_is_drawn_with_its_numbers(llama, tmp_path):
     manifest = steered(llama, tmp_path, criterion="regex:[aeiou]")
     results, reused = visualize_report(tmp_path / "steering.json", tmp_path / "pictures")
-    assert ([each["file"] for each in results["figures"]], reused) == (["dose_response.png"], False)
+    assert ([each.file for each in results.figures], reused) == (["dose_response.png"], False)
     drawn = read_json(tmp_path / "pictures" / "dose_response.json")["rates"]
     told = manifest.results["trial"]["rates"]
     assert [(one["label"], one["rate"], one["controls"]) for one in drawn] == [
         (one["label"], one["rate"], one["controls"]) for one in told
     ]
     assert visualize_report(tmp_path / "steering.json", tmp_path / "pictures")[1]
-    with pytest.raises(ArtifactError, match=r"circuit\.plots/1.* is not drawn"):
+    with raises(ArtifactError, "not-drawable", schema=schemas.PLOTS):
         visualize_report(tmp_path / "pictures" / "plots.json", tmp_path / "more")
 
 
-@pytest.mark.slow
-def test_each_verdict_of_a_battery_has_its_own_words(workspace):
-    manifest = read_manifest(workspace / "report.json", "circuit.probes/1")
-    name, probe = next(iter(manifest.results["probes"].items()))
+@pytest.fixture(scope="module")
+def battery(workspace) -> BatteryResult:
+    return RUN.restored(read_manifest(workspace / "report.json", schemas.PROBES))
 
-    def said(verdict, p_battery=0.01):
-        changed = deepcopy(probe)
-        changed["emergence"]["verdict"] = verdict
-        changed["p_battery"] = p_battery
-        results = {**manifest.results, "probes": {name: changed}}
-        (found,) = report_probes.section(manifest.model_copy(update={"results": results})).findings
-        return found
 
-    assert said("selective").strength == 2
-    assert said("selective", 0.2).strength == 1
-    assert "does not survive" in said("selective", 0.2).text
-    assert "not evidence of absence" in said("not decodable").text
-    assert len({said(verdict).text for verdict in report_probes.MEANING}) == 7
-    for verdict in report_probes.MEANING:
-        assert f"{probe['n']} in {probe['n_groups']} groups" in said(verdict).text
-        assert "words" in said(verdict).text
+def finding(battery: BatteryResult, verdict: str, *, p_battery: float = 0.01, random=None):
+    """The finding of one question of a battery, whose verdict is another."""
+    name, probe = next(iter(battery.probes.items()))
+    layers = {k: replace(each, random_weights=random) for k, each in probe.layers.items()}
+    emergence = replace(probe.emergence, verdict=verdict)
+    changed = replace(probe, emergence=emergence, p_battery=p_battery, layers=layers)
+    (found,) = replace(battery, probes={name: changed}).document().findings()
+    return found, probe
 
 
 @pytest.mark.slow
-def test_a_finding_names_no_baseline_that_was_not_run(workspace):
-    manifest = read_manifest(workspace / "report.json", "circuit.probes/1")
-    name, probe = next(iter(manifest.results["probes"].items()))
-    for score in ([0.5, 0.4, 0.6], None):
-        for verdict in ("selective", "decodable", "tokens", "unresolved"):
-            changed = deepcopy(probe)
-            changed["emergence"]["verdict"] = verdict
-            for entry in changed["layers"].values():
-                entry["random_weights"] = score
-            results = {**manifest.results, "probes": {name: changed}}
-            section = report_probes.section(manifest.model_copy(update={"results": results}))
-            text = section.findings[0].text
-            assert ("a model with random weights" in text) == (score is not None)
-            assert "the token's own embedding" in text
+def test_each_verdict_of_a_battery_has_its_own_words(battery):
+    assert finding(battery, "selective")[0].strength == 2
+    weak = finding(battery, "selective", p_battery=0.2)[0]
+    assert weak.strength == 1
+    assert "does not survive" in weak.sentence
+    assert "not evidence of absence" in finding(battery, "not decodable")[0].sentence
+    verdicts = list(probes_document.MEANING)
+    assert len({finding(battery, verdict)[0].sentence for verdict in verdicts}) == 7
+    for verdict in verdicts:
+        found, probe = finding(battery, verdict)
+        assert f"{probe.n} in {probe.n_groups} groups" in found.sentence
+        assert "words" in found.baselines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("random", [(0.5, 0.4, 0.6), None])
+def test_a_finding_names_no_baseline_that_was_not_run(battery, random):
+    for verdict in ("selective", "decodable", "tokens", "unresolved"):
+        found, _ = finding(battery, verdict, random=random)
+        assert ("a model with random weights" in found.sentence) == (random is not None)
+        assert (found.baselines["random weights"] is None) == (random is None)
+        assert "the token's own embedding" in found.sentence
 
 
 BROWSER = next(
@@ -427,3 +398,21 @@ def test_a_browser_as_narrow_as_a_phone_shows_the_whole_page(page, tmp_path):
     assert measured["font"] >= 16
     assert measured["scripts"] == 0
     assert measured["title"] == "Report on planted"
+
+
+@pytest.mark.slow
+def test_a_report_of_a_battery_opens_with_its_stratigraphy_and_draws_each_score(
+    workspace, battery, tmp_path
+):
+    out = tmp_path / "report.html"
+    done = report([workspace / "report.json", workspace / "analysis.json"], out)
+    found = page_at(out)
+    assert found.all("img")[0]["alt"].startswith("Computational stratigraphy")
+    of_battery = [each for each in done.findings if each.source == "report.json"]
+    assert [each.subject for each in of_battery] == list(battery.probes)
+    for each in of_battery:
+        assert each.score == battery.probes[each.subject].best.auroc
+        assert found.words.count(f"{each.score[0]:.2f} [{each.score[1]:.2f}") >= 1
+    bars = [each for each in found.all("svg") if each["width"] == "150"]
+    assert len(bars) >= len(of_battery)
+    assert "Each probe by layer" in found.words
