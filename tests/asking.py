@@ -56,3 +56,9 @@ def visualize(
     chosen = dict.fromkeys(kinds, True)
     done = ask(VisualizeRequest, note, activations=archive, output=out, **chosen, **values)
     return done.result, done.reused
+
+
+def visualize_report(report: Path, out: Path) -> tuple[PicturesResult, bool]:
+    """Return the pictures of ``circuit visualize --report``, and whether they were reused."""
+    done = ask(VisualizeRequest, report=report, output=out)
+    return done.result, done.reused

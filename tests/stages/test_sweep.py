@@ -300,6 +300,7 @@ def test_best_layers_are_typed_sorted_and_at_the_same_damage(llama):
 
 
 def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted, tmp_path):
+    from asking import visualize_report
     from circuit.stages.figures.sweep import visualize_sweeps
 
     from circuit.stages.figures.reports import visualize_report
@@ -309,7 +310,7 @@ def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted,
     out = tmp_path / "sweep.json"
     sweep(identity_llama, job_of(planted), out=out)
     results, _ = visualize_report(out, tmp_path / "plots")
-    assert [figure["file"] for figure in results["figures"]] == [
+    assert [figure.file for figure in results.figures] == [
         "dose_response.png",
         "frontier.png",
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asking import visualize_report
 from checkpoints import write_checkpoint
 from errors import raises
 from in_process import invoke
@@ -20,7 +21,6 @@ from circuit.artifacts.prompts.builtin import builtin_probes
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
 from circuit.present.terminal import terminal
-from circuit.stages.figures.reports import visualize_report
 from circuit.stages.options import ModelOptions
 from circuit.stages.probes import battery, checklist
 from circuit.stages.probes.request import (
@@ -369,12 +369,13 @@ def test_a_report_is_drawn_with_its_numbers(planted, tmp_path):
     _, out, results = planted
     drawn, reused = visualize_report(out, tmp_path / "plots")
     assert not reused
-    assert [figure["file"] for figure in drawn["figures"]] == ["stratigraphy.png", "probes.png"]
-    for figure in drawn["figures"]:
-        assert (tmp_path / "plots" / figure["file"]).read_bytes().startswith(b"\x89PNG")
+    assert [figure.file for figure in drawn.figures] == ["stratigraphy.png", "probes.png"]
+    for figure in drawn.figures:
+        assert (tmp_path / "plots" / figure.file).read_bytes().startswith(b"\x89PNG")
     numbers = json.loads((tmp_path / "plots" / "stratigraphy.json").read_text())
     assert numbers["probes"]["in_a_block"]["emergence"] == plain(results["in_a_block"].emergence)
-    assert visualize_report(out, tmp_path / "plots") == (drawn, True)
+    again, reused = visualize_report(out, tmp_path / "plots")
+    assert (again.figures, reused) == (drawn.figures, True)
     with pytest.raises(CircuitError):
         visualize_report(out.with_name("probes.raw.json"), tmp_path / "other")
 

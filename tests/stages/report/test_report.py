@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asking import analyze, directions, visualize, visualize_report
 from errors import raises
 from in_process import invoke
 from pages import Page, assert_loads_nothing
@@ -20,10 +21,6 @@ from circuit.artifacts.manifest.manifest import read_manifest
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.stages.analyze.run import analyze
-from circuit.stages.directions.run import Choices, directions
-from circuit.stages.figures.reports import visualize_report
-from circuit.stages.figures.visualize import visualize
 from circuit.stages.probes import document as probes_document
 from circuit.stages.probes.results import BatteryResult
 from circuit.stages.probes.run import RUN
@@ -55,8 +52,8 @@ def run(tmp_path_factory):
     for name, seed in (("activations", 1), ("other", 2)):
         write_planted(folder / name, sites=("embed", "resid_post"), seed=seed)
     archive = folder / "activations.safetensors"
-    analyze(archive, folder / "analysis.json", other=folder / "other.safetensors", n_boot=200)
-    directions(archive, folder / "directions", Choices(per_tool=True, n_boot=200))
+    analyze(archive, folder / "analysis.json", compare=folder / "other.safetensors", n_boot=200)
+    directions(archive, folder / "directions", per_tool=True, n_boot=200)
     visualize(archive, folder / "plots")
     return folder
 
@@ -167,7 +164,7 @@ def test_hostile_names_are_text(tmp_path):
     hostile = PromptSet(name="x", labels=labels, prompts=tuple(renamed))
     write_planted(tmp_path / "a", prompts=hostile, n_layers=2, d=32)
     archive = tmp_path / "a.safetensors"
-    directions(archive, tmp_path / "directions", Choices(n_boot=50))
+    directions(archive, tmp_path / "directions", n_boot=50)
     analyze(archive, tmp_path / "analysis.json", n_boot=50, n_shuffles=50)
     report([tmp_path], tmp_path / "report.html")
     found = page_at(tmp_path / "report.html")
@@ -304,7 +301,7 @@ def test_answers_that_nobody_judged_show_nothing(llama, tmp_path):
 def test_what_steering_did_is_drawn_with_its_numbers(llama, tmp_path):
     manifest = steered(llama, tmp_path, criterion="regex:[aeiou]")
     results, reused = visualize_report(tmp_path / "steering.json", tmp_path / "pictures")
-    assert ([each["file"] for each in results["figures"]], reused) == (["dose_response.png"], False)
+    assert ([each.file for each in results.figures], reused) == (["dose_response.png"], False)
     drawn = read_json(tmp_path / "pictures" / "dose_response.json")["rates"]
     told = manifest.results["trial"]["rates"]
     assert [(one["label"], one["rate"], one["controls"]) for one in drawn] == [
