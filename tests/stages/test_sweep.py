@@ -303,7 +303,6 @@ def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted,
     from asking import visualize_report
     from circuit.stages.figures.sweep import visualize_sweeps
 
-    from circuit.stages.figures.reports import visualize_report
     from circuit.stages.report.request import ReportRequest
     from circuit.stages.run import run
 
