@@ -40,7 +40,7 @@ class Panel:
 
 
 def curves(drawings: Sequence[Panel], *, xlabel: str = "Layer") -> Figure:
-    """Draw one panel beside the other."""
+    """Draw the panels side by side."""
     with panels(len(drawings)) as axes:
         for ax, drawing in zip(axes, drawings, strict=True):
             _draw(ax, drawing, xlabel)
