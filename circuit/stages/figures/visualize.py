@@ -101,7 +101,7 @@ def _plan_of_report(request: VisualizeRequest, report: Path) -> Plan[PicturesRes
         found = f"`{schema}`" if schema else "no circuit document"
         message = f"`{report}` holds {found}, which is not drawn"
         hint = f"give a document of {' or '.join(DRAWN)}"
-        raise ArtifactError("not-drawn", message, hint=hint, schema=schema)
+        raise ArtifactError("not-drawable", message, hint=hint, schema=schema)
     manifest = read_manifest(report, schema)
     check_outputs(report, manifest)
     return _plan_of(
