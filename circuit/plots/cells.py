@@ -1,7 +1,8 @@
-"""Rectangular grids of numbers, layers upwards and tokens or heads along: one panel each, all on one scale of colour or each on its own.
+"""Grids of numbers: layers upwards, tokens or heads along, one panel each, on one scale or several.
 
-Effects are drawn from blue over 0 (white) to red, weights from 0 (white) to blue. A ``Scale`` ends at the largest number of its panels, and
-not below ``least``: with 1 a full effect has the full colour in every picture, with 0 small numbers are seen.
+Effects are drawn from blue over 0 (white) to red, weights from 0 (white) to blue. A ``Scale`` ends
+at the largest number of its panels, and not below ``least``: with 1 a full effect has the full
+colour in every picture, with 0 small numbers are seen.
 """
 
 import textwrap
@@ -23,7 +24,7 @@ WIDE = 0.062  # inches of a letter of a label
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """One panel: a matrix (n_rows, n_columns) with the names of its rows and columns; ``marked`` cells get a frame, ``dotted`` ones a dot."""
+    """One panel: a matrix (n_rows, n_columns); ``marked`` cells get a frame, ``dotted`` ones a dot."""
 
     title: str
     matrix: Array
@@ -38,7 +39,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours of a picture say: ``label`` names the numbers; ``own`` gives each panel a scale and a bar for itself."""
+    """The scale of colours: ``label`` names the numbers, ``own`` gives each panel its own scale."""
 
     label: str
     signed: bool = True
@@ -92,7 +93,7 @@ def cells(drawings: Sequence[Cells], scale: Scale, *, across: int, title: str = 
 def _bar(
     figure: Figure, image: Any, axes: list[Axes], label: str, height: float, shrink: float = 1.0
 ) -> None:
-    """Add the bar of ``height`` inches, with as many lines of its label as it needs to fit beside it."""
+    """Add the bar of ``height`` inches, with as many lines of its label as fit."""
     bar = figure.colorbar(image, ax=axes, shrink=shrink, aspect=22, pad=0.01)
     bar.set_label(textwrap.fill(label, max(10, int((height - 0.45) / WIDE))))
     bar.outline.set_visible(False)

@@ -1,6 +1,7 @@
-"""Scores along the layers, or along another number: each series with its interval as a band, over its baseline, chance and a threshold.
+"""Scores along the layers: each series with its interval as a band, baselines, chance, threshold.
 
-The baseline is drawn as a grey band (its range) under the curves; a curve is above it where its own band is.
+The baseline is drawn as a grey band (its range) under the curves; a curve is above it where its own
+band is.
 """
 
 from collections.abc import Sequence

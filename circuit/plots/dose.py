@@ -1,8 +1,9 @@
-"""Dose and response: the read-out against the dose of a steering, over what vectors of the same size do without meaning to.
+"""Dose and response: the read-out against the dose, with controls of the same size.
 
-The direction is the thick line, with the band of the 95 % interval of its change; single prompts are thin lines where m is no yes or no; random
-directions and those fitted to shuffled labels are bands from their lowest to their highest curve. A dashed line is what
-asking in words does. Several panels share the axis of doses.
+The direction is the thick line, with the band of the 95 % interval of its change; single prompts
+are thin lines where m is no yes or no; random directions and those fitted to shuffled labels are
+bands from their lowest to their highest curve. A dashed line is what asking in words does. Several
+panels share the axis of doses.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ SHOWN = 40  # single prompts that are drawn
 
 @dataclass(frozen=True, eq=False)
 class Dose:
-    """One sweep: doses (k,), the mean read-out with its bounds (k, 3), curves of controls (n, k), prompts (n, k)."""
+    """One sweep: doses (k,), mean read-out with bounds (k, 3), controls (n, k), prompts (n, k)."""
 
     name: str
     doses: Array

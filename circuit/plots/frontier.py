@@ -1,7 +1,8 @@
-"""Effect against damage: how far a dose moves the read-out, and what it does to text that has nothing to do with it.
+"""Effect against damage: how far a dose moves the read-out, and what it does to other text.
 
-One point per dose of the direction, joined in the order of the doses on each side of 0, the dose written beside it; controls are points at dose 1. Right and
-low is free of charge, left and up is what a random vector does. The damage is on a root scale, because for small doses the effect grows
+One point per dose of the direction, joined in the order of the doses on each side of 0, the dose
+written beside it; controls are points at dose 1. Right and low is free of charge, left and up is
+what a random vector does. The damage is on a root scale, because for small doses the effect grows
 with c and the divergence with c².
 """
 
@@ -20,7 +21,7 @@ MARKS = {"random": "x", "shuffled": "^"}
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """The direction's effect and damage at its doses, and of each kind of control (n, 2): effect, damage."""
+    """Effect and damage (n, 2) of the direction at its doses, and of each kind of control."""
 
     doses: Array
     effect: Array

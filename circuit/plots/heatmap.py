@@ -1,4 +1,4 @@
-"""A matrix with a number in every cell: cosines (−1 to 1), AUROCs (0 to 1, ½ white) or shares (0 to 1)."""
+"""A matrix with a number in every cell: cosines, AUROCs (½ is white) or shares."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def heatmap(
     axis: str = "",
     scale: str = "cosine",
 ) -> Figure:
-    """Draw ``matrix`` (k, k); ``note`` says what chance gives. ``scale`` is one of ``SCALES``; NaN is a cell without a value."""
+    """Draw ``matrix`` (k, k) on a scale of ``SCALES``; NaN is an empty cell, ``note`` gives chance."""
     k = len(names)
     side = float(np.clip(1.6 + 0.27 * k, 2.4, 7.0))
     with panels(width=side + 0.6, height=side) as (ax,):

@@ -1,4 +1,4 @@
-"""Held-out projections on a direction, by class: two histograms on one axis, and what separates them in a line of text."""
+"""Held-out projections on a direction: a histogram for each class, and their separation."""
 
 from collections.abc import Sequence
 

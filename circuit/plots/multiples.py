@@ -1,8 +1,8 @@
 """Many curves over the layers as small panels: AUROC with its band, over what it has to beat.
 
-In each panel: the probe (colour, band of the 95 % interval), the same layers with random weights (grey, thin), the control task (dotted), each
-baseline without layers as a line at its height; chance and the threshold. One legend names them all. A dot is filled where the layer is
-decodable.
+In each panel: the probe (colour, band of the 95 % interval), the same layers with random weights
+(grey, thin), the control task (dotted), each baseline without layers as a line at its height;
+chance and the threshold. One legend names them all. A dot is filled where the layer is decodable.
 """
 
 import math

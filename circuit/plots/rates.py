@@ -1,7 +1,8 @@
-"""Dose and response: the share of answers that meet a criterion against the strength of steering, a panel for each label.
+"""Dose and response: the share of answers that meet a criterion, a panel for each label.
 
-The direction in colour, with the band of its 95 % interval; random directions of the same norm in grey, as their mean and range. A dot is
-filled where the direction is shown to move the answers further than they do; at strength 0 nothing is steered, and all curves meet.
+The direction in colour, with the band of its 95 % interval; random directions of the same norm in
+grey, as their mean and range. A dot is filled where the direction is shown to move the answers
+further than they do; at strength 0 nothing is steered, and all curves meet.
 """
 
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ def _draw(ax: Axes, response: Response) -> None:
 
 
 def _random(response: Response, value: np.ndarray) -> tuple[np.ndarray, ...] | None:
-    """Mean, least and most of the random directions; where nothing was steered, the share itself."""
+    """Mean and range of the random directions; at coefficient 0 the share itself."""
     if not any(len(shares) for shares in response.random):
         return None
     known = [list(r) or [v] for r, v in zip(response.random, value.tolist(), strict=True)]

@@ -38,7 +38,7 @@ def scatter(
 
 
 def points(ax: Axes, coordinates: Array, classes: Classes) -> None:
-    """Draw points in ``ax`` with a legend under the title, or at the right where it has many rows."""
+    """Draw points in ``ax`` with a legend under the title, or at the right if it is long."""
     size = float(np.clip(1200 / max(len(coordinates), 1), 4, 14))
     hollow = classes.numbers < 0
     if hollow.any():

@@ -1,4 +1,4 @@
-"""The spectrum of a layer: variance of each principal component and cumulated, with the 90 and 95 % crossings."""
+"""The spectrum of a layer: variance of each component, cumulated, with the 90 and 95 % crossings."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,7 +7,7 @@ from circuit.plots.style import GREY, Array, colour
 
 
 def cumulative(ax: Axes, spectrum: Array, *, crossings: dict[float, int]) -> None:
-    """Draw the cumulative share of ``spectrum`` (r,), and mark {share: components} ``crossings``."""
+    """Draw the cumulative share of ``spectrum`` (r,); mark ``crossings`` {share: components}."""
     x = np.arange(1, len(spectrum) + 1)
     total = 100 * np.cumsum(spectrum)
     ax.plot(x, total, color=colour(0))

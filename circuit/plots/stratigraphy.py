@@ -1,8 +1,9 @@
 """A battery at a glance: probes against layers, beside their baselines, with where each emerges.
 
-One row for each probe, strata apart. Left the baselines (text, embedding, random weights), right the layers; a cell's colour is its AUROC
-from ½ (white) up, below ½ in grey, and a dot marks where it is decodable. A black line under the cells spans 90 % of the
-resampled emergence layers, with a triangle at the emergence layer and an arrow where they reach to "never"; a row without one says in
+One row for each probe, strata apart. Left the baselines (text, embedding, random weights), right
+the layers; a cell's colour is its AUROC from ½ (white) up, below ½ in grey, and a dot marks where
+it is decodable. A black line under the cells spans 90 % of the resampled emergence layers, with a
+triangle at the emergence layer and an arrow where they reach to "never"; a row without one says in
 words why.
 """
 

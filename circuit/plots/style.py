@@ -1,9 +1,10 @@
 """What all figures share: size, type, colours, and how one becomes a file.
 
-A figure is 3.4 inches wide for a panel, the width of a column in two-column papers, with 7-point type at that size. Colours
-are those of Okabe and Ito (2008), told apart by colour-blind readers; past eight classes the marker changes too, so that a
-class is never told by its colour alone. Lines are labelled where they end. Only the object interface of matplotlib
-is used: no global state, no window, no second-long import of pyplot.
+A figure is 3.4 inches wide for a panel, the width of a column in two-column papers, with 7-point
+type at that size. Colours are those of Okabe and Ito (2008), told apart by colour-blind readers;
+past eight classes the marker changes too, so that a class is never told by its colour alone. Lines
+are labelled where they end. Only the object interface of matplotlib is used: no global state, no
+window, no second-long import of pyplot.
 """
 
 import io
@@ -103,7 +104,7 @@ def grid(
     xlabel: str = "Layer",
     ylabel: str = "Held-out AUROC",
 ) -> Iterator[list[Axes]]:
-    """Give ``n`` axes in rows of ``columns``, each ``width`` × ``height`` inches, with shared labels of the axes."""
+    """Give ``n`` axes in rows of ``columns``, each ``width`` × ``height`` inches, labels shared."""
     rows = -(-n // columns)
     with rc_context(_TYPE):
         figure = Figure(figsize=(width * columns, height * rows + 0.2), layout="constrained")
@@ -131,7 +132,7 @@ def png(figure: Figure) -> bytes:
 
 
 def render(figure: Figure, form: str) -> bytes:
-    """Render as ``png``, ``pdf`` or ``svg``; equal figures give equal bytes, so nothing is dated."""
+    """Render as ``png``, ``pdf`` or ``svg``; equal figures give equal bytes, without a date."""
     buffer = io.BytesIO()
     with rc_context({**_TYPE, **_VECTORS}):
         figure.savefig(buffer, format=form, dpi=DPI, metadata=_UNDATED[form])
@@ -168,7 +169,7 @@ def name_end(
 def spread(
     positions: Sequence[float], gap: float, within: tuple[float, float] | None = None
 ) -> list[float]:
-    """Move labels apart along one axis, so that neighbours are at least ``gap`` apart, and as little as possible.
+    """Move labels along one axis as little as possible, so that neighbours are ``gap`` apart.
 
     All stay ``within`` two ends, if there is room for them.
     """

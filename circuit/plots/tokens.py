@@ -1,4 +1,4 @@
-"""A number of every token of a text, one line for each of several conditions; the tokens stand below, as they were read."""
+"""A number of every token of a text, a line for each condition, above the tokens."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The document of any artifact: its manifest is read, its result restored, and its command presents it.
+"""The document of any artifact: its result is restored, and its command presents it.
 
 ``ARTIFACTS`` names the command (``module:NAME``) that writes each schema, in the order of a report.
 A command is imported when its artifact is read, so that this file imports no stage.
@@ -6,7 +6,6 @@ A command is imported when its artifact is read, so that this file imports no st
 
 import importlib
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.manifest.manifest import Manifest
 from circuit.errors import ArtifactError, DataError
@@ -18,8 +17,8 @@ ARTIFACTS = {
     schemas.PROBES: "circuit.stages.probes.run:RUN",
     schemas.ANALYSIS: "circuit.stages.analyze.run:COMMAND",
     schemas.DIRECTIONS: "circuit.stages.directions.run:COMMAND",
-    schemas.STEERING: "circuit.stages.report.steering:section",
-    schemas.SWEEP: "circuit.stages.report.sweep:section",
+    schemas.STEERING: "circuit.stages.steering.steer:STEER",
+    schemas.SWEEP: "circuit.stages.sweep.run:SWEEP",
 }
 AGAIN = "run the command that writes it again, with --force"
 
@@ -34,7 +33,8 @@ def document_of(manifest: Manifest, path: Path) -> Document:
     module, _, name = ARTIFACTS[schema].partition(":")
     command = getattr(importlib.import_module(module), name)
     try:
-        document = _presented(command, manifest)
+        assert isinstance(command, Command)
+        document = command.present(command.restored(manifest))
     except ArtifactError as error:
         raise error.within(f"`{path}`") from error
     except (AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
@@ -42,11 +42,4 @@ def document_of(manifest: Manifest, path: Path) -> Document:
         message = f"`{path}` is not as this version of circuit writes it ({what})"
         raise DataError("artifact-of-another-version", message, hint=AGAIN) from error
     assert document is not None
-    return document
-
-
-def _presented(command: Any, manifest: Manifest) -> Document | None:
-    if isinstance(command, Command):
-        return command.present(command.restored(manifest))
-    document: Document = command(manifest).document()
     return document

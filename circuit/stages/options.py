@@ -1,6 +1,7 @@
 """Groups of options that several commands share; each option is described once, here.
 
-A request contains groups as fields (``circuit.values.requests``). Nothing heavy is imported before a group is used.
+A request contains groups as fields (``circuit.values.requests``). Nothing heavy is imported before
+a group is used.
 """
 
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class ModelOptions:
         "--trust-remote-code", help="Let the checkpoint run its own Python code.", default=False
     )
 
-    def load(self, *, tensor_parallel: bool = False) -> "LoadedModel":
+    def load(self, *, tensor_parallel: bool = False, weights: bool = True) -> "LoadedModel":
         """Load the model: see ``circuit.model.checkpoint.loading``."""
         from circuit.model.checkpoint.loading import load_model
         from circuit.model.machine.runtime import require_mlx
@@ -49,6 +50,7 @@ class ModelOptions:
             dtype=self.dtype,
             trust_remote_code=self.trust_remote_code,
             tensor_parallel=tensor_parallel,
+            weights=weights,
         )
 
 

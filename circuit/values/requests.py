@@ -34,7 +34,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One option of a request: the names of the fields that lead to it, its type and its default."""
+    """One option of a request: the path of fields that leads to it, its type and its default."""
 
     path: tuple[str, ...]
     option: Option

@@ -13,8 +13,8 @@ from common import report
 from circuit.introspect.ablation.components import named_ablations
 from circuit.introspect.inputs.cases import Case
 from circuit.introspect.inputs.choices import LayerStrategy
+from circuit.introspect.lens.logit_lens import AnalysisConfig, analyze
 from circuit.introspect.questions.ablate import ablate
-from circuit.introspect.questions.analyze import AnalysisConfig, analyze
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.forward.generate import generate
 from circuit.model.interventions.ablation import Component, ablated

@@ -129,7 +129,7 @@ def surface(seed: int) -> str:
         surface=[probe(feature[:, None], task)],
         tokens=[chance],
         control=dict.fromkeys(results, chance.draws),
-        sure=Certainty.of(y, groups),
+        certainty=Certainty.of(y, groups),
     )
 
 

@@ -25,8 +25,8 @@ LENS = [
 EVOLUTION = [
     "=== Token Evolution ===",
     "Token ' 4' (2 tokens: [' ', '4']",
-    "Token '4':",
-    "(rank ",
+    "Token '4'",
+    "rank",
     "  --> ",
 ]
 SWEEP = ["Baseline: ", "still pass", "Breaks every prompt: "]
@@ -118,7 +118,7 @@ SAVED = {
     "moved.json": "activation-diff",
     "probe.json": "probe",
     "cosines.json": "cosines",
-    "answers.json": "answers",
+    "answers.json": "generation",
 }
 
 

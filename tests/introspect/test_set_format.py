@@ -3,10 +3,9 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
+from in_process import invoke
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
-from circuit.cli.app import app
 from circuit.model.checkpoint.loading import load_model
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import PromptFormat
@@ -25,7 +24,7 @@ def a_set(tmp_path, monkeypatch):
 
 
 def found(folder, line, file):
-    done = CliRunner().invoke(app, ["introspect", *line.split()])
+    done = invoke(["introspect", *line.split()])
     assert done.exit_code == 0, done.output
     return json.loads((folder / file).read_text())
 

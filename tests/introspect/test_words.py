@@ -1,10 +1,9 @@
 """What commands say of one prompt, of prompts that fail, and of labels is English, and names options that there are."""
 
 import pytest
-from typer.testing import CliRunner
+from in_process import invoke
 
 from circuit.cli.ablation_text import study_text
-from circuit.cli.app import app
 from circuit.errors import UsageError
 from circuit.introspect.ablation.components import named_ablations
 from circuit.introspect.inputs.cases import criterion_cases
@@ -38,7 +37,7 @@ def test_an_ablation_says_what_it_leaves_out(llama):
     ],
 )
 def test_one_prompt_is_one_prompt(line):
-    done = CliRunner().invoke(app, ["introspect", *line.split()])
+    done = invoke(["introspect", *line.split()])
     assert "1 prompt" in done.output
     assert "1 prompts" not in done.output
 

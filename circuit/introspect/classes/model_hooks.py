@@ -1,24 +1,34 @@
-"""Captured states of a network that is at hand: ``ModelHooks`` over a model that ``mlx_lm.load`` returned.
+"""Captured states of a network in memory: ``ModelHooks`` over a model that ``mlx_lm.load`` returned.
 
     hooks = ModelHooks(model)
     hooks.configure(CaptureConfig(layers=[0, 2], positions=PositionSelection.LAST))
     logits = hooks.forward(input_ids)
     hooks.state.hidden_states[2]        # resid_post of block 2: (batch, tokens, d_model)
 
-The model's own forward pass runs, with taps; nothing of it is written again. ``LogitLens`` reads the states through its own tail.
+The model's own forward pass runs, with taps; nothing of it is written again. ``LogitLens`` reads the
+states through the model's own tail.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.errors import UsageError
-from circuit.methods.steering import divergences
+from circuit.introspect.lens.logit_lens import lens_log_probs, top_tokens
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.sites.sites import Read
+    from circuit.values.sites import Site
+
+
+Tensor: TypeAlias = Any  # mlx.core.array
+Network: TypeAlias = Any  # mlx.nn.Module
 
 
 class PositionSelection(StrEnum):
@@ -31,7 +41,7 @@ class PositionSelection(StrEnum):
 
 @dataclass(frozen=True)
 class CaptureConfig:
-    """What is kept of a forward pass; ``layers`` None is every one."""
+    """What is kept of a forward pass; ``layers`` None is every layer."""
 
     layers: Sequence[int] | None = None
     capture_hidden_states: bool = True
@@ -45,10 +55,10 @@ class CaptureConfig:
 class CapturedState:
     """Arrays by layer: states (batch, tokens, d_model), attention weights (batch, tokens, n_heads, keys)."""
 
-    hidden_states: dict[int, Any] = field(default_factory=dict)
-    attention_weights: dict[int, Any] = field(default_factory=dict)
-    attention_outputs: dict[int, Any] = field(default_factory=dict)
-    ffn_outputs: dict[int, Any] = field(default_factory=dict)
+    hidden_states: dict[int, Tensor] = field(default_factory=dict)
+    attention_weights: dict[int, Tensor] = field(default_factory=dict)
+    attention_outputs: dict[int, Tensor] = field(default_factory=dict)
+    ffn_outputs: dict[int, Tensor] = field(default_factory=dict)
 
 
 _SITES = {
@@ -57,12 +67,13 @@ _SITES = {
     "capture_attention_output": ("attn_out", "attention_outputs"),
     "capture_ffn_output": ("mlp_out", "ffn_outputs"),
 }
+_KEPT = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}
 
 
 class ModelHooks:
-    """Runs a network and keeps what was asked for in ``state``."""
+    """Runs a network and keeps in ``state`` what the configuration names."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Network) -> None:
         from circuit.model.checkpoint.blocks import residual_width
 
         residual_width(network)  # refuses what has no residual stream of blocks
@@ -71,72 +82,76 @@ class ModelHooks:
         self._config = CaptureConfig()
 
     def configure(self, config: CaptureConfig) -> "ModelHooks":
-        """Say what is kept; raise ``UsageError`` for a layer that there is not."""
+        """Choose what is kept; raises ``UsageError`` for a layer that is out of range."""
+        n = self.model.n_layers
         for layer in config.layers or []:
-            if not 0 <= layer < self.model.n_layers:
-                message = f"there is no layer {layer}: the model has {self.model.n_layers}"
-                raise UsageError(message, hint="layers are counted from 0")
+            if not 0 <= layer < n:
+                message = f"layer {layer} is out of range: the model has {n} layers"
+                hint = f"use 0 to {n - 1}"
+                raise UsageError("layer-out-of-range", message, hint=hint, layer=layer, n_layers=n)
         self._config = config
         return self
 
-    def forward(self, input_ids: Any) -> Any:
+    def forward(self, input_ids: Tensor) -> Tensor:
         """Run token ids (batch, tokens), fill ``state``, and return the logits (batch, tokens, vocabulary)."""
         from circuit.model.sites.sites import recording, sites_at
 
         layers = range(self.model.n_layers) if self._config.layers is None else self._config.layers
-        wanted = {_SITES[name] for name in _SITES if getattr(self._config, name)}
-        places = dict(wanted)
+        places = dict(_SITES[name] for name in _SITES if getattr(self._config, name))
         self.state = CapturedState()
+        at = _KEPT[self._config.positions.value]
 
-        def record(site: Any, read: Any) -> None:
+        def record(site: "Site", read: "Read") -> None:
             # A copy: some models change a hidden state in place later.
-            getattr(self.state, places[site.name])[site.layer] = read(lambda h: self._kept(h) * 1)
+            getattr(self.state, places[site.name])[site.layer] = read(lambda h: h[:, at] * 1)
 
-        with recording(self.model, sites_at([name for name, _ in wanted], list(layers)), record):
-            return self.model.network(input_ids)
-
-    def _kept(self, hidden: Any) -> Any:
-        at = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}
-        return hidden[:, at[self._config.positions.value]]
+        with recording(self.model, sites_at(list(places), list(layers)), record):
+            logits: Tensor = self.model.network(input_ids)
+        return logits
 
 
-def loaded(network: Any, tokenizer: Any = None) -> Any:
-    """Return a network that is at hand as the model layer takes it; it has no checkpoint behind it."""
+def loaded(network: Network, tokenizer: Any = None) -> "LoadedModel":
+    """Return a network in memory as a loaded model; it has no checkpoint."""
     from circuit.model.checkpoint.loading import LoadedModel, checkpoint_dtype
 
     family = getattr(network, "model_type", None) or getattr(network.args, "model_type", "unknown")
-    config = {"model_type": family}
-    dtype = checkpoint_dtype(network)
-    return LoadedModel("network", network, tokenizer, config, Path(), None, None, dtype)
+    return LoadedModel(
+        id="network",
+        network=network,
+        tokenizer=tokenizer,
+        config={"model_type": family},
+        folder=Path(),
+        requested_revision=None,
+        adapter=None,
+        dtype=checkpoint_dtype(network),
+    )
 
 
 class LogitLens:
     """Reads captured states through the model's own tail, as text."""
 
     def __init__(self, hooks: ModelHooks, tokenizer: Any) -> None:
-        self.hooks, self.tokenizer = hooks, tokenizer
+        self.hooks, self.model = hooks, loaded(hooks.model.network, tokenizer)
 
     def evolution(
         self, *, position: int = -1, top_k: int = 5, row: int = 0
     ) -> dict[int, list[tuple[str, float]]]:
-        """Return the ``top_k`` likeliest tokens with their probabilities after each captured layer."""
-        from circuit.model.forward.tail import read_logits
-
-        found = {}
-        for layer, states in sorted(self.hooks.state.hidden_states.items()):
-            logits = read_logits(self.hooks.model, states[row, position][None])
-            log_p = divergences.log_softmax(logits)[0]
-            best = np.argsort(-log_p, kind="stable")[:top_k]
-            found[layer] = [
-                (self.tokenizer.decode([int(i)]), float(np.exp(log_p[i]))) for i in best
-            ]
-        if not found:
-            message = "no hidden states are captured"
-            raise UsageError(message, hint="call hooks.forward with capture_hidden_states=True")
-        return found
+        """Return the ``top_k`` most likely tokens with their probabilities at each captured layer."""
+        captured = self.hooks.state.hidden_states
+        if not captured:
+            hint = "call hooks.forward with capture_hidden_states=True"
+            raise UsageError("nothing-captured", "no hidden states are captured", hint=hint)
+        states = {
+            layer: np.array(captured[layer][row, position].tolist(), np.float32)
+            for layer in sorted(captured)
+        }
+        return {
+            layer: [(each.token, each.probability) for each in top_tokens(self.model, log_p, top_k)]
+            for layer, log_p in lens_log_probs(self.model, states).items()
+        }
 
     def print_evolution(self, *, position: int = -1, top_k: int = 5, row: int = 0) -> None:
-        """Print the likeliest tokens after each captured layer."""
+        """Print the most likely tokens at each captured layer."""
         for layer, best in self.evolution(position=position, top_k=top_k, row=row).items():
             shown = ", ".join(f"{token!r} ({p:.4f})" for token, p in best)
             print(f"Layer {layer:2d}: {shown}")  # noqa: T201

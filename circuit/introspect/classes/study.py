@@ -14,7 +14,7 @@ import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.introspect.ablation.components import components_of
 from circuit.introspect.inputs.cases import Case
 from circuit.introspect.questions.ablate import Study, ablate
-from circuit.stages.legacy import ModelOptions
+from circuit.stages.options import ModelOptions
 from circuit.stages.rows.prompt_input import PromptInput
 
 Criterion = str | Callable[[str], bool]
@@ -53,7 +53,7 @@ class AblationStudy:
         cls, model_id: str, *, revision: str | None = None, dtype: str = "auto"
     ) -> Self:
         """Load a model: a hub id, a folder, or ``tiny``."""
-        return cls(ModelOptions(model_id, revision, dtype=dtype).load())
+        return cls(ModelOptions(model=model_id, revision=revision, dtype=dtype).load())
 
     def run_layer_sweep(
         self,

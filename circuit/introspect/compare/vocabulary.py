@@ -1,8 +1,9 @@
-"""Tokens of two tokenizers: the same text, or what it falls into.
+"""Tokens of two tokenizers: the same text, or the pieces that it is split into.
 
-What a token says is the text that it adds after a prompt: by itself a sentencepiece token loses the blank before it. Two models with one
-vocabulary are compared by token number. Otherwise a token of one is looked for among the other's by its text: it is found if the other writes
-that text as one token, and else it is said which pieces it falls into.
+The text of a token is what it adds after a prompt: alone, a sentencepiece token loses the space
+before it. Two models with one vocabulary are compared by token number. Otherwise a token of one is
+looked up in the other by its text: it is found if the other writes that text as one token, else its
+pieces are named.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 
 def is_whole(text: str) -> bool:
-    """Say whether a token's text is one: pieces of characters all decode to the same mark."""
+    """Say whether a token's text is whole characters: pieces of one decode to a replacement mark."""
     return "\N{REPLACEMENT CHARACTER}" not in text
 
 
@@ -34,7 +35,7 @@ class Vocabulary:
         return str(self.tokenizer.decode([int(token)]))
 
     def find(self, text: str, before: Sequence[int]) -> int | None:
-        """Return the token that adds ``text`` after ``before``, if there is one."""
+        """Return the token that adds ``text`` after ``before``, or None."""
         if not is_whole(text):
             return None
         for spelling in (text, text.lstrip(" ")):
@@ -44,6 +45,6 @@ class Vocabulary:
         return None
 
     def pieces(self, text: str) -> list[str]:
-        """Return the texts of the tokens that ``text`` falls into."""
+        """Return the texts of the tokens that ``text`` is split into."""
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         return [str(self.tokenizer.decode([i])) for i in ids]

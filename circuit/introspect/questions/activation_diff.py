@@ -1,41 +1,89 @@
-"""What fine-tuning moved in the activations: two checkpoints, or one without and with an adapter, on the same prompts.
+"""``circuit introspect activation-diff``: what fine-tuning changed in the activations.
 
-At ``resid_post`` of each layer, at the last token of every prompt, rows A of the base and B of the fine-tuned model:
+Two checkpoints, or one without and with an adapter, read the same prompts. At ``resid_post`` of each
+layer, at the last token of every prompt, with rows A of the base and B of the fine-tuned model:
 
-    cosine      of row i in both, and *centred* (the mean of each model's rows is taken off first: what is common to all prompts says
-                little about what moved)
+    cosine      of row i in both, and *centred* (the mean of each model's rows is subtracted first:
+                what all prompts share says little about what changed)
     moved       ‖b − a‖ / ‖a‖            norm ratio    ‖b‖ / ‖a‖
-    cka         linear, unbiased: 1 for the same geometry up to rotation and scale; the only one where widths differ
+    cka         linear, unbiased: 1 for the same geometry up to rotation and scale; the only one
+                where widths differ
 
-Means over prompts have bootstrap intervals over groups, CKA a jackknife's (``methods.cka_interval``). Each model reads the prompts with its
-own tokenizer and template; prompts that become other tokens are counted and named, since there more than the weights differs. Models of
-different depth are compared at the same share of their depth. The models are loaded one after the other.
+Means over prompts have bootstrap intervals over groups, CKA a jackknife's (``methods.geometry.
+cka_interval``). Each model reads the prompts with its own tokenizer and template; prompts that become
+other tokens are counted and named, since more than the weights differs there. Models of different
+depth are compared at the same relative depth. The models are loaded one after the other.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.introspect.compare.two_models import in_turn, name_of
+from circuit.introspect.compare.two_models import (
+    ComparedModel,
+    LoadingOptions,
+    compared,
+    in_turn,
+    keys_of,
+    name_of,
+)
 from circuit.introspect.compare.vocabulary import Vocabulary
-from circuit.introspect.questions.analyze import describe
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.cka_interval import cka_estimate
-from circuit.methods.geometry.similarity import all_equal, paired_cosines, relative_distances
+from circuit.methods.geometry.similarity import (
+    centred_cosines,
+    paired_cosines,
+    relative_distances,
+)
 from circuit.methods.uncertainty.means import mean_interval
-from circuit.stages.legacy import ModelOptions
-from circuit.stages.rows.prompt_input import PromptInput
+from circuit.present.document import Cell, Document, Estimate, Facts, Notice, Part, Table, Text
+from circuit.present.numbers import counted, example_only, interval
+from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
+from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
+from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.requests import group, option
 
-Mean = list[float | None]
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+
+Mean = list[float | None]  # value, low, high
 
 
-@dataclass(frozen=True)
-class LayerDiff:
-    """One layer of the base and the layer of the other that is compared with it; means with intervals, None where not defined."""
+@dataclass(frozen=True, kw_only=True)
+class ActivationDiffRequest:
+    """See in which layers fine-tuning changed the activations of some prompts.
+
+    --adapter belongs to the fine-tuned model. The models are loaded one after the other.
+
+    Examples:
+      circuit introspect activation-diff -b tiny -f tiny -p "What is the weather in Oslo?|50 + 25 ="
+      circuit introspect activation-diff -b tiny -f tiny -p @prompts.json --layers -1 -o moved.json
+    """
+
+    base: str = option("--base", "-b", help="Hub id, checkpoint folder, or tiny.")
+    finetuned: str | None = option(
+        "--finetuned",
+        "-f",
+        help="The fine-tuned model.",
+        default=None,
+        shown_default="the base, with --adapter",
+    )
+    prompts: PromptsOptions = group(PromptsOptions)
+    layers: str = option(
+        "--layers", help="Layers of the base: all | 0,4,8 | 8-13 | -1 | 50%.", default="all"
+    )
+    output: OutputOptions = group(OutputOptions)
+    loading: LoadingOptions = group(LoadingOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerDifference:
+    """A layer of the base and its counterpart; means with intervals, None where not defined."""
 
     layer: int
     other_layer: int
@@ -46,33 +94,58 @@ class LayerDiff:
     cka: Mean | None
 
 
-@dataclass(frozen=True)
-class ActivationDiff:
-    """Every layer, and what else differs."""
+@dataclass(frozen=True, kw_only=True)
+class ActivationDiffResult(Result):
+    """Every layer, and what else differs; ``cosines`` of the prompts at the layer that moved most."""
 
-    models: list[dict[str, Any]]
+    models: tuple[ComparedModel, ComparedModel]
     format: str
     prompts: list[str]
-    layers: list[LayerDiff]
+    layers: list[LayerDifference]
     other_tokens: list[int]
     same_vocabulary: bool
     cosines: list[float] | None
     n_groups: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Collected:
-    """What is kept of a model when it is gone."""
+    """What remains of a model: its tokens and its residuals by layer."""
 
-    about: dict[str, Any]
+    about: ComparedModel
     vocabulary: Vocabulary
-    form: str
     tokens: list[list[str]]
     states: dict[int, Array]
+
+
+def plan(request: ActivationDiffRequest) -> Plan[ActivationDiffResult]:
+    """Read the prompts, and which models are compared."""
+    given = read_prompt_input(request.prompts.prompts)
+    options = request.loading.two_models(request.base, request.finetuned, name="-f")
+    known = {
+        "prompts": given.texts,
+        "layers": request.layers,
+        "models": [name_of(each) for each in options],
+        "format": given.form(request.prompts.chat).name,
+    }
+
+    def begin(_: "LoadedModel") -> Job[ActivationDiffResult]:
+        def compute(session: Session) -> ActivationDiffResult:
+            session.note(f"Loading models: {options[0].model}, {options[1].model}")
+            return activation_diff(options, given, layers=request.layers, chat=request.prompts.chat)
+
+        keys = [] if request.output.output is None else keys_of(options)
+        return Job(parameters={**known, "keys": keys}, compute=compute)
+
+    return Plan(
+        result=ActivationDiffResult,
+        schema=schemas.ACTIVATION_DIFF,
+        inputs=given.inputs,
+        output=request.output.output,
+        force=request.output.force,
+        known=known,
+        begin=begin,
+    )
 
 
 def activation_diff(
@@ -80,73 +153,155 @@ def activation_diff(
     given: PromptInput,
     *,
     layers: str = "all",
-    raw: bool | None = None,
-) -> ActivationDiff:
-    """Compare both models; raises ``UsageError`` for layers that the base has not."""
-    a, b = in_turn(options, lambda model: _collect(model, given, raw))
+    chat: bool | None = None,
+) -> ActivationDiffResult:
+    """Compare both models; raises ``UsageError`` for layers that the base lacks."""
+    a, b = in_turn(options, lambda model, which: _collect(model, which, given, chat))
     depth = len(a.states)
     at = sorted(set(parse_layers(layers, range(depth), depth)))
-    differ = [i for i, (x, y) in enumerate(zip(a.tokens, b.tokens, strict=True)) if x != y]
     pairs = [(k, counterpart(k, depth, len(b.states))) for k in at]
-    found = [_layer(k, j, a.states[k], b.states[j], given.groups) for k, j in pairs]
-    return ActivationDiff(
-        [{**x.about, "name": name_of(o)} for x, o in zip((a, b), options, strict=True)],
-        a.form,
-        given.texts,
-        found,
-        differ,
-        a.vocabulary.same_as(b.vocabulary),
-        _prompt_cosines(a, b, found),
-        given.n_groups,
+    found = [
+        _difference(a.states[k], b.states[j], given.groups, layer=k, other=j) for k, j in pairs
+    ]
+    return ActivationDiffResult(
+        models=(a.about, b.about),
+        format=given.form(chat).name,
+        prompts=given.texts,
+        layers=found,
+        other_tokens=[i for i, (x, y) in enumerate(zip(a.tokens, b.tokens, strict=True)) if x != y],
+        same_vocabulary=a.vocabulary.same_as(b.vocabulary),
+        cosines=_prompt_cosines(a, b, found),
+        n_groups=given.n_groups,
     )
 
 
 def counterpart(layer: int, n_layers: int, n_other: int) -> int:
-    """Return the layer of the other model at the same share of its depth, (layer + 1) / n_layers."""
+    """Return the layer of the other model at the same relative depth, (layer + 1) / n_layers."""
     return max(0, round((layer + 1) / n_layers * n_other) - 1)
 
 
-def _collect(model: Any, given: PromptInput, raw: bool | None) -> _Collected:
+def _collect(
+    model: "LoadedModel", options: ModelOptions, given: PromptInput, chat: bool | None
+) -> _Collected:
     from circuit.model.forward.last_token import last_residuals
     from circuit.model.forward.token_states import token_texts
 
-    form = given.form(None if raw is None else not raw)
-    encoded = encode(model, given.texts, form)
+    encoded = encode(model, given.texts, given.form(chat))
     return _Collected(
-        {**describe(model), "identity": asdict(model.identity)},
-        Vocabulary(model.tokenizer),
-        form.name,
-        [token_texts(model, prompt.ids.tolist()) for prompt in encoded],
-        last_residuals(model, encoded, range(model.n_layers)),
+        about=compared(model, options),
+        vocabulary=Vocabulary(model.tokenizer),
+        tokens=[token_texts(model, prompt.ids.tolist()) for prompt in encoded],
+        states=last_residuals(model, encoded, range(model.n_layers)),
     )
 
 
-def _layer(layer: int, other: int, a: Array, b: Array, groups: Sequence[str]) -> LayerDiff:
-    similar = cka_estimate(a, b, groups)
-    if a.shape[1] != b.shape[1]:
-        return LayerDiff(layer, other, None, None, None, None, similar)
-    wide = a.astype(np.float64), b.astype(np.float64)
-    centred = [rows - rows.mean(axis=0) for rows in wide]
-    lengths = [np.linalg.norm(rows, axis=1) for rows in wide]
-    centrable = len(a) > 2 and not any(map(all_equal, wide))
-    return LayerDiff(
-        layer,
-        other,
-        mean_interval(paired_cosines(*wide), groups, bounds=(-1, 1)),
-        mean_interval(paired_cosines(*centred), groups, bounds=(-1, 1)) if centrable else None,
-        mean_interval(relative_distances(*wide), groups, bounds=(0, np.inf)),
-        mean_interval(
-            lengths[1] / np.where(lengths[0] > 0, lengths[0], 1), groups, bounds=(0, np.inf)
-        ),
-        similar,
+def _difference(
+    A: Array,  # noqa: N803
+    B: Array,  # noqa: N803
+    groups: Sequence[str],
+    *,
+    layer: int,
+    other: int,
+) -> LayerDifference:
+    same_width = A.shape[1] == B.shape[1]
+    centred = centred_cosines(A, B) if same_width and len(A) > 2 else None
+
+    def mean(values: Array, low: float, high: float) -> Mean:
+        return mean_interval(values, groups, bounds=(low, high))
+
+    return LayerDifference(
+        layer=layer,
+        other_layer=other,
+        cosine=mean(paired_cosines(A, B), -1, 1) if same_width else None,
+        centred_cosine=None if centred is None else mean(centred, -1, 1),
+        moved=mean(relative_distances(A, B), 0, np.inf) if same_width else None,
+        norm_ratio=mean(norm_ratios(A, B), 0, np.inf) if same_width else None,
+        cka=cka_estimate(A, B, groups),
     )
 
 
-def _prompt_cosines(a: _Collected, b: _Collected, found: Sequence[LayerDiff]) -> list[float] | None:
+def norm_ratios(A: Array, B: Array) -> Array:  # noqa: N803
+    """‖b_i‖ / ‖a_i‖ of rows ``A`` and ``B`` (n, d), (n,)."""
+    a, b = (np.linalg.norm(rows.astype(np.float64), axis=1) for rows in (A, B))
+    return np.asarray(b / np.where(a > 0, a, 1))
+
+
+def _prompt_cosines(
+    a: _Collected, b: _Collected, found: Sequence[LayerDifference]
+) -> list[float] | None:
     """Return the cosine of each prompt at the layer that moved most."""
-    moved = [each for each in found if each.moved is not None]
-    if not moved:
+    most = moved_most(found)
+    if most is None:
         return None
-    most = max(moved, key=lambda each: (each.moved or [0.0])[0] or 0.0)
     cosines = paired_cosines(a.states[most.layer], b.states[most.other_layer])
     return [round(float(value), 6) for value in cosines]
+
+
+def moved_most(layers: Sequence[LayerDifference]) -> LayerDifference | None:
+    """Return the layer that moved most; None where the widths differ."""
+    moved = [each for each in layers if each.moved is not None]
+    return max(moved, key=lambda each: (each.moved or [0.0])[0] or 0.0, default=None)
+
+
+def present(result: ActivationDiffResult) -> Document:
+    """Show a row for each layer, then what else differs."""
+    base, other = result.models
+    facts: list[tuple[str, str]] = [
+        (name, f"{model.name} ({model.n_layers} layers of {model.d_model})")
+        for name, model in (("Base", base), ("Fine-tuned", other))
+    ]
+    lines = [f"{counted(len(result.prompts))}, {result.format}, last token"]
+    if base.n_layers != other.n_layers:
+        lines.append(
+            "a ~ b: layer a of the base, and layer b of the other at the same relative depth"
+        )
+    parts: list[Part] = [Facts(facts), Text(lines), _table(result.layers)]
+    parts += [Text(["", *_tokens(result), _most(result)])]
+    if len(result.prompts) < 4:
+        parts.append(Notice("CKA needs at least 4 prompts."))
+    if (few := example_only(result.n_groups)) is not None:
+        parts.append(Notice(few))
+    return Document("", parts)
+
+
+def _most(result: ActivationDiffResult) -> str:
+    base, other = result.models
+    most = moved_most(result.layers)
+    if most is None or most.moved is None:
+        return "The widths differ: only CKA compares them."
+    if base.n_layers != other.n_layers:
+        return "The depths differ: no layer is reported to have moved most."
+    if most.moved[0] == 0:
+        return "Nothing moved."
+    return f"Moved most: layer {most.layer} ({interval(most.moved, '.3f')} of the norm)"
+
+
+def _table(layers: Sequence[LayerDifference]) -> Table:
+    rows: list[list[Cell]] = []
+    for each in layers:
+        same = each.layer == each.other_layer
+        name = f"{each.layer}" if same else f"{each.layer} ~ {each.other_layer}"
+        values = (each.cosine, each.centred_cosine, each.moved, each.norm_ratio, each.cka)
+        rows.append([name, *(Estimate.of(value, ".3f") for value in values)])
+    header = ["layer", "cosine", "centred", "|b - a| / |a|", "|b| / |a|", "CKA"]
+    return Table(header=header, rows=rows)
+
+
+def _tokens(result: ActivationDiffResult) -> list[str]:
+    differ = result.other_tokens
+    if not differ:
+        return []
+    shown = ", ".join(repr(result.prompts[i]) for i in differ[:3])
+    more = " ..." if len(differ) > 3 else ""
+    verb = "becomes" if len(differ) == 1 else "become"
+    n = counted(len(result.prompts))
+    return [f"{len(differ)} of {n} {verb} other tokens: {shown}{more}"]
+
+
+COMMAND = Command(
+    request=ActivationDiffRequest,
+    plan=plan,
+    present=present,
+    schema=schemas.ACTIVATION_DIFF,
+    result=ActivationDiffResult,
+)

@@ -1,288 +1,282 @@
-"""Logit lens: what the model would say if it stopped after each block.
+"""``circuit introspect analyze``: the logit lens, or a tuned lens, at the last token of prompts.
 
-    log p_l = log softmax(tail(h_l)),   h_l = resid_post of block l at the prompt's last token,
-
-through the model's own final norm, head and scaling (nostalgebraist 2020). At the last block it is the model's prediction. With a
-tuned lens (Belrose et al. 2023, 2303.08112; ``circuit introspect tune-lens``) h_l is first mapped to what the last block would make
-of it. Of each layer: the likeliest tokens, entropy, and KL and JS divergence to the layer before among those that were looked at.
-
-*Confident* is a layer whose entropy is under 0.3 of the largest that there is. The *decision layer* is the first that is confident,
-finds the model's own answer likeliest, and after which all do. An early lens reading is not what the block "thinks": early
-layers write in other bases, and the logit lens is known to be biased there; the tuned lens is the check.
+What a lens is, and what it does not say: ``circuit.introspect.lens.logit_lens``.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from circuit.introspect.inputs.choices import (
-    STEP,
-    LayerStrategy,
-    choose_layers,
-    pieces_of,
-    token_text,
+from circuit.introspect.inputs.choices import STEP, check_tracked, strategy_of
+from circuit.introspect.inputs.model_description import ModelDescription, describe
+from circuit.introspect.lens.logit_lens import (
+    AnalysisConfig,
+    AnalysisResult,
+    LayerPredictionResult,
+    LayerTransition,
+    TokenEvolutionResult,
+    TokenPrediction,
+    analyze,
 )
-from circuit.methods.arrays import Array
-from circuit.methods.steering import divergences
-from circuit.stages.rows.prompting import encode
-from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.introspect.lens.tuned_lens import check_lens_options, read_lens
+from circuit.present.document import (
+    Cell,
+    Document,
+    Facts,
+    Figure,
+    Number,
+    Part,
+    Section,
+    Share,
+    Table,
+)
+from circuit.stages.figures.picture_files import check_picture
+from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
+from circuit.stages.rows.prompt_input import read_prompt_input
+from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.values import schemas
+from circuit.values.requests import group, option
 
-CONFIDENT = 0.3
-Lens = Mapping[int, Any]  # layer -> function of residuals (n, d_model)
-
-
-@dataclass(frozen=True)
-class AnalysisConfig:
-    """Which layers, how many tokens of each, and which tokens are followed."""
-
-    layer_strategy: LayerStrategy = LayerStrategy.EVENLY_SPACED
-    layer_step: int = STEP
-    custom_layers: list[int] | str | None = None
-    top_k: int = 5
-    track_tokens: list[str] = field(default_factory=list)
-    compute_entropy: bool = True
-    compute_transitions: bool = True
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return every choice, for a manifest."""
-        return {**asdict(self), "layer_strategy": self.layer_strategy.value}
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
 
 
-@dataclass(frozen=True)
-class TokenPrediction:
-    """A token and its probability."""
+@dataclass(frozen=True, kw_only=True)
+class AnalyzeRequest:
+    """Logit lens: what the model would predict if it stopped after each block.
 
-    token: str
-    token_id: int
-    probability: float
+    An early layer writes in another basis than the last one reads, so an early reading is not
+    what the block "thinks".
 
-
-@dataclass(frozen=True)
-class LayerPredictionResult:
-    """What the lens reads after a block; entropy in nats and as a share of log V, None where it was not asked for."""
-
-    layer_idx: int
-    predictions: list[TokenPrediction]
-    entropy: float | None
-    normalized_entropy: float | None
-
-    @property
-    def top_token(self) -> str:
-        """The likeliest token."""
-        return self.predictions[0].token
-
-    @property
-    def top_probability(self) -> float:
-        """Its probability."""
-        return self.predictions[0].probability
-
-    @property
-    def is_confident(self) -> bool | None:
-        """Say whether the entropy is small."""
-        return None if self.normalized_entropy is None else self.normalized_entropy < CONFIDENT
-
-
-@dataclass(frozen=True)
-class LayerTransition:
-    """How far the prediction moves from one layer to the next, in nats: KL of the later from the earlier, and JS."""
-
-    from_layer: int
-    to_layer: int
-    kl_divergence: float
-    js_divergence: float
-
-
-@dataclass(frozen=True)
-class TokenEvolutionResult:
-    """A token's probability and rank (from 1) after each block, and the first at which it leads.
-
-    A text of several tokens is followed by its first; ``pieces`` says which tokens it is.
+    Examples:
+      circuit introspect analyze -m tiny -p "The capital of France is" --all-layers
+      circuit introspect analyze -m tiny -p "2 + 2 =" -t " 4" -t "4" --layers 0,3,-1 -o lens.json
     """
 
-    token: str
-    token_id: int
-    pieces: list[str]
-    layer_probabilities: dict[int, float]
-    layer_ranks: dict[int, int]
-    emergence_layer: int | None
-
-
-@dataclass(frozen=True)
-class AnalysisResult:
-    """What the lens reads for one prompt."""
-
-    prompt: str
-    tokens: list[str]
-    num_layers: int
-    captured_layers: list[int]
-    final_prediction: list[TokenPrediction]
-    layer_predictions: list[LayerPredictionResult]
-    token_evolutions: list[TokenEvolutionResult]
-    layer_transitions: list[LayerTransition]
-    decision_layer: int | None
-    answer_probabilities: dict[int, float]  # of the final answer, after each captured layer
-
-    @property
-    def predicted_token(self) -> str:
-        """The token that the model finds likeliest."""
-        return self.final_prediction[0].token
-
-    @property
-    def predicted_probability(self) -> float:
-        """Its probability."""
-        return self.final_prediction[0].probability
-
-    @property
-    def max_kl_transition(self) -> LayerTransition | None:
-        """The largest step between two layers that were looked at."""
-        return max(self.layer_transitions, key=lambda t: t.kl_divergence, default=None)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
-
-
-def analyze(
-    model: Any,
-    prompts: Sequence[str],
-    config: AnalysisConfig = AnalysisConfig(),
-    *,
-    form: PromptFormat = RAW,
-    lens: Lens | None = None,
-    embedding_scale: float | None = None,
-) -> list[AnalysisResult]:
-    """Read the lens at the last token of every prompt; all prompts run in one collection.
-
-    Raises ``UsageError`` for layers that there are not and for a tracked text without a token.
-    """
-    from circuit.model.forward.last_token import last_residuals
-
-    layers = choose_layers(
-        model.n_layers, config.layer_strategy, step=config.layer_step, custom=config.custom_layers
+    model: ModelOptions = group(ModelOptions)
+    prompts: PromptsOptions = group(PromptsOptions)
+    all_layers: bool = option("--all-layers", help="Read every layer.", default=False)
+    layer_step: int | None = option(
+        "--layer-step",
+        "-s",
+        help="Read every Nth layer.",
+        default=None,
+        minimum=1,
+        shown_default=str(STEP),
     )
-    tracked = {text: pieces_of(model, text) for text in config.track_tokens}
-    encoded = encode(model, prompts, form)
-    last = model.n_layers - 1
-    with _embedded(model, embedding_scale):
-        states = last_residuals(model, encoded, sorted({*layers, last}))
-    results = []
-    for row, (text, prompt) in enumerate(zip(prompts, encoded, strict=True)):
-        log_p = _lens_log_probs(model, {k: rows[row] for k, rows in states.items()}, last, lens)
-        results.append(_result(model, text, prompt, log_p, layers, tracked, config))
-    return results
+    layer_strategy: str | None = option(
+        "--layer-strategy",
+        help="all, evenly_spaced, first_last or custom (--layers).",
+        default=None,
+    )
+    layers: str | None = option(
+        "--layers", help="Read these layers: all | 0,4,8 | 8-13 | -1 | 50%.", default=None
+    )
+    track: list[str] | None = option(
+        "--track", "-t", help="Track this token through the layers; repeatable.", default=None
+    )
+    top_k: int = option("--top-k", help="Tokens to show per layer.", default=5, minimum=1)
+    embedding_scale: float | None = option(
+        "--embedding-scale",
+        help="Factor on the token embeddings.",
+        default=None,
+        shown_default="the model's own",
+    )
+    lens: str = option(
+        "--lens", help="logit, or tuned with the file of tune-lens.", default="logit"
+    )
+    lens_file: Path | None = option(
+        "--lens-file", help="A lens that tune-lens made for this model.", default=None
+    )
+    plot: Path | None = option(
+        "--plot", help="Draw probabilities and entropy by layer (png, pdf, svg).", default=None
+    )
+    output: OutputOptions = group(OutputOptions)
 
 
-def _embedded(model: Any, scale: float | None) -> AbstractContextManager[None]:
-    """Scale the token embeddings by ``scale`` in the place of the model's own factor, while the block runs."""
-    from circuit.model.interventions.embedding import scaled_embedding
+@dataclass(frozen=True, kw_only=True)
+class AnalyzeResult(Result):
+    """The model and the lens on every prompt."""
 
-    return nullcontext() if scale is None else scaled_embedding(model, scale)
+    model: ModelDescription
+    format: str
+    analyses: list[AnalysisResult]
 
 
-def _lens_log_probs(
-    model: Any, states: Mapping[int, Array], last: int, lens: Lens | None
-) -> dict[int, Array]:
-    """Return log-probabilities (V,) after each layer; the last block needs no lens."""
-    from circuit.model.forward.tail import read_logits
-
-    mapped = {
-        k: state if lens is None or k == last else lens[k](state[None])[0]
-        for k, state in states.items()
+def plan(request: AnalyzeRequest) -> Plan[AnalyzeResult]:
+    """Check the lens, the layers and the tracked texts."""
+    check_lens_options(request.lens, request.lens_file)
+    check_picture(request.plot)
+    config = _config(request)
+    check_tracked(config.track_tokens)
+    given = read_prompt_input(request.prompts.prompts)
+    form = given.form(request.prompts.chat)
+    parameters = {
+        **vars(config),
+        "prompts": given.texts,
+        "embedding_scale": request.embedding_scale,
+        "lens": request.lens,
+        "format": form.name,
     }
-    logits = read_logits(model, np.stack(list(mapped.values())).astype(np.float32))
-    return dict(zip(mapped, divergences.log_softmax(logits), strict=True))
 
+    def begin(model: "LoadedModel") -> Job[AnalyzeResult]:
+        lens = None if request.lens_file is None else read_lens(request.lens_file, model)
 
-def _result(
-    model: Any,
-    text: str,
-    prompt: Any,
-    log_p: Mapping[int, Array],
-    layers: Sequence[int],
-    tracked: Mapping[str, list[int]],
-    config: AnalysisConfig,
-) -> AnalysisResult:
-    last = model.n_layers - 1
-    return AnalysisResult(
-        prompt=text,
-        tokens=[token_text(model, token) for token in prompt.ids],
-        num_layers=model.n_layers,
-        captured_layers=list(layers),
-        final_prediction=_likeliest(model, log_p[last], config.top_k),
-        layer_predictions=[
-            LayerPredictionResult(
-                k,
-                _likeliest(model, log_p[k], config.top_k),
-                float(divergences.entropy(log_p[k])) if config.compute_entropy else None,
-                float(divergences.normalised_entropy(log_p[k])) if config.compute_entropy else None,
-            )
-            for k in layers
-        ],
-        token_evolutions=[
-            _evolution(name, [token_text(model, i) for i in ids], ids[0], log_p, layers)
-            for name, ids in tracked.items()
-        ],
-        layer_transitions=_transitions(log_p, layers) if config.compute_transitions else [],
-        decision_layer=_decision_layer(log_p, layers, last),
-        answer_probabilities={
-            k: float(np.exp(log_p[k][int(np.argmax(log_p[last]))])) for k in layers
-        },
+        def compute(session: Session) -> AnalyzeResult:  # noqa: ARG001
+            scale = request.embedding_scale
+            found = analyze(model, given.texts, config, form=form, lens=lens, embedding_scale=scale)
+            return AnalyzeResult(model=describe(model), format=form.name, analyses=found)
+
+        return Job(parameters=parameters, compute=compute)
+
+    return Plan(
+        result=AnalyzeResult,
+        schema=schemas.LENS,
+        model=request.model,
+        inputs=[*given.inputs, *([request.lens_file] if request.lens_file else [])],
+        output=request.output.output,
+        force=request.output.force,
+        known=parameters,
+        pictures={request.plot: _draw} if request.plot else {},
+        begin=begin,
     )
 
 
-def _likeliest(model: Any, log_p: Array, n: int) -> list[TokenPrediction]:
-    order = np.argsort(-log_p, kind="stable")[:n]
-    return [TokenPrediction(token_text(model, i), int(i), float(np.exp(log_p[i]))) for i in order]
-
-
-def _evolution(
-    name: str, pieces: list[str], token: int, log_p: Mapping[int, Array], layers: Sequence[int]
-) -> TokenEvolutionResult:
-    ranks = {k: int(divergences.rank(log_p[k], token)) for k in layers}
-    return TokenEvolutionResult(
-        name,
-        token,
-        pieces,
-        {k: float(np.exp(log_p[k][token])) for k in layers},
-        ranks,
-        next((k for k in layers if ranks[k] == 1), None),
+def _config(request: AnalyzeRequest) -> AnalysisConfig:
+    strategy = strategy_of(
+        request.layer_strategy,
+        all_layers=request.all_layers,
+        layers=request.layers,
+        step=request.layer_step,
+    )
+    return AnalysisConfig(
+        layer_strategy=strategy,
+        layer_step=STEP if request.layer_step is None else request.layer_step,
+        custom_layers=request.layers,
+        top_k=request.top_k,
+        track_tokens=request.track or [],
     )
 
 
-def _transitions(log_p: Mapping[int, Array], layers: Sequence[int]) -> list[LayerTransition]:
-    return [
-        LayerTransition(
-            a,
-            b,
-            float(divergences.kl(log_p[b], log_p[a])),
-            float(divergences.js(log_p[a], log_p[b])),
-        )
-        for a, b in pairwise(layers)
+def _draw(result: AnalyzeResult, path: Path) -> None:
+    from circuit.introspect.lens.pictures import draw_analyses
+
+    draw_analyses(result.analyses, path, force=True)
+
+
+def present(result: AnalyzeResult) -> Document:
+    """Show the model, the lens by layer of all prompts as a figure, and each prompt in numbers."""
+    about = result.model
+    facts = Facts(
+        [
+            ("Model", about.id),
+            ("  Family", about.family),
+            ("  Layers", about.n_layers),
+            ("  Hidden size", about.d_model),
+            ("  Vocab size", about.vocab_size),
+            ("  Tied embeddings", str(about.tied_embeddings)),
+        ]
+    )
+    return Document("", [facts, _figure(result), *map(_section, result.analyses)])
+
+
+def _figure(result: AnalyzeResult) -> Figure:
+    def png() -> bytes:
+        from circuit.introspect.lens.pictures import lens_png
+
+        return lens_png(result.analyses)
+
+    caption = (
+        "Probability and entropy at the last token by layer; "
+        "of several prompts the median, with the quartiles as a band."
+    )
+    return Figure(name="lens", png=png, caption=caption)
+
+
+def _section(found: AnalysisResult) -> Section:
+    tokens = f"{found.tokens}"
+    parts: list[Part] = [
+        Facts(
+            [
+                (f"Tokens ({len(found.tokens)})", tokens),
+                ("Captured layers", str(found.captured_layers)),
+            ]
+        ),
+        _final(found.final_prediction),
+        _layers(found.layer_predictions),
     ]
+    if found.layer_transitions:
+        parts.append(_transitions(found.layer_transitions))
+    decision = "none" if found.decision_layer is None else found.decision_layer
+    parts.append(Facts([("Decision layer", decision)]))
+    if found.token_evolutions:
+        evolutions = [part for each in found.token_evolutions for part in _evolution(each)]
+        parts.append(Section("Token Evolution", evolutions))
+    return Section(f"Analyzing: {found.prompt!r}", parts)
 
 
-def _decision_layer(log_p: Mapping[int, Array], layers: Sequence[int], last: int) -> int | None:
-    answer, found = int(np.argmax(log_p[last])), None
-    for k in reversed(layers):
-        if int(np.argmax(log_p[k])) != answer:
-            break
-        if float(divergences.normalised_entropy(log_p[k])) < CONFIDENT:
-            found = k
-    return found
+def _final(predictions: list[TokenPrediction]) -> Table:
+    rows: list[list[Cell]] = [
+        [repr(each.token), Share(each.probability, ".4f")] for each in predictions
+    ]
+    return Table(title="Final Prediction", header=["token", "probability"], rows=rows)
 
 
-def describe(model: Any) -> dict[str, Any]:
-    """Return what is said of a model above an analysis."""
-    text = model.config.get("text_config", model.config)
-    return {
-        "id": model.id,
-        "family": model.family,
-        "n_layers": model.n_layers,
-        "d_model": model.d_model,
-        "vocab_size": text.get("vocab_size"),
-        "tied_embeddings": bool(text.get("tie_word_embeddings", True)),
-    }
+def _layers(layers: list[LayerPredictionResult]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            f"Layer {each.layer_idx}",
+            repr(each.top_token),
+            Number(each.top_probability, ".4f"),
+            Number(each.entropy),
+            Number(each.normalized_entropy, ".2f"),
+        ]
+        for each in layers
+    ]
+    return Table(
+        title="Logit Lens (top prediction at each layer)",
+        header=["layer", "token", "probability", "entropy", "of the largest"],
+        rows=rows,
+    )
+
+
+def _transitions(steps: list[LayerTransition]) -> Table:
+    largest = max(steps, key=lambda step: step.kl_divergence)
+    rows: list[list[Cell]] = [
+        [f"{s.from_layer} -> {s.to_layer}", Number(s.kl_divergence), Number(s.js_divergence)]
+        for s in steps
+    ]
+    return Table(
+        title="Layer Transitions (nats)",
+        header=["layers", "KL", "JS"],
+        rows=rows,
+        note=f"Largest KL: {largest.from_layer} -> {largest.to_layer}",
+    )
+
+
+def _evolution(found: TokenEvolutionResult) -> Iterator[Part]:
+    pieces = found.pieces
+    several = f" ({len(pieces)} tokens: {pieces}; the first is tracked)" if len(pieces) > 1 else ""
+    rows: list[list[Cell]] = [
+        [f"Layer {layer}", Share(p, ".4f"), found.layer_ranks[layer]]
+        for layer, p in found.layer_probabilities.items()
+    ]
+    emerged = found.emergence_layer
+    yield Table(
+        title=f"Token {found.token!r}{several}",
+        header=["layer", "probability", "rank"],
+        rows=rows,
+        note="  --> Not top-1 at any layer that was read"
+        if emerged is None
+        else f"  --> Becomes top-1 at layer {emerged}",
+    )
+
+
+COMMAND = Command(
+    request=AnalyzeRequest,
+    plan=plan,
+    present=present,
+    schema=schemas.LENS,
+    result=AnalyzeResult,
+)

@@ -1,104 +1,131 @@
-"""Two models and the same prompts: what each would say, where it comes to say it, and what it makes of the other's answer.
+"""``circuit introspect compare``: the predictions of two models for the same prompts.
 
-    answer       the likeliest next token, with its text
-    emergence    first layer from which the logit lens finds that token likeliest up to the end; its depth is
-                 (layer + 1) / number of blocks, which two models of different depth share
-    rank, p      of the other's answer in this model's distribution (rank from 1)
-    JS, KL       between both distributions, in nats, where the models have one vocabulary
-
-With two tokenizers an answer is looked for by its text (``vocabulary``); one that the other tokenizer writes in several tokens has
-no rank there, and its pieces are named instead. Over a set of prompts: the share of equal answers with Wilson's interval, and means with a
-bootstrap interval over groups. The models are loaded one after the other.
+What is compared: ``circuit.introspect.compare.predictions``. The models are loaded one after the other.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.errors import UsageError
-from circuit.introspect.compare.two_models import in_turn, name_of
-from circuit.introspect.compare.vocabulary import Vocabulary, is_whole
-from circuit.introspect.inputs.choices import LayerStrategy
-from circuit.introspect.lens.distributions import next_log_probs
-from circuit.introspect.questions.analyze import AnalysisConfig, AnalysisResult, analyze, describe
-from circuit.methods.arrays import Array
-from circuit.methods.steering import divergences
+from circuit.introspect.compare.predictions import (
+    ModelPrediction,
+    PromptComparison,
+    TokenRank,
+    compare_predictions,
+    mean_depth,
+)
+from circuit.introspect.compare.two_models import (
+    ComparedModel,
+    LoadingOptions,
+    keys_of,
+    name_of,
+)
+from circuit.introspect.compare.vocabulary import is_whole
+from circuit.introspect.inputs.choices import check_tracked
 from circuit.methods.uncertainty.means import mean_interval
 from circuit.methods.uncertainty.scores import wilson
-from circuit.stages.legacy import ModelOptions
-from circuit.stages.rows.prompt_input import PromptInput
-from circuit.stages.rows.prompting import encode
+from circuit.present.document import (
+    Cell,
+    Document,
+    Estimate,
+    Facts,
+    Notice,
+    Part,
+    Section,
+    Table,
+    Text,
+)
+from circuit.present.numbers import example_only
+from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
+from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
+from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.values import schemas
+from circuit.values.requests import group, option
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+
+Mean = list[float | None]  # value, low, high
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What a model makes of a token: its rank and probability, or the pieces that its tokenizer makes of the text."""
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest:
+    """Compare the predictions of two models, the depth where they emerge, and the rank of each other's answer.
 
-    text: str
-    rank: int | None
-    probability: float | None
-    pieces: list[str] | None = None
-    emergence_layer: int | None = None
+    --adapter belongs to the second model. They are loaded one after the other.
 
+    Examples:
+      circuit introspect compare -m1 tiny -m2 tiny -p "The capital of France is" --top-k 3
+      circuit introspect compare -m1 tiny -m2 tiny -p "50 + 25 = |50 + 25 =" -t 7 --json
+    """
 
-@dataclass(frozen=True)
-class View:
-    """What one model says to one prompt."""
-
-    n_tokens: int
-    answer: str
-    probability: float
-    predictions: list[tuple[str, float]]
-    emergence_layer: int | None
-    depth: float | None
-    others_answer: Seen
-    tracked: list[Seen]
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One prompt in both models; divergences are None where the vocabularies differ."""
-
-    prompt: str
-    views: tuple[View, View]
-    same_answer: bool
-    js: float | None
-    kl_1_2: float | None
-    kl_2_1: float | None
+    model1: str = option("--model1", "-m1", help="Hub id, checkpoint folder, or tiny.")
+    model2: str | None = option(
+        "--model2",
+        "-m2",
+        help="The other model.",
+        default=None,
+        shown_default="the first, with --adapter",
+    )
+    prompts: PromptsOptions = group(PromptsOptions)
+    top_k: int = option("--top-k", help="Tokens to show of each model.", default=5, minimum=1)
+    track: list[str] | None = option(
+        "--track", "-t", help="Rank this token in both models; repeatable.", default=None
+    )
+    output: OutputOptions = group(OutputOptions)
+    loading: LoadingOptions = group(LoadingOptions)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two models on some prompts; means hold a value and the ends of its interval (None with one group)."""
+@dataclass(frozen=True, kw_only=True)
+class CompareResult(Result):
+    """Two models on some prompts; means hold a value and the ends of its interval (None: one group)."""
 
-    models: list[dict[str, Any]]
+    models: tuple[ComparedModel, ComparedModel]
     format: str
     same_vocabulary: bool
-    prompts: list[Compared]
+    prompts: list[PromptComparison]
     agreement: float
     agreement_interval: tuple[float, float]
-    js: list[float | None] | None
-    depth: list[list[float | None] | None]
+    js: Mean | None
+    depth: tuple[Mean | None, Mean | None]
     n_groups: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
 
+def plan(request: CompareRequest) -> Plan[CompareResult]:
+    """Read the prompts, the tracked texts, and which models are compared."""
+    track = request.track or []
+    check_tracked(track)
+    given = read_prompt_input(request.prompts.prompts)
+    options = request.loading.two_models(request.model1, request.model2, name="-m2")
+    known = {
+        "prompts": given.texts,
+        "top_k": request.top_k,
+        "track": track,
+        "models": [name_of(each) for each in options],
+        "format": given.form(request.prompts.chat).name,
+    }
 
-@dataclass(frozen=True, eq=False)
-class _Heard:
-    """What is kept of a model when it is gone."""
+    def begin(_: "LoadedModel") -> Job[CompareResult]:
+        def compute(session: Session) -> CompareResult:
+            session.note(f"Loading models: {options[0].model}, {options[1].model}")
+            return compare(
+                options, given, top_k=request.top_k, track=track, chat=request.prompts.chat
+            )
 
-    about: dict[str, Any]
-    identity: Any
-    vocabulary: Vocabulary
-    form: str
-    ids: list[Any]
-    log_p: Array
-    analyses: list[AnalysisResult]
+        keys = [] if request.output.output is None else keys_of(options)
+        return Job(parameters={**known, "keys": keys}, compute=compute)
+
+    return Plan(
+        result=CompareResult,
+        schema=schemas.COMPARISON,
+        inputs=given.inputs,
+        output=request.output.output,
+        force=request.output.force,
+        known=known,
+        begin=begin,
+    )
 
 
 def compare(
@@ -107,138 +134,124 @@ def compare(
     *,
     top_k: int = 5,
     track: Sequence[str] = (),
-    raw: bool | None = None,
-) -> Comparison:
-    """Ask both models; raises ``UsageError`` for a tracked text that is one token in neither."""
-    heard = in_turn(options, lambda model: _hear(model, given, top_k, track, raw))
-    same = heard[0].vocabulary.same_as(heard[1].vocabulary)
-    for text in track:
-        if all(_tracked(each, text) is None for each in heard):
-            pieces = ", ".join(map(repr, heard[0].vocabulary.pieces(text)))
-            message = f"`{text}` is one token in neither model; the first makes {pieces} of it"
-            raise UsageError(message, hint="track one of its pieces; a blank before a word counts")
-    prompts = [_compared(heard, row, text, track, same) for row, text in enumerate(given.texts)]
-    equal = [each.same_answer for each in prompts]
-    return Comparison(
-        [{**h.about, "name": name_of(o)} for h, o in zip(heard, options, strict=True)],
-        heard[0].form,
-        same,
-        prompts,
-        float(np.mean(equal)),
-        wilson(sum(equal), len(equal)),
-        mean_interval([p.js or 0.0 for p in prompts], given.groups, bounds=(0, np.log(2)))
-        if same
+    chat: bool | None = None,
+) -> CompareResult:
+    """Compare two models; raises ``UsageError`` for a tracked text that is one token in neither."""
+    found = compare_predictions(options, given, top_k=top_k, track=track, chat=chat)
+    equal = [each.same_answer for each in found.prompts]
+    js = [each.js or 0.0 for each in found.prompts]
+    return CompareResult(
+        models=found.models,
+        format=given.form(chat).name,
+        same_vocabulary=found.same_vocabulary,
+        prompts=found.prompts,
+        agreement=float(np.mean(equal)),
+        agreement_interval=wilson(sum(equal), len(equal)),
+        js=mean_interval(js, given.groups, bounds=(0, np.log(2)))
+        if found.same_vocabulary
         else None,
-        [_mean_depth(prompts, i, given.groups) for i in (0, 1)],
-        given.n_groups,
+        depth=(
+            mean_depth(found.prompts, 0, given.groups),
+            mean_depth(found.prompts, 1, given.groups),
+        ),
+        n_groups=given.n_groups,
     )
 
 
-def _hear(
-    model: Any, given: PromptInput, top_k: int, track: Sequence[str], raw: bool | None
-) -> _Heard:
-    form = given.form(None if raw is None else not raw)
-    encoded = encode(model, given.texts, form)
-    vocabulary = Vocabulary(model.tokenizer)
-    own = [text for text in track if len(vocabulary.pieces(text)) == 1]
-    config = AnalysisConfig(LayerStrategy.ALL, top_k=top_k, track_tokens=own)
-    return _Heard(
-        {**describe(model), "identity": asdict(model.identity)},
-        model.identity,
-        vocabulary,
-        form.name,
-        [prompt.ids for prompt in encoded],
-        next_log_probs(model, encoded),
-        analyze(model, given.texts, config, form=form),
+def present(result: CompareResult) -> Document:
+    """Show both models, every prompt in both, and what holds over all prompts."""
+    names = _names(result.models)
+    about = [
+        (name, f"{m.family}, {m.n_layers} layers of {m.d_model}")
+        for name, m in zip(names, result.models, strict=True)
+    ]
+    parts: list[Part] = [Facts(about)]
+    if not result.same_vocabulary:
+        text = "the tokenizers differ: answers are compared by text, distributions are not."
+        parts.append(Notice(text))
+    parts += [_section(each, names) for each in result.prompts]
+    if len(result.prompts) > 1:
+        parts.append(_summary(result, names))
+    if (few := example_only(result.n_groups)) is not None:
+        parts.append(Notice(few))
+    return Document("", parts)
+
+
+def _names(models: Sequence[ComparedModel]) -> list[str]:
+    names = [m.name for m in models]
+    return names if len(set(names)) == 2 else [f"{name} ({i})" for i, name in enumerate(names, 1)]
+
+
+def _section(found: PromptComparison, names: Sequence[str]) -> Section:
+    a, b = found.views
+    same = "the same answer" if found.same_answer else "different answers"
+    emerged = zip(names, found.views, strict=True)
+    others = Text(
+        [f"  {name}: {rank_text(v.others_answer)}" for name, v in zip(names, (a, b), strict=True)]
     )
+    parts: list[Part] = [
+        Text([f"{a.n_tokens} and {b.n_tokens} tokens, {same}"]),
+        _side_by_side(found.views, names),
+        Section("Emergence", [Text([f"  {name}: {_emerged(view)}" for name, view in emerged])]),
+        Section("The other's answer", [others]),
+    ]
+    if found.js is not None:
+        divergence = (
+            f"  JS {found.js:.4f} nats, KL(1‖2) {found.kl_1_2:.4f}, KL(2‖1) {found.kl_2_1:.4f}"
+        )
+        parts.append(Text([divergence]))
+    if a.tracked:
+        lines = [
+            f"  {name}: {rank_text(rank)}"
+            for pair in zip(a.tracked, b.tracked, strict=True)
+            for name, rank in zip(names, pair, strict=True)
+        ]
+        parts.append(Section("Tracked tokens", [Text(lines)]))
+    return Section(f"Prompt: {found.prompt!r}", parts)
 
 
-def _compared(
-    heard: Sequence[_Heard], row: int, text: str, track: Sequence[str], same: bool
-) -> Compared:
-    a, b = heard
-    p, q = a.log_p[row].astype(np.float64), b.log_p[row].astype(np.float64)
-    comparable = same and len(p) == len(q)
-    views = _view(a, b, row, track, same), _view(b, a, row, track, same)
-    return Compared(
-        text,
-        views,
-        _same_answer(heard, row, views, same),
-        _rounded(divergences.js(p, q)) if comparable else None,
-        _rounded(divergences.kl(p, q)) if comparable else None,
-        _rounded(divergences.kl(q, p)) if comparable else None,
-    )
+def _side_by_side(views: Sequence[ModelPrediction], names: Sequence[str]) -> Table:
+    pairs = zip(*(view.predictions for view in views), strict=False)
+    rows: list[list[Cell]] = [
+        [str(rank), *(f"{text!r} {p:.4f}" for text, p in pair)]
+        for rank, pair in enumerate(pairs, 1)
+    ]
+    return Table(title="Final Predictions", header=["rank", *names], rows=rows)
 
 
-def _same_answer(heard: Sequence[_Heard], row: int, views: tuple[View, View], same: bool) -> bool:
-    """Compare answers as tokens, or as texts where tokens are not comparable."""
-    if same:
-        return len({int(np.argmax(each.log_p[row])) for each in heard}) == 1
-    return views[0].answer == views[1].answer and is_whole(views[0].answer)
+def _emerged(view: ModelPrediction) -> str:
+    if view.emergence_layer is None:
+        return repr(view.answer)
+    return f"{view.answer!r} is top-1 from layer {view.emergence_layer} ({view.depth:.0%} of the depth)"
 
 
-def _rounded(value: Array) -> float:
-    return round(max(0.0, float(value)), 8)
+def rank_text(found: TokenRank) -> str:
+    """Say the rank of a token, or why it has none."""
+    if found.rank is None and not is_whole(found.text):
+        return f"{found.text!r} is a piece of a character: not compared"
+    if found.rank is None:
+        pieces = ", ".join(map(repr, found.pieces or []))
+        return f"{found.text!r} is not one token (but {pieces}): no rank"
+    text = f"{found.text!r} has rank {found.rank}, p {found.probability:.4f}"
+    if found.emergence_layer is not None:
+        text += f", top-1 first at layer {found.emergence_layer}"
+    return text
 
 
-def _view(own: _Heard, other: _Heard, row: int, track: Sequence[str], same: bool) -> View:
-    analysis, log_p, ids = own.analyses[row], own.log_p[row], own.ids[row]
-    answer = int(np.argmax(log_p))
-    layer = emergence(analysis, answer)
-    theirs = int(np.argmax(other.log_p[row]))
-    text = other.vocabulary.added(other.ids[row], theirs)
-    return View(
-        len(ids),
-        own.vocabulary.added(ids, answer),
-        float(np.exp(log_p[answer])),
-        [
-            (own.vocabulary.added(ids, each.token_id), each.probability)
-            for each in analysis.final_prediction
-        ],
-        layer,
-        None if layer is None else (layer + 1) / analysis.num_layers,
-        _seen(own, row, text, theirs if same else own.vocabulary.find(text, ids)),
-        [_seen_tracked(own, row, text) for text in track],
-    )
+def _summary(result: CompareResult, names: Sequence[str]) -> Section:
+    facts = [("  Same answer", Estimate(result.agreement, *result.agreement_interval))]
+    if result.js is not None:
+        facts.append(("  JS (nats)", Estimate.of(result.js, ".4f")))
+    for name, depth in zip(names, result.depth, strict=True):
+        if depth is not None:
+            facts.append((f"  Depth of emergence, {name}", Estimate.of(depth, ".2f")))
+    return Section(f"Over {len(result.prompts)} prompts", [Facts(facts)])
 
 
-def emergence(analysis: AnalysisResult, token: int) -> int | None:
-    """Return the first layer from which ``token`` is the likeliest at all that follow; None where it is not at the last."""
-    first = None
-    for layer in reversed(analysis.layer_predictions):
-        if layer.predictions[0].token_id != token:
-            break
-        first = layer.layer_idx
-    return first
-
-
-def _seen(own: _Heard, row: int, text: str, token: int | None, layer: int | None = None) -> Seen:
-    if token is None:
-        return Seen(text, None, None, own.vocabulary.pieces(text))
-    log_p = own.log_p[row]
-    rank = int(divergences.rank(log_p, token))
-    return Seen(text, rank, float(np.exp(log_p[token])), None, layer)
-
-
-def _tracked(own: _Heard, text: str) -> int | None:
-    """Return the number, in the analyses, of a tracked text that is one token."""
-    names = [each.token for each in own.analyses[0].token_evolutions]
-    return names.index(text) if text in names else None
-
-
-def _seen_tracked(own: _Heard, row: int, text: str) -> Seen:
-    number = _tracked(own, text)
-    if number is None:
-        return _seen(own, row, text, None)
-    evolution = own.analyses[row].token_evolutions[number]
-    return _seen(own, row, text, evolution.token_id, evolution.emergence_layer)
-
-
-def _mean_depth(
-    prompts: Sequence[Compared], i: int, groups: Sequence[str]
-) -> list[float | None] | None:
-    found = [(p.views[i].depth, g) for p, g in zip(prompts, groups, strict=True)]
-    known = [(depth, group) for depth, group in found if depth is not None]
-    if not known:
-        return None
-    return mean_interval([d for d, _ in known], [g for _, g in known], bounds=(0, 1))
+COMMAND = Command(
+    request=CompareRequest,
+    plan=plan,
+    present=present,
+    schema=schemas.COMPARISON,
+    result=CompareResult,
+)

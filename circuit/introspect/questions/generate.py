@@ -1,35 +1,101 @@
-r"""What a model writes after prompts, in several formats, and when it comes to the answer.
+r"""``circuit introspect generate``: what a model answers, in several formats, and where the answer begins.
 
-With ``compare_format`` every prompt is asked in up to four ways: without a blank at its end and with one, as raw text and as a user's turn
-where the model has a chat template. A template may trim the text, so that two ways give the same tokens: that is said.
+With ``--compare-format`` every prompt is asked in up to four variants
+(``circuit.introspect.inputs.variants``); of two that give the same tokens the later one says so.
 
     onset      number, from 0, of the first generated token that carries a character of the answer
-    answer     what meets the criterion; of ``expected`` the prompt's own expected text, as whole words. Without a criterion a prompt that
-               ends in a sum (``50 + 25 =``) expects its value, and of others no onset is known
-    at once    nothing but blanks stands before the answer
+    answer     what meets the criterion; of ``expected`` the prompt's own expected text, as whole
+               words. Without a criterion a prompt that ends in a sum (``50 + 25 =``) expects its
+               value, and other prompts have no onset
+    at once    nothing but whitespace precedes the answer
 
-Shares have Wilson's interval over prompts.
+Proportions have Wilson's interval over prompts.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, TypedDict
 
-from circuit.errors import UsageError
-from circuit.methods.text.criteria import match_span, satisfies
+import numpy as np
+
+from circuit.introspect.inputs.expected import expected_texts
+from circuit.introspect.inputs.variants import Variant, variants
+from circuit.methods.text.criteria import match_span
 from circuit.methods.uncertainty.scores import wilson
-from circuit.stages.rows.prompt_input import PromptInput
+from circuit.present.document import (
+    Cell,
+    Document,
+    Estimate,
+    Facts,
+    Notice,
+    Number,
+    Part,
+    Table,
+    Text,
+)
+from circuit.present.numbers import example_only
+from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.values.prompt_format import RAW, PromptFormat
+from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.values import schemas
+from circuit.values.requests import group, option
 from circuit.values.sampling import Sampling
 
-_SUM = re.compile(r"(-?\d+)\s*([-+*x×/])\s*(-?\d+)\s*=\s*$")
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 
-@dataclass(frozen=True)
-class Written:
-    """One answer: the way in which it was asked, its tokens, and where in it the answer is."""
+@dataclass(frozen=True, kw_only=True)
+class GenerateRequest:
+    """Let the model answer, in several formats, and see at which token the answer begins.
+
+    Examples:
+      circuit introspect generate -m tiny -p "2 + 2 =" --compare-format --show-tokens
+      circuit introspect generate -m tiny -p "50 + 25 = |31 + 4 = " --raw --expected "75|35" -n 4 -o answers.json
+    """
+
+    model: ModelOptions = group(ModelOptions)
+    prompts: str = option("--prompt", "--prompts", "-p", help="a|b, @lines.txt or @prompts.json.")
+    max_tokens: int = option(
+        "--max-tokens", "-n", help="Tokens to generate at most.", default=10, minimum=1
+    )
+    temperature: float = option("--temperature", "-t", help="0 is greedy.", default=0.0, minimum=0)
+    compare_format: bool = option(
+        "--compare-format",
+        help="Ask with and without a space at the end, raw and as chat.",
+        default=False,
+    )
+    show_tokens: bool = option(
+        "--show-tokens", help="Show every token of the answers.", default=False
+    )
+    expected: str | None = option(
+        "--expected",
+        help="The expected answer: one text, or a|b.",
+        default=None,
+        shown_default="the prompt set's, or the value of a sum",
+    )
+    criterion: str | None = option(
+        "--criterion",
+        "-c",
+        help="What counts as the answer instead: number, function_call, regex:PATTERN, or a text.",
+        default=None,
+    )
+    chat: bool | None = option(
+        "--chat/--raw",
+        help="A user's turn, or the text as it is.",
+        default=None,
+        shown_default="the prompt set's, or chat if there is a template",
+    )
+    output: OutputOptions = group(OutputOptions)
+    seed: SeedOptions = group(SeedOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedAnswer:
+    """One answer: the variant of the prompt, its tokens, and where in it the answer begins."""
 
     prompt: str
     way: str
@@ -42,9 +108,9 @@ class Written:
     same_tokens_as: str | None
 
 
-@dataclass(frozen=True)
-class Way:
-    """How often one way of asking has the answer at all, and at once, with Wilson's intervals."""
+@dataclass(frozen=True, kw_only=True)
+class AnswerRate:
+    """How many prompts of a variant have the answer at all, and at once, with Wilson's intervals."""
 
     name: str
     n: int
@@ -55,154 +121,142 @@ class Way:
     median_onset: float | None
 
 
-@dataclass(frozen=True)
-class Answers:
-    """Everything that was written."""
+@dataclass(frozen=True, kw_only=True)
+class GenerateResult(Result):
+    """Every answer, and the rates by variant where answers are judged."""
 
+    model: str
     criterion: str | None
-    answers: list[Written]
-    ways: list[Way]
+    answers: list[GeneratedAnswer]
+    ways: list[AnswerRate]
     has_template: bool
     n_groups: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
 
+def plan(request: GenerateRequest) -> Plan[GenerateResult]:
+    """Read the prompts and the answers that are expected."""
+    given = read_prompt_input(request.prompts)
+    expected_texts(given, request.expected, request.criterion)
+    sampling = Sampling(request.max_tokens, temperature=request.temperature, seed=request.seed.seed)
+    choices = {
+        "chat": request.chat,
+        "compare_format": request.compare_format,
+        "expected": request.expected,
+        "criterion": request.criterion,
+    }
+    parameters = {
+        "prompts": given.texts,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "seed": sampling.seed,
+        **choices,
+    }
 
-def expected_texts(
-    given: PromptInput, expected: str | None, criterion: str | None
-) -> list[str | None]:
-    """Return what each prompt is expected to be answered with: as given, as its set says, or the value of its sum."""
-    if expected is not None:
-        if criterion not in (None, "expected"):
-            message = "--expected and --criterion both say what the answer is"
-            raise UsageError(message, hint="give one of them")
-        parts: list[str | None] = list(expected.split("|"))
-        if len(parts) == 1:
-            parts *= len(given.texts)
-        if len(parts) != len(given.texts) or not all(part and part.strip() for part in parts):
-            message = f"--expected names {len(parts)} texts for {len(given.texts)} prompts"
-            raise UsageError(message, hint="give one for all, or a|b with one for each")
-        return parts
-    if criterion not in (None, "expected"):
-        satisfies(str(criterion), "")
-        return [None] * len(given.texts)
-    own = given.prompt_set
-    known = [None] * len(given.texts) if own is None else [p.expected for p in own.prompts]
-    found = [k or value_of(text) for k, text in zip(known, given.texts, strict=True)]
-    if criterion == "expected" and not all(found):
-        satisfies("expected", "", expected=None)
-    return found
+    def begin(model: "LoadedModel") -> Job[GenerateResult]:
+        def compute(session: Session) -> GenerateResult:  # noqa: ARG001
+            return generate_answers(
+                model,
+                given,
+                sampling,
+                chat=request.chat,
+                compare_format=request.compare_format,
+                expected=request.expected,
+                criterion=request.criterion,
+            )
 
+        return Job(parameters=parameters, compute=compute)
 
-def value_of(text: str) -> str | None:
-    """Return the value of the sum that a prompt ends in, if it ends in one and the value is a whole number."""
-    found = _SUM.search(text)
-    if found is None:
-        return None
-    a, sign, b = int(found[1]), found[2], int(found[3])
-    if sign == "/":
-        return str(a // b) if b and a % b == 0 else None
-    return str({"+": a + b, "-": a - b}.get(sign, a * b))
+    return Plan(
+        result=GenerateResult,
+        schema=schemas.GENERATION,
+        model=request.model,
+        inputs=given.inputs,
+        output=request.output.output,
+        force=request.output.force,
+        known=parameters,
+        begin=begin,
+    )
 
 
 def generate_answers(
-    model: Any,
+    model: "LoadedModel",
     given: PromptInput,
     sampling: Sampling = Sampling(10),
     *,
-    raw: bool | None = None,
+    chat: bool | None = None,
     compare_format: bool = False,
     expected: str | None = None,
     criterion: str | None = None,
-) -> Answers:
-    """Answer every prompt, with ``compare_format`` in every way."""
-    wanted = expected_texts(given, expected, criterion)
-    named = None if criterion in (None, "expected") else criterion
-    template = bool(model.tokenizer.has_chat_template)
-    own = given.form(None if raw is None else not raw, default=template)
-    written: list[Written] = []
-    for name, texts, form in ways(given.texts, own, template, compare_format=compare_format):
-        written += _answered(model, texts, name, form, wanted, named, sampling)
-    marked = _marked(model, written, given, own, template, compare_format=compare_format)
-    names = list(dict.fromkeys(each.way for each in marked))
-    judged = named is not None or any(wanted)
-    return Answers(
-        named or ("expected" if any(wanted) else None),
-        marked,
-        [_way(name, [w for w in marked if w.way == name]) for name in names] if judged else [],
-        template,
-        given.n_groups,
-    )
-
-
-def ways(
-    texts: Sequence[str], own: PromptFormat, template: bool, *, compare_format: bool
-) -> list[tuple[str, list[str], PromptFormat]]:
-    """Return the ways of asking: a name, the texts and the format of each."""
-    if not compare_format:
-        return [(own.name, list(texts), own)]
-    bare = [text.rstrip(" ") for text in texts]
-    spaced = [f"{text} " for text in bare]
-    found = [
-        ("raw, no blank", bare, RAW),
-        ("raw, blank", spaced, RAW),
-    ]
-    if template:
-        chat = PromptFormat(chat=True, system=own.system, tools=own.tools)
-        found += [("chat, no blank", bare, chat), ("chat, blank", spaced, chat)]
-    return found
-
-
-def _answered(
-    model: Any,
-    texts: Sequence[str],
-    name: str,
-    form: PromptFormat,
-    wanted: Sequence[str | None],
-    criterion: str | None,
-    sampling: Sampling,
-) -> list[Written]:
+) -> GenerateResult:
+    """Answer every prompt, with ``compare_format`` in every variant."""
     from circuit.model.forward.generate import generate
-
-    encoded = encode(model, texts, form)
-    answers = generate(model, encoded, sampling)
-    return [
-        _judged(model, text, name, len(prompt.ids), answer, expected, criterion)
-        for text, prompt, answer, expected in zip(texts, encoded, answers, wanted, strict=True)
-    ]
-
-
-def _judged(
-    model: Any,
-    text: str,
-    way: str,
-    n_tokens: int,
-    answer: Any,
-    expected: str | None,
-    criterion: str | None,
-) -> Written:
     from circuit.model.forward.token_states import token_texts
 
-    decoded = str(model.tokenizer.decode(answer.ids))
-    span = None
-    if criterion is not None or expected is not None:
-        span = match_span(criterion or "expected", decoded, expected=expected)
-    return Written(
-        text,
-        way,
-        n_tokens,
-        answer.text,
-        token_texts(model, answer.ids),
-        expected,
-        None if span is None else onset(model, answer.ids, span[0]),
-        None if criterion is None and expected is None else _at_once(decoded, span),
-        None,
+    wanted = expected_texts(given, expected, criterion)
+    criterion = None if criterion == "expected" else criterion
+    template = bool(model.tokenizer.has_chat_template)
+    own = given.form(chat, default=template)
+    every = [Variant(own.name, given.texts, own)]
+    if compare_format:
+        every = variants(given.texts, own, template=template)
+    encoded = [encode(model, each.texts, each.form) for each in every]
+    answers: list[GeneratedAnswer] = []
+    for number, variant in enumerate(every):
+        for row, answer in enumerate(generate(model, encoded[number], sampling)):
+            answers.append(
+                GeneratedAnswer(
+                    prompt=variant.texts[row],
+                    way=variant.name,
+                    n_prompt_tokens=len(encoded[number][row].ids),
+                    text=answer.text,
+                    tokens=token_texts(model, answer.ids),
+                    expected=wanted[row],
+                    **_placed(model, answer.ids, wanted[row], criterion),
+                    same_tokens_as=_same_tokens(every, encoded, number, row),
+                )
+            )
+    judged = criterion is not None or any(wanted)
+    return GenerateResult(
+        model=model.id,
+        criterion=criterion or ("expected" if any(wanted) else None),
+        answers=answers,
+        ways=[_rate(each.name, answers) for each in every] if judged else [],
+        has_template=template,
+        n_groups=given.n_groups,
     )
 
 
-def onset(model: Any, ids: Sequence[int], start: int) -> int:
+class _Place(TypedDict):
+    onset: int | None
+    at_once: bool | None
+
+
+def _placed(
+    model: "LoadedModel", ids: Sequence[int], expected: str | None, criterion: str | None
+) -> _Place:
+    """Return where the answer begins; None, None where there is no answer to look for."""
+    if criterion is None and expected is None:
+        return {"onset": None, "at_once": None}
+    text = str(model.tokenizer.decode(ids))
+    span = match_span(criterion or "expected", text, expected=expected)
+    if span is None:
+        return {"onset": None, "at_once": False}
+    return {"onset": onset(model, ids, span[0]), "at_once": not text[: span[0]].strip()}
+
+
+def _same_tokens(
+    every: Sequence[Variant],
+    encoded: "Sequence[Sequence[EncodedPrompt]]",
+    number: int,
+    row: int,
+) -> str | None:
+    """Name the first earlier variant in which a prompt has the same tokens."""
+    ids = encoded[number][row].ids
+    earlier = zip(every[:number], encoded[:number], strict=True)
+    return next((v.name for v, p in earlier if np.array_equal(p[row].ids, ids)), None)
+
+
+def onset(model: "LoadedModel", ids: Sequence[int], start: int) -> int:
     """Return the number of the first token that carries the character ``start`` of the decoded text."""
     for number in range(len(ids)):
         if len(model.tokenizer.decode(ids[: number + 1])) > start:
@@ -210,42 +264,76 @@ def onset(model: Any, ids: Sequence[int], start: int) -> int:
     return len(ids) - 1
 
 
-def _at_once(text: str, span: tuple[int, int] | None) -> bool:
-    return span is not None and not text[: span[0]].strip()
-
-
-def _marked(
-    model: Any,
-    written: Sequence[Written],
-    given: PromptInput,
-    own: PromptFormat,
-    template: bool,
-    *,
-    compare_format: bool,
-) -> list[Written]:
-    """Say of each way whether an earlier way of the same prompt gave the model the same tokens."""
-    n = len(given.texts)
-    every = ways(given.texts, own, template, compare_format=compare_format)
-    ids = [[p.ids.tolist() for p in encode(model, texts, form)] for _, texts, form in every]
-    marked = []
-    for i, each in enumerate(written):
-        way, row = divmod(i, n)
-        same = next((every[k][0] for k in range(way) if ids[k][row] == ids[way][row]), None)
-        marked.append(Written(**{**asdict(each), "same_tokens_as": same}))
-    return marked
-
-
-def _way(name: str, written: Sequence[Written]) -> Way:
-    judged = [each for each in written if each.at_once is not None]
-    found = sorted(each.onset for each in judged if each.onset is not None)
+def _rate(name: str, answers: Sequence[GeneratedAnswer]) -> AnswerRate:
+    judged = [each for each in answers if each.way == name and each.at_once is not None]
+    onsets = [each.onset for each in judged if each.onset is not None]
     at_once = sum(bool(each.at_once) for each in judged)
-    middle = (found[(len(found) - 1) // 2] + found[len(found) // 2]) / 2 if found else None
-    return Way(
-        name,
-        len(judged),
-        len(found),
-        wilson(len(found), len(judged)),
-        at_once,
-        wilson(at_once, len(judged)),
-        middle,
+    return AnswerRate(
+        name=name,
+        n=len(judged),
+        found=len(onsets),
+        found_interval=wilson(len(onsets), len(judged)),
+        at_once=at_once,
+        at_once_interval=wilson(at_once, len(judged)),
+        median_onset=float(median(onsets)) if onsets else None,
     )
+
+
+def present(result: GenerateResult, *, show_tokens: bool = False) -> Document:
+    """Show every answer, then the rates by variant."""
+    parts: list[Part] = [Facts([("Model", result.model)])]
+    if len({each.way for each in result.answers}) == 2 and not result.has_template:
+        parts.append(Notice("the model has no chat template: raw text only."))
+    parts += [_answer(each, show_tokens) for each in result.answers]
+    if result.ways:
+        parts.append(_rates(result.ways))
+        if (few := example_only(result.n_groups)) is not None:
+            parts.append(Notice(few))
+    return Document("", parts)
+
+
+def _answer(found: GeneratedAnswer, show_tokens: bool) -> Text:
+    same = f", the same tokens as {found.same_tokens_as}" if found.same_tokens_as else ""
+    lines = [
+        "",
+        f"Prompt: {found.prompt!r} ({found.way}, {found.n_prompt_tokens} tokens){same}",
+        f"  Output: {found.text!r}",
+    ]
+    if show_tokens:
+        lines.append(f"  Tokens ({len(found.tokens)}): {found.tokens}")
+    if found.at_once is not None:
+        lines.append(f"  Onset: {_onset(found)}")
+    return Text(lines)
+
+
+def _onset(found: GeneratedAnswer) -> str:
+    expected = "the answer" if found.expected is None else repr(found.expected)
+    if found.onset is None:
+        return f"{expected} does not occur"
+    when = "at once" if found.at_once else "later"
+    return f"{expected} begins at token {found.onset} ({found.tokens[found.onset]!r}), {when}"
+
+
+def _rates(rates: Sequence[AnswerRate]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            each.name,
+            each.n,
+            Estimate(each.found / each.n, *each.found_interval),
+            Estimate(each.at_once / each.n, *each.at_once_interval),
+            Number(each.median_onset, "g"),
+        ]
+        for each in rates
+    ]
+    header = ["asked", "n", "has the answer", "at once", "median onset"]
+    return Table(title="Onset of the answer", header=header, rows=rows)
+
+
+COMMAND = Command(
+    request=GenerateRequest,
+    plan=plan,
+    present=present,
+    display=lambda request: {"show_tokens": request.show_tokens},
+    schema=schemas.GENERATION,
+    result=GenerateResult,
+)

@@ -1,30 +1,64 @@
-"""What a model holds while it reads one prompt: the sites, their shapes and norms, attention, and the lens, layer by layer.
+"""``circuit introspect hooks``: what a model holds while it reads a prompt, layer by layer.
 
-Everything is taken from one forward pass of the model itself (``circuit.model.sites.sites``). Of each site: its shape, the norm at the last token and
-the mean norm over the tokens after the first, which is an attention sink with a norm of its own. With ``last_only`` only the last token is
-kept. Attention is that of the last token, averaged over heads. The lens is that of ``circuit introspect analyze``.
+Everything is taken from one forward pass of each prompt (``circuit.model.sites.sites``). Of each
+site: its shape, the norm at the last token, and the mean norm over the tokens after the first, which
+is an attention sink with a norm of its own. With ``--last-only`` only the last token is kept.
+Attention is that of the last token, averaged over heads. The lens is that of ``circuit introspect
+analyze``.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.introspect.attention.attended import Attended, attended
-from circuit.introspect.inputs.choices import LayerStrategy
-from circuit.introspect.questions.analyze import AnalysisConfig, TokenPrediction, analyze
-from circuit.stages.rows.prompt_input import PromptInput
+from circuit.introspect.attention.attended import Attended, attended, attended_table
+from circuit.introspect.lens.logit_lens import TokenPrediction, lens_log_probs, top_tokens
+from circuit.methods.arrays import Array
+from circuit.present.document import Cell, Document, Facts, Number, Part, Section, Table
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions
+from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
+from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
-from circuit.values.prompt_format import PromptFormat
+from circuit.values.requests import group, option
+from circuit.values.sites import Site
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
 
 DEFAULT = "resid_post"
 
 
-@dataclass(frozen=True)
-class Held:
-    """What one site holds: its shape, and norms at the last token and on average (None with ``last_only``)."""
+@dataclass(frozen=True, kw_only=True)
+class HooksRequest:
+    """Show what a model holds at its sites while it reads a prompt: shapes, norms, attention, the lens.
+
+    Examples:
+      circuit introspect hooks -m tiny -p "The capital of France is"
+      circuit introspect hooks -m tiny -p "50 + 25 = " --layers 0,3,5 --sites resid_post,mlp_out --capture-attention --last-only --no-logit-lens
+    """
+
+    model: ModelOptions = group(ModelOptions)
+    prompts: PromptsOptions = group(PromptsOptions)
+    layers: str = option("--layers", help=LAYERS, default="all")
+    sites: str = option(
+        "--sites", help="Sites to read, as `circuit sites -m MODEL` lists them.", default=DEFAULT
+    )
+    capture_attention: bool = option(
+        "--capture-attention", help="Show where the last token attends.", default=False
+    )
+    last_only: bool = option("--last-only", help="Keep the last token only.", default=False)
+    no_logit_lens: bool = option("--no-logit-lens", help="Leave the logit lens out.", default=False)
+    top_k: int = option("--top-k", help="Tokens of the lens to show.", default=3, minimum=1)
+    output: OutputOptions = group(OutputOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSummary:
+    """One site: its shape, and norms at the last token and on average (None with ``--last-only``)."""
 
     site: str
     shape: tuple[int, ...]
@@ -33,95 +67,207 @@ class Held:
     mean_norm: float | None
 
 
-@dataclass(frozen=True)
-class LensAt:
-    """The likeliest tokens that the lens reads after a block."""
+@dataclass(frozen=True, kw_only=True)
+class LensLayer:
+    """The top tokens of the lens after a block."""
 
     layer: int
     predictions: list[TokenPrediction]
 
 
-@dataclass(frozen=True)
-class Hooked:
-    """One prompt: its tokens, what every site holds, and what was asked for beside."""
+@dataclass(frozen=True, kw_only=True)
+class HooksPrompt:
+    """One prompt: its tokens, every site, and where requested attention and the lens."""
 
     prompt: str
     tokens: list[str]
     layers: list[int]
-    held: list[Held]
+    held: list[SiteSummary]
     attention: list[Attended] | None
-    lens: list[LensAt] | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
+    lens: list[LensLayer] | None
 
 
-def hook(
-    model: Any,
+@dataclass(frozen=True, kw_only=True)
+class HooksResult(Result):
+    """Every prompt."""
+
+    model: str
+    prompts: list[HooksPrompt]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is read besides the sites."""
+
+    attention: bool = False
+    last_only: bool = False
+    logit_lens: bool = True
+    top_k: int = 3
+
+
+def plan(request: HooksRequest) -> Plan[HooksResult]:
+    """Read the prompts."""
+    given = read_prompt_input(request.prompts.prompts)
+    parameters = {
+        "prompts": given.texts,
+        "layers": request.layers,
+        "sites": request.sites,
+        "capture_attention": request.capture_attention,
+        "last_only": request.last_only,
+        "logit_lens": not request.no_logit_lens,
+        "top_k": request.top_k,
+        "chat": request.prompts.chat,
+    }
+
+    def begin(model: "LoadedModel") -> Job[HooksResult]:
+        def compute(session: Session) -> HooksResult:  # noqa: ARG001
+            wanted = Wanted(
+                attention=request.capture_attention,
+                last_only=request.last_only,
+                logit_lens=not request.no_logit_lens,
+                top_k=request.top_k,
+            )
+            found = read_sites(
+                model,
+                given,
+                layers=request.layers,
+                sites=request.sites,
+                wanted=wanted,
+                chat=request.prompts.chat,
+            )
+            return HooksResult(model=model.id, prompts=found)
+
+        return Job(parameters=parameters, compute=compute)
+
+    return Plan(
+        result=HooksResult,
+        schema=schemas.HOOKS,
+        model=request.model,
+        inputs=given.inputs,
+        output=request.output.output,
+        force=request.output.force,
+        known=parameters,
+        begin=begin,
+    )
+
+
+def read_sites(
+    model: "LoadedModel",
     given: PromptInput,
     *,
     layers: str = "all",
     sites: str = DEFAULT,
-    capture_attention: bool = False,
-    last_only: bool = False,
-    logit_lens: bool = True,
-    top_k: int = 3,
-    raw: bool | None = None,
-) -> list[Hooked]:
-    """Read every prompt; raises ``UsageError`` for layers and sites that there are not, and ``ModelError`` that says why."""
+    wanted: Wanted = Wanted(),
+    chat: bool | None = None,
+) -> list[HooksPrompt]:
+    """Run every prompt once and describe its sites.
+
+    Raises ``UsageError`` for layers out of range and unknown sites, ``ModelError`` for a site that
+    the model lacks.
+    """
     from circuit.model.sites.sites import parse_sites
 
     at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
-    wanted = parse_sites(sites, at, model)
-    form = given.form(None if raw is None else not raw)
-    encoded = encode(model, given.texts, form)
-    lenses = _lenses(model, given, at, form, top_k) if logit_lens else [None] * len(encoded)
+    listed = parse_sites(sites, at, model)
+    encoded = encode(model, given.texts, given.form(chat))
     return [
-        _hooked(model, text, prompt.ids.tolist(), at, wanted, lens, capture_attention, last_only)
-        for text, prompt, lens in zip(given.texts, encoded, lenses, strict=True)
+        _prompt(model, text, prompt.ids.tolist(), at, sites=listed, wanted=wanted)
+        for text, prompt in zip(given.texts, encoded, strict=True)
     ]
 
 
-def _lenses(
-    model: Any, given: PromptInput, layers: Sequence[int], form: PromptFormat, top_k: int
-) -> list[list[LensAt] | None]:
-    config = AnalysisConfig(LayerStrategy.CUSTOM, custom_layers=list(layers), top_k=top_k)
-    return [
-        [LensAt(each.layer_idx, each.predictions) for each in found.layer_predictions]
-        for found in analyze(model, given.texts, config, form=form)
-    ]
-
-
-def _hooked(
-    model: Any,
+def _prompt(
+    model: "LoadedModel",
     text: str,
     ids: list[int],
     layers: list[int],
-    sites: Sequence[Any],
-    lens: list[LensAt] | None,
-    attention: bool,
-    last_only: bool,
-) -> Hooked:
-    from circuit.model.forward.last_attention import last_attention
+    *,
+    sites: Sequence[Site],
+    wanted: Wanted,
+) -> HooksPrompt:
     from circuit.model.forward.token_states import token_states, token_texts
 
-    states = token_states(model, ids, sites)
+    patterns = [Site("attn_pattern", k) for k in layers] if wanted.attention else []
+    residuals = [Site("resid_post", k) for k in layers] if wanted.logit_lens else []
+    states = token_states(model, ids, sites, last=[*patterns, *residuals])
     tokens = token_texts(model, ids)
-    weights = last_attention(model, ids, layers) if attention else {}
-    return Hooked(
-        text,
-        tokens,
-        layers,
-        [_held(model, str(site), states[site], last_only) for site in sites],
-        [attended(k, weights[k], tokens) for k in layers] if attention else None,
-        lens,
+    return HooksPrompt(
+        prompt=text,
+        tokens=tokens,
+        layers=layers,
+        held=[_summary(model, site, states[site], wanted.last_only) for site in sites],
+        attention=[attended(site.layer, states[site][-1], tokens) for site in patterns]
+        if wanted.attention
+        else None,
+        lens=_lens(model, {site.layer: states[site][-1] for site in residuals}, wanted.top_k)
+        if wanted.logit_lens
+        else None,
     )
 
 
-def _held(model: Any, site: str, rows: Any, last_only: bool) -> Held:
-    flat = rows.reshape(len(rows), -1).astype(np.float64)
-    norms = np.linalg.norm(flat, axis=1)
+def _lens(model: "LoadedModel", states: Mapping[int, Array], top_k: int) -> list[LensLayer]:
+    log_p = lens_log_probs(model, states)
+    return [LensLayer(layer=k, predictions=top_tokens(model, log_p[k], top_k)) for k in states]
+
+
+def _summary(model: "LoadedModel", site: Site, rows: Array, last_only: bool) -> SiteSummary:
+    norms = np.linalg.norm(rows.reshape(len(rows), -1).astype(np.float64), axis=1)
     kept = rows[-1:] if last_only else rows
     mean = None if last_only else float(norms[1:].mean() if len(norms) > 1 else norms[0])
-    return Held(site, tuple(kept.shape), model.dtype, float(norms[-1]), mean)
+    return SiteSummary(
+        site=str(site),
+        shape=tuple(kept.shape),
+        dtype=model.dtype,
+        last_norm=float(norms[-1]),
+        mean_norm=mean,
+    )
+
+
+def present(result: HooksResult) -> Document:
+    """Show every prompt: its sites, attention and the lens."""
+    facts = Facts([("Model", result.model)])
+    return Document("", [facts, *map(_section, result.prompts)])
+
+
+def _section(found: HooksPrompt) -> Section:
+    parts: list[Part] = [
+        Facts([(f"Tokens ({len(found.tokens)})", str(found.tokens))]),
+        _sites(found.held),
+    ]
+    if found.attention is not None:
+        title = "Attention of the last token (mean over heads)"
+        parts.append(Section(title, [attended_table(found.attention)]))
+    if found.lens is not None:
+        parts.append(_lens_table(found.lens))
+    return Section(f"Prompt: {found.prompt!r}", parts)
+
+
+def _sites(held: Sequence[SiteSummary]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            each.site,
+            " x ".join(map(str, each.shape)),
+            each.dtype,
+            Number(each.last_norm),
+            Number(each.mean_norm),
+        ]
+        for each in held
+    ]
+    header = ["site", "shape", "dtype", "norm at the last", "mean norm after the first"]
+    return Table(title="Captured states", header=header, rows=rows)
+
+
+def _lens_table(lens: Sequence[LensLayer]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            f"Layer {each.layer}",
+            ", ".join(f"{p.token!r} ({p.probability:.4f})" for p in each.predictions),
+        ]
+        for each in lens
+    ]
+    return Table(title="Logit Lens", header=["layer", "top tokens"], rows=rows, prose=True)
+
+
+COMMAND = Command(
+    request=HooksRequest, plan=plan, present=present, schema=schemas.HOOKS, result=HooksResult
+)

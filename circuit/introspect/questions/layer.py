@@ -42,6 +42,7 @@ from circuit.stages.run import Command, Job, Plan, Session
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.requests import group, option
+from circuit.values.sites import Site
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -207,12 +208,12 @@ def _layer(
 
 
 def _attention(model: "LoadedModel", ids: Array, layers: Sequence[int]) -> list[Attended]:
-    from circuit.model.forward.last_attention import last_attention
-    from circuit.model.forward.token_states import token_texts
+    from circuit.model.forward.token_states import token_states, token_texts
 
     tokens = token_texts(model, ids.tolist())
-    found = last_attention(model, ids.tolist(), layers)
-    return [attended(layer, found[layer], tokens) for layer in layers]
+    patterns = [Site("attn_pattern", layer) for layer in layers]
+    found = token_states(model, ids.tolist(), [], last=patterns)
+    return [attended(site.layer, found[site][-1], tokens) for site in patterns]
 
 
 def present(result: LayerResult) -> Document:

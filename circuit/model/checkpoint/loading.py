@@ -157,8 +157,11 @@ def load_model(
     dtype: str = "auto",
     trust_remote_code: bool = False,
     tensor_parallel: bool = False,
+    weights: bool = True,
 ) -> LoadedModel:
     """Load a model and its tokenizer; ``tensor_parallel`` splits it over the launched processes.
+
+    Without ``weights`` these stay on the disk until they are used: enough to identify the model.
 
     Raises ``ModelError`` when it cannot be found, read, or run by mlx-lm.
     """
@@ -187,6 +190,8 @@ def load_model(
             return_config=True,
         )
         held = _hold(network, dtype, group)
+        if weights:
+            mx.eval(network.parameters())
         runtime.share_out_threads(residual_width(network))
     return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held, group)
 
@@ -205,7 +210,7 @@ def _group() -> mx.distributed.Group:
 
 
 def _hold(network: nn.Module, requested: str, group: mx.distributed.Group | None) -> str:
-    """Convert the weights to the requested dtype, read them from disk, and return its name.
+    """Convert the weights to the requested dtype, leave them unread, and return its name.
 
     With a ``group`` each process reads its own part: mlx-lm's ``shard``.
     """
@@ -227,7 +232,6 @@ def _hold(network: nn.Module, requested: str, group: mx.distributed.Group | None
                 hint="leave out --tensor-parallel",
             )
         network.shard(group)
-    mx.eval(network.parameters())
     return wanted
 
 

@@ -91,8 +91,8 @@ def patched_scores(
     site: Site,
     masks: npt.NDArray[np.bool_],
     values: Array,
-    score: Score,
     *,
+    score: Score,
     before: Array,
     batch_tokens: int = 4096,
 ) -> Array:

@@ -238,6 +238,7 @@ def _attention_call(
     queries: mx.array,
     keys: mx.array,
     scale: float,
+    *,
     mask: mx.array | str | None = None,
     sinks: mx.array | None = None,
     cache: object = None,

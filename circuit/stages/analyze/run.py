@@ -234,7 +234,7 @@ def _curve(
             surface=[others[key] for key in TEXT_BASELINES],
             tokens=[others[key] for key in ("embed",) if key in others],
             control=None,
-            sure=sure,
+            certainty=sure,
         ),
     )
 

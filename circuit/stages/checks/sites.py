@@ -1,4 +1,4 @@
-"""``sites``: what a model offers: every site, where it is read, its shape, and why others do not exist."""
+"""``sites``: every site of a model, where it is read, its shape, and why others do not exist."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class OfferedSite:
-    """A site with one shape: the layers that have it so (None for ``embed``), and the module that it is read at."""
+    """A site with one shape: its layers (None for ``embed``), and the module that it is read at."""
 
     site: str
     shape: list[int | str]

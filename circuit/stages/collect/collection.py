@@ -1,12 +1,13 @@
-"""A collection before and while it runs: what decides its bytes, how the work is laid out, who writes it.
+"""A collection: what decides its bytes, how the work is laid out, who writes it.
 
     Collection   model, prompts, options: the origin of an archive
     Layout       the prompts of one process as tokens, and the plan of its forward passes
-    run          the plan's batches, handed to a thread that writes them while the next ones are computed
+    run          the plan's batches, handed to a thread that writes them while the next ones are
+                 computed
 
 What a run found out about the machine (how many tokens fit in a batch, how many streams run side by
-side) decides the last bits of the numbers, too. It is kept in the journal: a run that goes on takes the measured
-budget from there, and is refused where the rest differs.
+side) decides the last bits of the numbers, too. It is kept in the journal: a run that goes on takes
+the measured budget from there, and is refused where the rest differs.
 """
 
 from collections.abc import Mapping, Sequence

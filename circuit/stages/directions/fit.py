@@ -138,12 +138,11 @@ def _quality(
     contrast: Contrast, rows: Array, settings: FitSettings, corpus: Array | None
 ) -> Quality:
     seed, n_boot = settings.seed, settings.n_boot
+    of_rows = design(contrast.y, contrast.groups, contrast.pairs)
     quality = cross_fitted_quality(
         settings.method,
         rows,
-        contrast.y,
-        contrast.groups,
-        contrast.pairs,
+        of_rows,
         corpus=corpus,
         folds=settings.folds,
         seed=seed,
@@ -152,5 +151,4 @@ def _quality(
     if corpus is None:
         return quality
     method = load(settings.method).with_corpus(corpus)
-    rows_of = design(contrast.y, contrast.groups, contrast.pairs)
-    return replace(quality, stability=stability(method, rows, rows_of, seed=seed, n_boot=n_boot))
+    return replace(quality, stability=stability(method, rows, of_rows, seed=seed, n_boot=n_boot))

@@ -42,6 +42,7 @@ from circuit.methods.directions import load
 from circuit.methods.geometry.similarity import cosine_matrix, expected_cosine
 from circuit.methods.linear.threads import workers_for
 from circuit.methods.probes.permutation import family_wise
+from circuit.methods.quality.design import design
 from circuit.methods.quality.nested import nested_layer_choice
 from circuit.stages.directions.corpus import corpus_of, open_corpus
 from circuit.stages.directions.fit import FitSettings, Fitted, fit_contrasts
@@ -262,9 +263,7 @@ def _best(
         choice = nested_layer_choice(
             settings.method,
             candidates,
-            main.y,
-            main.groups,
-            main.pairs,
+            design(main.y, main.groups, main.pairs),
             folds=settings.folds,
             seed=settings.seed,
             n_boot=settings.n_boot,

@@ -168,7 +168,7 @@ def _emergence(
                 surface=[baselines[name] for name in SURFACE],
                 tokens=[baselines["embed"], *([random] if random else [])],
                 control={layer: each.control.draws for layer, each in measured.items()},
-                sure=sure,
+                certainty=sure,
             ),
         },
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError
+from circuit.stages.options import FormatOptions
 from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
@@ -30,6 +31,19 @@ def choose_format(
         system=system if system is not None else (own.system if own else None),
         tools=None if listed is None else tuple(listed),
     )
+
+
+def format_for(
+    prompts: PromptSet | Sequence[str], options: FormatOptions, *, made_in: str | None = None
+) -> PromptFormat:
+    """Choose the format of prompts to steer: the options', then the prompt set's own, then ``made_in``.
+
+    ``made_in`` is the format in which the direction was made (``raw``, ``chat``; None: raw).
+    """
+    if not isinstance(prompts, PromptSet):
+        known = {"name": "plain", "format": made_in or "raw", "prompts": [{"text": "x"}]}
+        prompts = PromptSet.model_validate(known)
+    return choose_format(prompts, chat=options.chat, system=options.system, tools=options.tools)
 
 
 def read_tools(path: Path) -> tuple[dict[str, object], ...]:

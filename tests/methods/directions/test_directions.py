@@ -18,6 +18,7 @@ from circuit.methods import directions
 from circuit.methods.directions import Rows, available, fit_direction, load
 from circuit.methods.directions.lda import ledoit_wolf_shrinkage
 from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.design import design
 
 TOYS = {
     "toy_median": """
@@ -84,7 +85,7 @@ def test_a_new_file_is_a_method(name, tmp_path, monkeypatch):
 def test_controls_are_at_chance_where_the_method_is_perfect():
     # Averaged over seeds, because any one random direction can lie well by accident.
     H, y, groups, _ = planted(n=120, d=512, n_groups=30, gap=6)
-    assert cross_fitted_quality("mean_diff", H, y, groups, **FAST).auroc.value > 0.97
+    assert cross_fitted_quality("mean_diff", H, design(y, groups), **FAST).auroc.value > 0.97
     for name in ("random", "random_within"):
         cosines = [
             fit_direction(name, H[y == 1], H[y == 0], seed=k).vector @ np.eye(512)[0]
@@ -190,4 +191,4 @@ def test_in_sample_separation_of_noise_is_what_crossfitting_removes():
     v = fit_direction("mean_diff", H[y == 1], H[y == 0]).vector
     in_sample = H @ v
     assert in_sample[y == 1].mean() - in_sample[y == 0].mean() > 3
-    assert cross_fitted_quality("mean_diff", H, y, groups, **FAST).auroc.low < 0.5
+    assert cross_fitted_quality("mean_diff", H, design(y, groups), **FAST).auroc.low < 0.5

@@ -6,7 +6,7 @@ from circuit.methods.linear.products import decompose
 from circuit.methods.probes.controls import (
     control_labels,
     control_task,
-    cut_folds,
+    folds_across_groups,
     random_directions,
 )
 from circuit.methods.probes.probing import probe
@@ -41,12 +41,12 @@ def test_an_unbalanced_task_has_an_unbalanced_control():
 
 def test_folds_that_cut_groups_have_every_group_on_both_sides():
     groups = np.repeat(np.arange(12), 6)
-    splits = cut_folds(groups, np.random.default_rng(0), folds=5)
+    splits = folds_across_groups(groups, np.random.default_rng(0), folds=5)
     assert sorted(np.concatenate([held for _, held in splits]).tolist()) == list(range(72))
     for train, held_out in splits:
         assert not set(train) & set(held_out)
         assert set(groups[held_out]) <= set(groups[train])
-    assert cut_folds(np.arange(9), np.random.default_rng(0), folds=3) is None
+    assert folds_across_groups(np.arange(9), np.random.default_rng(0), folds=3) is None
 
 
 def test_a_planted_concept_is_selective():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from errors import raises
 from planted_rows import noise
 
 from circuit.errors import DataError
@@ -54,5 +55,5 @@ def test_three_classes_cost_log_three():
 
 
 def test_few_rows_are_refused():
-    with pytest.raises(DataError, match="480 rows is noise"):
+    with raises(DataError, "too-few-rows", n=480):
         description_length(*noise(480, 8, 120))

@@ -20,7 +20,7 @@ def test_a_class_of_few_groups_gets_no_star(n, few):
     assert (found.n_groups, found.least_groups) == (30 + n, n)
     assert found.auroc.value > 0.95
     assert decodable({0: found}) == {0: not few}
-    beside = {"surface": [], "tokens": [], "control": None, "sure": Certainty.of(y, groups)}
+    beside = {"surface": [], "tokens": [], "control": None, "certainty": Certainty.of(y, groups)}
     assert verdict({0: found}, **beside) == (FEW_GROUPS if few else DECODABLE)
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from errors import raises
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
@@ -27,7 +28,7 @@ def test_auroc_is_invariant_to_monotone_maps_and_antisymmetric(positive, negativ
 
 
 def test_auroc_of_nothing_is_an_error():
-    with pytest.raises(DataError):
+    with raises(DataError, "empty-class", n_positive=0, n_negative=1):
         scores.auroc(np.array([]), np.array([1.0]))
 
 

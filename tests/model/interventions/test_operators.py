@@ -1,12 +1,18 @@
-"""Operators of steering are what their formulas say, and keep what they promise to keep."""
+"""Operators of steering equal their formulas; a new operator is one entry of the table."""
 
 import mlx.core as mx
 import numpy as np
 import pytest
+from checkpoints import unit_vector
+from errors import raises
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuit.model.interventions.operators import OPERATORS, Step
+from circuit.errors import UsageError
+from circuit.model.interventions.operators import OPERATORS, Operator, Step, find_operator
+from circuit.model.interventions.steering import Steering, steered
+from circuit.model.sites.sites import hidden_states
+from circuit.values.sites import Site
 
 D = 7
 SEEDS = st.integers(0, 2**32 - 1)
@@ -96,3 +102,26 @@ def test_an_angle_shrinks_by_its_share(seed, c):
 def test_a_residual_of_zero_stays_a_number(name):
     v = drawn(0)[1]
     assert np.isfinite(applied(name, np.zeros((1, D), np.float32), v, 0.5, 0.0)).all()
+
+
+def test_unknown_operators_and_coefficients_out_of_range_are_refused():
+    with raises(UsageError, "unknown-operator", operator="turn"):
+        find_operator("turn")
+    with raises(UsageError, "coefficient-out-of-range", operator="angular", coefficient=-1.5):
+        find_operator("angular", -1.5)
+
+
+def test_a_new_operator_is_one_entry_with_its_own_bounds(llama, monkeypatch):
+    def scale(h, step):
+        return h * (1 + step.coefficient)
+
+    monkeypatch.setitem(OPERATORS, "scale", Operator(scale, takes_fraction=True, largest=0.5))
+    site, ids = Site("resid_post", 1), mx.array([[1, 2, 3]])
+    plain = np.array(hidden_states(llama, ids, [site])[site])
+    vector = unit_vector(llama.d_model)
+    with steered(llama, [Steering(site, vector, 0.5, operator="scale")]):
+        moved = np.array(hidden_states(llama, ids, [site])[site])
+    np.testing.assert_allclose(moved, 1.5 * plain, rtol=1e-6)
+    with raises(UsageError, "coefficient-out-of-range", operator="scale"):
+        with steered(llama, [Steering(site, vector, 0.6, operator="scale")]):
+            pass

@@ -25,7 +25,7 @@ from circuit.model.sites.sites import (
     sites_at,
     why_absent,
 )
-from circuit.model.sites.table import SITES
+from circuit.model.sites.table import MEASURED, SITES, SiteEntry
 from circuit.values.sites import EMBED, RESIDUAL, Site
 
 IDS = mx.array([[3, 1, 4, 1, 5, 9, 2, 6]])
@@ -356,6 +356,24 @@ def test_a_family_without_a_row_has_the_sites_that_need_none(llama_folder):
     assert site_shape(model, Site("resid_post", 2)) == (32,)
     with raises(ModelError, "unknown-family", site="q_proj", family="unheard_of"):
         site_shape(model, Site("q_proj", 0))
+
+
+def test_a_new_site_is_one_entry_of_the_table(llama_folder, monkeypatch):
+    def doubled(*_):
+        return lambda rows: 2 * rows
+
+    entry = SiteEntry("mlp_in", "what the MLP reads", "mlp", "input", finish=doubled)
+    monkeypatch.setitem(SITES, "mlp_in", entry)
+    monkeypatch.setitem(MEASURED, "mlp_in", entry)
+    model = load_model(str(llama_folder))
+    assert "mlp_in" in available_sites(model)
+    (site,) = parse_sites("mlp_in.1", [], model)
+    assert site_shape(model, site) == (32,)
+    check_family(model, ["mlp_in"])
+    block, middle = model.blocks[1], Site("resid_mid", 1)
+    seen = hidden_states(model, IDS, [site, middle])
+    expected = block.post_attention_layernorm(seen[middle])
+    assert_close(np.array(seen[site]), 2 * np.array(expected))
 
 
 WRONG = [

@@ -1,0 +1,48 @@
+"""Expected answers of prompts: as an option gives them, of the prompt set, or the value of a sum."""
+
+import re
+
+from circuit.errors import UsageError
+from circuit.methods.text.criteria import satisfies
+from circuit.stages.rows.prompt_input import PromptInput
+
+_SUM = re.compile(r"(-?\d+)\s*([-+*x×/])\s*(-?\d+)\s*=\s*$")
+
+
+def expected_texts(
+    given: PromptInput, expected: str | None, criterion: str | None
+) -> list[str | None]:
+    """Return the expected answer of each prompt: as given, its set's, or the value of its sum."""
+    n = len(given.texts)
+    if expected is not None:
+        if criterion not in (None, "expected"):
+            message = "`--expected` and `--criterion` both define the answer"
+            raise UsageError("conflicting-options", message, hint="give one of them")
+        parts: list[str | None] = list(expected.split("|"))
+        if len(parts) == 1:
+            parts *= n
+        if len(parts) != n or not all(part and part.strip() for part in parts):
+            message = f"`--expected` has {len(parts)} texts for {n} prompts"
+            hint = "give one for all, or a|b with one for each"
+            raise UsageError("expected-per-prompt", message, hint=hint, n_texts=len(parts), n=n)
+        return parts
+    if criterion not in (None, "expected"):
+        satisfies(str(criterion), "")
+        return [None] * n
+    own = given.prompt_set
+    known = [None] * n if own is None else [p.expected for p in own.prompts]
+    found = [k or value_of(text) for k, text in zip(known, given.texts, strict=True)]
+    if criterion == "expected" and not all(found):
+        satisfies("expected", "", expected=None)
+    return found
+
+
+def value_of(text: str) -> str | None:
+    """Return the value of the sum that a prompt ends in; None without a sum or an integer value."""
+    found = _SUM.search(text)
+    if found is None:
+        return None
+    a, sign, b = int(found[1]), found[2], int(found[3])
+    if sign == "/":
+        return str(a // b) if b and a % b == 0 else None
+    return str({"+": a + b, "-": a - b}.get(sign, a * b))
