@@ -1,4 +1,4 @@
-"""Run requests in tests from flat values, by the names of their fields, as the command line does."""
+"""Run requests in tests from flat values by field name, as the command line does."""
 
 from dataclasses import fields, replace
 from pathlib import Path

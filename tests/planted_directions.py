@@ -23,7 +23,7 @@ def labelled(rows, *, name="set"):
 
 
 def elsewhere():
-    """The prompts of ``prompt_set`` in other words and from other templates, after as many without a label.
+    """The prompts of ``prompt_set`` in other words, after as many without a label.
 
     ``write_planted`` draws the noise row by row: so the labelled rows get noise of their own.
     """

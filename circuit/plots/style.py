@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Figure  # noqa: PLC0414  (a type for writers of figures)
 from numpy.typing import NDArray
 
 Array = NDArray[Any]

@@ -127,7 +127,7 @@ def test_a_layer_that_is_the_same_for_all_prompts_is_named(tmp_path, model):
     constant_archive(tmp_path, prompts)
     notes = []
     results, _ = analyze(tmp_path / "c", n_boot=50, n_shuffles=50, note=notes.append)
-    said = "all 96 prompts have the same activations there, so nothing can be told apart"
+    said = "all 96 prompts have the same activations, so nothing can be decoded there"
     assert notes == [f"resid_post.0 at the last position: {said}"]
     assert results.blind == ["resid_post.0 at the last position"]
     assert results.layers[0].probes["label"].auroc == (0.5, 0.5, 0.5)

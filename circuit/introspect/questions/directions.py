@@ -11,8 +11,8 @@ class DirectionsRequest(CompareRequest):
     """Count which directions are orthogonal, correlated or aligned, at each site and layer.
 
     Examples:
-      circuit introspect directions directions.safetensors computation.npz
-      circuit introspect directions directions.safetensors computation.npz --threshold 0.1 -o cos.json
+      circuit introspect directions directions.safetensors computation.npz circuit introspect
+      directions directions.safetensors computation.npz --threshold 0.1 -o cos.json
     """
 
 

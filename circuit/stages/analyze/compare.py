@@ -1,9 +1,9 @@
 """``analyze --compare``: two archives of the same prompts, place by place.
 
-Where the texts, labels and groups of the prompts are equal, row i of both is the same prompt, and so
-it is known how far it moved. Every site, position and layer that both archives hold is compared
-(``methods.probes.across_archives``). Two models that were not trained from one another share no axes:
-then CKA is the number to read, and a probe of one means nothing for the other.
+Where the texts, labels and groups of the prompts are equal, row i of both is the same prompt, and
+so it is known how far it moved. Every site, position and layer that both archives hold is compared
+(``methods.probes.across_archives``). Two models that were not trained from one another share no
+axes: then CKA is the number to read, and a probe of one means nothing for the other.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The figures of an analysis: layouts of a layer, probe scores along the layers, similarities.
 
-Each is a call of a file in ``circuit.plots``, with a caption and the numbers that are drawn; nothing
-is estimated here.
+Each is a call of a file in ``circuit.plots``, with a caption and the numbers that are drawn;
+nothing is estimated here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,8 +40,8 @@ def pca_figure(activations: Activations, entry: LayerEntry) -> Figure:
     shape, shares = entry.geometry, entry.pca.variance
     caption = (
         f"{entry.where}. a: prompts on the first two principal components, which hold "
-        f"{shares[0]:.1%} and {shares[1]:.1%} of the variance. b: variance of each component (pale) "
-        f"and cumulated; {shape.dim_90} components hold 90 %, {shape.dim_95} hold 95 %, of at most "
+        f"{shares[0]:.1%} and {shares[1]:.1%} of the variance. b: variance of each component "
+        f"(pale) and cumulated; {shape.dim_90} components hold 90 %, {shape.dim_95} hold 95 %, of at most "
         f"{shape.max_dim}."
     )
     return Figure(
@@ -117,10 +117,10 @@ def probe_figure(
     ]
     sizes = "; ".join(f"{k}: {v.size}" for k, v in labellings.items())
     caption = (
-        f"{entries[0].site} at the {entries[0].position} position. Logistic probes on held-out groups "
-        f"of prompts with 95 % cluster-bootstrap intervals ({sizes}). a: AUROC (macro, one against "
-        "rest); grey: the same on shuffled labels, mean and 95 % range. b: balanced accuracy and its "
-        "chance level."
+        f"{entries[0].site} at the {entries[0].position} position. Logistic probes on held-out "
+        f"groups of prompts with 95 % cluster-bootstrap intervals ({sizes}). a: AUROC (macro, one against "
+        "rest); grey: the same on shuffled labels, mean and 95 % range. b: balanced accuracy and "
+        "its chance level."
     )
     panels = [
         Panel("Held-out AUROC", aurocs, limits(aurocs, floor=0.4), threshold),
@@ -163,8 +163,8 @@ def sites_figure(found: SiteSimilarity) -> Figure:
         name=f"site_similarity_{found.position}",
         png=lambda: png(heatmap(matrix, found.names, label="Linear CKA (unbiased)", scale="share")),
         caption=(
-            f"Linear CKA between all sites and layers at the {found.position} position, {UNBIASED}; "
-            "white without a number: all rows are equal there."
+            f"Linear CKA between all sites and layers at the {found.position} position, "
+            f"{UNBIASED}; white without a number: all rows are equal there."
         ),
         numbers=plain(found),
     )
@@ -191,8 +191,8 @@ def comparison_figure(entries: Sequence[ComparedLayer]) -> Figure:
         png=lambda: png(curves(panels)),
         caption=(
             f"{first.site} at the {first.position} position. a: mean distance that a prompt's row "
-            "moved from model a to model b, over its length. Then the held-out AUROC of probes: a's "
-            "on a, b's on b, and a's on b. Bands: 95 % cluster-bootstrap intervals."
+            "moved from model a to model b, over its length. Then the held-out AUROC of probes: "
+            "a's on a, b's on b, and a's on b. Bands: 95 % cluster-bootstrap intervals."
         ),
         numbers={"layers": plain(entries)},
     )

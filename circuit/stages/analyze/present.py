@@ -1,4 +1,4 @@
-"""``analysis.json`` as a document: where labels can be read, the shape of the layers, what moved."""
+"""``analysis.json`` as a document: where labels can be read, layer shapes, what moved."""
 
 from collections.abc import Sequence
 
@@ -47,9 +47,9 @@ MEANING = {
     "few groups": "Too few groups: nothing is claimed.",
 }
 STAR = (
-    "A star: interval above 0.5, p at most 0.05, 10 groups or more, 5 of each class. p: permutation "
-    "test of a ridge probe on the same folds, with the largest score of all layers, not of the AUROC "
-    "beside it."
+    "A star: interval above 0.5, p at most 0.05, 10 groups or more, 5 of each class. p: "
+    "permutation test of a ridge probe on the same folds, with the largest score of all layers, "
+    "not of the AUROC beside it."
 )
 
 

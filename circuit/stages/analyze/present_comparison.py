@@ -73,8 +73,8 @@ def _reading(name: str, labelling: Labelling, entries: Sequence[ComparedLayer]) 
     text = (
         f"A probe of a reads b with AUROC {interval(probe.a_to_b)} at {worst.where}, b's own probe "
         f"with {interval(probe.b_to_b)}: difference {interval(probe.lost_a)}, paired, "
-        f"{labelling.size}; of {len(read)} places the one of the largest loss. At {lost} of them the "
-        "interval of the difference lies below 0, which is not corrected for their number."
+        f"{labelling.size}; of {len(read)} places the one of the largest loss. At {lost} of them "
+        "the interval of the difference lies below 0, which is not corrected for their number."
     )
     if probe.direction_cosine is not None:
         text += f" The directions of the two have cosine {probe.direction_cosine:z.2f} there."

@@ -101,7 +101,7 @@ class Labelling:
 
 @dataclass(frozen=True, kw_only=True)
 class EmergenceResamples:
-    """Where a labelling emerges on resamples of the groups: median, 90 % interval, share of none."""
+    """Where a labelling emerges on resampled groups: median, 90 % interval, share of none."""
 
     median: int | None
     interval_90: tuple[int | None, int | None]
@@ -153,7 +153,7 @@ class SiteSimilarity:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbesAcross:
-    """Held-out AUROC of probes of two archives: ``a_to_b`` are probes of a, read at the rows of b."""
+    """Held-out AUROC of probes of two archives; ``a_to_b``: probes of a, read at rows of b."""
 
     a_to_a: Interval
     a_to_b: Interval

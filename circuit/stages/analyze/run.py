@@ -4,7 +4,8 @@ Reads an archive of activations, writes ``analysis.json`` (``circuit.analysis/1`
 (``stages.analyze.results`` has every field):
 
     questions   {label, category}: classes, n, n_groups, warnings about the rows (``flags``), and
-                their baselines: words, word pairs and surface of the text, ``embed`` where collected
+                their baselines: words, word pairs and surface of the text, ``embed`` where
+                collected
     blind       the places at which all prompts have the same activations
     layers      one entry per site, position and layer: geometry, PCA and UMAP coordinates,
                 separation of the classes, and held-out scores of probes

@@ -1,12 +1,12 @@
 """``directions compare``: cosines between all directions of some steering files, place by place.
 
-Axes of different layers are not the same axes, so a matrix holds one site and one layer. Beside it is
-its chance level in d dimensions: the mean |cos| √(2 / πd), its 95 % bound for one pair, and for the
-largest of all pairs of the matrix (``methods.quality.chance_cosine``). A pair is
+Axes of different layers are not the same axes, so a matrix holds one site and one layer. Beside it
+is its chance level in d dimensions: the mean |cos| √(2 / πd), its 95 % bound for one pair, and for
+the largest of all pairs of the matrix (``methods.quality.chance_cosine``). A pair is
 
     orthogonal   |cos| within the bound of one pair: no more alike than two random directions
     correlated   above it
-    aligned      |cos| ≥ √½: each is closer to the other than to being orthogonal, or is its opposite
+    aligned      |cos| ≥ √½: closer to the other, or to its opposite, than to being orthogonal
 
 ``--threshold`` replaces both bounds. The matrix is orthogonal where its largest |cos| is within the
 bound of the largest. One class against the K − 1 others gives cosines of about −1 / (K − 1) by
@@ -40,7 +40,7 @@ VERDICTS = ("orthogonal", "correlated", "aligned")
 
 @dataclass(frozen=True, kw_only=True)
 class Chance:
-    """|cosine| of random directions: mean, 95 % bound of a pair, and of the largest of all pairs."""
+    """|cosine| of random directions: mean, 95 % bound of one pair and of the largest pair."""
 
     mean: float
     bound_95: float

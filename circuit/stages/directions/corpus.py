@@ -5,8 +5,8 @@
                        labels, and for a tool the prompts without one
 
 Prompts that share a text or a group (template) with those of the two classes are left out: a
-near-copy of a held-out prompt must not be in the fit that scores it. With no corpus left the method is
-the difference of means, which is noted.
+near-copy of a held-out prompt must not be in the fit that scores it. With no corpus left the method
+is the difference of means, which is noted.
 """
 
 from collections.abc import Sequence

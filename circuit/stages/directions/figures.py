@@ -1,7 +1,7 @@
 """The figures of fitted directions: quality along the layers, projections, cosines, transfer.
 
-Each is a call of a file in ``circuit.plots``, with a caption and the numbers that are drawn; nothing
-is estimated here.
+Each is a call of a file in ``circuit.plots``, with a caption and the numbers that are drawn;
+nothing is estimated here.
 """
 
 import numpy as np
@@ -47,8 +47,8 @@ def quality_figure(result: DirectionsResult) -> Figure:
         png=lambda: png(curves([panel])),
         caption=(
             f"Cross-fitted AUROC of `{result.label_direction}` at {result.best_direction.site} "
-            f"({first.size}), 95 % cluster-bootstrap interval; grey: shuffled labels, mean and 95 % "
-            "range."
+            f"({first.size}), 95 % cluster-bootstrap interval; grey: shuffled labels, mean and "
+            "95 % range."
         ),
         numbers={"layers": plain(layers)},
     )
@@ -71,9 +71,9 @@ def projection_figure(result: DirectionsResult) -> Figure:
             )
         ),
         caption=(
-            f"{entry.site}.{entry.layer}. Projections of prompts on `{entry.name}` ({entry.method}), "
-            "each by a direction that was fitted without the prompt's group, standardised within the "
-            "fold."
+            f"{entry.site}.{entry.layer}. Projections of prompts on `{entry.name}` "
+            f"({entry.method}), each by a direction that was fitted without the prompt's group, "
+            "standardised within the fold."
         ),
         numbers={"classes": names, **plain(held_out)},
     )
@@ -120,8 +120,8 @@ def transfer_figure(result: DirectionsResult, transfer: CategoryTransfer) -> Fig
             )
         ),
         caption=(
-            f"`{result.label_direction}` at layer {result.best.layer}, fitted on the prompts of the "
-            "category of the row and scored on those of the column, groups held out in every cell "
+            f"`{result.label_direction}` at layer {result.best.layer}, fitted on the prompts of "
+            "the category of the row and scored on those of the column, groups held out in every cell "
             f"({sizes}). Chance is 0.5; below it the direction points the other way."
         ),
         numbers=plain(transfer),

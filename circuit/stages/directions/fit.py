@@ -1,7 +1,7 @@
 """Every contrast at every layer: the direction, and its quality on prompts it was not fitted to.
 
-A layer at which both classes of the label have the same activations has no direction: it is left out
-with a note, and so is another contrast at such a layer. ``DataError`` where no layer is left.
+A layer at which both classes of the label have the same activations has no direction: it is left
+out with a note, and so is another contrast at such a layer. ``DataError`` where no layer is left.
 """
 
 from collections.abc import Sequence

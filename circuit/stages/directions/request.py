@@ -1,4 +1,4 @@
-"""The requests of ``circuit directions``: without a verb it fits; the verbs read what was fitted."""
+"""The requests of ``circuit directions``: it fits; its verbs read what was fitted."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +130,8 @@ class TransferRequest:
     Prompts that share a text or a group with those of the fit are left out and counted.
 
     Examples:
-      circuit directions transfer -d computation.npz -a activations --positive tool --negative no_tool
+      circuit directions transfer -d computation.npz -a activations --positive tool --negative
+      no_tool
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.directions.transfer:COMMAND"

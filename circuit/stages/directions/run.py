@@ -20,9 +20,9 @@ refused where all are. Results beside the directions (``stages.directions.result
     held_out        projection of each prompt on the label's direction fitted without its group
     labels          how the model's labels agree with the annotator's, where --labels takes them
 
-With a corpus (``stages.directions.corpus``) there is no ``transfer``, and the choice of the layer has
-no score of its own. The label's direction at the best layer is marked ``recommended``, and is what
-``steer`` takes by default.
+With a corpus (``stages.directions.corpus``) there is no ``transfer``, and the choice of the layer
+has no score of its own. The label's direction at the best layer is marked ``recommended``, and is
+what ``steer`` takes by default.
 """
 
 from collections.abc import Sequence
@@ -36,21 +36,16 @@ from circuit.artifacts.files.documents import plain, restored
 from circuit.artifacts.files.paths import archive_path, manifest_path
 from circuit.artifacts.manifest.manifest import Manifest
 from circuit.artifacts.steering_files.files import read_directions, write_directions
-from circuit.errors import DataError
 from circuit.methods.arrays import Array
 from circuit.methods.directions import load
 from circuit.methods.geometry.similarity import cosine_matrix, expected_cosine
-from circuit.methods.linear.threads import workers_for
 from circuit.methods.probes.permutation import family_wise
-from circuit.methods.quality.design import design
-from circuit.methods.quality.nested import nested_layer_choice
+from circuit.stages.directions.best_layer import best_measured, category_transfer, chosen_layer
 from circuit.stages.directions.corpus import corpus_of, open_corpus
 from circuit.stages.directions.fit import FitSettings, Fitted, fit_contrasts
 from circuit.stages.directions.present import present_fitted
 from circuit.stages.directions.request import DirectionsRequest
 from circuit.stages.directions.results import (
-    BestLayer,
-    CategoryTransfer,
     Cosines,
     CosinesAcrossLayers,
     CosinesAtLayer,
@@ -67,7 +62,6 @@ from circuit.stages.rows.contrasts import (
     chosen_place,
     label_contrast,
     one_against_rest,
-    transfer_between_categories,
 )
 from circuit.stages.rows.labelled_rows import LabelledRows, joined_groups
 from circuit.stages.rows.labels import check_labels, labelled
@@ -177,10 +171,10 @@ def fit_directions(inputs: FitInputs, session: Session) -> FittedDirections:
     transfer = None
     if corpus is not None and corpus.holds(main):
         why = "with a corpus the choice of a layer is not scored"
-        best = _best_measured(of_label, why, session.note)
+        best = best_measured(of_label, why, session.note)
     else:
-        best = _best(activations, main, of_label, place, settings, session.note)
-        transfer = _transfer(activations, main, place, best.layer, settings)
+        best = chosen_layer(activations, main, of_label, place, settings, session.note)
+        transfer = category_transfer(activations, main, place, best.layer, settings)
     directions = _marked(fitted, best.layer)
     layers = [each.direction.layer for each in of_label]
     p_any = family_wise({each.direction.layer: each.quality.null for each in of_label})
@@ -232,56 +226,6 @@ def _projections(each: Fitted, main: Contrast) -> HeldOutProjections:
         positive=main.y.tolist(),
         scores=np.round(each.quality.scores, 5).tolist(),
     )
-
-
-def _transfer(
-    activations: Activations, main: Contrast, place: Place, layer: int, settings: FitSettings
-) -> CategoryTransfer | None:
-    rows = activations.read(place.site, layer, place.position)[main.rows]
-    found = transfer_between_categories(
-        activations, main, rows, settings.method, folds=settings.folds, seed=settings.seed
-    )
-    return None if found is None else restored(CategoryTransfer, found.as_dict())
-
-
-def _best(
-    activations: Activations,
-    main: Contrast,
-    of_label: Sequence[Fitted],
-    place: Place,
-    settings: FitSettings,
-    note: Note,
-) -> BestLayer:
-    """Choose a layer; with several, score the choice on prompts that it was not made on."""
-    if len(of_label) == 1:
-        return _unscored(of_label[0])
-    candidates = (
-        (layer, activations.read(place.site, layer, place.position)[main.rows])
-        for layer in (each.direction.layer for each in of_label)
-    )
-    try:
-        choice = nested_layer_choice(
-            settings.method,
-            candidates,
-            design(main.y, main.groups, main.pairs),
-            folds=settings.folds,
-            seed=settings.seed,
-            n_boot=settings.n_boot,
-            workers=workers_for(len(main.rows) * activations.width(place.site)),
-        )
-    except DataError:
-        return _best_measured(of_label, "too few groups to score the choice of a layer", note)
-    return restored(BestLayer, choice.as_dict())
-
-
-def _best_measured(of_label: Sequence[Fitted], why: str, note: Note) -> BestLayer:
-    if len(of_label) > 1:
-        note(f"{why}: it is the best of those measured")
-    return _unscored(max(of_label, key=lambda f: (f.quality.auroc.value, f.quality.d_prime)))
-
-
-def _unscored(best: Fitted) -> BestLayer:
-    return BestLayer(layer=best.direction.layer, auroc=None, chosen_by_fold=None)
 
 
 def _cosines_at(fitted: Sequence[Fitted], layer: int) -> CosinesAtLayer:

@@ -1,21 +1,21 @@
 """``directions show --tokens``: which tokens a direction promotes and suppresses.
 
 The *direct* effect, through the model's own tail (final norm, head, soft-cap, scaling). What is
-written to the residual stream at any layer is still in it after the last block, unless a later block
-removes it. So at real residuals h, the last block's output at the last token of each reference
-prompt,
+written to the residual stream at any layer is still in it after the last block, unless a later
+block removes it. So at real residuals h, the last block's output at the last token of each
+reference prompt,
 
     difference = tail(h + c ‖h‖ v) − tail(h − c ‖h‖ v) , c = 0.1 ,
 
 minus its mean over the vocabulary, which moves no probability. It is the central difference of the
-tail at h, odd in c, so it differs from the linearised effect 2c‖h‖ J v by terms of order c³ only, and
-unlike W v it includes the final norm, which removes the part of v along h. In units of ``steer`` it is
-the step from −0.1 to +0.1. For a direction of an early layer it leaves out the effect of the later
-blocks, which steering shows.
+tail at h, odd in c, so it differs from the linearised effect 2c‖h‖ J v by terms of order c³ only,
+and unlike W v it includes the final norm, which removes the part of v along h. In units of
+``steer`` it is the step from −0.1 to +0.1. For a direction of an early layer it leaves out the
+effect of the later blocks, which steering shows.
 
-Given for each token: the mean over the prompts, the smallest and the largest. The chance level is the
-largest difference of any token for ``N_RANDOM`` random directions of the same step, mean and 95 %
-quantile.
+Given for each token: the mean over the prompts, the smallest and the largest. The chance level is
+the largest difference of any token for ``N_RANDOM`` random directions of the same step, mean and 95
+% quantile.
 """
 
 from collections.abc import Sequence

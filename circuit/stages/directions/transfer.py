@@ -1,17 +1,17 @@
 """``directions transfer``: directions that were fitted on one archive, scored on another's labels.
 
-Each direction v is fixed, so the score of a prompt is v · h at v's site and layer and at the position
-it was fitted at, and nothing is fitted here: no folds, and an interval that is not widened for
-cross-fitting. AUROC with its cluster-bootstrap interval, d′, the same on permuted labels (1,000
-permutations, within pairs or between groups: ``methods.uncertainty.splits``) and p_any, which accounts
-for all directions of the file.
+Each direction v is fixed, so the score of a prompt is v · h at v's site and layer and at the
+position it was fitted at, and nothing is fitted here: no folds, and an interval that is not widened
+for cross-fitting. AUROC with its cluster-bootstrap interval, d′, the same on permuted labels (1,000
+permutations, within pairs or between groups: ``methods.uncertainty.splits``) and p_any, which
+accounts for all directions of the file.
 
 The score is held out only if no scored prompt was used for fitting. The archive that the directions
 were made from is named in their manifest: prompts of the other archive that share a text or a group
-(template) with it are left out and counted; where it cannot be found that is noted, and where it *is*
-the other archive the command refuses. The labels must mean the same: the direction's own names are
-looked for, and others have to be named by the user. The transfer between the categories of one archive
-is in ``directions.json``.
+(template) with it are left out and counted; where it cannot be found that is noted, and where it
+*is* the other archive the command refuses. The labels must mean the same: the direction's own names
+are looked for, and others have to be named by the user. The transfer between the categories of one
+archive is in ``directions.json``.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,11 @@ from circuit.methods.uncertainty.bootstrap import auroc_statistic, resample
 from circuit.methods.uncertainty.perfect_scores import perfect_auroc
 from circuit.methods.uncertainty.scores import d_prime
 from circuit.methods.uncertainty.splits import permuted_labels
-from circuit.present.document import Cell, Document, Estimate, Facts, Number, Table
-from circuit.present.numbers import in_groups
+from circuit.stages.directions.present_transfer import (
+    TransferredDirection,
+    TransferResult,
+    present,
+)
 from circuit.stages.directions.request import TransferRequest
 from circuit.stages.directions.show import chosen_directions, manifest_of
 from circuit.stages.rows.contrasts import Contrast, Place, chosen_place, label_contrast
@@ -45,40 +48,6 @@ from circuit.stages.rows.warnings import class_imbalance, note_each, too_few_gro
 from circuit.stages.run import Command, Job, Note, Plan, Session, without_model
 
 N_SHUFFLES = 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransferredDirection:
-    """One direction on the rows of the other archive; ``at_home`` is its own held-out AUROC."""
-
-    name: str
-    layer: int
-    method: str | None
-    auroc: list[float]
-    d_prime: float | None
-    shuffled: list[float]
-    p: float | None
-    p_any: float | None
-    at_home: list[float] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransferResult:
-    """Every direction scored on the prompts that were not used for fitting."""
-
-    file: str
-    archive: str
-    site: str
-    position: str
-    positive_label: str
-    negative_label: str
-    n: int
-    n_groups: int
-    n_left_out: int
-    overlap_known: bool
-    n_shuffles: int
-    seed: int
-    directions: list[TransferredDirection]
 
 
 @dataclass(frozen=True)
@@ -204,7 +173,8 @@ def _note_differences(first: Direction, other: Activations, note: Note) -> None:
     form = other.manifest.parameters.get("format")
     if first.format is not None and form != first.format:
         note(
-            f"the directions were made from prompts given as {first.format}, the archive from {form}"
+            f"the directions were made from prompts given as {first.format}, the archive from "
+            f"{form}"
         )
 
 
@@ -301,38 +271,6 @@ def _judged(
         d_prime(scores[positive], scores[~positive]),
         Null(float(found[0]), found[1:]),
     )
-
-
-def present(result: TransferResult) -> Document:
-    """Show how each direction scores on the prompts of another archive."""
-    size = in_groups(result.n, result.n_groups)
-    if not result.overlap_known:
-        note = f"{size}; whether they were used for fitting is unknown"
-    elif result.n_left_out:
-        note = f"{size}; {result.n_left_out} prompts that were used for fitting are left out"
-    else:
-        note = f"{size}; none of these prompts was used for fitting"
-    header = ["direction", "layer", "AUROC", "shuffled", "p", "p_any", "d′", "at home"]
-    facts: list[tuple[str, Cell]] = [
-        ("Archive", result.archive),
-        ("Labels", f"{result.negative_label} -> {result.positive_label}"),
-        ("Place", f"{result.site} at `{result.position}`"),
-    ]
-    rows = [_row(each) for each in result.directions]
-    return Document("Transfer", [Facts(facts), Table(header=header, rows=rows, note=note)])
-
-
-def _row(each: TransferredDirection) -> list[Cell]:
-    return [
-        each.name,
-        str(each.layer),
-        Estimate.of(each.auroc, ".3f"),
-        Estimate.of(each.shuffled),
-        Number(each.p),
-        Number(each.p_any),
-        Number(each.d_prime, ".2f"),
-        Number(None if each.at_home is None else each.at_home[0]),
-    ]
 
 
 COMMAND = Command(request=TransferRequest, plan=plan, present=present)

@@ -1,4 +1,4 @@
-"""Contrasts: which rows of an archive a direction leads from and to, and at which site and position.
+"""Contrasts: which rows a direction leads from and to, and at which site and position.
 
 The label gives one contrast; each category, and each tool, one against the others of its kind.
 Prompts without a tool are in no contrast of tools: those ask which tool, not whether one is called.

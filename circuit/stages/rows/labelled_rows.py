@@ -193,7 +193,7 @@ def pair_ids(activations: Activations, rows: Array) -> list[int | None]:
 
 
 def permutation_units(activations: Activations, labelled: LabelledRows) -> list[str]:
-    """Return what labels are permuted within: the pair of a prompt with a partner, else its group."""
+    """Return the unit within which labels are permuted: the pair of a prompt, else its group."""
     pairs = pair_ids(activations, labelled.rows)
     return [
         f"group {group}" if pair is None else f"pair {pair}"

@@ -5,12 +5,12 @@
                         is one criterion
     model:CRITERION     that of one criterion of several
 
-With ``model`` the classes are ``not_CRITERION`` and ``CRITERION``, the positive one; a tool that was
-called replaces the tool that was expected. Prompts that the annotator left without a label stay
-without one, unless none has a label. Groups and pairs are those of the prompts: what must be held out
-together does not depend on the answers. The agreement of the two labellings is a table of counts;
-with two labels, the second is taken to mean that the criterion is met, and the rows in which they
-differ are counted.
+With ``model`` the classes are ``not_CRITERION`` and ``CRITERION``, the positive one; a tool that
+was called replaces the tool that was expected. Prompts that the annotator left without a label stay
+without one, unless none has a label. Groups and pairs are those of the prompts: what must be held
+out together does not depend on the answers. The agreement of the two labellings is a table of
+counts; with two labels, the second is taken to mean that the criterion is met, and the rows in
+which they differ are counted.
 """
 
 import copy
@@ -31,7 +31,7 @@ OF_MODEL = "model"
 
 @dataclass(frozen=True, kw_only=True)
 class LabelAgreement:
-    """Rows of each label of the prompts in each class of the model; rows without either are left out."""
+    """Rows of each label of the prompts in each class of the model; others are left out."""
 
     criterion: str
     max_tokens: int
@@ -57,7 +57,7 @@ def labelled(activations: Activations, labels: str) -> tuple[Activations, LabelA
 
 
 def check_labels(labels: str) -> str | None:
-    """Return the criterion that is named, "" for the only one, None for the labels of the prompts."""
+    """Return the criterion, "" for the only one, None for the labels of the prompts."""
     source, _, criterion = labels.partition(":")
     if labels == OF_PROMPTS:
         return None
@@ -139,7 +139,7 @@ def _agreement(
 
 
 def present_agreement(found: LabelAgreement | None) -> list[Part]:
-    """Show how the model's labels agree with the prompts'; nothing where they are the prompts' own."""
+    """Show how the model's labels agree with the prompts'; nothing for the prompts' own."""
     if found is None:
         return []
     parts: list[Part] = [

@@ -35,7 +35,7 @@ class Fit:
 
 
 def fit_of(direction_file: Path) -> Fit | None:
-    """Follow the manifests of a steering file to what it was fitted to; None where they end before."""
+    """Follow the manifests of a steering file to its archive; None where they end before."""
     path = manifest_path(direction_file)
     if direction_file.suffix not in ("", ".safetensors", ".json") or not path.is_file():
         return None
@@ -65,7 +65,7 @@ def _followed(path: Path, fitted: Manifest | None) -> Fit | None:
 def shuffled_vectors(
     direction: Direction, fit: Fit | None, archive: Path | None, n: int, seed: int
 ) -> list[Array]:
-    """Fit a direction ``n`` times to the same rows under permuted labels, by the direction's method.
+    """Fit a direction ``n`` times to its rows under permuted labels, by its own method.
 
     Labels are permuted where the prompts' design leaves them exchangeable (``methods.splits``):
     within pairs, or between groups.

@@ -181,7 +181,7 @@ def test_what_cannot_be_reported_is_refused(run, tmp_path):
     document = json.loads((run / "analysis.json").read_text())
     del document["results"]["curves"]
     (tmp_path / "analysis.json").write_text(json.dumps(document))
-    with raises(DataError, "artifact-of-another-version"):
+    with raises(ArtifactError, "results-of-another-version"):
         report([tmp_path / "analysis.json"], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
