@@ -94,7 +94,8 @@ def _finding(result: SweepResult) -> Finding:
 def _scale(result: SweepResult) -> tuple[float, float]:
     """Return a range that holds 0, the slope with its interval, and the slopes of all controls."""
     own = [0.0, *result.slope_ci, *result.random.slopes, *result.shuffled.slopes]
-    return min(own), max(own)
+    low, high = min(own), max(own)
+    return (low, high) if low < high else (-1.0, 1.0)
 
 
 def _doses(result: SweepResult) -> Table:
