@@ -2,8 +2,9 @@
 
 ``circuit.stages`` holds one file per pipeline command, ``circuit.model`` is the only code that
 touches MLX, ``circuit.methods`` is array mathematics, ``circuit.artifacts`` every file format,
-``circuit.plots`` every figure and ``circuit.cli`` what a person types. ``circuit.api`` is steering from Python; its names are
-also here, and are imported when they are first used: ``import circuit`` costs nothing.
+``circuit.plots`` every figure and ``circuit.cli`` what a person types. ``circuit.api`` is what a
+notebook imports; its names are also here, and are imported when they are first used: ``import
+circuit`` costs nothing.
 """
 
 from circuit.values.version import VERSION
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         find_best_layers_for_steering,
         generate_with_steering,
         load,
+        run,
     )
 
 __version__ = VERSION
@@ -33,6 +35,7 @@ __all__ = [
     "find_best_layers_for_steering",
     "generate_with_steering",
     "load",
+    "run",
 ]
 
 

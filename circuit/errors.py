@@ -3,8 +3,10 @@
 The command line turns each into ``error: …`` and ``hint: …`` on stderr and the class's exit code.
 Any other exception is a bug and keeps its traceback.
 
-A code is stable and says what is wrong in words that a program can compare (``layer-out-of-range``); the same fault has the same code wherever it is
-found. ``fields`` hold the values that the sentence names. Tests compare codes and fields; ``tests/errors/sentences.txt`` holds all sentences.
+A code is stable and says what is wrong in words that a program can compare
+(``layer-out-of-range``); the same fault has the same code wherever it is found. ``fields`` hold the
+values that the sentence names. Tests compare codes and fields; ``tests/errors/sentences.txt`` holds
+all sentences.
 """
 
 from typing import Self

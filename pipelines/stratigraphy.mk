@@ -29,6 +29,6 @@ $(OUT)/report.html: $(OUT)/probes.json $(OUT)/plots/plots.json
 	$(CIRCUIT) report $^ -o $@ --force > $(OUT)/report.txt
 
 found: $(OUT)/report.html
-	@sed -n '/^COMPUTATIONAL STRATIGRAPHY/,$$p' $(OUT)/probes.txt
+	@sed -n '/^=== Computational stratigraphy/,$$p' $(OUT)/probes.txt
 	@echo
 	@echo "To read: $(OUT)/report.html; the pictures are in $(OUT)/plots"

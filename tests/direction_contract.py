@@ -11,6 +11,7 @@ from planted_rows import planted, planted_pairs
 from circuit.errors import DataError, UsageError
 from circuit.methods.directions import Gradients, available, fit_direction, load
 from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.design import design
 
 EVERYTHING = ("rows", "gradients")
 FAST = {"n_boot": 200, "n_shuffles": 10}
@@ -85,7 +86,7 @@ def is_refused_where_its_input_is_missing(name):
     with raises(UsageError, "method-input-missing"):
         fit_direction(name, H[y == 1], H[y == 0])
     with raises(UsageError, "method-input-missing"):
-        cross_fitted_quality(name, H, y, groups)
+        cross_fitted_quality(name, H, design(y, groups))
 
 
 CHECKS = (
@@ -113,14 +114,14 @@ def finds_it_in_more_rows_than_features(name):
     H, y, groups, direction = planted(n=160, d=24, n_groups=20, gap=6)
     assert abs(fit(name, H, y).vector @ direction) > 0.7
     if needs_rows_only(name):
-        assert cross_fitted_quality(name, H, y, groups, **FAST).auroc.value > 0.97
+        assert cross_fitted_quality(name, H, design(y, groups), **FAST).auroc.value > 0.97
 
 
 def finds_it_in_pairs(name):
     H, y, groups, pairs, direction = planted_pairs()
     assert fit(name, H, y, paired=True).vector @ direction > 0.8
     if needs_rows_only(name):
-        quality = cross_fitted_quality(name, H, y, groups, pairs, **FAST)
+        quality = cross_fitted_quality(name, H, design(y, groups, pairs), **FAST)
         assert quality.paired
         assert quality.auroc.value > 0.97
         assert quality.stability.pair_cosine.low > 0.1
@@ -129,7 +130,7 @@ def finds_it_in_pairs(name):
 def separates_held_out_rows(name):
     H, y, groups, _ = planted(gap=12)
     if needs_rows_only(name):
-        quality = cross_fitted_quality(name, H, y, groups, **FAST)
+        quality = cross_fitted_quality(name, H, design(y, groups), **FAST)
         assert quality.auroc.value > 0.97
         assert quality.auroc.low > 0.75
         assert quality.null.p == 1 / 11

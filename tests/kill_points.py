@@ -1,10 +1,12 @@
-"""Write small outputs again and again, killed at every system call that changes a file, then at random ones.
+"""Write small outputs again and again, killed at every system call that changes a file.
 
     python kill_points.py FOLDER
 
-Each run is a process of its own (a fork), which sends itself SIGKILL just before its k-th call, or in the middle of it if it
-is a write. The same command follows, in the same folder, until it ends; nothing may be left but the output, and it must be
-that of an uninterrupted run: an archive with its manifest, shards, answers, measurements. Prints how many kills there were.
+Each run is a process of its own (a fork), which sends itself SIGKILL just before its k-th call, or
+in the middle of it if it is a write; then come runs that are killed at random calls. The same
+command follows, in the same folder, until it ends. Nothing may be left but the output, and it must
+be that of an uninterrupted run: an archive with its manifest, shards, answers, measurements. Prints
+how many kills there were.
 """
 
 import json

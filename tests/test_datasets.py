@@ -274,18 +274,20 @@ def test_a_concept_has_minimal_pairs_that_end_alike(concept: PromptSet):
 @pytest.mark.slow
 def test_the_embedded_model_answers_what_it_was_trained_for():
     """The other probes ask for what it does not know; here a wrong battery would show."""
-    from circuit.stages.legacy import ModelOptions
-    from circuit.stages.probes.run import Settings, run_probes
+    from circuit.stages.options import ModelOptions
+    from circuit.stages.probes.request import BatteryOptions, CategoryOptions, RunRequest
+    from circuit.stages.run import run
 
-    found = run_probes(
-        ModelOptions("tiny"),
-        strata=["decision"],
+    request = RunRequest(
+        model=ModelOptions(model="tiny"),
+        battery=BatteryOptions(category=CategoryOptions(category=("decision",))),
         layers="3,5",
-        settings=Settings(n_boot=200, n_shuffles=4),
-    ).results["probes"]
+        n_boot=200,
+        n_shuffles=4,
+    )
     best = {
-        name: max(layer["auroc"][0] for layer in probe["layers"].values())
-        for name, probe in found.items()
+        name: max(layer.auroc[0] for layer in probe.layers.values())
+        for name, probe in run(request).probes.items()
     }
     for name in ("refusal", "sentiment_plan", "tool_decision", "tool_type", "arithmetic_mode"):
         assert best[name] > 0.7, name

@@ -1,6 +1,7 @@
-"""A run that writes an archive of ragged activations, batch by batch, as collect does, but without a model.
+"""A run that writes an archive of ragged activations, batch by batch, without a model.
 
-``Plan`` decides everything from a seed: prompts, tokens, positions with awkward names, and the value at each place.
+``Plan`` decides everything from a seed: prompts, tokens, positions with unusual names, and the
+value at each place.
 """
 
 from dataclasses import dataclass

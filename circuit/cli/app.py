@@ -1,8 +1,9 @@
-"""The command ``circuit``: every subcommand in the order of a pipeline, made from its request, and the error boundary.
+"""The command ``circuit``: every subcommand, made from its request, and the error boundary.
 
-A command is named here with the request that it takes (``module:Class``); ``circuit.cli.arguments`` makes its options of the request's
-fields, and ``circuit.stages.run`` runs it. A module is imported when its command is named, or when its help is shown: ``circuit --help``
-imports requests only. The questions of ``circuit introspect`` are the files of ``circuit.introspect.questions``.
+A command is named here with the request that it takes (``module:Class``); ``circuit.cli.arguments``
+makes its options of the request's fields, and ``circuit.stages.run`` runs it. A module is imported
+when its command is named, or when its help is shown: ``circuit --help`` imports requests only. The
+questions of ``circuit introspect`` are the files of ``circuit.introspect.questions``.
 """
 
 import importlib
@@ -18,7 +19,7 @@ from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
 from circuit.cli import console
-from circuit.cli.arguments import UsageProblem, command
+from circuit.cli.arguments import UsageProblem, check_words, command
 from circuit.cli.perform import perform
 from circuit.cli.usage import usage_error
 from circuit.errors import CircuitError, UsageError
@@ -119,10 +120,16 @@ class LazyGroup(TyperGroup):
 class WorksWithoutAVerb(LazyGroup):
     """A group whose own options are those of its work: before a verb none of them may stand."""
 
+    def __init__(self, *, request: type[Any], **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.request = request
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Ask for the group's own options only where no verb comes first, misspelt ones included."""
+        """Require the group's own options only where no verb comes first, misspelt ones included."""
         ctx.resilient_parsing = bool(args) and not args[0].startswith("-")
         verb_first = ctx.resilient_parsing
+        if not verb_first:
+            check_words(self, ctx, args)
         try:
             rest = super().parse_args(ctx, args)
         finally:
@@ -150,6 +157,7 @@ def made(name: str, place: str | Table) -> TyperCommand | TyperGroup:
         return legacy(name, "")
     work = command(name, request, perform)
     return WorksWithoutAVerb(
+        request=request,
         name=name,
         table=place,
         help=work.help,
@@ -187,10 +195,7 @@ def legacy(name: str, place: str) -> TyperCommand | TyperGroup:
         "circuit.introspect.questions": ["introspect"],
         "circuit.stages.dataset.request": ["dataset"],
         "circuit.stages.directions.request": ["directions"],
-        "circuit.stages.probes.request": ["probes"],
         "circuit.stages.concepts.request": ["concepts"],
-        "circuit.stages.sweep.request": ["steer"],
-        "circuit.stages.steering.request": ["steer"],
     }
     groups = [found for key, found in path.items() if place.startswith(key)]
     for step in [*(groups[0] if groups else []), name]:
@@ -236,6 +241,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app().main(arguments, prog_name="circuit", standalone_mode=False)
     except UsageProblem as problem:
+        if type(problem).__name__ == "NoArgsIsHelpError":
+            console.note(problem.format_message())
+            return 2
         raise usage_error(problem) from problem
     return code if isinstance(code, int) else 0
 

@@ -1,11 +1,11 @@
-"""A command line made from a request: every field with an option becomes a parameter of a typer command.
+"""A command line made from a request: every field with an option becomes a typer parameter.
 
-The request's docstring is the help text; its examples keep their lines. The only option that is not a field is ``--json``, since it
-changes what is printed and not what is done.
+The request's docstring is the help text; its examples keep their lines. The only option that is not
+a field is ``--json``, since it changes what is printed and not what is done.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
+from circuit.cli.usage import refuse_repetition
 from circuit.values.requests import Parameter, assembled, parameters
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -32,16 +33,19 @@ class RequestCommand(TyperCommand):
     request: type[Any]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse an option that takes one value and is given twice; click would take the last."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        once = [
-            p for p in order if not (p.multiple or p.nargs != 1 or getattr(p, "is_flag", False))
-        ]
-        for each in once:
-            if once.count(each) > 1:
-                message = f"{each.opts[0]} is given more than once and takes one value."
-                raise UsageProblem(message, ctx=ctx)
+        """Refuse an option that takes one value and is given twice."""
+        check_words(self, ctx, args)
         return super().parse_args(ctx, args)
+
+
+def check_words(command: Any, ctx: Any, words: Sequence[str]) -> None:
+    """Refuse options that are repeated; an error of the parser is one of this command."""
+    try:
+        _, _, order = command.make_parser(ctx).parse_args(args=list(words))
+    except UsageProblem as problem:
+        problem.ctx = problem.ctx or ctx
+        raise
+    refuse_repetition(ctx, order)
 
 
 def command(name: str, request: type[Any], act: Callable[[Any, bool], None]) -> TyperCommand:

@@ -141,11 +141,12 @@ def try_(
       circuit concepts try happy:4+pirate:1 -m tiny -p "The meeting went|The garden is" --layer late -n 8 --plot mix.png
     """
     from circuit.stages.concepts.try_concepts import Trial, parse_mix, try_concepts
-    from circuit.stages.steering.intervention import Manner
+    from circuit.stages.options import ActionOptions
+    from circuit.stages.steering.rules import check_action
 
     ingredients = parse_mix(mix, strength)
-    manner = Manner(rule)
-    manner.check()
+    manner = ActionOptions(rule=rule)
+    check_action(manner)
     texts, form = _prompts(prompts, chat, system)
     loaded = load(model, revision, adapter, dtype, trust_remote_code)
     trial = Trial(ingredients, texts, layer, manner, form, Sampling(max_tokens))
@@ -227,11 +228,11 @@ def scan(
 
 def _prompts(spec: str, chat: bool | None, system: str | None) -> tuple[tuple[str, ...], Any]:
     """Return the prompts' texts and their format: raw unless a set or an option says otherwise."""
-    from circuit.stages.rows.prompting import parse_prompts
-    from circuit.stages.steering.steer import format_for
+    from circuit.stages.options import FormatOptions
+    from circuit.stages.rows.prompting import format_for, parse_prompts
 
     prompts = parse_prompts(spec)
-    form = format_for(prompts, None, chat=chat, system=system, tools=None)
+    form = format_for(prompts, FormatOptions(chat=chat, system=system))
     return tuple(prompts if isinstance(prompts, list) else prompts.texts), form
 
 

@@ -28,7 +28,7 @@ def result(data: Any, text: str, *, as_json: bool) -> None:
 
 
 class Writer:
-    """Writes a text to stdout piece by piece: ``start`` before the first piece, a newline at the end."""
+    """Writes a text to stdout in pieces: ``start`` before the first, a newline at the end."""
 
     def __init__(self, start: str = "") -> None:
         self.start = start

@@ -20,7 +20,7 @@ def _module(name: str) -> Any:
         return None
 
 
-for _name in ("dataset", "directions", "probes", "steer", "concepts", "introspect"):
+for _name in ("dataset", "directions", "concepts", "introspect"):
     if (_found := _module(_name)) is not None:
         app.add_typer(_found.app, name=_name)
 for _name in (
@@ -30,7 +30,6 @@ for _name in (
     "evaluate",
     "export",
     "import_",
-    "report",
     "verify",
     "sites",
     "doctor",

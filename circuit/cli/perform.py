@@ -1,4 +1,4 @@
-"""Perform a request for somebody at a terminal: run it, and print its document or one JSON document."""
+"""Perform a request at a terminal: run it, and print its document or one JSON document."""
 
 import sys
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from circuit.cli import console
+from circuit.errors import UsageError
 
 
 def perform(request: Any, as_json: bool) -> None:
@@ -15,10 +16,12 @@ def perform(request: Any, as_json: bool) -> None:
 
     command = command_of(request)
     writer = console.Writer("")
-    shown = not as_json and (
-        command.streams is None or command.streams(request, sys.stdout.isatty())
-    )
-    session = Session(console.note, console.track, writer if shown and command.streams else None)
+    to_terminal = not as_json and sys.stdout.isatty()
+    shown = command.streams is not None and command.streams(request, to_terminal)
+    if shown and as_json:
+        message = "text that is shown while it is written is no JSON document"
+        raise UsageError("stream-with-json", message, hint="leave out --stream or --json")
+    session = Session(console.note, console.track, writer if shown else None)
     outcome = command.run(request, session)
     if writer.used:
         writer.end()

@@ -1,4 +1,4 @@
-"""The array type of the package: shapes and units are in each docstring, dtypes are checked there."""
+"""The array type of the package; shapes and units are in each docstring."""
 
 from typing import Any, TypeAlias
 

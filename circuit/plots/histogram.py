@@ -1,4 +1,4 @@
-"""Held-out projections on a direction, by class: two histograms on one axis, and what separates them in a line of text."""
+"""Held-out projections on a direction, by class: histograms on one axis, the scores as title."""
 
 from collections.abc import Sequence
 

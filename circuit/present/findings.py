@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from circuit.present.document import Finding
 from circuit.present.markup import Html, cell_text, element, escaped, joined
-from circuit.present.numbers import formatted, layer_text
+from circuit.present.numbers import baselines_text, best_baseline, layer_text
 
 BAR = (150, 16)  # width and height of a bar, in pixels
 MARGIN = 4
 COLOURS = ("#8c959f", "#56B4E9", "#0072B2")  # by strength
-CLASSES = ("none", "some", "strong")
+STRENGTHS = ("none", "some", "strong")
 INK, BASELINE, AXIS = "#1b1f24", "#D55E00", "#d8dee4"
 HEADER = ("question", "verdict", "", "score [95 %]", "best baseline", "n (groups)", "layer")
 NUMBERS = frozenset({"score [95 %]", "n (groups)", "layer"})
@@ -54,17 +54,12 @@ def _rows(found: Finding) -> list[Html]:
         element("td", element("span", found.verdict, class_="word")),
         element("td", bar(found)),
         element("td", "" if found.score is None else cell_text(found.score), class_="number"),
-        _labelled("best baseline", _best(found), "text"),
+        _labelled("best baseline", best_baseline(found), "text"),
         _labelled("n", size, "number"),
         _labelled("layer", layer, "number"),
     ]
-    baselines = ", ".join(
-        name if value is None else f"{name} {formatted(value)}"
-        for name, value in found.baselines.items()
-    )
-    beside = f" Baselines: {baselines}." if baselines else ""
-    sentence = element("td", f"{found.sentence}{beside}", colspan=str(len(cells)))
-    kind = CLASSES[found.strength]
+    sentence = element("td", f"{found.sentence}{baselines_text(found)}", colspan=str(len(cells)))
+    kind = STRENGTHS[found.strength]
     return [
         element("tr", *cells, class_=f"row {kind}"),
         element("tr", sentence, class_="sentence"),
@@ -76,12 +71,6 @@ def _labelled(label: str, text: str, kind: str) -> Html:
     if not text:
         return element("td", class_=kind)
     return element("td", text, class_=kind, data_label=label)
-
-
-def _best(found: Finding) -> str:
-    known = {name: value for name, value in found.baselines.items() if value is not None}
-    best = max(known, key=lambda name: known[name], default=None)
-    return "" if best is None else f"{best} {formatted(known[best])}"
 
 
 def _has_bar(found: Finding) -> bool:
@@ -96,7 +85,7 @@ def bar(found: Finding) -> Html:
     low = score.value if score.low is None else score.low
     high = score.value if score.high is None else score.high
     first, last = found.scale
-    middle, colour = BAR[1] / 2, COLOURS[found.strength]
+    colour = COLOURS[found.strength]
 
     def x(value: float) -> float:
         share = (value - first) / (last - first)
@@ -108,16 +97,13 @@ def bar(found: Finding) -> Html:
     known = [value for value in found.baselines.values() if value is not None]
     shapes += [_line(x(low), x(high), colour, 5)]
     shapes += [_tick(x(value), BASELINE, BAR[1] / 2) for value in known]
-    shapes += [Html(f'<circle cx="{x(score.value)}" cy="{middle}" r="3.5" fill="{colour}"/>')]
+    shapes.append(_dot(x(score.value), colour))
     return _svg(BAR[0], shapes, cell_text(score))
 
 
 def _key() -> Html:
     """Explain the bars."""
-    interval = [
-        _line(2, 28, COLOURS[2], 5),
-        Html(f'<circle cx="15" cy="8" r="3.5" fill="{COLOURS[2]}"/>'),
-    ]
+    interval = [_line(2, 28, COLOURS[2], 5), _dot(15, COLOURS[2])]
     parts: list[str | Html] = [_svg(30, interval, "bar"), "score with its interval"]
     parts += [_svg(6, [_tick(3, INK, BAR[1])], "tick"), "chance"]
     parts += [_svg(6, [_tick(3, BASELINE, BAR[1] / 2)], "short tick"), "baselines"]
@@ -138,6 +124,13 @@ def _line(start: float, end: float, colour: str, thickness: int) -> Html:
     return Html(
         f'<line x1="{start}" x2="{end}" y1="{y}" y2="{y}" stroke="{colour}" '
         f'stroke-width="{thickness}"/>'
+    )
+
+
+def _dot(x: float, colour: str) -> Html:
+    return Html(
+        f'<circle cx="{x}" cy="{BAR[1] / 2}" r="4" fill="{colour}" stroke="#fff" '
+        f'stroke-width="1.5"/>'
     )
 
 

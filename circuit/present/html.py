@@ -145,7 +145,7 @@ def figure(content: Figure, *, caption_folded: bool = False) -> Html:
     width, height = struct.unpack(">II", image[16:24])
     # Half of its pixels is its size in print; a phone, held closer but coarser, needs a little
     # more to be read. It scrolls.
-    narrowest = f' style="min-width: {int(0.55 * width)}px"' if width > WIDE else ""
+    narrowest = f' style="min-width: {int(0.45 * width)}px"' if width > WIDE else ""
     drawn = Html(
         f'<img src="data:image/png;base64,{data}" alt="{escaped(content.caption)}" '
         f'width="{width // 2}" height="{height // 2}"{narrowest}>'

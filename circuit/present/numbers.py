@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from circuit.present.document import Cell, Estimate, Number, Share
+from circuit.present.document import Cell, Estimate, Finding, Number, Share
 from circuit.values.thresholds import MIN_GROUPS
 
 Record = dict[str, Any]
@@ -75,6 +75,22 @@ def layers_text(interval: Sequence[int | None]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def baselines_text(finding: Finding) -> str:
+    """List the baselines of a finding with their scores, or nothing."""
+    texts = [
+        f"{name} not run" if value is None else f"{name} {formatted(value)}"
+        for name, value in finding.baselines.items()
+    ]
+    return f" Baselines: {', '.join(texts)}." if texts else ""
+
+
+def best_baseline(finding: Finding) -> str:
+    """Name the baseline that scores best, with its score, or nothing."""
+    known = {name: value for name, value in finding.baselines.items() if value is not None}
+    best = max(known, key=lambda name: known[name], default=None)
+    return "" if best is None else f"{best} {formatted(known[best])}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Join names as in a sentence: a, b and c."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
@@ -117,7 +133,7 @@ def emergence_sentence(layer: int | None, interval_90: Sequence[int | None], nev
     if layer is None:
         return "It emerges at no layer above all baselines."
     low, high = map(layer_text, interval_90)
-    some = f"; in {never:.0%} of them nothing emerges" if never else ""
+    some = f"; in {100 * never:.0f} % of them nothing emerges" if never else ""
     return f"It emerges at L{layer} (90 % of resamples: {low} to {high}{some})."
 
 

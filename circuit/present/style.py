@@ -19,7 +19,6 @@ p { margin: .5rem 0; } p.line { margin: .15rem 0; white-space: pre-wrap; }
 .key svg { margin: 0 .2rem 0 .7rem; } .key svg:first-child { margin-left: 0; }
 .warning { border-left: .3rem solid #D55E00; padding: .3rem .8rem; background: #fdf3ec; }
 figure { margin: 1rem 0 1.2rem; } figure img { max-width: 100%; height: auto; }
-figure.wide img { max-width: none; width: 100%; }
 figcaption { margin-top: .3rem; } figcaption details { margin: 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums;
@@ -36,7 +35,7 @@ svg { vertical-align: middle; overflow: visible; }
 table.findings { width: 100%; }
 table.findings th, table.findings td { text-align: left; vertical-align: middle; }
 table.findings td.number, table.findings th.number { text-align: right; }
-table.findings td.wraps { white-space: normal; min-width: 9rem; }
+table.findings td.wraps { white-space: normal; min-width: 9rem; width: 30%; }
 table.findings tr.group th { border-bottom: 1px solid #d8dee4; padding-top: .9rem; color: #57606a;
   font-weight: 600; white-space: normal; }
 table.findings details { margin: 0; } table.findings summary { font-weight: 600; }

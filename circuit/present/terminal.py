@@ -24,7 +24,7 @@ from circuit.present.document import (
     Table,
     Text,
 )
-from circuit.present.numbers import layer_text, written
+from circuit.present.numbers import baselines_text, best_baseline, layer_text, written
 
 BAR = 20  # characters of a share of 1
 
@@ -82,7 +82,8 @@ def _heading(title: str) -> str:
 def _findings(found: Sequence[Finding]) -> list[str]:
     if len(found) == 1:
         (only,) = found
-        return [f"{visible(only.subject)}: {only.verdict}. {visible(only.sentence)}"]
+        text = f"{only.subject}: {only.verdict}. {only.sentence}{baselines_text(only)}"
+        return [visible(text)]
     measures = dict.fromkeys(each.measure for each in found if each.score is not None)
     header = ["question", "verdict", " / ".join(measures) or "score", "best baseline"]
     header += ["n", "groups", "layer"]
@@ -90,13 +91,11 @@ def _findings(found: Sequence[Finding]) -> list[str]:
 
 
 def _finding(found: Finding) -> list[Cell]:
-    known = {name: value for name, value in found.baselines.items() if value is not None}
-    best = max(known, key=lambda name: known[name], default=None)
     return [
         found.subject,
         found.verdict,
         found.score,
-        None if best is None else f"{best} {known[best]:.2f}",
+        best_baseline(found) or None,
         found.n,
         found.n_groups,
         None if found.layer is None else layer_text(found.layer),

@@ -1,6 +1,7 @@
 """Groups of options that several commands share; each option is described once, here.
 
-A request contains groups as fields (``circuit.values.requests``). Nothing heavy is imported before a group is used.
+A request contains groups as fields (``circuit.values.requests``). Nothing heavy is imported before
+a group is used.
 """
 
 from dataclasses import dataclass

@@ -1,13 +1,16 @@
-"""The one runner: a request becomes a result, an artifact and a document in the same way for every command.
+"""The one runner: a request becomes a result, an artifact and a document, for every command.
 
-A command is a ``Command``: a request class, a function that makes a ``Plan`` of a request, and a function that makes a document of its
-result. ``execute`` runs a plan:
+A command is a ``Command``: a request class, a function that makes a ``Plan`` of a request, and a
+function that makes a document of its result. ``execute`` runs a plan:
 
-    1. check    the plan is made: everything that can be refused without a model is refused; no output is an input or another output,
-                and nothing that exists is replaced without ``force``
+    1. check    the plan is made: everything that can be refused without a model is refused; no
+                output is an input or another output, and nothing that exists is replaced without
+                ``force``
     2. load     the model, if the plan needs one
-    3. begin    what depends on the model: formats, layers; the parameters of the run are then complete
-    4. reuse    a manifest that holds this very run (schema, model, adapter, tokenizer with its chat template, inputs, parameters) is read
+    3. begin    what depends on the model: formats, layers; the parameters of the run are then
+                complete
+    4. reuse    a manifest that holds this very run (schema, model, adapter, tokenizer with its chat
+                template, inputs, parameters) is read
     5. compute  the result
     6. write    the manifest last, then the pictures
 
@@ -17,16 +20,18 @@ Pipeline stages and questions about a model run through it alike.
 import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
-from circuit.artifacts.files.atomic import refuse_overwrite
+from circuit.artifacts.files.atomic import check_writable, refuse_overwrite
 from circuit.artifacts.files.documents import plain, restored
+from circuit.artifacts.files.measurements import Measurements, remove_finished_measurements
 from circuit.artifacts.files.paths import manifest_path, refuse_input
 from circuit.artifacts.manifest.manifest import (
     Manifest,
     Run,
+    digest,
     may_be_equal,
     reusable,
     write_manifest,
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 I = TypeVar("I")
 R = TypeVar("R")
 T = TypeVar("T")
+Note: TypeAlias = Callable[[str], None]
 
 
 class Track(Protocol):
@@ -63,11 +69,15 @@ def silent(text: str) -> None:
 
 @dataclass(frozen=True)
 class Session:
-    """Where a run shows what it does: notes, progress, and the pieces of a text while it is written."""
+    """Where a run shows what it does: notes, progress, and pieces of a text while it is written.
 
-    note: Callable[[str], None] = silent
+    ``measurements`` are those of a run that resumes.
+    """
+
+    note: Note = silent
     track: Track = untracked
     stream: Callable[[str], None] | None = None
+    measurements: Measurements | None = None
 
 
 SILENT = Session()
@@ -77,8 +87,9 @@ SILENT = Session()
 class Job(Generic[T]):
     """What is left when the model is loaded: all parameters of the run, and the work itself.
 
-    ``write`` keeps the result where it is more than a manifest (an archive, say); it is given what the manifest has to say.
-    ``about_model`` and ``about_tokenizer`` say whose numbers these are, where no model is loaded.
+    ``write`` keeps the result where it is more than a manifest (an archive, say); it is given what
+    the manifest has to say. ``about_model`` and ``about_tokenizer`` say whose numbers these are,
+    where no model is loaded.
     """
 
     parameters: Mapping[str, object]
@@ -92,9 +103,12 @@ class Job(Generic[T]):
 class Plan(Generic[T]):
     """One run of a command, with everything checked that can be checked before a model is loaded.
 
-    ``known`` are the parameters that do not depend on the model. ``files`` are written beside the manifest (an archive),
-    ``pictures`` are drawn from the result, also from one that is reused where they are missing.
-    ``read`` makes a result of a manifest; by default the results are validated as ``result``.
+    ``known`` are the parameters that do not depend on the model. ``files`` are written beside the
+    manifest (an archive), ``pictures`` are drawn from the result, also from one that is reused
+    where they are missing. ``read`` makes a result of a manifest; by default the results are
+    validated as ``result``. ``saved_as`` is where a person is told that the results are; by default
+    the first file, else ``output``. ``resumes``: the session has ``measurements``, kept beside the
+    output until it is written, from which an interrupted run resumes.
     """
 
     result: type[T]
@@ -109,6 +123,8 @@ class Plan(Generic[T]):
     pictures: Mapping[Path, Callable[[T, Path], None]] = field(default_factory=dict)
     read: Callable[[Manifest], T] | None = None
     tensor_parallel: bool = False
+    saved_as: Path | None = None
+    resumes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +142,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Generic[T]):
-    """The result, whether it existed already, and the file that holds it: the archive, if there is one."""
+    """The result, whether it existed already, and the file that holds it (the archive, if any)."""
 
     result: T
     reused: bool = False
@@ -178,7 +194,7 @@ class Command(Generic[R, T]):
 
 
 class Result:
-    """A result that a notebook shows as its document; ``COMMAND`` says whose it is, as in requests."""
+    """A result that a notebook shows as its document; ``COMMAND`` names the command."""
 
     def document(self) -> Document | None:
         """Present the result."""
@@ -216,18 +232,36 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
     if found is not None:
         session.note("this run exists already and is reused; --force repeats it")
         result = _restored(plan, found)
+        if plan.resumes and plan.output is not None:
+            remove_finished_measurements(plan.output)
     else:
-        result = job.compute(session)
-        _write(plan, job, model, result, started)
+        with _measurements(plan, job, model) as measurements:
+            result = job.compute(replace(session, measurements=measurements))
+            _write(plan, job, model, result, started)
+            measurements.discard()
     for path, draw in plan.pictures.items():
         if found is None or not path.exists():
             draw(result, path)
-    kept = next(iter(plan.files), plan.output)
+    kept = plan.saved_as or next(iter(plan.files), plan.output)
     return Outcome(result=result, reused=found is not None, output=kept)
 
 
+def _measurements(plan: Plan[T], job: Job[T], model: "LoadedModel") -> Measurements:
+    """Open the measurements of a run that resumes; of another run they are kept in memory only."""
+    if not plan.resumes or plan.output is None:
+        return Measurements(None, {})
+    covers = {
+        "schema": plan.schema,
+        "parameters": job.parameters,
+        "inputs": [digest(path) for path in _described(plan.inputs)],
+        "model": None if model is None else model.identity,
+        "tokenizer": None if model is None else model.tokenizer_identity,
+    }
+    return Measurements(plan.output, plain(covers), force=plan.force)
+
+
 def _refuse(plan: Plan[T]) -> None:
-    """Raise for outputs that are inputs or other outputs, and for files that a run may not replace."""
+    """Raise for outputs that are inputs or other outputs, and for files that must stay."""
     beside = [*plan.files, *plan.pictures]
     outputs = [*([] if plan.output is None else [plan.output]), *beside]
     for number, path in enumerate(outputs):
@@ -240,10 +274,12 @@ def _refuse(plan: Plan[T]) -> None:
         refuse_overwrite(plan.output, force=plan.force or again)
     for path in beside:
         refuse_overwrite(path, force=plan.force or again)
+    if plan.output is not None and not again:
+        check_writable(plan.output)
 
 
 def _may_be_reused(plan: Plan[T]) -> bool:
-    """Say whether the output can hold this run, as far as it is known before the model is loaded."""
+    """Say whether the output can hold this run, as far as is known before the model is loaded."""
     if plan.output is None or plan.schema is None:
         return False
     return may_be_equal(plan.output, plan.schema, plan.known, _described(plan.inputs))
@@ -288,5 +324,5 @@ def _write(plan: Plan[T], job: Job[T], model: "LoadedModel", result: T, started:
 
 
 def _described(inputs: Sequence[Path]) -> list[Path]:
-    """Return the files that are read: an archive that is named by its stem is read by its manifest."""
+    """Return the files that are read: an archive named by its stem is read by its manifest."""
     return [path if path.is_file() else manifest_path(path) for path in inputs]

@@ -1,7 +1,7 @@
-"""Which model and which tokenizer, exactly: what a manifest records, so that a number can be traced to its weights.
+"""Which model and tokenizer, exactly: what a manifest records to trace a number to weights.
 
-A loaded checkpoint fills in every field. Files of other tools often know only the model's id; unknown
-fields are None.
+A loaded checkpoint fills in every field. Files of other tools often know only the model's id;
+unknown fields are None.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
 """Layer spellings: ``all | 0,4,8 | 8-13 | -1 | every:4 | 50%``, and any of them joined by commas.
 
-``all`` and ``every:k`` select from the layers that are available (every k-th of them, from the first).
-A number, a range and a percentage name layers of the model: ``-1`` is its last block, ``50%`` the block
-nearest to half of its depth, ``round(0.5 · (n_layers − 1))``. Naming a layer that the model does not have, or
-that is not available (not collected, say), is a ``UsageError``: nothing is dropped silently.
+``all`` and ``every:k`` select from the layers that are available (every k-th of them, from the
+first). A number, a range and a percentage name layers of the model: ``-1`` is its last block,
+``50%`` the block nearest to half of its depth, ``round(0.5 · (n_layers − 1))``. Naming a layer that
+the model does not have, or that is not available (not collected, say), is a ``UsageError``: nothing
+is dropped silently.
 """
 
 import re
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 from circuit.errors import UsageError
 
-SPELLINGS = "write all, 0,4,8, 8-13, -1, every:4 or 50%"
+SPELLINGS = "use all, 0,4,8, 8-13, -1, every:4 or 50%"
 
 
 def parse_layers(text: str, available: Sequence[int], n_layers: int) -> list[int]:
@@ -42,14 +43,18 @@ def _named(part: str, n_layers: int) -> list[int]:
         first, last = (_counted(int(end), n_layers) for end in match.groups())
         if first <= last:
             return list(range(first, last + 1))
-    message = f"`{part}` does not name layers"
-    raise UsageError(message, hint=SPELLINGS)
+    raise UsageError("unknown-layers", f"unknown layers `{part}`", hint=SPELLINGS, layers=part)
 
 
 def _at_depth(percent: float, part: str, n_layers: int) -> int:
     if percent > 100:
-        message = f"`{part}` is deeper than the model"
-        raise UsageError(message, hint="a depth is between 0% and 100%")
+        raise UsageError(
+            "layer-out-of-range",
+            f"depth `{part}` is out of range",
+            hint="a depth is 0% to 100%",
+            layer=part,
+            n_layers=n_layers,
+        )
     return round(percent / 100 * (n_layers - 1))
 
 
@@ -59,8 +64,18 @@ def _counted(layer: int, n_layers: int) -> int:
 
 def _check(layer: int, part: str, available: list[int], n_layers: int) -> None:
     if not 0 <= layer < n_layers:
-        message = f"layer `{part}` is out of range: the model has layers 0 to {n_layers - 1}"
-        raise UsageError(message, hint=SPELLINGS)
+        raise UsageError(
+            "layer-out-of-range",
+            f"layer `{part}` is out of range: the model has layers 0 to {n_layers - 1}",
+            hint=SPELLINGS,
+            layer=part,
+            n_layers=n_layers,
+        )
     if layer not in available:
-        message = f"layer {layer} is not available"
-        raise UsageError(message, hint=f"available: {', '.join(map(str, available)) or 'none'}")
+        raise UsageError(
+            "layer-not-available",
+            f"layer {layer} is not available",
+            hint=f"available: {', '.join(map(str, available)) or 'none'}",
+            layer=layer,
+            available=available,
+        )

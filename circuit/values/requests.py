@@ -6,9 +6,10 @@
         model: ModelOptions = group(ModelOptions)
         labels: str | None = option("--labels", "-l", help="A label for each prompt.", default=None)
 
-The command line (``circuit.cli.arguments``) and Python callers use the same class: its docstring is the help text, its fields are the
-options. A field that is a ``group`` is a dataclass of options that several commands share; its options stand in the command line like the
-request's own. Names of options are unique within a request.
+The command line (``circuit.cli.arguments``) and Python callers use the same class: its docstring is
+the help text, its fields are the options. A field that is a ``group`` is a dataclass of options
+that several commands share; its options stand in the command line like the request's own. Names of
+options are unique within a request.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One option of a request: the names of the fields that lead to it, its type and its default."""
+    """One option of a request: the path of fields that leads to it, its type and its default."""
 
     path: tuple[str, ...]
     option: Option

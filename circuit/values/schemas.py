@@ -1,6 +1,7 @@
 """Schema ids: what a file of circuit says that it is, in its key ``schema``.
 
-``circuit.<kind>/<number>``; the number grows when a file of the old kind can no longer be read. A reader accepts exactly one number.
+``circuit.<kind>/<number>``; the number grows when a file of the old kind can no longer be read. A
+reader accepts exactly one number.
 """
 
 from typing import Final, Literal

@@ -1,7 +1,8 @@
-"""Sites: the named places of a model where a hidden state is read, each by its name and the index of its block.
+"""Sites: the named places of a model where a hidden state is read, by name and block.
 
-The residual stream between blocks (``RESIDUAL``) exists in every model without knowledge of its family, and
-steering adds to it. Which other sites there are is the table ``circuit.model.sites.table``.
+The residual stream between blocks (``RESIDUAL``) exists in every model without knowledge of its
+family, and steering adds to it. Which other sites there are is the table
+``circuit.model.sites.table``.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ RESIDUAL: Final = ("resid_post", "resid_pre", "embed")
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """A site's name and the 0-based index of its block; ``embed`` exists once, in front of block 0."""
+    """A site's name and the 0-based index of its block; ``embed`` exists once, before block 0."""
 
     name: str
     layer: int

@@ -1,7 +1,7 @@
 """How many independent units a claim needs, whatever its interval says.
 
-A group is a template, a seed question or a contrast pair. With 10 groups and correlated rows the 95 % intervals of probes
-cover 86 %, with 12 groups 94 %.
+A group is a template, a seed question or a contrast pair. With 10 groups and correlated rows the 95
+% intervals of probes cover 86 %, with 12 groups 94 %.
 """
 
 from typing import Final

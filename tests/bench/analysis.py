@@ -95,10 +95,8 @@ def compare_fits(n: int, d: int) -> dict[str, float]:
 
 
 def analyse_archive(n: int, d: int, n_layers: int) -> dict[str, float]:
+    from asking import analyze, directions
     from planted_archive import Prompt, PromptSet, write_planted
-
-    from circuit.stages.analyze.run import analyze
-    from circuit.stages.directions.run import directions
 
     prompts = PromptSet(
         name="bench",

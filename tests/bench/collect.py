@@ -24,7 +24,7 @@ from circuit.model.checkpoint.loading import LoadedModel, load_model
 from circuit.model.forward.capture import Plan, capture, plan
 from circuit.model.machine import runtime
 from circuit.model.prompts.lists import stacked
-from circuit.model.prompts.tokens import Encoded
+from circuit.model.prompts.tokens import EncodedPrompt
 from circuit.values.sites import Site
 
 PREFIX = 512
@@ -60,7 +60,7 @@ def main() -> None:
             bench(model, prompts)
 
 
-def against_transformers(model: LoadedModel, prompts: list[Encoded]) -> None:
+def against_transformers(model: LoadedModel, prompts: list[EncodedPrompt]) -> None:
     """The target is 1.0 times as fast or more."""
     if importlib.util.find_spec("torch") is None:
         print("transformers: torch is not installed (make test-parity installs it)")
@@ -70,7 +70,7 @@ def against_transformers(model: LoadedModel, prompts: list[Encoded]) -> None:
     )
 
 
-def against_transformer_lens(model: LoadedModel, prompts: list[Encoded]) -> None:
+def against_transformer_lens(model: LoadedModel, prompts: list[EncodedPrompt]) -> None:
     """The target is 1.0 times as fast or more."""
     python = os.environ.get("LENS_PYTHON", sys.executable)
     looking = (
@@ -83,7 +83,7 @@ def against_transformer_lens(model: LoadedModel, prompts: list[Encoded]) -> None
     report("collect / TransformerLens", collection(model, prompts), theirs)
 
 
-def against_bare(model: LoadedModel, prompts: list[Encoded]) -> None:
+def against_bare(model: LoadedModel, prompts: list[EncodedPrompt]) -> None:
     """The target is at most 1.1 of its time."""
     report(
         "collect / bare forward pass (no head)",
@@ -92,14 +92,14 @@ def against_bare(model: LoadedModel, prompts: list[Encoded]) -> None:
     )
 
 
-def early_exit(model: LoadedModel, prompts: list[Encoded]) -> None:
+def early_exit(model: LoadedModel, prompts: list[EncodedPrompt]) -> None:
     """The target is at most 0.35 of the time."""
     report(
         "layers 0-2 / all layers", collection(model, prompts, layers=3), collection(model, prompts)
     )
 
 
-def shared_prefix(model: LoadedModel, prompts: list[Encoded]) -> None:
+def shared_prefix(model: LoadedModel, prompts: list[EncodedPrompt]) -> None:
     """The target is 8 times as fast as transformers without reuse, and rows equal to 1e-5.
 
     The prompts that run whole are the first ones only, and their time is scaled to all.
@@ -115,7 +115,7 @@ def shared_prefix(model: LoadedModel, prompts: list[Encoded]) -> None:
         report(name, collection(model, every), theirs, repeats=3, scale=some / len(every))
 
 
-def against_stock(model: LoadedModel, prompts: list[Encoded]) -> None:
+def against_stock(model: LoadedModel, prompts: list[EncodedPrompt]) -> None:
     """The target on a Linux CPU is 20 times as fast or more."""
     if runtime.prepare().name == "Accelerate" or runtime.device() != "cpu":
         print("the stock wheel's BLAS: no question on this machine")
@@ -150,14 +150,14 @@ BENCHES = {
 
 
 def planned(
-    model: LoadedModel, prompts: list[Encoded], layers: int | None = None, **options: bool
+    model: LoadedModel, prompts: list[EncodedPrompt], layers: int | None = None, **options: bool
 ) -> Plan:
     sites = [Site("resid_post", layer) for layer in range(layers or model.n_layers)]
     return plan(model, prompts, sites=sites, **options)
 
 
 def collection(
-    model: LoadedModel, prompts: list[Encoded], layers: int | None = None, **options: bool
+    model: LoadedModel, prompts: list[EncodedPrompt], layers: int | None = None, **options: bool
 ) -> Work:
     """Return what is measured: from token ids to rows in memory, planning included."""
 
@@ -176,7 +176,7 @@ def rows_of(model: LoadedModel, work: Plan) -> np.ndarray:
     return rows
 
 
-def bare_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
+def bare_run(model: LoadedModel, prompts: list[EncodedPrompt]) -> Work:
     """Run the same batches in the same streams through the network, and record nothing."""
     import mlx.core as mx
 
@@ -199,7 +199,7 @@ def bare_run(model: LoadedModel, prompts: list[Encoded]) -> Work:
 
 
 def other(
-    program: str, model: LoadedModel, prompts: list[Encoded], python: str = sys.executable
+    program: str, model: LoadedModel, prompts: list[EncodedPrompt], python: str = sys.executable
 ) -> Work:
     """Return the run of another program, in a process of its own: ``others.py``.
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/checkpoints.py
 
 from checkpoints import write_checkpoint
 
-from circuit.model.prompts.tokens import Encoded
+from circuit.model.prompts.tokens import EncodedPrompt
 
 REPEATS = 5
 VOCABULARY = 32000
@@ -48,13 +48,17 @@ def checkpoint(folder: Path, shape: dict[str, object], dtype: str = "float32") -
     return folder
 
 
-def make_prompts(n: int, shortest: int = 12, longest: int = 48, prefix: int = 0) -> list[Encoded]:
+def make_prompts(
+    n: int, shortest: int = 12, longest: int = 48, prefix: int = 0
+) -> list[EncodedPrompt]:
     """Return n prompts of random tokens and lengths, after ``prefix`` tokens that all share."""
     rng = np.random.default_rng(0)
     shared = rng.integers(1, VOCABULARY - 1, size=prefix, dtype=np.int32)
     lengths = rng.integers(shortest, longest + 1, size=n)
     return [
-        Encoded(np.concatenate([shared, rng.integers(1, VOCABULARY - 1, size=k, dtype=np.int32)]))
+        EncodedPrompt(
+            np.concatenate([shared, rng.integers(1, VOCABULARY - 1, size=k, dtype=np.int32)])
+        )
         for k in lengths
     ]
 

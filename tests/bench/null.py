@@ -27,6 +27,7 @@ from circuit.methods.linear.threads import one_blas_thread
 from circuit.methods.probes.probing import ProbeResult, cross_validated_probe
 from circuit.methods.probes.verdict import decodable
 from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.design import design
 
 JOBS = (
     "40,256,10,group",
@@ -92,7 +93,7 @@ def repeats(
             for k, H in enumerate(layers)
         }
         direction = cross_fitted_quality(
-            "mean_diff", layers[0], y, groups, pairs, n_boot=n_boot, n_shuffles=0, seed=seed
+            "mean_diff", layers[0], design(y, groups, pairs), n_boot=n_boot, n_shuffles=0, seed=seed
         )
         yield {
             "probe": [r.auroc.low <= 0.5 <= r.auroc.high for r in found.values()],

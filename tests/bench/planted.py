@@ -38,18 +38,25 @@ Where = tuple[int, int | None, list[int | None]]  # k, emergence layer, its inte
 
 def checkpoint(seed: int, folder: Path) -> tuple[Where, str]:
     """Write a model, ask it, and return where the answer emerges and what it is called."""
-    from circuit.stages.legacy import ModelOptions
-    from circuit.stages.probes.run import Settings, run_probes
+    from circuit.stages.options import ModelOptions, SeedOptions
+    from circuit.stages.probes.request import BatteryOptions, RunRequest
+    from circuit.stages.run import run
 
     k = seed % N_BLOCKS
     model = mixing_at(k, seed, folder / "model")
     battery = folder / "battery"
     battery.mkdir()
     letters(seed).save(battery / "letter.json")
-    settings = Settings(n_boot=200, n_shuffles=199, random_weights=False, seed=seed)
-    done = run_probes(ModelOptions(str(model)), datasets=battery, settings=settings)
-    found = done.results["probes"]["letter"]["emergence"]
-    return (k, found["layer"], found["interval_90"]), found["verdict"]
+    request = RunRequest(
+        model=ModelOptions(model=str(model)),
+        battery=BatteryOptions(datasets=battery),
+        seed=SeedOptions(seed=seed),
+        random_weights=False,
+        n_boot=200,
+        n_shuffles=199,
+    )
+    found = run(request).probes["letter"].emergence
+    return (k, found.layer, list(found.interval_90)), found.verdict
 
 
 def mixing_at(k: int, seed: int, folder: Path) -> Path:
@@ -122,7 +129,7 @@ def surface(seed: int) -> str:
         surface=[probe(feature[:, None], task)],
         tokens=[chance],
         control=dict.fromkeys(results, chance.draws),
-        sure=Certainty.of(y, groups),
+        certainty=Certainty.of(y, groups),
     )
 
 

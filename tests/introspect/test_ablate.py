@@ -205,16 +205,16 @@ def test_parts_that_there_are_not(llama):
             named_ablations(llama, *kinds, multi=False)
     cases = criterion_cases(["a"], "b")
     for heads, neurons, words in (
-        ("0.4", None, "no head 4"),
-        ("-4.0", None, "no layer -4"),
-        (None, "2.64", "no neuron 64"),
+        ("0.4", None, "head 4 is out of range"),
+        ("-4.0", None, "layer -4 is out of range"),
+        (None, "2.64", "neuron 64 is out of range"),
     ):
         ablations = named_ablations(llama, None, None, heads, neurons, multi=False)
         with pytest.raises(UsageError, match=words):
             ablate(llama, cases, ablations, form=RAW)
     with pytest.raises(DataError, match="no prompts"):
         ablate(llama, [], [], form=RAW)
-    with pytest.raises(UsageError, match="no ablation `noise`"):
+    with pytest.raises(UsageError, match="unknown ablation method `noise`"):
         ablate(
             llama,
             cases,

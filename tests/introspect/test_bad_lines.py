@@ -47,7 +47,7 @@ LINES = {
     f'neurons -m {NOWHERE} -p "a" -l 0 -n 1 --auto-discover': "chosen twice",
     f'neurons -m {NOWHERE} -p "a" -l 0 -n x': "not the number of a neuron",
     f'neurons -m {NOWHERE} -p "a" --from-direction missing.npz': "missing.npz",
-    f'ablate -m {NOWHERE} -p "a" -c x --method foo': "no ablation `foo`",
+    f'ablate -m {NOWHERE} -p "a" -c x --method foo': "unknown ablation method `foo`",
     f'ablate -m {NOWHERE} -p "a" -c x --component foo': "no component `foo`",
     f'ablate -m {NOWHERE} -p "a" -c x --heads 3': "`3` is not a head",
     f'ablate -m {NOWHERE} -p "a" -c x --heads "3.0,,"': "a head is missing in `3.0,,`",
@@ -63,7 +63,7 @@ LINES = {
     f'patch -m {NOWHERE} --clean "a" --corrupt "b" --components x': "no component `x`",
     'layer -m tiny -p "a|b" --layers 6': "out of range",
     'hooks -m tiny -p "a" --sites nothing': "unknown site",
-    'neurons -m tiny -p "a" -l 0 -n 448': "no neuron 448",
+    'neurons -m tiny -p "a" -l 0 -n 448': "neuron 448 is out of range",
 }
 
 

@@ -57,7 +57,7 @@ def test_a_head_by_itself_is_patched_token_by_token(chain, tmp_path):
     draw_patching(found, tmp_path / "p.png")
     text = patching_text({"model": "m", "format": "raw", **found.as_dict()})
     assert "\n1 independent pair: an example" in text
-    with pytest.raises(UsageError, match="no head 7 in layer 1"):
+    with pytest.raises(UsageError, match="head 7 is out of range"):
         patch(chain, [PAIR], asked(chain, components="1.7"), form=RAW)
     with pytest.raises(UsageError, match=r"no component `1\.x`"):
         asked(chain, components="1.x")

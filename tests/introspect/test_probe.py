@@ -7,9 +7,10 @@ from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import DataError, UsageError
 from circuit.introspect.output.probe_files import check_names, save_direction, saved_direction
 from circuit.introspect.questions.probe import Classes, fit, probe, two_classes
-from circuit.stages.legacy import ModelOptions
-from circuit.stages.probes.saved import apply_probe
+from circuit.stages.options import ModelOptions
+from circuit.stages.probes.request import ApplyRequest
 from circuit.stages.rows.prompt_input import PromptInput
+from circuit.stages.run import run
 from circuit.values.prompt_format import RAW
 
 WORDS = [
@@ -106,10 +107,10 @@ def test_what_is_saved_reads_as_it_did(llama, llama_folder, tmp_path, method):
         (read,) = read_steering_file(tmp_path / name)
         np.testing.assert_array_equal(read.vector, fitted.vector)
         assert (read.layer, read.positive_label, read.negative_label) == (1, *LABELS)
-    options = ModelOptions(str(llama_folder))
-    applied = apply_probe(options, tmp_path / "mark.safetensors", ["sea?"])
-    assert applied["classes"] == ["shouts", "asks"]
-    p = applied["readings"][0]["probabilities"][-1][1]
+    options, saved = ModelOptions(model=str(llama_folder)), tmp_path / "mark.safetensors"
+    applied = run(ApplyRequest(model=options, probes=saved, prompt="sea?"))
+    assert applied.classes == ["shouts", "asks"]
+    p = applied.readings[0].probabilities[-1][1]
     assert p == pytest.approx(found.tests[0].probability, abs=1e-4)
 
 

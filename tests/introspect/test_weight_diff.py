@@ -175,7 +175,7 @@ def test_another_depth_is_said_and_its_tensors_are_sorted(llama_folder, tmp_path
 
 def test_files_that_cannot_be_read(llama_folder, tmp_path):
     (tmp_path / "config.json").write_text((llama_folder / "config.json").read_text())
-    with pytest.raises(ModelError, match="holds no safetensors"):
+    with pytest.raises(ModelError, match="has no safetensors"):
         weight_diff(str(llama_folder), str(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ModelError, match="cannot be read"):

@@ -83,7 +83,7 @@ def test_where_something_emerges_is_said_with_its_uncertainty():
     sure = emergence_sentence(2, (2, 3), 0.0)
     assert sure == "It emerges at L2 (90 % of resamples: L2 to L3)."
     unsure = emergence_sentence(2, (2, None), 0.08)
-    assert "L2 to never; in 8% of them nothing emerges" in unsure
+    assert "L2 to never; in 8 % of them nothing emerges" in unsure
 
 
 def test_few_groups_are_called_an_example():

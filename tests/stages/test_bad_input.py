@@ -1,13 +1,10 @@
 """Rows that support less than they seem to: each case is refused or said in words by analyze, directions and probes."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from asking import analyze, directions
 from checkpoints import write_checkpoint
 from planted_archive import write_planted
 
@@ -18,14 +15,12 @@ from circuit.artifacts.manifest.run import Run
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.artifacts.steering_files.files import read_directions
 from circuit.errors import ArtifactError, DataError
-from circuit.stages.analyze.run import analyze
-from circuit.stages.directions.run import Choices, directions
-from circuit.stages.legacy import ModelOptions
-from circuit.stages.probes.run import Settings, run_probes
-from circuit.stages.rows.warnings import blind
+from circuit.stages.options import ModelOptions
+from circuit.stages.probes.request import BatteryOptions, RunRequest
+from circuit.stages.rows.warnings import all_equal_rows
+from circuit.stages.run import run
 
 PAIR = ("no_tool", "tool")
-QUICK = Settings(n_boot=50, n_shuffles=50, random_weights=False)
 
 
 def labelled(rows):
@@ -52,21 +47,27 @@ def by_analyze(prompts, folder, model):
     notes = []
     write_planted(folder / "a", prompts=prompts, n_layers=1, d=16)
     results, _ = analyze(folder / "a", n_boot=50, n_shuffles=50, note=notes.append)
-    assert set(results["questions"]["label"]["flags"]) <= {n.removeprefix("label: ") for n in notes}
+    assert set(results.questions["label"].flags) <= {n.removeprefix("label: ") for n in notes}
     return notes
 
 
 def by_directions(prompts, folder, model):
     notes = []
     write_planted(folder / "a", prompts=prompts, n_layers=1, d=16)
-    directions(folder / "a", folder / "d", Choices(n_boot=50), note=notes.append)
+    directions(folder / "a", folder / "d", n_boot=50, note=notes.append)
     return notes
 
 
 def by_probes(prompts, folder, model):
     prompts.save(folder / "bad.json")
-    done = run_probes(ModelOptions(model), datasets=folder, settings=QUICK)
-    return done.results["probes"]["bad"]["flags"]
+    request = RunRequest(
+        model=ModelOptions(model=model),
+        battery=BatteryOptions(datasets=folder),
+        random_weights=False,
+        n_boot=50,
+        n_shuffles=50,
+    )
+    return run(request).probes["bad"].flags
 
 
 COMMANDS = [by_analyze, by_directions, by_probes]
@@ -126,23 +127,23 @@ def test_a_layer_that_is_the_same_for_all_prompts_is_named(tmp_path, model):
     constant_archive(tmp_path, prompts)
     notes = []
     results, _ = analyze(tmp_path / "c", n_boot=50, n_shuffles=50, note=notes.append)
-    said = "all 96 prompts have the same activations there, so nothing can be told apart"
+    said = "all 96 prompts have the same activations, so nothing can be decoded there"
     assert notes == [f"resid_post.0 at the last position: {said}"]
-    assert results["blind"] == ["resid_post.0 at the last position"]
-    assert results["layers"][0]["probes"]["label"]["auroc"] == [0.5, 0.5, 0.5]
+    assert results.blind == ["resid_post.0 at the last position"]
+    assert results.layers[0].probes["label"].auroc == (0.5, 0.5, 0.5)
     notes = []
-    found, _ = directions(tmp_path / "c", tmp_path / "d", Choices(n_boot=50), note=notes.append)
+    found, _ = directions(tmp_path / "c", tmp_path / "d", n_boot=50, note=notes.append)
     (note,) = [each for each in notes if "left out" in each]
     assert "at layer 0: the two classes have the same activations" in note
-    assert [each["layer"] for each in found["layers"]] == found["across_layers"]["layers"] == [1]
+    assert [each.layer for each in found.layers] == found.across_layers.layers == [1]
     assert {each.layer for each in read_directions(tmp_path / "d")} == {1}
     with pytest.raises(DataError, match="at layer 0: the two classes have the same activations"):
-        directions(tmp_path / "c", tmp_path / "e", Choices(layers="0", n_boot=50))
+        directions(tmp_path / "c", tmp_path / "e", layers="0", n_boot=50)
     frozen = write_checkpoint(tmp_path / "frozen", identity_blocks=True)
     found = by_probes(prompts, tmp_path / "frozen", str(frozen))  # all end in the same token
     assert found == [f"L{layer}: {said}" for layer in range(3)]
-    assert blind(np.full((4, 3), 1e4) + 1e-4)
-    assert not blind(np.eye(3))
+    assert all_equal_rows(np.full((4, 3), 1e4) + 1e-4)
+    assert not all_equal_rows(np.eye(3))
 
 
 def test_rows_that_are_not_numbers_are_refused(tmp_path, model):

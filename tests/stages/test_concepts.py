@@ -140,9 +140,9 @@ def test_own_concepts_are_kept_listed_and_removed(llama, own, tmp_path):
     ("name", "positive", "neutral", "words"),
     [
         ("happy", ["a"], ["b"], "built-in"),
-        ("a+b", ["a"], ["b"], "cannot be the name"),
+        ("a+b", ["a"], ["b"], "invalid concept name"),
         ("new", ["a"], [], "no neutral text"),
-        ("new", [], ["a"], "no text that has it"),
+        ("new", [], ["a"], "no positive text"),
         ("new", [], [], "no texts are given"),
         ("new", [" "], ["a"], "is empty"),
     ],
@@ -169,7 +169,7 @@ def test_texts_from_files(own, tmp_path):
             read_concept(path, "mine")
     document = {"schema": "circuit.prompts/1", "name": "x", "labels": ["a", "b", "c"]}
     (tmp_path / "set.json").write_text(json.dumps({**document, "prompts": [{"text": "a"}]}))
-    with pytest.raises(CircuitError, match="3 labels"):
+    with pytest.raises(CircuitError, match="has 3"):
         read_concept(tmp_path / "set.json", "mine")
 
 
@@ -231,7 +231,7 @@ def test_scans_as_they_are_asked_for(llama):
     assert planned("happy", "strengths", None, None).strengths == STRENGTHS
     assert (STRENGTHS[0], STRENGTHS[-1], len(STRENGTHS)) == (0.5, 5.0, 10)
     for arguments, words in (
-        (("hapy", "layers", None, None), "no concept"),
+        (("hapy", "layers", None, None), "unknown concept"),
         (("happy", "depth", None, None), "no scan over"),
         (("happy", "layers", None, "1,2"), "one strength"),
         (("happy", "layers", None, "much"), "not a number"),

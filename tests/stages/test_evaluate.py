@@ -79,7 +79,7 @@ def test_a_vector_adds_what_its_entry_says(llama, folder):
     form = RAW
     pair = extract_direction(llama, Pair("red ", "blue"), layer="1", form=form)
     added = steerings["pair"]
-    assert (added.layer, added.coefficient, added.unit) == (1, 2, pair.norm)
+    assert (added.site.layer, added.coefficient, added.unit) == (1, 2, pair.norm)
     assert np.array_equal(added.vector, pair.vector)
     assert (steerings["unit"].unit, steerings["share"].unit) == (1.0, None)
     single = extract_direction(llama, Pair("red", None), layer="0", form=form)
@@ -207,7 +207,7 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(folder, tmp_path):
     files.check(Choices(1, Sampling(temperature=0)))
     with pytest.raises(UsageError, match="not a regular expression"):
         files.check(Choices(criteria=("regex:(",)))
-    for entry, words in (("rule: volume", "no strength rule"), ("operator: x", "no operator")):
+    for entry, words in (("rule: volume", "no strength rule"), ("operator: x", "unknown operator")):
         text = f"vectors: [{{name: v, positive_prompt: a, layer: 0, coefficient: 1, {entry}}}]"
         (tmp_path / "steering.yaml").write_text(text)
         with pytest.raises(UsageError, match=words):

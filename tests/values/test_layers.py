@@ -1,4 +1,5 @@
 import pytest
+from errors import raises
 
 from circuit.errors import UsageError
 from circuit.values.layers import parse_layers
@@ -30,16 +31,20 @@ def test_all_and_every_select_from_what_is_available():
     assert parse_layers("every:2", [0, 4, 8], 12) == [0, 8]
 
 
-@pytest.mark.parametrize(
-    "text", ["12", "-13", "8-12", "x", "", "3-1", "every:0", "101%", "1.5", ","]
-)
-def test_nonsense_is_a_usage_error(text):
-    with pytest.raises(UsageError) as caught:
+@pytest.mark.parametrize("text", ["x", "", "3-1", "every:0", "1.5", ","])
+def test_an_unknown_spelling_is_a_usage_error(text):
+    with raises(UsageError, "unknown-layers", layers=text.split(",")[0]) as caught:
         parse_layers(text, range(12), 12)
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["12", "-13", "8-12", "101%"])
+def test_a_layer_that_the_model_does_not_have_is_a_usage_error(text):
+    with raises(UsageError, "layer-out-of-range", layer=text, n_layers=12):
+        parse_layers(text, range(12), 12)
+
+
 def test_a_layer_that_was_not_collected_is_a_usage_error_that_lists_the_others():
-    with pytest.raises(UsageError, match="layer 5 is not available") as caught:
+    with raises(UsageError, "layer-not-available", layer=5, available=[0, 4, 8]) as caught:
         parse_layers("5", [0, 4, 8], 12)
     assert caught.value.hint == "available: 0, 4, 8"

@@ -65,7 +65,7 @@ def block_of(direction: Direction) -> int:
         return direction.layer - 1
     raise DataError(
         "direction-not-at-block",
-        f"direction `{direction.name}` is at `{direction.site}` {direction.layer}, not between blocks",
+        f"direction `{direction.name}` at `{direction.site}` {direction.layer} is inside a block",
         hint="other programs add a direction after a block: use resid_post",
         direction=direction.name,
         site=direction.site,

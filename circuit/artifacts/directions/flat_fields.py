@@ -42,7 +42,7 @@ def only_direction(directions: Sequence[Direction], length: float | None, path: 
     if length is not None:
         raise UsageError(
             "option-not-applicable",
-            f"`--scale` does not apply to `{path}`, which holds the unit vector and its natural length",
+            f"`--scale` does not apply to `{path}`, which holds a unit vector and its length",
             hint="leave out `--scale`",
             option="--scale",
             path=str(path),

@@ -1,8 +1,8 @@
 """One writer at a time: a file that a process has locked (``flock``), and that still has its name.
 
 The kernel releases a lock when its process ends, however it ends. The lock belongs to a file, not
-to a name: between opening and locking, the process that had the lock may have renamed or removed the
-file. A lock on such a file excludes nobody, so the name is checked again after locking.
+to a name: between opening and locking, the process that had the lock may have renamed or removed
+the file. A lock on such a file excludes nobody, so the name is checked again after locking.
 """
 
 import fcntl

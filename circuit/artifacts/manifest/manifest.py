@@ -76,7 +76,7 @@ class Manifest(Record):
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file: of a manifest's canonical text without ``run``, else of its bytes."""
+    """Return the SHA-256 of a file's bytes; of a manifest's canonical text without ``run``."""
     if path.suffix == ".json" and _mentions_run(path):
         content = _manifest_content(path)
         if content is not None:
@@ -121,7 +121,7 @@ def write_manifest(
         parameters=plain(parameters),
         inputs=tuple(reference(each, path.parent) for each in inputs),
         outputs=tuple(reference(each, path.parent) for each in outputs),
-        # A model in there (the prompts) is only reduced while it is written, piece by piece.
+        # A pydantic model in the results (the prompts) is reduced while it is written, in parts.
         results={
             k: v if isinstance(v, BaseModel) else plain(v) for k, v in (results or {}).items()
         },
@@ -133,7 +133,7 @@ def write_manifest(
 
 def save_manifest(path: Path, manifest: Manifest, *, force: bool = False) -> None:
     """Write ``manifest``; raise if ``path`` holds another one and ``force`` is not given."""
-    # Looked at once: another process may be writing the same here.
+    # Read once: another process may be writing the same file.
     if path.exists():
         if _manifest_content(path) == json.loads(canonical_json(manifest.content())):
             with write_errors(path):
@@ -181,8 +181,8 @@ def check_outputs(path: Path, manifest: Manifest) -> None:
 def check_described(path: Path, manifest: Manifest, files: Iterable[Path]) -> None:
     """Raise ``ArtifactError`` unless each of ``files`` is an output of ``manifest``.
 
-    ``check_outputs`` checks what the manifest names; a renamed manifest may name another archive than
-    the one beside it. An output is known by its name or its digest.
+    ``check_outputs`` checks what the manifest names; a renamed manifest may name another archive
+    than its own. An output is known by its name or its digest.
     """
     named = {(path.parent / output.path).resolve() for output in manifest.outputs}
     known = {output.sha256 for output in manifest.outputs}
@@ -208,10 +208,11 @@ def reusable(
     tokenizer: TokenizerIdentity | None = None,
     force: bool = False,
 ) -> Manifest | None:
-    """Return the manifest at ``path`` when it holds the very run that is asked for, with its outputs.
+    """Return the manifest at ``path`` if it holds this very run, with its outputs; else ``None``.
 
-    ``None`` says that the run has to be done. Another run at ``path`` is an error without ``force``,
-    and so is one by another version of circuit, which may compute something else.
+    A run is the same if schema, parameters, inputs, version of circuit and, where given, model
+    (with its adapter) and tokenizer (with its chat template) are equal. Another run at ``path`` is
+    an error without ``force``; so is a file that records no model or tokenizer where one is given.
     """
     refuse_input(path, inputs)
     if force or not path.is_file():
@@ -219,10 +220,10 @@ def reusable(
     refs = tuple(reference(each, path.parent) for each in inputs)
     refuse_other(path, schema)
     manifest = read_manifest(path, schema)
-    theirs = (manifest.parameters, manifest.inputs, manifest.run.version)
-    same = theirs == (plain(parameters), refs, VERSION)
-    same = same and (tokenizer is None or manifest.tokenizer == tokenizer)
-    if not same or (model and manifest.model != model):
+    recorded = (manifest.parameters, manifest.inputs, manifest.run.version)
+    same = recorded == (plain(parameters), refs, VERSION)
+    same = same and (model is None or manifest.model == model)
+    if not same or (tokenizer is not None and manifest.tokenizer != tokenizer):
         refuse_overwrite(path, force=False)
     check_outputs(path, manifest)
     with write_errors(path):

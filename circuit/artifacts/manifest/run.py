@@ -1,4 +1,4 @@
-"""The circumstances of one run: version, command, time, host. They do not change what is computed."""
+"""The circumstances of one run: version, command, time, host. They do not change the results."""
 
 import platform
 import resource
@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 class Run(Record):
-    """What the manifest says about the process that wrote it."""
+    """The part of a manifest about the process that wrote it."""
 
     version: str
     command: str

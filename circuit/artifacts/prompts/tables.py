@@ -99,7 +99,7 @@ def _from_csv(path: Path) -> Table:
             if None in row or None in row.values():
                 raise ArtifactError(
                     "not-csv",
-                    f"line {reader.line_num} of `{path}` and the header have different numbers of cells",
+                    f"line {reader.line_num} of `{path}` has more or fewer cells than the header",
                     hint="put cells that hold a comma or a line break in quotes",
                     path=str(path),
                     line=reader.line_num,
@@ -147,8 +147,5 @@ def _text(path: Path) -> str:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ArtifactError(
-            "not-utf8",
-            f"`{path}` is not UTF-8: {error}",
-            hint="save it as UTF-8",
-            path=str(path),
+            "not-utf8", f"`{path}` is not UTF-8: {error}", hint="save it as UTF-8", path=str(path)
         ) from error

@@ -99,9 +99,7 @@ class SteeringConfig(Record):
         names = [vector.name for vector in self.vectors]
         if not names:
             raise DataError(
-                "no-vectors",
-                "the configuration lists no vectors",
-                hint="list one under `vectors:`",
+                "no-vectors", "the configuration lists no vectors", hint="list one under `vectors:`"
             )
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)

@@ -9,8 +9,6 @@ import pkgutil
 
 import typer
 
-from circuit.cli import steer
-
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -22,4 +20,3 @@ def introspect() -> None:
 for _name in sorted(found.name for found in pkgutil.iter_modules(__path__)):
     _module = importlib.import_module(f"{__name__}.{_name}")
     app.command(_name.replace("_", "-"))(_module.command)
-app.add_typer(steer.app, name="steer")

@@ -11,7 +11,7 @@ from circuit.methods.steering import divergences
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-    from circuit.model.prompts.tokens import Encoded
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 AT_ONCE = 64  # rows of logits in one pass of the tail
 
@@ -27,7 +27,7 @@ def log_probs(model: "LoadedModel", residuals: Array, dtype: npt.DTypeLike = np.
     return np.concatenate(parts)
 
 
-def next_log_probs(model: "LoadedModel", prompts: "Sequence[Encoded]") -> Array:
+def next_log_probs(model: "LoadedModel", prompts: "Sequence[EncodedPrompt]") -> Array:
     """Return log-probabilities (n_prompts, vocabulary) float32 of the token after every prompt."""
     from circuit.model.forward.last_token import last_residuals
 

@@ -225,7 +225,7 @@ def layer_cells(
     if differs.any():
         before = base[Site("resid_pre", layer)]
         scores = patched_scores(
-            run.model, ids, site, masks[differs], source, run.score, before=before
+            run.model, ids, site, masks[differs], source, score=run.score, before=before
         )
         found[differs] = run.share(scores - plain, direction)
     return found

@@ -157,18 +157,18 @@ class _Run:
 
     def _stands(self, answer: Any, read: Any) -> bool:
         n = len(answer.ids)
-        ends = n == self.max_tokens or int(read.likeliest[n]) in self.model.tokenizer.eos_token_ids
-        return ends and read.likeliest[:n].tolist() == answer.ids
+        ends = n == self.max_tokens or int(read.top1[n]) in self.model.tokenizer.eos_token_ids
+        return ends and read.top1[:n].tolist() == answer.ids
 
     def read(self, answers: Sequence[Any]) -> list[Any]:
         """Return what the model says of given answers, in one pass a text."""
-        from circuit.model.forward.teacher_forcing import Text, readings
+        from circuit.model.forward.teacher_forcing import Text, predictions
 
         texts = [
             Text(np.concatenate([p.ids, np.array(a.ids, np.int32)]), len(p.ids))
             for p, a in zip(self.encoded, answers, strict=True)
         ]
-        return readings(self.model, texts)
+        return predictions(self.model, texts)
 
 
 def _references(

@@ -45,7 +45,7 @@ from circuit.values.sampling import Sampling
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-    from circuit.model.prompts.tokens import Encoded
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +247,7 @@ def _placed(
 
 def _same_tokens(
     every: Sequence[Variant],
-    encoded: "Sequence[Sequence[Encoded]]",
+    encoded: "Sequence[Sequence[EncodedPrompt]]",
     number: int,
     row: int,
 ) -> str | None:

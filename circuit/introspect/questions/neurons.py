@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from circuit.artifacts.files.documents import plain
 from circuit.artifacts.steering_files.files import Direction, read_steering_file
 from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
@@ -148,8 +149,8 @@ def look_at_neurons(
             _by_label(last[:, index], named, given.groups),
             float(length),
             None if direction is None else _along(vectors[index], direction.vector),
-            said["promoted"],
-            said["suppressed"],
+            plain(said.promoted),
+            plain(said.suppressed),
         )
         for index, length, said in zip(chosen, lengths, promoted, strict=True)
     ]

@@ -26,6 +26,7 @@ from circuit.methods.probes.fitted_probe import fit_probe
 from circuit.methods.probes.permutation import Null, family_wise
 from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.design import design
 from circuit.methods.quality.nested import nested_layer_choice
 from circuit.methods.uncertainty.splits import group_codes
 from circuit.stages.rows.prompt_input import PromptInput
@@ -188,9 +189,8 @@ def _scores(states: dict[int, Array], classes: Classes, method: str, seed: int) 
             found[layer] = one.auroc.as_list(), one.accuracy, one.null
         else:
             name = METHODS[method]
-            two = cross_fitted_quality(
-                name, rows, classes.y, classes.groups, folds=folds, seed=seed
-            )
+            of = design(classes.y, classes.groups)
+            two = cross_fitted_quality(name, rows, of, folds=folds, seed=seed)
             found[layer] = two.auroc.as_list(), None, two.null
     together = family_wise({layer: null for layer, (_, _, null) in found.items()})
     return [
@@ -212,7 +212,11 @@ def _chosen(
     try:
         folds = min(FOLDS, len(classes.y))
         choice = nested_layer_choice(
-            METHODS[method], states.items(), classes.y, classes.groups, folds=folds, seed=seed
+            METHODS[method],
+            states.items(),
+            design(classes.y, classes.groups),
+            folds=folds,
+            seed=seed,
         )
     except DataError:  # a training part has too few groups to choose in
         return best, "the best of those looked at", None

@@ -5,8 +5,8 @@ A method file declares
     NEEDS   what ``fit`` is given: ("rows",), or ("rows", "gradients")
     SPACE   the space of these: "raw" features, "rows" (centred row space, an isometry), or
             "standardised" (row space of the standardised features); with gradients always "raw"
-    ROLE    "method" when it looks for what separates the classes, "baseline" for what one gets
-            without looking, "control" when its result means nothing, by construction
+    ROLE    "method" when it is fitted to separate the classes, "baseline" when it is not, and
+            "control" when its result is meaningless by construction
     fit(rows: Rows) -> weights (r,) in that space; length and sign do not matter
 
 and where it applies
@@ -45,12 +45,12 @@ ROWS: tuple[Need, ...] = ("rows",)
 
 
 class SameActivationsError(DataError):
-    """The class means are equal: there is no direction here, though there may be at another layer."""
+    """The class means are equal: no direction at this layer, perhaps at another one."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A unit direction (d,) float32, the distance of the class means, and that along the direction."""
+    """A unit direction (d,) float32, and the distance of the class means, total and along it."""
 
     vector: Array
     norm: float
@@ -106,7 +106,7 @@ def available() -> list[str]:
 
 
 def load(name: str, provides: Collection[Need] = ROWS) -> Method:
-    """Import a method for a caller that ``provides`` its input; ``UsageError`` when that lacks some."""
+    """Import a method for a caller that ``provides`` these inputs; ``UsageError`` if one lacks."""
     if name not in available():
         raise UsageError(
             "unknown-direction-method",
@@ -119,7 +119,7 @@ def load(name: str, provides: Collection[Need] = ROWS) -> Method:
     if missing:
         raise UsageError(
             "method-input-missing",
-            f"direction method `{name}` needs {' and '.join(missing)}, which are not available here",
+            f"direction method `{name}` needs {' and '.join(missing)}, not available here",
             hint="choose a method that needs activations only, such as mean_diff",
             method=name,
             missing=missing,
@@ -147,7 +147,7 @@ def fit_direction(
     seed: int = 0,
     gradients: Gradients | None = None,
 ) -> Fit:
-    """Fit the direction from ``negative`` (n⁻, d) to ``positive`` (n⁺, d); see ``Rows`` for the rest."""
+    """Fit the direction from ``negative`` (n⁻, d) to ``positive`` (n⁺, d); see ``Rows``."""
     method = load(name, provides=ROWS if gradients is None else (*ROWS, "gradients"))
     positive, negative = (np.asarray(H, dtype=np.float64) for H in (positive, negative))
     check_classes(positive, negative, paired=paired)

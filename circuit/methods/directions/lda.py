@@ -1,9 +1,11 @@
-"""Linear discriminant: w = (S_w + λ I)⁻¹ μ_D, S_w the pooled within-class covariance, λ by Ledoit–Wolf.
+"""Linear discriminant: w = (S_w + λ I)⁻¹ μ_D, S_w the pooled within-class covariance.
 
-A detector: it divides by the variation that the classes share. For writing to the residual stream use ``mean_diff``. The
-Ledoit–Wolf estimate is (1 − ρ) S_w + ρ (tr S_w / r) I; w is only wanted up to its length, so λ = ρ/(1 − ρ) · tr S_w / r.
-It is solved in the row space of dimension r ≤ min(n − 1, d), outside of which S_w and μ_D are zero; the target is the
-mean variance *there*, so r stands where d stands in the paper. Ledoit & Wolf 2004; Marks & Tegmark 2023 (2310.06824).
+A detector: it divides by the variation that the classes share. For writing to the residual stream
+use ``mean_diff``. λ is that of Ledoit & Wolf 2004, whose estimate is
+(1 − ρ) S_w + ρ (tr S_w / r) I; the length of w does not matter, so λ = ρ/(1 − ρ) · tr S_w / r. It
+is solved in the row space of dimension r ≤ min(n − 1, d), outside of which S_w and μ_D are zero;
+the target is the mean variance *there*, so r replaces d of the paper. Marks & Tegmark 2023
+(2310.06824).
 """
 
 import numpy as np
@@ -27,7 +29,7 @@ def fit(rows: Rows) -> Array:
 
 
 def ledoit_wolf_shrinkage(X: Array) -> float:
-    """Optimal weight ρ of the identity for centred rows ``X`` (n, r), Ledoit & Wolf 2004, lemma 3.3."""
+    """Return the weight ρ of the identity for centred rows ``X`` (n, r), lemma 3.3."""
     n, r = X.shape
     if n == 0 or r == 0:
         return 1.0

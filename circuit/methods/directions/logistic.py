@@ -1,8 +1,8 @@
 """Weights of an L2 logistic regression on standardised features, mapped back: v_j ∝ w_j / σ_j.
 
-A detector, like ``lda``. C is fixed at 0.01, where shrinkage dominates as it should with n < d; the probes of ``probing`` choose
-their C, a direction needs none to be scored. Classes weigh the same
-however many rows they have. Solved on the products of the rows (``newton``).
+A detector, like ``lda``. C is fixed at 0.01, where shrinkage dominates as it should with n < d; the
+probes of ``probing`` choose their C, a direction needs none to be scored. Both classes weigh the
+same, however many rows they have. Solved on the products of the rows (``newton``).
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Positive mean against the corpus: v ∝ μ⁺ − μ_corpus.
 
-The corpus is every other row that is at hand: the negative class, and the prompts that have another label or none. With
-nothing but the two classes it is the vector of ``mean_diff``; with a broad corpus it is what sets the positive class
-apart from prompts in general.
+The corpus is every other available row: the negative class, and the prompts with another label or
+none. With the two classes only it is the vector of ``mean_diff``; with a broad corpus it is what
+separates the positive class from prompts in general.
 """
 
 import numpy as np

@@ -1,15 +1,16 @@
 """Top right-singular vector of the **uncentred** differences D, D_i = h⁺_i − h⁻_i.
 
-Centring D first would subtract the mean difference, which is what is looked for: such a "PCA direction" has |cos| 0.03 with a
-planted direction where this one has 1.0. Representation engineering, Zou et al. 2023 (2310.01405).
+Centring D first would subtract the mean difference, which is the signal: such a "PCA direction" has
+|cos| 0.03 with a planted direction where this one has 1.0. Representation engineering, Zou et al.
+2023 (2310.01405).
 
-Without pairs D holds all n⁺n⁻ differences between a positive and a negative row. They need not be formed, nor
-drawn at random:
+Without pairs D holds all n⁺n⁻ differences between a positive and a negative row. They need not be
+formed, nor sampled:
 
-    (1/n⁺n⁻) Σ_ij (p_i − q_j)(p_i − q_j)ᵀ = Σ⁺ + Σ⁻ + μ_D μ_Dᵀ ,   Σ± the class covariances (divisor n±),
+    (1/n⁺n⁻) Σ_ij (p_i − q_j)(p_i − q_j)ᵀ = Σ⁺ + Σ⁻ + μ_D μ_Dᵀ ,   Σ± the class covariances
 
-so v is the top eigenvector of the right-hand side. Where the classes vary more inside than between, it is a direction of
-common variation, and its held-out score shows that.
+(divisor n±), so v is the top eigenvector of the right-hand side. Where the classes vary more within
+than between, it is a direction of common variation, and its held-out score shows that.
 """
 
 import numpy as np

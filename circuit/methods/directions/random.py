@@ -1,7 +1,7 @@
 """An isotropic random direction, v ∝ z, z ~ N(0, I).
 
-A control: what any direction does, in steering at the same norm and in separation. Beside it stands ``random_within``,
-which lies where the activations vary; an isotropic one lies mostly where they do not.
+A control: the effect of any direction, in steering at the same norm and in separation. It lies
+mostly where the activations do not vary; ``random_within`` lies where they do.
 """
 
 import numpy as np

@@ -1,6 +1,7 @@
-"""The difference of means under meaningless labels: within pairs each sign is drawn, else labels are permuted among the rows.
+"""The difference of means under random labels.
 
-A control that goes through the same rows and the same arithmetic as ``mean_diff``; only the labels are wrong.
+Within pairs each sign is drawn, else labels are permuted among the rows. A control with the same
+rows and the same arithmetic as ``mean_diff``; only the labels are wrong.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """The activations of one prompt: v ∝ h⁺ of the first positive row.
 
-A baseline, and a poor one: most of h is what all prompts share, so that it hardly tells any two of them apart. It is what
-"a single activation vector" in early steering recipes means; a pair's difference (``mean_diff`` of two prompts) at least
-takes the common part off.
+A weak baseline: most of h is common to all prompts, so that it hardly separates any two of them. It
+is what "a single activation vector" in early steering recipes means; the difference of a pair
+(``mean_diff`` of two prompts) at least subtracts the common part.
 """
 
 import numpy as np
@@ -16,5 +16,5 @@ ROLE = "baseline"
 
 
 def fit(rows: Rows) -> Array:
-    """Return the first positive row as it stands."""
+    """Return the first positive row."""
     return np.asarray(rows.positive[0], dtype=np.float64)

@@ -1,7 +1,8 @@
 """Linear CKA of two sets of rows with an interval over groups.
 
-A bootstrap draws rows twice, and two equal rows look alike in both sets whatever these have in common: resampled CKA is too large.
-So the interval is a delete-one jackknife over (at most ``BLOCKS``) blocks of groups (Efron & Stein 1981):
+A bootstrap repeats rows, and two equal rows are similar in both sets in any case, so that resampled
+CKA is biased upwards. The interval is a delete-one jackknife over at most ``BLOCKS`` blocks of
+groups (Efron & Stein 1981):
 
     se² = (B − 1)/B Σ_b (θ_(−b) − mean θ)² ,   θ ± t_{0.975, B−1} se
 """
@@ -15,19 +16,22 @@ from circuit.methods.geometry.similarity import centred_gram, cka
 from circuit.methods.uncertainty.splits import group_codes
 
 BLOCKS = 40
-FEWEST = 4  # rows
+MIN_ROWS = 4
 
 
 def cka_estimate(A: Array, B: Array, groups: Sequence[str]) -> list[float | None] | None:
-    """Return the CKA of ``A`` (n, d) and ``B`` (n, d') and the ends of its interval; None under 4 rows or where all rows are equal, ends None with few groups."""
-    if len(A) < FEWEST:
+    """Return the CKA of ``A`` (n, d) and ``B`` (n, d') and the ends of its interval.
+
+    None under 4 rows, or where all rows are equal; the ends are None with few groups.
+    """
+    if len(A) < MIN_ROWS:
         return None
     value, codes = _cka(A, B), group_codes(groups)
     if np.isnan(value):
         return None
     block = codes % min(int(codes.max()) + 1, BLOCKS)
     kept = [block != b for b in np.unique(block)]
-    if len(kept) < FEWEST or min(int(rows.sum()) for rows in kept) < FEWEST:
+    if len(kept) < MIN_ROWS or min(int(rows.sum()) for rows in kept) < MIN_ROWS:
         return [round(value, 6), None, None]
     from scipy.stats import t
 

@@ -1,16 +1,19 @@
 """The shape of the rows of one layer: descriptions, not tests.
 
-    spectrum              λ_i / Σλ of the centred covariance, all of them: nothing is cut at 50 components
+    spectrum              λ_i / Σλ of the centred covariance, all components
     participation_ratio   (Σλ)² / Σλ²
-    dim_90, dim_95        components for 90 and 95 % of the variance; bounded by min(n − 1, d), which is reported
-    two_nn                intrinsic dimension from the ratio of second to first neighbour distance, Facco et al. 2017:
-                          slope of −log(1 − F(μ)) on log μ through the origin, the largest 10 % left out
-    norms                 mean, standard deviation, smallest, median, largest row norm
-    centroid_cosines      cosines between class centroids after the mean of the centroids is taken off (before, the
-                          common offset makes all of them nearly 1)
-    silhouette, fisher    of the labels, Euclidean; tr S_b / tr S_w; each with its mean and 97.5 % quantile over
-                          permuted labels, because with n < d neither is 0 by chance
-    kmeans_rand           adjusted Rand index of k-means (k = number of classes, 10 starts) against the labels; 0 by chance
+    dim_90, dim_95        components for 90 and 95 % of the variance; bounded by min(n − 1, d),
+                          which is reported
+    two_nn                intrinsic dimension from the ratio of second to first neighbour distance,
+                          Facco et al. 2017: slope of −log(1 − F(μ)) on log μ through the origin,
+                          without the largest 10 %
+    norms                 mean, standard deviation, minimum, median, maximum of the row norms
+    centroid_cosines      cosines between class centroids minus their mean (else the common
+                          offset makes all of them nearly 1)
+    silhouette, fisher    of the labels, Euclidean; tr S_b / tr S_w; each with its mean and 97.5 %
+                          quantile over permuted labels, because with n < d neither is 0 by chance
+    kmeans_rand           adjusted Rand index of k-means (k = number of classes, 10 starts) against
+                          the labels; 0 by chance
 
 Everything is computed from the Gram matrix or the row-space coordinates, so d enters once.
 """
@@ -29,12 +32,12 @@ from circuit.methods.uncertainty.splits import permuted_labels
 class Shape:
     """Label-free geometry of the rows of one layer."""
 
-    spectrum: Array  # (r,) shares of variance, falling
+    spectrum: Array  # (r,) fractions of variance, falling
     participation_ratio: float
     dim_90: int
     dim_95: int
     max_dim: int  # min(n - 1, d): no count of components can be larger
-    two_nn: float | None  # None when too few distinct rows
+    two_nn: float | None  # None with fewer than 10 distinct rows
     norms: dict[str, float]
 
     def as_dict(self) -> dict[str, object]:
@@ -52,7 +55,10 @@ class Shape:
 
 @single_threaded
 def shape(H: Array, coordinates: Array | None = None) -> Shape:
-    """Describe rows ``H`` (n, d); ``coordinates`` are theirs in their row space, not standardised, if already there."""
+    """Describe rows ``H`` (n, d).
+
+    ``coordinates`` are those in their row space, not standardised, if already computed.
+    """
     if coordinates is None:
         coordinates = row_coordinates(H, standardise=False)
     variances = (coordinates**2).sum(axis=0)
@@ -70,7 +76,7 @@ def shape(H: Array, coordinates: Array | None = None) -> Shape:
 
 
 def components_for(spectrum: Array, share: float) -> int:
-    """Return the number of components that hold ``share`` of the variance."""
+    """Return the number of components that explain ``share`` of the variance."""
     if not len(spectrum):
         return 0
     return int(np.searchsorted(np.cumsum(spectrum), share - 1e-9) + 1)
@@ -97,11 +103,11 @@ def squared_distances(X: Array) -> Array:
 
 
 def two_nn(distances: Array) -> float | None:
-    """Estimate the intrinsic dimension from squared distances (n, n); rows that repeat another are left out."""
+    """Estimate the intrinsic dimension from squared distances (n, n), without repeated rows."""
     D = distances.copy()
     np.fill_diagonal(D, np.inf)
-    nothing = 1e-10 * float(distances.max(initial=0))
-    repeats = np.triu(distances <= nothing, k=1).any(axis=0)
+    rounding = 1e-10 * float(distances.max(initial=0))
+    repeats = np.triu(distances <= rounding, k=1).any(axis=0)
     D = D[~repeats][:, ~repeats]
     if len(D) < 10:
         return None
@@ -114,7 +120,7 @@ def two_nn(distances: Array) -> float | None:
 
 @dataclass(frozen=True)
 class Separation:
-    """How a labelling lies in the rows of one layer."""
+    """How the classes are arranged in the rows of one layer."""
 
     centroid_cosines: Array  # (n_classes, n_classes)
     silhouette: float
@@ -139,7 +145,7 @@ class Separation:
 def separation(
     X: Array, y: Array, groups: Array, *, seed: int = 0, n_shuffles: int = 20
 ) -> Separation:
-    """Describe how the classes ``y`` (n,) lie in the rows ``X``, which may be row-space coordinates."""
+    """Describe the classes ``y`` (n,) in the rows ``X``, which may be row-space coordinates."""
     y = np.unique(y, return_inverse=True)[1]
     shuffles = permuted_labels(y, groups, np.random.default_rng(seed), size=n_shuffles)
     distances = np.sqrt(squared_distances(X))
@@ -165,7 +171,7 @@ def _centroids(X: Array, y: Array) -> Array:
 
 
 def centroid_cosines(X: Array, y: Array) -> Array:
-    """Cosines between the class centroids, the mean centroid taken off; two classes give −1."""
+    """Return cosines of the class centroids minus the mean centroid; two classes give −1."""
     centroids = _centroids(X, y)
     centroids = centroids - centroids.mean(axis=0)
     lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
@@ -174,7 +180,10 @@ def centroid_cosines(X: Array, y: Array) -> Array:
 
 
 def silhouette(distances: Array, y: Array) -> float:
-    """Mean of (b − a) / max(a, b): a to the own class, b to the nearest other one; 0 for classes of one row each."""
+    """Return the mean of (b − a) / max(a, b): a to the own class, b to the nearest other one.
+
+    0 where each row is a class of its own.
+    """
     from sklearn.metrics import silhouette_score
 
     if len(np.unique(y)) == len(y):
@@ -199,6 +208,6 @@ def kmeans_rand(X: Array, y: Array, *, seed: int) -> float:
 
     k = len(np.unique(y))
     if not X.shape[1] or len(np.unique(X.round(9), axis=0)) < k:
-        return 0.0  # fewer distinct rows than clusters: nothing to find
+        return 0.0  # fewer distinct rows than clusters
     clusters = KMeans(k, n_init=10, random_state=seed).fit_predict(X)
     return float(adjusted_rand_score(y, clusters))

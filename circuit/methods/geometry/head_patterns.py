@@ -1,14 +1,15 @@
-"""What an attention pattern does, as numbers between 0 and 1: A[t, s] is the weight of query t on key s ≤ t, x the tokens.
+"""Scores of an attention pattern between 0 and 1: A[t, s] is the weight of query t on key s ≤ t.
 
     previous     mean over t ≥ 1 of A[t, t − 1]
     first        mean over t ≥ 1 of A[t, 0], the sink
     self         mean over t ≥ 1 of A[t, t]
-    duplicate    mean over t with an earlier x_s = x_t of Σ_s A[t, s] over those s
-    induction    mean over t with an earlier x_s = x_t of Σ_s A[t, s + 1]: what came after it then (Olsson et al. 2022, 2209.11895), s + 1 < t
-    entropy      mean over t ≥ 1 of H(A[t, ·]) / log(t + 1); what a sink takes outside the keys is left out
+    duplicate    mean over t with an earlier x_s = x_t of Σ_s A[t, s] over those s; x are the tokens
+    induction    mean over t with an earlier x_s = x_t of Σ_s A[t, s + 1], s + 1 < t: the token that
+                 followed then (Olsson et al. 2022, 2209.11895)
+    entropy      mean over t ≥ 1 of H(A[t, ·]) / log(t + 1), of the weights normalised over the keys
 
-``uniform`` gives the same of a head that attends to all keys alike: what a score has to be compared with. A score is NaN where no
-token counts.
+``uniform`` gives the scores of a head that attends to all keys alike, for comparison. A score is
+NaN where no token qualifies.
 """
 
 import numpy as np

@@ -1,9 +1,13 @@
 """Similarity within labels and between them, from a matrix of similarities of all pairs of rows.
 
-    within = mean of S_ij over pairs i < j of one label, between = over pairs of two labels, separation = within − between
+    within      mean of S_ij over pairs i < j of one label
+    between     mean over pairs of two labels
+    separation  within − between
 
-A resample draws groups within labels: S_ij weighs w_g w_h for rows of groups g ≠ h, w_g for two rows of one group (its copies do not meet,
-see ``bootstrap``), and pairs of a row with itself are left out. Under the null labels are exchangeable between groups (``splits.permuted_labels``), p = (1 + #{permuted ≥ observed}) / (1 + N).
+A resample draws groups within labels: S_ij weighs w_g w_h for rows of groups g ≠ h, w_g for two
+rows of one group (its copies are not compared, see ``bootstrap``), and pairs of a row with itself
+are left out. Under the null labels are exchangeable between groups (``splits.permuted_labels``);
+p is ``p_values.permutation_p``.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +20,8 @@ from circuit.methods.uncertainty.bootstrap import resample
 from circuit.methods.uncertainty.p_values import permutation_p
 from circuit.methods.uncertainty.splits import group_codes, permuted_labels
 
-Mean = list[float | None]
-# Share of resamples without a pair within a label, above which there is no interval.
+Interval = list[float | None]  # mean, low, high
+# Fraction of resamples without a pair within a label above which there is no interval.
 UNDEFINED = 0.05
 
 
@@ -25,13 +29,13 @@ UNDEFINED = 0.05
 class Separation:
     """Means with their intervals; a mean of no pair is None.
 
-    The ends are None where a label has one group, or so few that over 5 % of the resamples hold no pair within a label: in those
-    every label is one group drawn again and again.
+    The ends are None where a label has one group, or so few that over 5 % of the resamples hold no
+    pair within a label: in those every label is one group, drawn repeatedly.
     """
 
-    within: Mean | None
-    between: Mean | None
-    separation: Mean | None
+    within: Interval | None
+    between: Interval | None
+    separation: Interval | None
     p: float | None
 
 
@@ -53,7 +57,7 @@ def separation(
     sampled = min(per_label) > 1
     weights = resample(y, groups, n_boot=n_boot, rng=rng, cross_fitted=False) if sampled else None
 
-    def estimate(statistic: Callable[[Array], Array], low: float, high: float) -> Mean | None:
+    def estimate(statistic: Callable[[Array], Array], low: float, high: float) -> Interval | None:
         value = float(statistic(np.ones((1, len(y))))[0])
         if not np.isfinite(value):
             return None
@@ -71,15 +75,18 @@ def separation(
         return inside(w) - outside(w)
 
     return Separation(
-        estimate(inside, -1, 1),
-        estimate(outside, -1, 1),
-        estimate(gap, -2, 2),
-        _p(S, y, groups, n_shuffles, rng) if sampled and len(per_label) > 1 else None,
+        within=estimate(inside, -1, 1),
+        between=estimate(outside, -1, 1),
+        separation=estimate(gap, -2, 2),
+        p=_p(S, y, groups, n_shuffles, rng) if sampled and len(per_label) > 1 else None,
     )
 
 
 def _mean_over(S: Array, chosen: Array, codes: Array) -> Callable[[Array], Array]:
-    """Return the mean of ``S`` over the chosen pairs as a function of row weights (B, n); NaN without a pair."""
+    """Return the mean of ``S`` over the chosen pairs as a statistic of row weights (B, n).
+
+    NaN without a pair.
+    """
     mask = (chosen & ~np.eye(len(S), dtype=bool)).astype(float)
     values = np.where(mask, S, 0)
     first = np.unique(codes, return_index=True)[1]

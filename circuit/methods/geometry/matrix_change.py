@@ -1,9 +1,10 @@
-"""How large a change of a weight is, and how many directions it has.
+"""The size of a change of a weight matrix, and its rank.
 
 relative    ‖B − A‖_F / ‖A‖_F           cosine    ⟨A, B⟩ / (‖A‖ ‖B‖)
 spectrum    singular values σ of B − A, the largest first
 stable rank    ‖B − A‖_F² / σ₁²
-effective rank exp(−Σ p log p), p = σ / Σσ (Roy & Vetterli 2007): at most the rank; a LoRA of rank r has at most r
+effective rank exp(−Σ p log p), p = σ / Σσ (Roy & Vetterli 2007): at most the rank; a LoRA of rank r
+               has at most r
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from circuit.methods.arrays import Array
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over the numbers of a tensor, which add up over tensors: ‖A‖², ‖B‖², ⟨A, B⟩, ‖B − A‖², and the largest |b − a|."""
+    """Sums over elements: ‖A‖², ‖B‖², ⟨A, B⟩, ‖B − A‖²; the largest |b − a|; the count."""
 
     a: float = 0.0
     b: float = 0.0
@@ -37,14 +38,14 @@ class Sums:
 
     @property
     def relative(self) -> float | None:
-        """The size of the change against the base; None where the base is zero and the change is not."""
+        """Norm of the change relative to the base; None where only the base is zero."""
         if self.a == 0:
             return 0.0 if self.change == 0 else None
         return float(np.sqrt(self.change / self.a))
 
     @property
     def cosine(self) -> float | None:
-        """The cosine of both; None where one of them is zero."""
+        """Cosine of both; None where one of them is zero."""
         size = np.sqrt(self.a) * np.sqrt(self.b)
         return float(np.clip(self.ab / size, -1, 1)) if size else None
 

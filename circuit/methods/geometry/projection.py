@@ -1,12 +1,11 @@
-"""Two coordinates per row, for a picture: PCA, and UMAP with what is needed to draw it again.
+"""Two coordinates per row, for a picture: PCA, and UMAP with the parameters to reproduce it.
 
-PCA keeps distances along its two axes and says how much variance they hold. UMAP (McInnes et al. 2018, 1802.03426) keeps
-neighbourhoods only: sizes of and distances between clusters mean nothing, and noise can look clustered. No number
-of ``circuit`` is computed from either.
+PCA keeps distances along its two axes and reports how much variance they explain. UMAP (McInnes et
+al. 2018, 1802.03426) keeps neighbourhoods only: sizes of clusters and distances between them mean
+nothing, and noise can look clustered. No number of ``circuit`` is computed from either.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ NEIGHBOURS, MIN_DIST = 15, 0.1
 
 @dataclass(frozen=True)
 class Projection:
-    """Coordinates (n, 2) and how they were made."""
+    """Coordinates (n, 2) and the parameters of the projection."""
 
     coordinates: Array
     parameters: dict[str, object]
@@ -35,40 +34,48 @@ class Projection:
 def pca(H: Array, coordinates: Array | None = None) -> Projection:
     """Project rows ``H`` (n, d) on their two main axes; the larger side of each axis is positive.
 
-    ``coordinates`` are those of the rows in their row space, not standardised, if already there.
+    ``coordinates`` are those of the rows in their row space, not standardised, if already computed.
     """
     X = row_coordinates(H, standardise=False) if coordinates is None else coordinates
     total = (X**2).sum()
     two = np.zeros((len(X), 2))
     two[:, : min(2, X.shape[1])] = X[:, :2]
-    # The sign of an eigenvector is arbitrary: fix it, so that the picture is the same everywhere.
+    # The sign of an eigenvector is arbitrary: fix it, so that the picture is reproducible.
     two *= np.where(two[np.abs(two).argmax(axis=0), [0, 1]] < 0, -1, 1)
     shares = (two**2).sum(axis=0) / total if total else np.zeros(2)
     return Projection(two, {"method": "pca", "variance": [round(float(x), 6) for x in shares]})
 
 
-def _umap() -> Any:
+def _umap() -> type:
     import warnings
 
     with warnings.catch_warnings():
-        # umap says at import that it has no Tensorflow, which nothing here needs.
+        # umap warns at import that Tensorflow is missing, which is not needed here.
         warnings.simplefilter("ignore", ImportWarning)
         import umap.umap_
     for name in ("fast_knn_indices", "smooth_knn_dist", "compute_membership_strengths"):
-        # umap keeps the machine code of its other functions; these cost 10 s in every process.
+        # umap caches the compiled code of its other functions; these cost 10 s per process.
         if (function := getattr(umap.umap_, name, None)) is not None:
             function.enable_caching()
-    return umap.umap_.UMAP
+    projection: type = umap.umap_.UMAP
+    return projection
 
 
 def umap(X: Array, *, seed: int = 42, n_neighbors: int = NEIGHBOURS) -> Projection:
-    """Lay out the rows ``X``, which may be row-space coordinates, in one thread so that the seed decides."""
+    """Project the rows ``X`` or their row-space coordinates; one thread, to be reproducible."""
     if len(X) < 5:
-        message = f"UMAP cannot lay out {len(X)} rows"
-        raise DataError(message, hint="at least 5 prompts are needed")
+        raise DataError(
+            "too-few-prompts",
+            f"UMAP needs at least 5 prompts, got {len(X)}",
+            hint="collect more prompts",
+            n=len(X),
+        )
     if not np.ptp(X, axis=0).any():
-        message = "all rows are equal, so UMAP has nothing to lay out"
-        raise DataError(message, hint="choose another layer, site or position")
+        raise DataError(
+            "equal-rows",
+            "all rows are equal, so UMAP cannot project them",
+            hint="choose another layer, site or position",
+        )
     neighbours = min(n_neighbors, len(X) - 1)
     init = "spectral" if len(X) > 10 else "random"  # spectral needs more rows than it has axes
     layout = _umap()(

@@ -1,14 +1,17 @@
 """Similarity of directions, and of whole layers.
 
-``cosine_matrix``, with what chance gives: two random unit vectors in d dimensions have E|cos| = √(2 / πd).
+``cosine_matrix``, and its level by chance: two random unit vectors in d dimensions have
+E|cos| = √(2 / πd).
 
-``cka``: linear centred kernel alignment of two layers on the same rows, HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), with the
-*unbiased* HSIC of Song et al. 2012, as Nguyen et al. 2021 use it:
+``cka``: linear centred kernel alignment of two layers on the same rows,
+HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), with the *unbiased* HSIC of Song et al. 2012, as in Nguyen et
+al. 2021:
 
-    HSIC = [tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1/((n−1)(n−2)) − 2·1ᵀK̃L̃1/(n−2)] / (n(n−3)) ,   K̃ = K with a zero diagonal.
+    HSIC = [tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1/((n−1)(n−2)) − 2·1ᵀK̃L̃1/(n−2)] / (n(n−3))
+    K̃ = K with a zero diagonal
 
-The plain estimate of Kornblith et al. 2019 tends to 1 for unrelated layers when n < d; this one is 0 in the mean,
-and so can be slightly negative.
+The plain estimate of Kornblith et al. 2019 tends to 1 for unrelated layers when n < d; this one is
+0 in the mean, and so can be slightly negative.
 """
 
 import math
@@ -29,7 +32,7 @@ def cosine_matrix(vectors: Array) -> Array:
 
 
 def paired_cosines(A: Array, B: Array) -> Array:
-    """Cosine of row i of ``A`` (n, d) with row i of ``B``, (n,); 0 where one of them is zero."""
+    """Return the cosine of row i of ``A`` (n, d) with row i of ``B``, (n,); 0 for a zero row."""
     wide = np.asarray(A, dtype=np.float64), np.asarray(B, dtype=np.float64)
     size = np.linalg.norm(wide[0], axis=1) * np.linalg.norm(wide[1], axis=1)
     return np.asarray(np.clip((wide[0] * wide[1]).sum(axis=1) / np.where(size > 0, size, 1), -1, 1))
@@ -60,18 +63,22 @@ def expected_cosine(d: int) -> float:
 
 
 def all_equal(H: Array) -> bool:
-    """Say whether the rows of ``H`` (n, d) are one row: after the mean is taken off, only rounding would be left."""
+    """Tell whether all rows of ``H`` (n, d) are equal: centred, only rounding would be left."""
     return bool((H[0] == H).all())
 
 
 def centred_gram(H: Array) -> Array:
-    """Return the U-centred Gram matrix of rows ``H`` (n, d): what ``cka`` needs of a layer, (n, n) float32.
+    """Return the U-centred Gram matrix of rows ``H`` (n, d), the input of ``cka``, (n, n) float32.
 
     U-centring turns HSIC into an inner product: HSIC = Σ_{i≠j} K*_ij L*_ij / (n(n − 3)).
     """
     if len(H) < 4:
-        message = f"layers cannot be compared on {len(H)} rows"
-        raise DataError(message, hint="at least 4 prompts are needed")
+        raise DataError(
+            "too-few-prompts",
+            f"CKA needs at least 4 prompts, got {len(H)}",
+            hint="collect more prompts",
+            n=len(H),
+        )
     if all_equal(H):
         return np.zeros((len(H), len(H)), dtype=np.float32)
     X = np.asarray(H, dtype=np.float64)
@@ -85,7 +92,7 @@ def centred_gram(H: Array) -> Array:
 
 
 def cka(grams: Sequence[Array]) -> Array:
-    """Similarity matrix of layers from their ``centred_gram``s; NaN for a layer whose rows are all equal."""
+    """Return the CKA of layers from their ``centred_gram``s; NaN for a layer of equal rows."""
     flat = np.stack([gram.ravel() for gram in grams])
     products = (flat @ flat.T).astype(np.float64)
     size = np.sqrt(np.maximum(np.diag(products), 0))

@@ -1,19 +1,21 @@
-"""Many L2 logistic regressions on the same rows at once, by Newton's method with conjugate gradients.
+"""Many L2 logistic regressions on the same rows at once: Newton's method, conjugate gradients.
 
-Problem p (a penalty, a choice of rows, a labelling) minimises over w_pk and an unpenalised intercept b_pk
+Problem p (a penalty, a choice of rows, a labelling) minimises over w_pk and an unpenalised
+intercept b_pk
 
     Σ_i a_ip · loss(y_ip, x_i · w_p + b_p) + ½ λ_p ‖w_p‖² ,   λ = 1/C as in scikit-learn,
 
-with the logistic loss for K = 1 and the softmax loss for K classes. w = Xᵀα lies in the row space, and so do gradients and steps, so that
-everything is done on α with the inner product ⟨Xᵀα, Xᵀβ⟩ = αᵀX Xᵀβ (``products``):
+with the logistic loss for K = 1 and the softmax loss for K classes. w = Xᵀα lies in the row space,
+and so do gradients and steps, so that everything is computed on α with the inner product
+⟨Xᵀα, Xᵀβ⟩ = αᵀX Xᵀβ (``products``):
 
-    gradient   ρ = a(p − y) + λα ,  Σ a(p − y)          Hessian   δ, β ↦ a p(1−p)(X Xᵀδ + β) + λδ ,  Σ a p(1−p)(X Xᵀδ + β)
+    gradient   ρ = a(p − y) + λα ,  Σ a(p − y)
+    Hessian    δ, β ↦ a p(1−p)(X Xᵀδ + β) + λδ ,  Σ a p(1−p)(X Xᵀδ + β)
 
-One step of the conjugate gradients is one product with X Xᵀ for all problems, and no decomposition is needed. A problem that
-has converged leaves the batch.
-
-Converged: Newton's decrement promises less than ``tolerance`` nats per row; 1e-9 puts probabilities within 1e-5 of
-scikit-learn's, 1e-5 is enough to compare penalties.
+One step of the conjugate gradients is one product with X Xᵀ for all problems; no decomposition is
+needed. A problem that has converged leaves the batch: when Newton's decrement predicts a gain below
+``tolerance`` nats per row. 1e-9 gives probabilities within 1e-5 of scikit-learn's; 1e-5 is enough
+to compare penalties.
 """
 
 from dataclasses import dataclass
@@ -26,12 +28,12 @@ from circuit.methods.linear.products import Products
 EXACT, ROUGH = 1e-9, 1e-5
 MAX_NEWTON, MAX_CG, MAX_HALVINGS = 60, 100, 12
 TINY = 1e-30
-SOLVED = 1e-12  # nats per row that are left to gain
+SOLVED = 1e-12  # nats per row still to gain
 
 
 @dataclass
 class _State:
-    """Where the problems are, or a step of them: coefficients and logits (P, K, n), intercepts (P, K, 1)."""
+    """Current solutions, or a step: coefficients and logits (P, K, n), intercepts (P, K, 1)."""
 
     alpha: Array
     bias: Array
@@ -93,8 +95,9 @@ def fit_logistic(
 ) -> Array:
     """Fit every problem; return α with the intercept as last row, (n + 1, P, K).
 
-    ``inside`` are the products of the n rows, ``Y`` (n, P, K) in {0, 1} (one column for two classes), ``penalty`` (P,) = 1/C,
-    ``weights`` (n, P) of the rows, 1 by default; ``start`` a solution of similar problems.
+    ``inside`` are the products of the n rows, ``Y`` (n, P, K) in {0, 1} (one column for two
+    classes), ``penalty`` (P,) = 1/C, ``weights`` (n, P) of the rows, 1 by default; ``start`` is a
+    solution of similar problems.
     """
     n, P, K = Y.shape
     targets = np.ascontiguousarray(Y.transpose(1, 2, 0), dtype=np.float64)
@@ -139,21 +142,22 @@ def _log_sum(Z: Array, axis: int) -> Array:
 
 
 def _newton_step(batch: _Batch, at: _State) -> tuple[_State, Array]:
-    """Move every problem once; return where it is and the decrease that was promised."""
+    """Move every problem once; return where it is and the decrease that was predicted."""
     p = batch.probabilities(at)
     error = batch.weights * (p - batch.Y)
     slope, slope_bias = error + batch.ridge * at.alpha, error.sum(axis=2, keepdims=True)
     step = _conjugate_gradients(batch, p, -slope, -slope_bias)
-    promised = -(slope * step.image + slope_bias * step.bias / slope.shape[2]).sum((1, 2)) / 2
-    return _line_search(batch, at, step, promised), promised
+    predicted = -(slope * step.image + slope_bias * step.bias / slope.shape[2]).sum((1, 2)) / 2
+    return _line_search(batch, at, step, predicted), predicted
 
 
 def _conjugate_gradients(batch: _Batch, p: Array, residual: Array, residual_bias: Array) -> _State:
     """Solve Hessian · step = residual for all problems, to a sixth: Newton corrects the rest.
 
-    Preconditioned by λ, which the Hessian is at least: so no step is longer than 1, and what a vector has in the null space of X Xᵀ,
-    which changes nothing but rounding, cannot grow. Intercepts are scaled to an eigenvalue amid the others. ⟨r, r⟩ = rᵀX Xᵀr is the squared
-    length of the gradient in w.
+    Preconditioned by λ, a lower bound of the Hessian: so no step is longer than 1, and the
+    component in the null space of X Xᵀ, which affects rounding only, cannot grow. Intercepts are
+    scaled to an eigenvalue among the others. ⟨r, r⟩ = rᵀX Xᵀr is the squared length of the gradient
+    in w.
     """
     kind = batch.gram.dtype
     p, r, r_bias = p.astype(kind), residual.astype(kind), residual_bias.astype(kind)
@@ -171,7 +175,7 @@ def _conjugate_gradients(batch: _Batch, p: Array, residual: Array, residual_bias
         bent = p * (v_image + v_bias)
         bent = a * (bent - p * (bent if p.shape[1] == 1 else bent.sum(axis=1, keepdims=True)))
         turned, turned_bias = bent + ridge * v, bent.sum(axis=2, keepdims=True)
-        # A problem that is solved waits for the others: going on below rounding would diverge.
+        # A solved problem waits for the others: continuing below rounding would diverge.
         left = np.where(rho > enough, rho, 0)
         length = _ratio(left, _inner(turned, v_image, turned_bias, v_bias))
         step, step_bias = step + length * v, step_bias + length * v_bias
@@ -193,14 +197,14 @@ def _ratio(above: Array, below: Array) -> Array:
     return np.asarray(ratio[:, None, None])
 
 
-def _line_search(batch: _Batch, at: _State, step: _State, promised: Array) -> _State:
-    """Halve the steps that do not bring a quarter of the decrease they promise."""
+def _line_search(batch: _Batch, at: _State, step: _State, predicted: Array) -> _State:
+    """Halve the steps that achieve less than a quarter of the predicted decrease."""
     before = batch.objective(at)
     slack = 1e-12 if batch.gram.dtype == np.float64 else 1e-6  # of rounding in the products
-    t = np.ones(len(promised))
+    t = np.ones(len(predicted))
     for _ in range(MAX_HALVINGS):
         there = at.moved(step, t[:, None, None])
-        short = batch.objective(there) > before - 0.25 * t * promised + slack * np.abs(before)
+        short = batch.objective(there) > before - 0.25 * t * predicted + slack * np.abs(before)
         if not short.any():
             break
         t[short] /= 2

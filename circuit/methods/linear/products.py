@@ -1,10 +1,12 @@
 """Rows by their products alone: n training rows in d dimensions enter a fit only through X Xᵀ.
 
-    X = (H − m) / σ  (n, d),   X' = (H' − m) / σ  (m, d),   inside V ↦ X Xᵀ V,   outside V ↦ X' Xᵀ V
+    X = (H − m) / σ  (n, d)          inside   V ↦ X Xᵀ V
+    X' = (H' − m) / σ  (m, d)        outside  V ↦ X' Xᵀ V
 
-m and σ are those of the training rows. An L2-penalised fit has its solution in the row space, w = Xᵀα (representer theorem), so that fitting
-and predicting need these two maps, and nothing has to be decomposed. Each is held as its matrix (n, n) and (m, n), or as
-the two factors where n > 2d makes those cheaper. σ = 1 for a constant feature. Products of more than ``EXACT`` elements of
+m and σ are those of the training rows. An L2-penalised fit has its solution in the row space,
+w = Xᵀα (representer theorem), so that fitting and predicting need these two maps, and no
+decomposition. Each is stored as its matrix (n, n) and (m, n), or as the two factors where n > 2d
+makes those cheaper. σ = 1 for a constant feature. Products of more than ``EXACT`` elements of
 float32 rows are float32: their rounding (1e-6 of a product) is far below the smallest penalty.
 """
 
@@ -22,7 +24,7 @@ EXACT = 500_000
 
 @dataclass(frozen=True)
 class Products:
-    """The map V (P, n) ↦ V X X'ᵀ (P, m): vectors are rows here, which BLAS likes better."""
+    """The map V (P, n) ↦ V X X'ᵀ (P, m): vectors are rows here, which is faster in BLAS."""
 
     left: Array  # (n, m): X X'ᵀ, or X (n, d) where there is a right factor
     right: Array | None = None  # (d, m): X'ᵀ
@@ -34,7 +36,7 @@ class Products:
 
     @property
     def size(self) -> float:
-        """Mean squared length of the training rows, where these are their own products."""
+        """Mean squared length of the training rows, for ``inside`` products."""
         if self.right is None:
             return float(self.left.trace()) / max(len(self.left), 1)
         return float(np.einsum("ij,ij->", self.left, self.left)) / max(len(self.left), 1)
@@ -47,7 +49,7 @@ class Products:
 
 @dataclass(frozen=True)
 class Standardised:
-    """Training rows, standardised, and how others are standardised beside them."""
+    """Standardised training rows, and the parameters that standardise other rows."""
 
     mean: Array  # (d,)
     scale: Array  # (d,)
@@ -80,7 +82,7 @@ def standardised(H: Array) -> Standardised:
     X: Array = H.astype(dtype)
     X -= mean.astype(dtype)
     spread = np.sqrt(np.einsum("ij,ij->j", X, X) / len(X)).astype(np.float64)
-    # A float32 feature that is constant has a spread of rounding size, which must not be blown up.
+    # A float32 feature that is constant has a spread of rounding size, which must not be amplified.
     noise = 1e-6 * np.maximum(np.abs(H.max(axis=0)), np.abs(H.min(axis=0)))
     scale = np.where(spread > noise, spread, 1.0)
     X /= scale.astype(dtype)
@@ -105,7 +107,7 @@ class Fold:
 
 @single_threaded
 def decompose(H: Array, splits: Sequence[Split]) -> list[Fold]:
-    """Multiply out each split, once for all labels on the same rows."""
+    """Compute the products of each split, once for all labels on the same rows."""
     return [_fold(H, *split) for split in splits]
 
 

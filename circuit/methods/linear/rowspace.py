@@ -1,12 +1,13 @@
-"""The row space of a training matrix: n rows in d ≫ n dimensions, written in r ≤ min(n − 1, d) coordinates.
+"""The row space of a training matrix: n rows in d ≫ n dimensions, in r ≤ min(n − 1, d) coordinates.
 
-    X = (H − m) / σ,   X = U S Vᵀ (thin SVD),   coordinates = U S,   held-out rows → (H' − m) / σ · V.
+    X = (H − m) / σ,   X = U S Vᵀ (thin SVD),   coordinates = U S
+    held-out rows → (H' − m) / σ · V
 
-V is never kept for long: with n < d the Gram matrix X Xᵀ = U S² Uᵀ is decomposed, otherwise Xᵀ X, both in float64. The
-map is an isometry on the row space, and LDA, PCA and differences of means have their solution in the row space
-(representer theorem), so fitting in coordinates is exact, and costs n instead of d. Regressions need products only: ``products``.
-σ = 1 unless ``standardise``; a constant feature has σ = 1 and drops out. Directions with S below 1e-7 of the largest
-are rounding noise and are dropped.
+With n < d the Gram matrix X Xᵀ = U S² Uᵀ is decomposed, otherwise Xᵀ X, both in float64. The map is
+an isometry on the row space, and LDA, PCA and differences of means have their solution in the row
+space (representer theorem), so fitting in coordinates is exact, and costs n instead of d.
+Regressions need products only: ``products``. σ = 1 unless ``standardise``; a constant feature has
+σ = 1 and drops out. Directions with S below 1e-7 of the largest are rounding noise and are dropped.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ class RowSpace:
     coordinates: Array  # (n, r): U S
 
     def project(self, H: Array) -> Array:
-        """Coordinates (m, r) of other rows (m, d); what they have outside of the row space is dropped."""
+        """Return coordinates (m, r) of other rows (m, d), projected on the row space."""
         return np.asarray((H - self.mean) / self.scale @ self.basis)
 
     def lift(self, weights: Array) -> Array:
@@ -50,7 +51,7 @@ def row_space(H: Array, *, standardise: bool) -> RowSpace:
 
 @single_threaded
 def row_coordinates(H: Array, *, standardise: bool) -> Array:
-    """Coordinates U S (n, r) of the rows ``H`` (n, d), where the maps of ``row_space`` are not needed."""
+    """Return the coordinates U S (n, r) of the rows ``H`` (n, d) without the maps."""
     if len(H) > H.shape[1]:
         return row_space(H, standardise=standardise).coordinates
     X = np.asarray(H, dtype=np.float64)
@@ -61,7 +62,7 @@ def row_coordinates(H: Array, *, standardise: bool) -> Array:
 
 def _scale(H: Array) -> Array:
     spread = H.std(axis=0)
-    # A float32 feature that is constant has a spread of rounding size, which must not be blown up.
+    # A float32 feature that is constant has a spread of rounding size, which must not be amplified.
     noise = 1e-6 * np.abs(H).max(axis=0)
     return np.where(spread > noise, spread, 1.0)
 
@@ -85,14 +86,14 @@ def _left(X: Array) -> tuple[Array, Array]:
 
 
 def _kept(eigenvalues: Array) -> tuple[Array, Array]:
-    """Singular values, falling, from rising eigenvalues, and which of them are more than rounding."""
+    """Return falling singular values from rising eigenvalues, and which exceed rounding."""
     singular = np.sqrt(np.maximum(eigenvalues[::-1], 0))
     keep = singular > 1e-7 * max(float(singular.max(initial=0)), np.finfo(np.float64).tiny)
     return singular[keep], keep
 
 
 def fold_numbers(held_out: Sequence[Array], n: int) -> Array:
-    """Number of the fold in which each row is held out, (n,), from the row numbers of each fold."""
+    """Number the fold in which each row is held out, (n,), from the row numbers of each fold."""
     numbers = np.full(n, -1, dtype=np.intp)
     for k, rows in enumerate(held_out):
         numbers[rows] = k

@@ -1,9 +1,10 @@
 """One thread for many small matrix products.
 
-A probe is thousands of products of a few hundred rows. Each is over in microseconds, so waking a second thread costs more
-than it gives, and on a machine that is busy the threads wait for each other: a battery of 16 probes took 10 times as
-long with two BLAS threads as with one, on two cores with other work. Large matrices keep all threads, or better: ``side_by_side``
-puts whole layers on the cores, one thread each, because a decomposition hardly gains from a second one.
+A probe is thousands of products of a few hundred rows. Each takes microseconds, so waking a second
+thread costs more than it saves, and on a busy machine the threads wait for each other: a battery of
+16 probes took 10 times as long with two BLAS threads as with one, on two cores with other work.
+Large matrices keep all threads, or better: ``parallel_map`` runs whole layers in parallel, one
+thread each, because a decomposition hardly gains from a second thread.
 """
 
 import os
@@ -25,7 +26,7 @@ LARGE = 2_000_000  # elements
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold every BLAS that is loaded, and OpenMP, to one thread, and give the others back at the end."""
+    """Limit every loaded BLAS, and OpenMP, to one thread; restore the limits at the end."""
     with _controller().limit(limits=1):
         yield
 
@@ -34,17 +35,20 @@ def single_threaded(function: Callable[P, R]) -> Callable[P, R]:
     """Run ``function`` with one BLAS thread unless an array among its arguments is large."""
 
     @wraps(function)
-    def calmed(*args: P.args, **kwargs: P.kwargs) -> R:
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
         if any(isinstance(arg, np.ndarray) and arg.size > LARGE for arg in args):
             return function(*args, **kwargs)
         with one_blas_thread():
             return function(*args, **kwargs)
 
-    return calmed
+    return limited
 
 
 def parallel_map(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
-    """Apply ``function`` to ``items`` in threads and yield the results in order; no more than ``workers`` items are held."""
+    """Apply ``function`` to ``items`` in threads and yield the results in order.
+
+    At most ``workers`` items are in memory.
+    """
     if workers < 2:
         yield from map(function, items)
         return
@@ -59,7 +63,7 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T], *, workers: int
 
 
 def workers_for(size: int) -> int:
-    """How many arrays of ``size`` elements to work on at once: one for each core when they are large."""
+    """Return how many arrays of ``size`` elements to process at once: one per core when large."""
     if size <= LARGE:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -67,9 +71,9 @@ def workers_for(size: int) -> int:
 
 @lru_cache(maxsize=1)
 def _controller() -> Any:
-    # Only what is loaded is found, and looking takes milliseconds: once, when all have come.
-    import scipy.linalg  # noqa: F401 -- scipy has a BLAS of its own
-    import sklearn.cluster  # noqa: F401 -- and k-means an OpenMP
+    # It finds loaded libraries only and takes milliseconds: once, after all are loaded.
+    import scipy.linalg  # noqa: F401 -- has its own BLAS
+    import sklearn.cluster  # noqa: F401 -- has OpenMP, for k-means
     from sklearn.utils.parallel import ThreadpoolController
 
     return ThreadpoolController()

@@ -1,15 +1,20 @@
-"""Two archives of the same prompts, a base model's and a fine-tuned one's, say: what moved, and is it read by the same probe?
+"""Two archives of the same prompts, such as those of a base and a fine-tuned model.
+
+How much the rows changed, and whether the same probe reads both:
 
     moved             mean over rows of ‖h_b − h_a‖ / ‖h_a‖, with its cluster-bootstrap interval
-    cosine            mean cosine of h_a and h_b after the mean of each archive's rows is taken off
-    cka               unbiased linear CKA (``similarity``): 1 for the same geometry up to rotation and scale
+    cosine            mean cosine of h_a and h_b, each minus the mean of its archive's rows
+    cka               unbiased linear CKA (``similarity``): 1 for equal geometry up to rotation and
+                      scale
     direction_cosine  cosine between the two differences of the class means (two classes)
-                      Where all rows of one are equal, cosine, cka and direction_cosine are not defined (None)
-    a_to_b            held-out AUROC of probes fitted on a's rows and read at b's, beside a_to_a, b_to_a and b_to_b
-    lost_a, lost_b    a_to_b − b_to_b and b_to_a − a_to_a, paired: what is lost by using the other one's probe
+    a_to_b            held-out AUROC of probes fitted on a's rows and applied to b's; also a_to_a,
+                      b_to_a and b_to_b
+    lost_a, lost_b    a_to_b − b_to_b and b_to_a − a_to_a, paired: the loss by using the other
+                      archive's probe
 
-Every cell is cross-fitted on the same folds: a probe never sees a held-out group, in either archive. ``moved``, cosines and
-probes need features that mean the same in both, so the width must agree; CKA does not.
+cosine, cka and direction_cosine are None where all rows of one archive are equal. Every cell is
+cross-fitted on the same folds: a probe never sees a held-out group, in either archive. ``moved``,
+cosines and probes need corresponding features, so the widths must agree; CKA does not.
 """
 
 from dataclasses import dataclass
@@ -46,7 +51,7 @@ from circuit.methods.uncertainty.perfect_scores import perfect_auroc
 
 @dataclass(frozen=True)
 class Drift:
-    """How far the rows of one place moved between two archives."""
+    """The change of the rows at one site and layer between two archives."""
 
     cka: float | None  # None under 4 rows, and where all rows of one are equal
     moved: Estimate | None  # None where the widths differ
@@ -85,8 +90,12 @@ class CrossArchiveProbes:
 def drift(A: Array, B: Array, groups: Array, *, n_boot: int = 1000, seed: int = 0) -> Drift:
     """Compare rows ``A`` (n, d) and ``B`` (n, d') of the same prompts, groups resampled."""
     if len(A) != len(B):
-        message = f"{len(A)} rows cannot be compared with {len(B)}"
-        raise DataError(message, hint="both archives must hold the same prompts")
+        raise DataError(
+            "row-counts-differ",
+            f"cannot compare {len(A)} rows with {len(B)} rows",
+            hint="both archives must contain the same prompts",
+            n_rows=(len(A), len(B)),
+        )
     similar = None
     if len(A) > 3:
         found = float(cka([centred_gram(A), centred_gram(B)])[0, 1])
@@ -111,7 +120,7 @@ def _mean(drawn: Resamples, values: Array, *, bounds: tuple[float, float]) -> Es
 
 @single_threaded
 def cross_archive_probes(A: Array, B: Array, task: Task) -> CrossArchiveProbes:
-    """Fit probes on each of ``A`` and ``B`` (n, d), rows of the same prompts, and score each on both."""
+    """Fit probes on ``A`` and on ``B`` (n, d), rows of the same prompts; score each on both."""
     for H in (A, B):
         check_rows(H, task.y)
     fold = fold_numbers([held_out for _, held_out in task.splits], len(task.y))
@@ -123,23 +132,23 @@ def cross_archive_probes(A: Array, B: Array, task: Task) -> CrossArchiveProbes:
             draws[f"{source}_to_{'ab'[target]}"] = task.resamples.draws(statistic)
     bound = perfect_auroc(task.y, task.groups)
     return CrossArchiveProbes(
-        {name: each.estimate().widen_to(bound) for name, each in draws.items()},
-        difference(draws["a_to_b"], draws["b_to_b"], n_groups=task.n_groups),
-        difference(draws["b_to_a"], draws["a_to_a"], n_groups=task.n_groups),
-        _direction_cosine(A, B, task.y) if task.n_classes == 2 else None,
+        auroc={name: each.estimate().widen_to(bound) for name, each in draws.items()},
+        lost_a=difference(draws["a_to_b"], draws["b_to_b"], n_groups=task.n_groups),
+        lost_b=difference(draws["b_to_a"], draws["a_to_a"], n_groups=task.n_groups),
+        direction_cosine=_direction_cosine(A, B, task.y) if task.n_classes == 2 else None,
     )
 
 
-def _held_out(source: Array, targets_: list[Array], task: Task) -> dict[int, Array]:
-    """Held-out log-probabilities (n, n_classes) of each of ``targets_`` by probes fitted on ``source``."""
-    found = {k: np.zeros((len(task.y), task.n_classes)) for k in range(len(targets_))}
+def _held_out(source: Array, others: list[Array], task: Task) -> dict[int, Array]:
+    """Return held-out log-probabilities (n, n_classes) of ``others`` by probes of ``source``."""
+    found = {k: np.zeros((len(task.y), task.n_classes)) for k in range(len(others))}
     for train, held_out in task.splits:
         space, Y = standardised(source[train]), targets(task.y[None, train], task.n_classes)
         inside = space.inside
         inner = inner_splits(task.y[train], task.groups[train], seed=task.seed)
         c = choose_c(inside, Y, inner)
         W = fit_logistic(inside, Y, np.array([1 / c]))
-        for k, H in enumerate(targets_):
+        for k, H in enumerate(others):
             logits = predict(space.outside(H[held_out]), W)
             found[k][held_out] = log_probabilities(logits)[:, 0]
     return found

@@ -1,14 +1,15 @@
-"""Are the probabilities of a probe to be believed? Held-out log-loss, Brier score and calibration error.
+"""Calibration of a probe's probabilities: held-out log-loss, Brier score and calibration error.
 
-    log_loss   mean of −ln p(true class), nats; what guessing by the class frequencies costs stands beside it
-    brier      mean over rows of Σ_c (p_c − [y = c])² / 2, so that for two classes it is (p₁ − y)²
-    error      Σ_b (n_b/n) |mean p − share that is true| over bins of equal size (expected calibration error); as many
-               bins as keep the shares rising (the monotone sweep of Roelofs et al. 2020, 2012.08668), at most 50, because
-               any fixed number of bins is a bias of its own
+    log_loss   mean of −ln p(true class), nats; compared with that of the class frequencies
+    brier      mean over rows of Σ_c (p_c − [y = c])² / 2; for two classes it is (p₁ − y)²
+    error      Σ_b (n_b/n) |mean p − fraction true| over bins of equal size (expected calibration
+               error); as many bins as keep the fractions rising (the monotone sweep of Roelofs et
+               al. 2020, 2012.08668), at most 50, because any fixed number of bins has its own bias
 
-For two classes p is that of the second class; for more it is that of the predicted one, and "true" is that it is right. The calibration
-error of a perfectly calibrated probe is not 0 at finite n: ``by_chance`` is its mean and 95 % range, with labels drawn
-from the probe's own probabilities and bins swept anew for each draw. Intervals are those of ``bootstrap``.
+For two classes p is that of the second class; for more it is that of the predicted class, and
+"true" means that it is right. The calibration error of a perfectly calibrated probe is not 0 at
+finite n: ``error_by_chance`` is its mean and 95 % range, with labels drawn from the probe's own
+probabilities and bins swept anew for each draw. Intervals are those of ``bootstrap``.
 """
 
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def mean_statistic(values: Array) -> Statistic:
 
 
 def confidence_of(p: Array, y: Array) -> tuple[Array, Array]:
-    """Return the probability that is judged (n,), and whether what it is of came true (n,)."""
+    """Return the probability of one class per row (n,), and whether that class is true (n,)."""
     if p.shape[1] == 2:
         return p[:, 1], y == 1
     predicted = p.argmax(axis=1)
@@ -88,7 +89,7 @@ def confidence_of(p: Array, y: Array) -> tuple[Array, Array]:
 
 
 def sweep(confidence: Array, true: Array) -> Array:
-    """Number the bin of each row, (n,): the most bins of equal size in which the share of true ones rises."""
+    """Number the bin of each row, (n,): the most bins of equal size with rising fractions true."""
     order = np.argsort(confidence, kind="stable")
     rank = np.empty(len(order), dtype=np.intp)
     rank[order] = np.arange(len(order))

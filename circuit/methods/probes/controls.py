@@ -1,17 +1,18 @@
-"""Controls of a probe: what it would score on labels, and on directions, that mean nothing.
+"""Controls of a probe: its score on meaningless labels, and that of meaningless directions.
 
-Control task (Hewitt & Liang 2019, 1909.03368): one random label per group, the classes as frequent as they are, learned by the same
-logistic probe from the same rows.
+Control task (Hewitt & Liang 2019, 1909.03368): one random label per group, the classes as frequent
+as in the data, learned by the same logistic probe from the same rows.
 
-    control        its AUROC on the same folds, mean over ``N_CONTROLS`` labellings: no group is in both parts, so that nothing
-                   can be remembered and it should be at chance
+    control        its AUROC on the same folds, mean over ``N_CONTROLS`` labellings: no group is in
+                   both parts, so that nothing can be memorised and it should be at chance
     selectivity    the probe's AUROC − the control's, on the same resamples of groups
-    memory         its AUROC on folds that cut through the groups: how well a probe recognises the group of a row, which
-                   is what a split that ignores groups would have rewarded; None where a group is one row
+    memory         its AUROC on folds that divide the groups: how well a probe recognises the group
+                   of a row, which a split that ignores groups would have rewarded; None where a
+                   group is one row
 
-Random directions: N directions, isotropic in the standardised features, each with the sign that fits the training part. What a
-direction reaches that knows nothing else: mean, 5 % and 95 % quantile of its held-out AUROC. With common variation in
-the rows it is well above ½ where the concept lies in that variation.
+Random directions: N directions, isotropic in the standardised features, each with the sign that
+fits the training part: mean, 5 % and 95 % quantile of their held-out AUROC. Where the concept lies
+in the common variation of the rows, it is well above ½.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ N_DIRECTIONS = 1000
 
 @dataclass(frozen=True)
 class Control:
-    """The control task, and what the probe scores above it."""
+    """The control task, and the probe's score above it."""
 
     auroc: Estimate
     selectivity: Estimate
@@ -56,7 +57,7 @@ class Control:
 
 
 def control_labels(y: Array, groups: Array, rng: np.random.Generator, *, size: int) -> Array:
-    """Draw ``size`` labellings (size, n) that are constant in each group, classes as frequent as in ``y``."""
+    """Draw ``size`` labellings (size, n), constant in each group, class frequencies as in ``y``."""
     n_groups, n_classes = int(groups.max()) + 1, int(y.max()) + 1
     edges = np.cumsum(np.bincount(y, minlength=n_classes)) / len(y) * n_groups
     labels = np.searchsorted(edges - 1e-9, np.arange(n_groups) + 0.5)
@@ -72,15 +73,15 @@ def control_task(
     *,
     n_controls: int = N_CONTROLS,
 ) -> Control:
-    """Run the control task beside the probe ``result`` of ``H`` (n, d), on its decomposed folds."""
+    """Run the control task for the probe ``result`` of ``H`` (n, d), on its decomposed folds."""
     rng = np.random.default_rng([task.seed, 1])
     labellings = control_labels(task.y, task.groups, rng, size=n_controls)
     held_out = _averaged(prepared, labellings, task.groups, task)
-    cut = cut_folds(task.groups, rng, folds=len(prepared))
+    mixed = folds_across_groups(task.groups, rng, folds=len(prepared))
     memory = None
-    if cut is not None:
+    if mixed is not None:
         rows = np.arange(len(task.y))
-        memory = _averaged(decompose(H, cut), labellings, rows, task).estimate()
+        memory = _averaged(decompose(H, mixed), labellings, rows, task).estimate()
         memory = memory.widen_to(perfect_auroc(task.y, task.groups))
     return Control(
         auroc=held_out.estimate(),
@@ -100,13 +101,15 @@ def _averaged(prepared: Sequence[Fold], labellings: Array, groups: Array, task: 
         for i, labels in enumerate(labellings)
     ]
     drawn = np.array([each.draws for each in found])
-    drawn[np.isnan(drawn)] = 0.5  # a fold of groups that all drew one class compares nothing
+    drawn[np.isnan(drawn)] = 0.5  # undefined where all groups of a fold drew one class
     value = np.nan_to_num([each.value for each in found], nan=0.5).mean()
     return Draws(float(value), drawn.mean(axis=0), task.resamples.factor)
 
 
-def cut_folds(groups: Array, rng: np.random.Generator, *, folds: int) -> list[Split] | None:
-    """Spread the rows of each group over the folds; None where groups have one row and cannot be cut."""
+def folds_across_groups(
+    groups: Array, rng: np.random.Generator, *, folds: int
+) -> list[Split] | None:
+    """Spread the rows of each group over the folds; None where every group has one row."""
     if np.bincount(groups).max() < 2:
         return None
     number = np.empty(len(groups), dtype=np.intp)
@@ -119,7 +122,7 @@ def cut_folds(groups: Array, rng: np.random.Generator, *, folds: int) -> list[Sp
 
 @single_threaded
 def random_directions(H: Array, task: Task, *, n_directions: int = N_DIRECTIONS) -> Estimate:
-    """Held-out AUROC of random directions: mean, 5 % and 95 % quantile (macro for several classes)."""
+    """Return the held-out AUROC of random directions: mean, 5 % and 95 % quantile (macro)."""
     rng, y = np.random.default_rng([task.seed, 2]), task.y
     X = row_coordinates(H, standardise=True)
     scores = X @ rng.normal(size=(X.shape[1], n_directions))
@@ -130,7 +133,7 @@ def random_directions(H: Array, task: Task, *, n_directions: int = N_DIRECTIONS)
 
 
 def _signed(scores: Array, positive: Array, splits: list[Split]) -> Array:
-    """AUROC within held-out folds of each column, with the sign that fits the training part."""
+    """Return the AUROC within held-out folds of each column, signed by the training part."""
     won, compared = np.zeros(scores.shape[1]), np.zeros(scores.shape[1])
     for train, held_out in splits:
         inside, is_positive = scores[train], positive[train]

@@ -1,16 +1,19 @@
-"""How many bits the labels cost a receiver who has the rows: the online code of Voita & Titov 2020 (2003.12298).
+"""Description length: the bits that the labels cost a receiver who has the rows.
 
-The first t₁ labels are sent with a uniform code; a probe is fitted to them and codes the labels up to t₂, is fitted again to all
-of those, and so on (t at 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.25, 12.5, 25, 50 and 100 % of the rows):
+The online code of Voita & Titov 2020 (2003.12298).
+The first t₁ labels are sent with a uniform code; a probe is fitted to them and codes the labels up
+to t₂, is fitted again to all of those, and so on (t at 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.25, 12.5,
+25, 50 and 100 % of the rows):
 
-    L = t₁ log₂ K − Σ_i log₂ p_{θ_i}(y_{t_i+1 … t_{i+1}}) ,   compression = n log₂ K / L .
+    L = t₁ log₂ K − Σ_i log₂ p_{θ_i}(y_{t_i+1 … t_{i+1}}) ,   compression = n log₂ K / L
 
-1 is nothing learned; a label that is easier to read off needs fewer bits, also where the accuracy is the same. Groups are sent
-whole, in random order, so that no block holds a row of a group that was fitted; the probe is that of ``probing`` with C chosen
-inside the rows that were sent. Bits per row are averaged over ``N_ORDERS`` orders; the interval is the cluster bootstrap's of
-these bits. Under 500 rows the first blocks hold next to nothing and L is noise: refused. (Of 192 rows in 48 groups and 160 features,
-classes 2 standard deviations apart in one feature are compressed 0.97 to 1.06 times, as noise is, and 6 apart only 1.2 to 1.3
-times; of 600 rows, 1.1 and 2.5 times.)
+Compression 1 means nothing learned; a label that is easier to decode needs fewer bits, even at
+equal accuracy. Groups are sent as a whole, in random order, so that no block holds a row of a
+fitted group; the probe is that of ``probing`` with C chosen inside the rows sent. Bits per row are
+averaged over ``N_ORDERS`` orders; the interval is the cluster bootstrap's of these bits. Under 500
+rows the first blocks hold almost nothing and L is noise: refused. (Of 192 rows in 48 groups and 160
+features, classes 2 standard deviations apart in one feature are compressed 0.97 to 1.06 times, as
+noise is, and 6 apart only 1.2 to 1.3 times; of 600 rows, 1.1 and 2.5 times.)
 """
 
 from collections.abc import Sequence
@@ -68,8 +71,12 @@ def description_length(
     """Code the class numbers ``y`` (n,) given ``H`` (n, d)."""
     check_rows(H, y)
     if len(y) < MIN_ROWS:
-        message = f"a description length of {len(y)} rows is noise"
-        raise DataError(message, hint=f"at least {MIN_ROWS} rows are needed")
+        raise DataError(
+            "too-few-rows",
+            f"the description length needs at least {MIN_ROWS} rows, got {len(y)}",
+            hint="collect more prompts",
+            n=len(y),
+        )
     y, codes = np.unique(y, return_inverse=True)[1], group_codes(groups)
     groups_per_class(y, codes)
     rng, n_classes = np.random.default_rng([seed, 3]), int(y.max()) + 1
@@ -96,22 +103,29 @@ def row_bits(H: Array, y: Array, codes: Array, rng: np.random.Generator, *, seed
     for sent, end in pairwise(ends):
         known, block = order[:sent], order[sent:end]
         if len(np.unique(y[known])) < n_classes:
-            continue  # a class was never seen: still the uniform code
-        log_p = _coded(H[known], y[known], codes[known], H[block], n_classes, seed)
+            continue  # an unseen class: still the uniform code
+        log_p = _log_probabilities(
+            H[known], y[known], codes[known], H[block], n_classes=n_classes, seed=seed
+        )
         nats = -log_p[np.arange(len(block)), y[block]]
         bits[block] = np.minimum(nats, -np.log(FLOOR)) / np.log(2)
     return bits
 
 
 def block_ends(codes: Array) -> list[int]:
-    """Return the row counts t₁ < t₂ < … < n, moved up to the next end of a group; ``codes`` (n,) in the order sent."""
+    """Return the row counts t₁ < t₂ < … < n, each at the end of a group.
+
+    ``codes`` (n,) are the groups in the order sent.
+    """
     n = len(codes)
     last = np.append(np.flatnonzero(np.diff(codes) != 0) + 1, n)
-    wanted = [max(1, round(share * n)) for share in SHARES]
-    return sorted({int(last[np.searchsorted(last, t)]) for t in wanted})
+    targets = [max(1, round(share * n)) for share in SHARES]
+    return sorted({int(last[np.searchsorted(last, t)]) for t in targets})
 
 
-def _coded(H: Array, y: Array, codes: Array, new: Array, n_classes: int, seed: int) -> Array:
+def _log_probabilities(
+    H: Array, y: Array, codes: Array, new: Array, *, n_classes: int, seed: int
+) -> Array:
     """Log-probabilities (m, n_classes) of ``new`` rows by a probe fitted to ``H``."""
     space, Y = standardised(H), targets(y[None], n_classes)
     inside = space.inside

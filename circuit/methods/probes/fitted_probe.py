@@ -1,9 +1,9 @@
-"""A probe to keep: the regression of ``probing`` fitted to all rows, as weights on the raw features.
+"""A probe to save: the regression of ``probing`` fitted to all rows, on the raw features.
 
     logit_k(h) = w_k · h + b_k ,   p = softmax over k (two classes: one logit, sigmoid)
 
-Standardisation is folded into w and b. C is chosen by grouped folds of all rows. Its quality is the held-out score of ``probing``; on the
-rows that it was fitted to it has none.
+Standardisation is folded into w and b. C is chosen by grouped folds of all rows. Its quality is the
+held-out score of ``probing``; a score on the rows that it was fitted to has no meaning.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 """The held-out score of "take the layer whose probe looks best", for logistic probes.
 
-The best of L layers on the scored rows is an optimistic number (``nested``). Here the layer is chosen in each outer fold by the
-log-loss on the *inner* held-out rows that the choice of C computed already (``regularisation``), of which none is held out in the
-outer fold, and the outer held-out rows get the scores of that layer. The pooled AUROC is that of the procedure, on the
-same folds and resamples as the layers' own; nothing is fitted for it. Of equal losses the earlier layer is taken.
+The best of L layers on the scored rows is an optimistic number (``nested``). Here the layer is
+chosen in each outer fold by the log-loss on the *inner* held-out rows that the choice of C computed
+already (``regularisation``), none of which is held out in the outer fold, and the outer held-out
+rows get the scores of that layer. The pooled AUROC is that of the procedure, on the same folds and
+resamples as the layers' own; nothing is fitted for it. Of equal losses the earlier layer is taken.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from circuit.methods.uncertainty.perfect_scores import perfect_auroc
 
 @dataclass(frozen=True)
 class ProbeLayerChoice:
-    """The held-out score of choosing a layer, and what was chosen in each outer fold."""
+    """The held-out score of choosing a layer, and the choice in each outer fold."""
 
     auroc: Estimate
     chosen: tuple[int, ...]
@@ -30,7 +31,10 @@ class ProbeLayerChoice:
 
 
 def nested_probe(probes: Mapping[int, ProbeResult], task: Task) -> ProbeLayerChoice | None:
-    """Score the choice among layers of one task; ``None`` for one layer, or where a training part has no inner folds."""
+    """Score the choice among layers of one task.
+
+    None for one layer, or where a training part has no inner folds.
+    """
     losses = {layer: result.inner_loss for layer, result in probes.items()}
     if len(probes) < 2 or any(loss is None for each in losses.values() for loss in each):
         return None

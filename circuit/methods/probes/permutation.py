@@ -1,16 +1,19 @@
-"""Permutation test of "some layer tells the classes apart", with all layers in each permutation.
+"""Permutation test of "some layer separates the classes", with all layers in each permutation.
 
-Labels are permuted where they are exchangeable (``splits.permuted_labels``): between groups where a group has one label, within
-pairs where there are pairs. The statistic is the held-out AUROC, compared within folds, of a least-squares probe on the same folds
-and the same standardised features as the logistic probe, with ridge ρ · ‖X‖²/n, averaged over the ρ of ``RIDGES``. It is
-not the published score but a function of the same rows that costs a matrix product: with the products of the training rows X (``products``,
-once, because they do not depend on labels) the held-out scores of P labellings at once are
+Labels are permuted where they are exchangeable (``splits.permuted_labels``): between groups where a
+group has one label, within pairs where there are pairs. The statistic is the held-out AUROC,
+compared within folds, of a least-squares probe on the same folds and the same standardised features
+as the logistic probe, with ridge ρ · ‖X‖²/n, averaged over the ρ of ``RIDGES``. It is not the
+published score but a function of the same rows that costs a matrix product: with the products of
+the training rows X (``products``, computed once, because they do not depend on labels) the held-out
+scores of P labellings at once are
 
-    X' Xᵀ (X Xᵀ + λ)⁻¹ Y = X' (XᵀX + λ)⁻¹ Xᵀ Y ,   Y (n, P) centred, whichever is smaller.
+    X' Xᵀ (X Xᵀ + λ)⁻¹ Y = X' (XᵀX + λ)⁻¹ Xᵀ Y ,   Y (n, P) centred, whichever is smaller
 
-    p       (1 + #{permuted ≥ observed}) / (1 + N), at one layer (Phipson & Smyth 2010: never 0)
-    p_any   the same with the largest statistic of all layers in each permutation (Westfall & Young 1993): the
-            family-wise p. Where nothing is decodable, a layer below 0.05 turns up in 5 % of the batteries of layers
+    p       at one layer: ``p_values.permutation_p``
+    p_any   the same with the largest statistic of all layers in each permutation (Westfall & Young
+            1993): the family-wise p. Where nothing is decodable, 5 % of the batteries have a layer
+            below 0.05
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -39,11 +42,11 @@ class Null:
 
     @property
     def p(self) -> float | None:
-        """The share of permutations that reach the observed statistic; None without permutations."""
+        """The p of the observed statistic; None without permutations."""
         return permutation_p(self.observed, self.permuted)
 
     def spread(self) -> Estimate:
-        """Mean and 95 % range over permutations: what chance reaches."""
+        """Return mean and 95 % range over permutations: the level of chance."""
         if not len(self.permuted):
             return Estimate(0.5, 0.0, 1.0)
         low, high = np.percentile(self.permuted, [2.5, 97.5])
@@ -51,7 +54,7 @@ class Null:
 
 
 def family_wise(nulls: Mapping[Key, Null]) -> dict[Key, float | None]:
-    """Return the p of each member that accounts for all of them; row i of each is the same permutation."""
+    """Return the family-wise p of each member; row i of each is the same permutation."""
     if not nulls:
         return {}
     largest = np.max([null.permuted for null in nulls.values()], axis=0)
@@ -70,7 +73,7 @@ def holm(ps: Mapping[Key, float | None]) -> dict[Key, float | None]:
 
 
 def permutation_null(prepared: Sequence[Fold], y: Array, labellings: Array) -> Null:
-    """Test the labels ``y`` (n,) against ``labellings`` (N, n) on the decomposed folds of one layer."""
+    """Test the labels ``y`` (n,) against ``labellings`` (N, n) on the folds of one layer."""
     everything = np.concatenate([y[None], labellings])
     statistic = held_out_aurocs(prepared, everything).mean(axis=0)
     return Null(float(statistic[0]), statistic[1:])
@@ -92,12 +95,12 @@ def held_out_aurocs(prepared: Sequence[Fold], labellings: Array) -> Array:
             in_order, compared = pairs_in_order(scores, held_out)
             won[k] += in_order
             pairs[k] += compared
-    share = np.divide(won, pairs, out=np.full(won.shape, 0.5), where=pairs > 0)
-    return np.asarray(share.mean(axis=2))
+    auroc = np.divide(won, pairs, out=np.full(won.shape, 0.5), where=pairs > 0)
+    return np.asarray(auroc.mean(axis=2))
 
 
 def _ridge_maps(fold: Fold) -> list[Array]:
-    """For each ridge the map (m, n) from centred targets of the training rows to held-out scores."""
+    """Return for each ridge the map (m, n) from centred training targets to held-out scores."""
     inside, outside = fold.inside, fold.outside
     if inside.right is None:
         mean = np.trace(inside.left) / len(inside.left)

@@ -1,18 +1,19 @@
-"""Cross-validated linear probes: is a label decodable from the rows, and how sure is that?
+"""Cross-validated linear probes: is a label decodable from the rows, and with what uncertainty?
 
-L2 logistic regression (softmax for three classes and more), features standardised in the training part, C by inner grouped
-folds (``regularisation``), groups kept together throughout, solved on the products of the rows (``products``, ``newton``). Every number is
-computed from held-out scores, and every interval is the cluster bootstrap's (``bootstrap``) and never surer than the number of
-groups allows (``perfect``):
+L2 logistic regression (softmax for three or more classes), features standardised in the training
+part, C by inner grouped folds (``regularisation``), groups kept together throughout, solved on the
+products of the rows (``products``, ``newton``). Every number is computed from held-out scores, and
+every interval is the cluster bootstrap's (``bootstrap``), never narrower than the number of groups
+allows (``perfect_scores``):
 
     auroc                macro one-against-rest, compared within folds; chance 0.5
     balanced_accuracy    chance 1 / n_classes
     calibration          log-loss, Brier score, calibration error (``calibration``)
-    shuffled, p          what permuted labels reach, and the share of permutations that reach the labels' statistic (``permutation``);
-                         p of several layers belongs through ``permutation.family_wise``
-    accuracy, majority   share predicted right, and share of the largest class
+    shuffled, p          scores of permuted labels, and the p of the labels' statistic against them
+                         (``permutation``); for several layers use ``permutation.family_wise``
+    accuracy, majority   fraction predicted right, and fraction of the largest class
 
-Hewitt & Liang 2019 (1909.03368) say why a score needs its control: ``control``.
+Hewitt & Liang 2019 (1909.03368) explain why a score needs its control: ``controls``.
 """
 
 from collections.abc import Sequence
@@ -32,12 +33,12 @@ from circuit.methods.probes.regularisation import out_of_fold
 from circuit.methods.uncertainty.bootstrap import Draws, Estimate, macro_statistic, recall_statistic
 from circuit.methods.uncertainty.emergence import LayerAuroc
 from circuit.methods.uncertainty.perfect_scores import perfect_auroc, perfect_recall
-from circuit.methods.uncertainty.splits import Split, least_groups
+from circuit.methods.uncertainty.splits import least_groups
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe found on held-out rows, and what permuted labels reach."""
+    """The scores of a probe on held-out rows, and of permuted labels."""
 
     auroc: Estimate
     balanced_accuracy: Estimate
@@ -69,12 +70,12 @@ class ProbeResult:
 
     @property
     def scored(self) -> LayerAuroc:
-        """The AUROC with its resamples, as ``emergence`` takes it."""
+        """The AUROC with its resamples, the input of ``emergence``."""
         return LayerAuroc(self.auroc, self.draws)
 
     @property
     def shuffled(self) -> Estimate:
-        """AUROC on permuted labels: mean, and 95 % range over permutations."""
+        """AUROC on permuted labels: mean and 95 % range."""
         return self.null.spread()
 
     def as_dict(self) -> dict[str, object]:
@@ -109,9 +110,8 @@ def cross_validated_probe(
     seed: int = 0,
     n_boot: int = 1000,
     n_shuffles: int = 1000,
-    splits: Sequence[Split] | None = None,
 ) -> ProbeResult:
-    """Probe ``H`` (n, d) for the labels ``y`` (n,): ``probe`` of the task that ``prepare`` draws."""
+    """Probe ``H`` (n, d) for the labels ``y`` (n,): ``prepare``, then ``probe``."""
     check_rows(H, y)
     task = prepare(
         y,
@@ -121,14 +121,13 @@ def cross_validated_probe(
         seed=seed,
         n_boot=n_boot,
         n_shuffles=n_shuffles,
-        splits=splits,
     )
     return probe(H, task)
 
 
 @single_threaded
 def probe(H: Array, task: Task, prepared: Sequence[Fold] | None = None) -> ProbeResult:
-    """Probe ``H`` (n, d) for a task; ``prepared`` = ``decompose(H, task.splits)``, where it is there already."""
+    """Probe ``H`` (n, d) for a task; ``prepared`` is ``decompose(H, task.splits)``, if computed."""
     check_rows(H, task.y)
     if prepared is None:
         prepared = decompose(H, task.splits)
@@ -160,11 +159,20 @@ def probe(H: Array, task: Task, prepared: Sequence[Fold] | None = None) -> Probe
 
 
 def check_rows(H: Array, y: Array) -> None:
-    """Refuse rows that cannot be scored: another count of labels, or numbers that are not finite."""
+    """Refuse rows with another count of labels, or with numbers that are not finite."""
     if len(H) != len(y):
-        message = f"{len(H)} rows have {len(y)} labels"
-        raise DataError(message)
+        raise DataError(
+            "label-count",
+            f"{len(H)} rows have {len(y)} labels",
+            n_rows=len(H),
+            n_labels=len(y),
+        )
     if not np.isfinite(H).all():
         rows = np.flatnonzero(~np.isfinite(H).all(axis=1))
-        message = f"{len(rows)} rows hold NaN or infinity, the first is row {rows[0]}"
-        raise DataError(message, hint="collect them again in float32")
+        raise DataError(
+            "not-finite",
+            f"{len(rows)} rows contain NaN or infinity, the first is row {rows[0]}",
+            hint="collect them again with --dtype float32",
+            n_rows=len(rows),
+            first=int(rows[0]),
+        )

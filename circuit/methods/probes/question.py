@@ -1,7 +1,8 @@
-"""One question about rows, ready to be put to every layer and every baseline in the same way.
+"""One labelling of rows, prepared so that every layer and baseline is scored in the same way.
 
-Folds, resamples of groups and permutations of labels are drawn once. So all layers are scored on the same folds, differences between
-them are paired, and the largest of them in each permutation is a number of that permutation.
+Folds, resamples of groups and permutations of labels are drawn once. So all layers are scored on
+the same folds, differences between them are paired, and the maximum over layers in a permutation
+refers to one permutation.
 """
 
 from collections.abc import Sequence
@@ -51,12 +52,10 @@ def prepare(
     seed: int = 0,
     n_boot: int = 1000,
     n_shuffles: int = 1000,
-    splits: Sequence[Split] | None = None,
 ) -> Task:
     """Draw folds, permutations and resamples for the labels ``y`` (n,), groups kept together.
 
-    Labels are permuted by ``units``: the pairs where there are pairs, the groups by default. ``splits`` replaces the splits that
-    ``folds`` and ``seed`` would give.
+    Labels are permuted by ``units``: the pairs where there are pairs, the groups by default.
     """
     y, codes = np.unique(y, return_inverse=True)[1], group_codes(groups)
     groups_per_class(y, codes)
@@ -64,7 +63,7 @@ def prepare(
     return Task(
         y=y,
         groups=codes,
-        splits=list(splits or grouped_folds(y, codes, folds=folds, seed=seed)),
+        splits=grouped_folds(y, codes, folds=folds, seed=seed),
         shuffles=permuted_labels(y, codes if units is None else units, rng, size=n_shuffles),
         resamples=resample(y, codes, n_boot=n_boot, rng=rng),
         seed=seed,

@@ -1,8 +1,9 @@
-"""How strongly a probe is regularised: C is chosen inside the training part, by inner grouped folds.
+"""The regularisation of a probe: C is chosen inside the training part, by inner grouped folds.
 
-C rises through ``GRID`` while the inner held-out log-loss falls by more than ``MIN_GAIN`` nats, and stops after two values that do not
-earn it: the smallest C that is about as good as any. Several labellings of the same rows choose one C jointly and
-are fitted in one batch (``newton``). Where a training part has too few groups for inner folds, C is ``FIXED_C``.
+C rises through ``GRID`` while the inner held-out log-loss falls by more than ``MIN_GAIN`` nats, and
+stops after two values without such a gain: the smallest C that is about as good as any. Several
+labellings of the same rows choose one C jointly and are fitted in one batch (``newton``). Where a
+training part has too few groups for inner folds, C is ``FIXED_C``.
 """
 
 from collections.abc import Sequence
@@ -21,13 +22,16 @@ GRID = tuple(10.0**k for k in range(-4, 3))
 FIXED_C = 0.01
 MIN_GAIN = 0.002
 INNER_FOLDS = 3
-N_JUDGING = 2  # labellings that have a say in C
+N_JUDGING = 2  # labellings that C is chosen by
 
 
 def out_of_fold(
     prepared: Sequence[Fold], labellings: Array, groups: Array, *, seed: int
 ) -> tuple[Array, list["PenaltyChoice"]]:
-    """Fit ``labellings`` (P, n) in each fold: held-out log-probabilities (n, P, n_classes), and the choice of C in each fold."""
+    """Fit ``labellings`` (P, n) in each fold.
+
+    Returns held-out log-probabilities (n, P, n_classes), and the choice of C in each fold.
+    """
     n_classes = int(labellings.max()) + 1
     scores, chosen = np.zeros((labellings.shape[1], len(labellings), n_classes)), []
     for fold in prepared:
@@ -47,22 +51,22 @@ def targets(labellings: Array, n_classes: int) -> Array:
 
 
 def inner_splits(y: Array, groups: Array, *, seed: int) -> list[Split]:
-    """Split a training part again, groups kept together; nothing where that cannot be done."""
+    """Split a training part again, groups kept together; empty where impossible."""
     return _inner_splits(y.astype(np.intp).tobytes(), groups.astype(np.intp).tobytes(), seed)
 
 
-@lru_cache(maxsize=64)  # every layer and baseline of a question asks for the same ones
+@lru_cache(maxsize=64)  # the same for every layer and baseline of a question
 def _inner_splits(y: bytes, groups: bytes, seed: int) -> list[Split]:
     labels, codes = (np.frombuffer(each, dtype=np.intp) for each in (y, groups))
     try:
         return grouped_folds(labels, codes, folds=INNER_FOLDS, seed=seed)
-    except DataError:  # one group of some class is left: nothing to choose C with
+    except DataError:  # one group of some class is left: C cannot be chosen
         return []
 
 
 @dataclass(frozen=True)
 class PenaltyChoice:
-    """A C and its mean log-loss on inner held-out rows, in nats; no loss where there were no inner folds."""
+    """A C and its mean log-loss on inner held-out rows, in nats; None without inner folds."""
 
     c: float
     loss: float | None
@@ -74,7 +78,7 @@ def choose_c(inside: Products, Y: Array, splits: Sequence[Split]) -> float:
 
 
 def choose_penalty(inside: Products, Y: Array, splits: Sequence[Split]) -> PenaltyChoice:
-    """Choose C as ``choose_c`` does, and say what it reached."""
+    """Choose C as ``choose_c`` does; return it with its log-loss."""
     if not splits or not Y.shape[1]:
         return PenaltyChoice(FIXED_C, None)
     n, P, _ = Y.shape

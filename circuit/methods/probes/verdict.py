@@ -1,21 +1,24 @@
-"""What a result may be called, and no more: the ladder from "not decodable" to "selective".
+"""The strongest claim that the numbers support, from "not decodable" to "selective".
 
-    decodable   at one layer: the interval of the AUROC lies above ½, the family-wise permutation p over all layers is at most 0.05, and
-                there are at least 10 groups, 5 of each class
+    decodable   at one layer: the interval of the AUROC lies above ½, the family-wise permutation p
+                over all layers is at most 0.05, and there are at least 10 groups, 5 of each class
 
 and of a question, over the layers:
 
     few groups      under 10 groups, or 5 of a class, nothing is claimed
     not decodable   at no layer decodable
-    surface         decodable, but no layer is above what is read off the text itself (words, length, punctuation, …)
-    tokens          above the surface, but no layer is above the embedding of the token or a model with random weights
-    unresolved      the same, but the baseline in the way is not decodable itself: it explains nothing, and there are too
-                    few groups to tell the two apart
+    surface         decodable, but no layer is above the baselines of the text itself (words,
+                    length, punctuation, …)
+    tokens          above the surface, but no layer is above the embedding of the token or a model
+                    with random weights
+    unresolved      the same, but the baseline in the way is not decodable itself: it explains
+                    nothing, and there are too few groups to separate the two
     decodable       above those, but not above the control task, or that was not run
     selective       above all of them
 
-"Above a baseline" is a paired difference on the same rows, folds and resamples whose lower bound, for all layers at once, is above 0
-(``above``). None of these says that the model uses what can be read: only an intervention shows that.
+"Above a baseline" is a paired difference on the same rows, folds and resamples whose lower bound,
+for all layers at once, is above 0 (``above_baseline``). None of these says that the model uses the
+label: only an intervention shows that.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -41,7 +44,7 @@ BaselineResult = ProbeResult | Mapping[int, ProbeResult]  # one baseline, or one
 
 
 def decodable(results: Mapping[Key, ProbeResult]) -> dict[Key, bool]:
-    """Say at which of the layers that were measured together a question is decodable."""
+    """Tell at which of the jointly measured layers a question is decodable."""
     p_any = family_wise({key: result.null for key, result in results.items()})
     return {
         key: _enough(result) and result.auroc.low > 0.5 and _small(p_any[key])
@@ -63,37 +66,42 @@ def verdict(
     surface: Iterable[BaselineResult],
     tokens: Iterable[BaselineResult],
     control: Mapping[int, Draws] | None,
-    sure: Certainty,
+    certainty: Certainty,
 ) -> str:
-    """Name what may be said of a question from its layers and its baselines; ``control`` None: the task was not run."""
+    """Return the strongest claim for a question from its layers and its baselines.
+
+    ``control`` is None where the control task was not run.
+    """
     if not all(map(_enough, results.values())):
         return FEW_GROUPS
     left = {layer for layer, star in decodable(results).items() if star}
     if not left:
         return NOT_DECODABLE
     for name, baselines in ((SURFACE, list(surface)), (TOKENS, list(tokens))):
-        beaten = [left & _above(results, _draws(each), sure) for each in baselines]
-        if baselines and not set.intersection(*beaten):
-            unbeaten = [b for b, at in zip(baselines, beaten, strict=True) if at != left]
-            return name if any(map(_readable, unbeaten)) else UNRESOLVED
-        left = left.intersection(*beaten)
-    if control is None or not left & _above(results, control, sure):
+        above = [left & _above(results, _draws(each), certainty) for each in baselines]
+        if baselines and not set.intersection(*above):
+            not_above = [b for b, at in zip(baselines, above, strict=True) if at != left]
+            return name if any(map(_is_decodable, not_above)) else UNRESOLVED
+        left = left.intersection(*above)
+    if control is None or not left & _above(results, control, certainty):
         return DECODABLE
     return SELECTIVE
 
 
-def _above(results: Mapping[int, ProbeResult], baseline: Baseline, sure: Certainty) -> set[int]:
+def _above(
+    results: Mapping[int, ProbeResult], baseline: Baseline, certainty: Certainty
+) -> set[int]:
     """Layers that are shown to be above a baseline."""
-    at_data = bounds({k: result.draws for k, result in results.items()}, baseline, sure)[0]
+    at_data = bounds({k: result.draws for k, result in results.items()}, baseline, certainty)[0]
     return {layer for layer, low in zip(sorted(results), at_data, strict=True) if low > 0}
 
 
-def _draws(beside: BaselineResult) -> Baseline:
-    if isinstance(beside, ProbeResult):
-        return beside.draws
-    return {layer: result.draws for layer, result in beside.items()}
+def _draws(baseline: BaselineResult) -> Baseline:
+    if isinstance(baseline, ProbeResult):
+        return baseline.draws
+    return {layer: result.draws for layer, result in baseline.items()}
 
 
-def _readable(beside: BaselineResult) -> bool:
-    found = {0: beside} if isinstance(beside, ProbeResult) else beside
+def _is_decodable(baseline: BaselineResult) -> bool:
+    found = {0: baseline} if isinstance(baseline, ProbeResult) else baseline
     return any(decodable(found).values())

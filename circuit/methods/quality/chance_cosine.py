@@ -1,11 +1,13 @@
-"""How large the |cosine| of two unrelated directions is: the distribution, beside its mean in ``similarity``.
+"""The |cosine| of two unrelated directions: its distribution; its mean is in ``similarity``.
 
-For two independent directions in d dimensions, one of them uniform on the sphere, cos² ~ Beta(½, (d − 1)/2). Of m pairs the largest
-|cos| stays below the (1 − α)^(1/m) quantile with probability 1 − α if the pairs are independent, and at least about
-that if they share directions (Šidák 1967). d = 1 has only ±1.
+For two independent directions in d dimensions, one of them uniform on the sphere,
+cos² ~ Beta(½, (d − 1)/2). Of m pairs the largest |cos| stays below the (1 − α)^(1/m) quantile with
+probability 1 − α if the pairs are independent, and with at least about that if they share
+directions (Šidák 1967). d = 1 has only ±1.
 
-Activations are not isotropic: directions that are fitted to the same layer share its few strong axes, and by that alone are
-farther from orthogonal than this. ``random_within`` directions show how far.
+Activations are not isotropic: directions that are fitted to the same layer share its few strong
+axes, and are therefore farther from orthogonal than this; ``random_within`` directions show how
+far.
 """
 
 import math
@@ -14,7 +16,10 @@ LEVEL = 0.05
 
 
 def cosine_bound(d: int, *, pairs: int = 1, level: float = LEVEL) -> float:
-    """Return what the largest |cos| of ``pairs`` pairs of random directions in ``d`` dimensions stays below, 1 − ``level`` of the time."""
+    """Return the bound of the largest |cos| of ``pairs`` pairs of random directions.
+
+    It holds with probability 1 − ``level``, in ``d`` dimensions.
+    """
     if d < 2:
         return 1.0
     from scipy.stats import beta

@@ -1,14 +1,16 @@
 """Cross-fitted quality of a direction: fitted on some groups, scored on others.
 
-In-sample a difference of means separates 120 × 640 noise at 98 %, so no score of a direction on the rows it was fitted to
-is ever computed. For each fold the direction is fitted on the training rows, and the held-out rows are projected on it and
-standardised by their own mean and standard deviation (labels unused), because length and offset differ between fits.
+In-sample a difference of means separates 120 × 640 noise at 98 %, so no score of a direction on the
+rows it was fitted to is ever computed. For each fold the direction is fitted on the training rows;
+the held-out rows are projected on it and standardised by their own mean and standard deviation
+(labels unused), because length and offset differ between fits.
 
-    auroc        compared within folds, with the interval of ``bootstrap``, never surer than ``perfect``
+    auroc        compared within folds, with the interval of ``bootstrap``, limited by
+                 ``perfect_scores``
     d_prime      of the standardised held-out projections
-    shuffled, p  AUROC of the same procedure on permuted labels: mean and 95 % range, and the share of permutations that
-                 reach the direction's; labels are permuted within pairs where there are pairs, else as in ``splits``
-    stability    split halves, resamples, agreement of pairs: see there
+    shuffled, p  AUROC of the same procedure on permuted labels: mean and 95 % range, and its p;
+                 labels are permuted within pairs where there are pairs, else as in ``splits``
+    stability    split halves, resamples, agreement of pairs: ``stability``
 """
 
 from collections.abc import Sequence
@@ -22,19 +24,19 @@ from circuit.methods.linear.rowspace import fold_numbers, row_space
 from circuit.methods.linear.threads import single_threaded
 from circuit.methods.probes.permutation import Null
 from circuit.methods.probes.probing import check_rows
-from circuit.methods.quality.design import Design, design
+from circuit.methods.quality.design import Design
 from circuit.methods.quality.stability import Stability, stability
 from circuit.methods.uncertainty.bootstrap import Draws, Estimate, auroc_statistic, resample
 from circuit.methods.uncertainty.perfect_scores import perfect_auroc
 from circuit.methods.uncertainty.scores import d_prime, pairs_in_order
 from circuit.methods.uncertainty.splits import Split, grouped_folds, least_groups, permuted_labels
 
-SHUFFLES, MANY_SHUFFLES = 20, 1000  # by refitting, and where many labellings are one product
+SHUFFLES, MANY_SHUFFLES = 20, 1000  # by refitting; where many labellings are one product
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well a direction separates rows that it was not fitted to."""
+    """The separation of rows that the direction was not fitted to, and its uncertainty."""
 
     auroc: Estimate
     d_prime: float
@@ -56,7 +58,7 @@ class Quality:
         return self.null.spread()
 
     def as_dict(self) -> dict[str, object]:
-        """Everything but the scores of the rows, for a file."""
+        """Return what goes into a file: everything but the scores of the rows."""
         return {
             "auroc": self.auroc.as_list(),
             "d_prime": round(self.d_prime, 6) if np.isfinite(self.d_prime) else None,
@@ -77,9 +79,7 @@ class Quality:
 def cross_fitted_quality(
     method: str,
     H: Array,
-    y: Array,
-    groups: Sequence[object] | Array,
-    pairs: Sequence[object] | Array | None = None,
+    rows: Design,
     *,
     corpus: Array | None = None,
     folds: int = 5,
@@ -87,13 +87,13 @@ def cross_fitted_quality(
     n_boot: int = 1000,
     n_shuffles: int | None = None,
 ) -> Quality:
-    """Score the direction that ``method`` finds from class 0 to class 1 in ``H`` (n, d).
+    """Score the direction of ``method`` from class 0 to class 1 in the rows ``H`` (n, d).
 
-    ``corpus`` (m, d) are rows of neither class, for methods that use them. ``n_shuffles`` is 1,000 by default where the method
-    fits many labellings at once, else 20.
+    ``corpus`` (m, d) are rows of neither class, for methods that use them. ``n_shuffles`` is 1,000
+    by default where the method fits many labellings at once, else 20.
     """
-    check_rows(H, y)
-    rows, rng, how = design(y, groups, pairs), np.random.default_rng(seed), load(method)
+    check_rows(H, rows.y)
+    rng, how = np.random.default_rng(seed), load(method)
     if n_shuffles is None:
         n_shuffles = MANY_SHUFFLES if how.combine else SHUFFLES
     splits = grouped_folds(rows.y, rows.groups, folds=folds, seed=seed)
@@ -142,7 +142,10 @@ def held_out_scores(
     corpus: Array | None = None,
     products: Array | None = None,
 ) -> Array:
-    """Standardised held-out projections (P, n) for each of ``labellings`` (P, n); ``products`` is ``gram(H)``, if there."""
+    """Return standardised held-out projections (P, n) for each of ``labellings`` (P, n).
+
+    ``products`` is ``gram(H)``, if computed.
+    """
     scores, combine = np.zeros(labellings.shape), method.combine
     products = gram(H) if combine and products is None else products
     for train, held_out in splits:
@@ -161,14 +164,14 @@ def held_out_scores(
 
 
 def gram(H: Array) -> Array:
-    """Products of the rows ``H`` (n, d) after their mean is taken off, (n, n) float64."""
+    """Return the products of the rows ``H`` (n, d) minus their mean, (n, n) float64."""
     X = np.asarray(H, dtype=np.float64)
     X = X - X.mean(axis=0)
     return np.asarray(X @ X.T)
 
 
 def _with_both_classes(coefficients: Array, labellings: Array) -> Array:
-    """Zero the coefficients (P, n) of labellings that lack a class; a difference of means needs no sign."""
+    """Zero the coefficients (P, n) of labellings that lack a class."""
     both = (labellings.max(axis=1) > 0) & (labellings.min(axis=1) < 1)
     return np.asarray(coefficients * both[:, None])
 
@@ -200,7 +203,7 @@ def _weights(method: Method, X: Array, rows: Design, corpus: Array | None) -> Ar
 def _standardised(projections: Array) -> Array:
     centred = projections - projections.mean(axis=1, keepdims=True)
     deviation = centred.std(axis=1, keepdims=True)
-    # Equal rows project to equal numbers up to rounding; that must not be blown up to a ranking.
+    # Equal rows project to equal numbers up to rounding, which must not become a ranking.
     noise = 1e-9 * np.abs(projections).max(axis=1, keepdims=True)
     scores: Array = np.zeros_like(centred)
     np.divide(centred, deviation, out=scores, where=deviation > noise)

@@ -1,6 +1,7 @@
 """Labels, groups and pairs of the rows that a direction is fitted to and scored on.
 
-Pairs are used where every row has exactly one partner of the other class, else not at all; the two members then share a group.
+Pairs are used where every row has exactly one partner of the other class, else not at all; both
+members of a pair share a group.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class Design:
 
     @property
     def units(self) -> Array:
-        """What labels are permuted within, or between when they are constant."""
+        """The units that labels are permuted within, or between where they are constant."""
         return self.groups if self.pairs is None else self.pairs
 
     def take(self, rows: Array) -> "Design":
@@ -46,7 +47,7 @@ def design(
     groups: Sequence[object] | Array,
     pairs: Sequence[object] | Array | None = None,
 ) -> Design:
-    """Check labels and groups; use ``pairs`` when each row has exactly one partner of the other class."""
+    """Check labels and groups; use ``pairs`` when each row has one partner of the other class."""
     y = np.asarray(y).astype(np.intp)
     numbers = None if pairs is None else _pair_numbers(y, pairs)
     codes = group_codes(groups)
@@ -54,8 +55,11 @@ def design(
         codes, _ = merge_identical(codes, numbers[:, None])
     counts = groups_per_class(y, codes)
     if set(counts) != {0, 1}:
-        message = f"a direction leads from class 0 to class 1, not between {sorted(counts)}"
-        raise DataError(message)
+        raise DataError(
+            "two-classes-expected",
+            f"a direction needs the classes 0 and 1, got {sorted(counts)}",
+            classes=sorted(counts),
+        )
     return Design(y, codes, numbers)
 
 

@@ -1,9 +1,10 @@
 """The layer that a direction is best read from, chosen without the rows that it is scored on.
 
-The best of L layers on the scored rows is an optimistic number: on noise the maximum of twelve AUROCs lies well above ½.
-In each outer fold the layer is chosen by its cross-fitted AUROC on the training groups only (inner folds), the
-direction is fitted there at that layer, and the held-out rows are scored. The pooled score is that of the *procedure*
-"take the layer that looks best"; the layer named at the end is what the procedure chooses from all rows.
+The best of L layers on the scored rows is an optimistic number: on noise the maximum of twelve
+AUROCs lies well above ½. In each outer fold the layer is chosen by its cross-fitted AUROC on the
+training groups only (inner folds), the direction is fitted there at that layer, and the held-out
+rows are scored. The pooled score is that of the *procedure* "take the layer that looks best"; the
+layer named at the end is the choice of the procedure from all rows.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from circuit.methods.directions import Method, load
 from circuit.methods.linear.rowspace import fold_numbers
 from circuit.methods.linear.threads import parallel_map
 from circuit.methods.quality.crossfit import gram, held_out_scores
-from circuit.methods.quality.design import Design, design
+from circuit.methods.quality.design import Design
 from circuit.methods.uncertainty.bootstrap import Estimate, auroc_statistic, cluster_bootstrap
 from circuit.methods.uncertainty.perfect_scores import perfect_auroc
 from circuit.methods.uncertainty.splits import Split, grouped_folds
@@ -45,26 +46,27 @@ class LayerChoice:
 def nested_layer_choice(
     method: str,
     layers: Iterable[tuple[int, Array]],
-    y: Array,
-    groups: Sequence[object] | Array,
-    pairs: Sequence[object] | Array | None = None,
+    rows: Design,
     *,
     folds: int = 5,
     seed: int = 0,
     n_boot: int = 1000,
     workers: int = 1,
 ) -> LayerChoice:
-    """Choose among ``layers``, pairs of a number and its rows (n, d), which are read one after the other, ``workers`` at a time.
+    """Choose among ``layers``, pairs of a number and its rows (n, d).
 
-    ``DataError`` where a training part has too few groups to choose.
+    They are read one after the other, ``workers`` at a time. ``DataError`` where a training part
+    has too few groups to choose.
     """
-    rows, how = design(y, groups, pairs), load(method)
+    how = load(method)
     splits = grouped_folds(rows.y, rows.groups, folds=folds, seed=seed)
     inner = [_inner(rows.take(train), seed) for train, _ in splits]
     fold = fold_numbers([held_out for _, held_out in splits], len(rows.y))
     trials = list(
         parallel_map(
-            lambda at: _trial(how, *at, rows, splits, inner, fold), layers, workers=workers
+            lambda at: _trial(how, *at, rows=rows, splits=splits, inner=inner, fold=fold),
+            layers,
+            workers=workers,
         )
     )
     best = [max(trials, key=lambda trial: trial.inside[k]) for k in range(len(splits))]
@@ -80,15 +82,15 @@ def nested_layer_choice(
         rng=rng,
     )
     return LayerChoice(
-        max(trials, key=lambda trial: trial.quality).layer,
-        estimate.widen_to(perfect_auroc(rows.y, rows.groups)),
-        tuple(trial.layer for trial in best),
+        layer=max(trials, key=lambda trial: trial.quality).layer,
+        auroc=estimate.widen_to(perfect_auroc(rows.y, rows.groups)),
+        chosen=tuple(trial.layer for trial in best),
     )
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One layer: how good it looks from all rows and from each training part, and its held-out scores."""
+class _Trial:
+    """A layer: its quality from all rows and from each training part, its held-out scores."""
 
     layer: int
     quality: Quality
@@ -104,12 +106,13 @@ def _trial(
     method: Method,
     layer: int,
     H: Array,
+    *,
     rows: Design,
     splits: Sequence[Split],
     inner: Sequence[tuple[Design, list[Split]]],
     fold: Array,
-) -> Trial:
-    """Judge a layer by cross-fitting, on all rows and within the training rows of each split."""
+) -> _Trial:
+    """Score a layer by cross-fitting, on all rows and within the training rows of each split."""
     products = gram(H) if method.combine else None
     scores = held_out_scores(method, H, rows, splits, rows.y[None], products=products)[0]
     inside = []
@@ -118,11 +121,11 @@ def _trial(
         found = held_out_scores(method, H[train], local, parts, local.y[None], products=part)[0]
         numbers = fold_numbers([held_out for _, held_out in parts], len(local.y))
         inside.append(_quality(found, local.y == 1, numbers, layer))
-    return Trial(layer, _quality(scores, rows.y == 1, fold, layer), inside, scores)
+    return _Trial(layer, _quality(scores, rows.y == 1, fold, layer), inside, scores)
 
 
 def _quality(scores: Array, positive: Array, fold: Array, layer: int) -> Quality:
-    """AUROC; of equals the one with the larger d′, then the earlier layer."""
+    """Return a sort key: AUROC, then the gap of the means, then the earlier layer."""
     statistic = auroc_statistic(scores, positive, fold, np.arange(len(scores)))
     auroc = float(statistic(np.ones((1, len(scores))))[0])
     gap = float(scores[positive].mean() - scores[~positive].mean())  # scores have unit spread

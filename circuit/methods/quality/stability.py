@@ -1,19 +1,20 @@
-"""How far a direction is determined by the rows it was fitted to, and how far the pairs agree on one.
+"""How well the rows determine a direction, and how well the pairs agree on one.
 
-    split_half    mean cosine c of the directions of two random halves of the groups, with its 5 and 95 % quantiles over
-                  ``HALVINGS`` halvings
-    settled       √(2c / (1 + c)): what c says about the cosine between the direction of *all* rows and the one that
-                  infinitely many would give (Spearman & Brown, for a difference of means)
+    split_half    mean cosine c of the directions of two random halves of the groups, with its 5 and
+                  95 % quantiles over ``HALVINGS`` halvings
+    settled       √(2c / (1 + c)): the estimated cosine between the direction of *all* rows and that
+                  of infinitely many (Spearman & Brown, for a difference of means)
     resampled     cosine with directions of resampled groups: mean, 5 and 95 % quantile
-    pair_cosine   mean cosine of h⁺_i − h⁻_i and h⁺_j − h⁻_j, i ≠ j, with its cluster-bootstrap interval; it predicts how well
-                  steering along the mean works (2505.22637)
+    pair_cosine   mean cosine of h⁺_i − h⁻_i and h⁺_j − h⁻_j, i ≠ j, with its cluster-bootstrap
+                  interval; it predicts how well steering along the mean works (2505.22637)
 
-For noise of variance σ² on each of d features and a true difference δ of the class means, a difference of means from n⁺ and n⁻
-independent rows has
+For noise of variance σ² on each of d features and a true difference δ of the class means, a
+difference of means from n⁺ and n⁻ independent rows has
 
     E cos(v, δ) ≈ 1 / √(1 + d σ² (1/n⁺ + 1/n⁻) / ‖δ‖²) ,
 
-which ``expected_cosine_with_truth`` returns; pairs have 1/n_pairs and the variance of a difference instead.
+which ``expected_cosine_with_truth`` returns; pairs have 1/n_pairs and the variance of a difference
+instead.
 """
 
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Stability:
 
     @property
     def settled(self) -> float | None:
-        """Expected cosine with the direction of infinitely many rows; 0 where the halves disagree."""
+        """Estimated cosine with the direction of infinitely many rows; 0 if the halves disagree."""
         if self.split_half is None:
             return None
         c = max(self.split_half.value, 0.0)
@@ -75,18 +76,18 @@ def stability(
 
 
 def direction_of(method: Method, X: Array, rows: Design, chosen: Array) -> Array:
-    """Unit direction (d,) of the rows ``chosen``, signed from class 0 to class 1; zero where there is none."""
+    """Return the unit direction (d,) of the rows ``chosen``, towards class 1; zero if undefined."""
     positive, negative = rows.classes(chosen)
-    given = Rows(X[positive], X[negative], paired=rows.pairs is not None)
-    v = fit_weights(method, given)
+    inputs = Rows(X[positive], X[negative], paired=rows.pairs is not None)
+    v = fit_weights(method, inputs)
     length = float(np.linalg.norm(v))
-    return v / length * np.sign(v @ given.gap) if length else v
+    return v / length * np.sign(v @ inputs.gap) if length else v
 
 
 def split_half_cosine(
     method: Method, X: Array, rows: Design, *, seed: int = 0, halvings: int = HALVINGS
 ) -> Estimate | None:
-    """Cosine between the directions of two halves of the groups: mean, 5 and 95 % quantile over halvings."""
+    """Return the cosine of the directions of two halves of the groups: mean, 5, 95 % quantile."""
     cosines = []
     for halving in range(halvings):
         try:
@@ -101,7 +102,7 @@ def split_half_cosine(
 
 
 def resampled_cosine(method: Method, X: Array, rows: Design, *, seed: int = 0) -> Estimate:
-    """Cosine between the direction and those of resampled groups: mean, 5 and 95 % quantile."""
+    """Return the cosine with the directions of resampled groups: mean, 5, 95 % quantile."""
     v, rng = direction_of(method, X, rows, np.arange(len(X))), np.random.default_rng([seed, 8])
     n_boot = MANY_RESAMPLES if method.combine else RESAMPLES
     weights = resample(rows.y, rows.groups, n_boot=n_boot, rng=rng).weights
@@ -114,7 +115,7 @@ def resampled_cosine(method: Method, X: Array, rows: Design, *, seed: int = 0) -
 
 
 def _weighted_gaps(X: Array, y: Array, weights: Array) -> Array:
-    """Differences of the class means (draws, d) with the rows repeated ``weights`` (draws, n) times."""
+    """Return differences of the class means (draws, d), rows weighted by ``weights`` (draws, n)."""
     positive, negative = weights * y, weights * (1 - y)
     shares = [w / np.maximum(w.sum(axis=1, keepdims=True), 1) for w in (positive, negative)]
     return np.asarray((shares[0] - shares[1]) @ X)
@@ -125,7 +126,7 @@ def _refitted(method: Method, X: Array, rows: Design, times: Array) -> Array:
 
 
 def pair_cosine(X: Array, rows: Design, *, seed: int = 0, n_boot: int = 1000) -> Estimate | None:
-    """Mean cosine between the differences of two pairs, groups of pairs resampled; None under two pairs."""
+    """Return the mean cosine between the differences of two pairs; None under two pairs."""
     positive, negative = rows.classes(np.arange(len(X)))
     D = X[positive] - X[negative]
     lengths = np.linalg.norm(D, axis=1)
@@ -155,6 +156,6 @@ def _mean_and_quantiles(values: Array) -> Estimate:
 def expected_cosine_with_truth(
     d: int, gap: float, n_positive: int, n_negative: int, *, sigma: float = 1.0
 ) -> float:
-    """Cosine that theory expects between a difference of means and the true one, ‖δ‖ = ``gap``."""
+    """Return E cos of a difference of means with the true one, ‖δ‖ = ``gap``."""
     noise = d * sigma**2 * (1 / n_positive + 1 / n_negative)
     return float(1 / np.sqrt(1 + noise / gap**2))

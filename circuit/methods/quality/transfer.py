@@ -1,12 +1,13 @@
-"""Does what is found on one kind of prompts hold on another? A matrix: fitted on part i, scored on part j.
+"""Transfer between kinds of prompts: a matrix of scores, fitted on part i, scored on part j.
 
-Parts are datasets, categories or templates, each with rows of both classes; they may share rows (the negatives of several
-categories, say). Every cell is cross-fitted over one set of grouped folds of all rows: for each fold the direction is fitted on the
-rows of part i *outside* of the fold's groups and scored on the rows of part j inside. So the diagonal is an ordinary held-out
-score, and no group is on both sides of any cell, shared or not.
+Parts are datasets, categories or templates, each with rows of both classes; they may share rows
+(the negatives of several categories, say). Every cell is cross-fitted over one set of grouped folds
+of all rows: for each fold the direction is fitted on the rows of part i *outside* of the fold's
+groups and scored on the rows of part j inside. So the diagonal is an ordinary held-out score, and
+no group is on both sides of any cell, shared or not.
 
-Fits are class-balanced: by the method itself where it says ``BALANCED``, else the larger class is thinned, with a seed. A cell that
-cannot be fitted or compared is None.
+Fits are class-balanced: by the method itself where it declares ``BALANCED``, else the larger class
+is subsampled, with a seed. A cell that cannot be fitted or compared is None.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ class Transfer:
     n_groups: tuple[int, ...]
 
     def values(self) -> Array:
-        """The AUROCs as a matrix, NaN where there is none."""
+        """Return the AUROCs as a matrix, NaN for None."""
         return np.array([[np.nan if c is None else c.value for c in row] for row in self.auroc])
 
     def as_dict(self) -> dict[str, object]:
@@ -66,28 +67,32 @@ def transfer_matrix(
     rows, how = design(y, groups), load(method)
     for name, members in parts.items():
         if len(np.unique(rows.y[members])) < 2:
-            message = f"`{name}` has rows of one class only"
-            raise DataError(message, hint="a part needs rows of both classes")
+            raise DataError(
+                "one-class",
+                f"part `{name}` has rows of one class only",
+                hint="a part needs rows of both classes",
+                part=name,
+            )
     splits = grouped_folds(rows.y, rows.groups, folds=folds, seed=seed)
     X = np.asarray(H, dtype=np.float64)
-    scores = {name: _scores(how, X, rows, splits, part, seed) for name, part in parts.items()}
+    scores = {name: _scores(how, X, rows, splits, part, seed=seed) for name, part in parts.items()}
     fold = fold_numbers([held_out for _, held_out in splits], len(rows.y))
     cells = [
         [_cell(scores[i], rows, fold, parts[j], seed=seed, n_boot=n_boot) for j in parts]
         for i in parts
     ]
     return Transfer(
-        tuple(parts),
-        tuple(map(tuple, cells)),
-        tuple(len(members) for members in parts.values()),
-        tuple(len(np.unique(rows.groups[members])) for members in parts.values()),
+        names=tuple(parts),
+        auroc=tuple(map(tuple, cells)),
+        n=tuple(len(members) for members in parts.values()),
+        n_groups=tuple(len(np.unique(rows.groups[members])) for members in parts.values()),
     )
 
 
 def _scores(
-    method: Method, X: Array, rows: Design, splits: Sequence[Split], part: Array, seed: int
+    method: Method, X: Array, rows: Design, splits: Sequence[Split], part: Array, *, seed: int
 ) -> Array:
-    """Projections (n,) of all rows, each on the direction of the rows of ``part`` in the other folds."""
+    """Project all rows, (n,), each on the direction of the rows of ``part`` in the other folds."""
     scores = np.full(len(X), np.nan)
     for train, held_out in splits:
         inside = np.intersect1d(train, part)
@@ -98,15 +103,15 @@ def _scores(
 
 
 def _balanced(method: Method, X: Array, positive: Array, negative: Array, seed: int) -> Array:
-    """Unit weights (d,) of a fit in which both classes weigh the same, signed from class 0 to class 1."""
+    """Return weights (d,) of a class-balanced fit, signed from class 0 to class 1."""
     if not method.balanced:
         rng, size = np.random.default_rng([seed, 10]), min(len(positive), len(negative))
         positive, negative = (
             np.sort(rng.choice(rows, size, replace=False)) for rows in (positive, negative)
         )
-    given = Rows(X[positive], X[negative])
-    weights = fit_weights(method, given)
-    return np.asarray(-weights if weights @ given.gap < 0 else weights)
+    inputs = Rows(X[positive], X[negative])
+    weights = fit_weights(method, inputs)
+    return np.asarray(-weights if weights @ inputs.gap < 0 else weights)
 
 
 def _cell(

@@ -1,13 +1,16 @@
-"""How coherent a text is: its repetitions, counted on its tokens, and its likelihood under the unsteered model. No judge.
+"""How coherent a text is: its repetitions, and its likelihood under the unsteered model. No judge.
 
-    distinct_n    distinct n-grams / n-grams; 1 where no n-gram occurs twice         (Li et al. 2016, 1510.03055)
-    repeated_n    1 − distinct_n: the fraction of n-grams that are repeats           (Welleck et al. 2020, 1908.04319)
-    entropy       −Σ f log f over the frequencies f of the tokens, in nats; 0 for one token repeated
-    collapsed     the text is a loop: more than half of its 4-grams are repeats, or one token is more than half of it
-    mean_nll      −(1/T) Σ_t log p(x_t | x_<t), in nats per token; of several texts, the mean over the texts
+    distinct_n    distinct n-grams / n-grams; 1 without repeats         (Li et al. 2016, 1510.03055)
+    repeated_n    1 − distinct_n: the fraction of repeats       (Welleck et al. 2020, 1908.04319)
+    entropy       −Σ f log f over the frequencies f of the tokens, in nats; 0 for one repeated token
+    collapsed     the text is a loop: more than half of its 4-grams are repeats, or one token is
+                  more than half of it
+    mean_nll      −(1/T) Σ_t log p(x_t | x_<t), in nats per token; of several texts, the mean over
+                  the texts
 
-``ids`` are token ids (T,). A text without an n-gram has distinct 1, repeated 0 and entropy 0. Under ``SHORT`` tokens nothing
-is called a collapse. A loop is likely, too: read ``mean_nll`` together with the repetitions.
+``ids`` are token ids (T,). A text without an n-gram has distinct 1, repeated 0 and entropy 0. Under
+``SHORT`` tokens nothing is called a collapse. A loop is likely, too: read ``mean_nll`` together
+with the repetitions.
 """
 
 from collections.abc import Sequence
@@ -61,7 +64,7 @@ def entropy(ids: Ids) -> float:
 
 
 def collapsed(ids: Ids) -> bool:
-    """Say whether a text of ``SHORT`` tokens or more is a loop."""
+    """Tell whether a text of ``SHORT`` tokens or more is a loop."""
     if len(ids) < SHORT:
         return False
     _, counts = np.unique(np.asarray(ids), return_counts=True)
@@ -69,7 +72,7 @@ def collapsed(ids: Ids) -> bool:
 
 
 def mean_nll(log_probs: npt.NDArray[np.floating]) -> float | None:
-    """Return the mean negative log-probability of a text's tokens, in nats; None for an empty text."""
+    """Return the mean of −log p over the tokens of a text, in nats; None for no tokens."""
     return float(-np.mean(log_probs, dtype=np.float64)) if len(log_probs) else None
 
 

@@ -1,10 +1,10 @@
-"""Entropy of distributions over a vocabulary, and how far two of them are apart, in nats.
+"""Entropy of distributions over a vocabulary, and divergences between two of them, in nats.
 
-    H(p)      −Σ p log p                               entropy; divided by log V it lies between 0 and 1
+    H(p)      −Σ p log p                               entropy; divided by log V it is 0 to 1
     KL(p‖q)    Σ p (log p − log q)
-    JS(p, q)   ½ KL(p‖m) + ½ KL(q‖m), m = ½(p + q)      symmetric, at most log 2
+    JS(p, q)   ½ KL(p‖m) + ½ KL(q‖m), m = ½(p + q)     symmetric, at most log 2 (Lin 1991)
 
-All take log-probabilities (..., V) and work in float64. Lin 1991 for JS.
+All take log-probabilities (..., V) and work in float64.
 """
 
 import numpy as np
@@ -42,7 +42,7 @@ def js(log_p: Array, log_q: Array) -> Array:
 
 
 def rank(log_p: Array, token: int) -> Array:
-    """Return the rank of a token, from 1: how many are likelier, plus one, (...)."""
+    """Return the rank of a token (...): 1 for the most likely one."""
     return np.asarray((log_p > log_p[..., token : token + 1]).sum(axis=-1) + 1)
 
 

@@ -1,18 +1,20 @@
-"""How a read-out m answers to the dose of a steering: per prompt, and for the set.
+"""The response of a read-out m to the dose of a steering vector: per prompt, and for the set.
 
 For doses x (k,) and m (n, k), with OLS over the doses of a prompt,
 
-    s_i             the slope of m_i on x: its *steerability* (Tan et al. 2407.12404). S = mean_i s_i
-    anti-steerable  the share of prompts with s_i < 0: S alone hides them
+    s_i             the slope of m_i on x: *steerability* (Tan et al. 2407.12404); S = mean_i s_i
+    anti-steerable  the fraction of prompts with s_i < 0, which S alone hides
 
-of the mean curve m̄(x): slope (equal to S), R², Spearman's ρ, the share of neighbouring doses between which m̄ moves in the sense of the slope,
+and of the mean curve m̄(x): slope (equal to S), R², Spearman's ρ, the fraction of neighbouring
+doses between which m̄ moves in the direction of the slope,
 
-    symmetry        min(|s₊|, |s₋|) / max(|s₊|, |s₋|), with the slopes s± over x ≥ 0 and over x ≤ 0
-    linear range    the largest d for which a line through the doses within ±d leaves residuals of at most 10 % of m̄'s range
-    score           S · R² · valid²: seed 002's, with its sign, and over 30 prompts or more
+    symmetry        min(|s₊|, |s₋|) / max(|s₊|, |s₋|), with the slopes s± over x ≥ 0 and x ≤ 0
+    linear range    the largest d for which a line through the doses within ±d leaves residuals
+                    of at most 10 % of m̄'s range
+    score           S · R² · valid²: seed 002's, with its sign, and for 30 prompts or more
 
-Intervals: bootstrap over groups of prompts (``uncertainty.bootstrap``; nothing is cross-fitted here). The null of S are the slopes
-of control vectors: ``uncertainty.p_values.control_p``.
+Intervals: bootstrap over groups of prompts (``uncertainty.bootstrap``, not cross-fitted). The null
+of S are the slopes of control vectors: ``uncertainty.p_values.control_p``.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ UNBOUNDED = (-np.inf, np.inf)
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """Doses (k,), m (n, k) and what draws the prompts' groups again."""
+    """Doses (k,), m (n, k), and the resamples of the prompts' groups."""
 
     doses: Array
     m: Array
@@ -45,14 +47,14 @@ class Response:
 
     @property
     def slopes(self) -> Array:
-        """The slope of every prompt, (n,)."""
+        """Slopes of the prompts, (n,)."""
         return slopes(self.doses, self.m)
 
 
 def response(
     doses: Array, m: Array, groups: Array, *, n_boot: int = 1000, seed: int = 0
 ) -> Response:
-    """Prepare a response: the resamples are drawn once for everything that is estimated of it."""
+    """Prepare a response; its resamples are drawn once for all estimates."""
     rng = np.random.default_rng(seed)
     one_class = np.zeros(len(m), np.intp)
     drawn = resample(one_class, groups, n_boot=n_boot, rng=rng, cross_fitted=False)
@@ -60,13 +62,13 @@ def response(
 
 
 def slopes(doses: Array, m: Array) -> Array:
-    """OLS slope of every row of ``m`` (n, k) on ``doses`` (k,), (n,)."""
+    """Return the OLS slope of every row of ``m`` (n, k) on ``doses`` (k,), (n,)."""
     x = np.asarray(doses, np.float64) - np.mean(doses)
     return np.asarray(m @ x / (x @ x))
 
 
 def r_squared(doses: Array, curve: Array) -> float:
-    """The share of a curve's variance that a line explains; 0 for a flat curve."""
+    """Return the fraction of a curve's variance that a line explains; 0 for a flat curve."""
     total = float(((curve - curve.mean()) ** 2).sum())
     if total < 1e-18:
         return 0.0
@@ -79,7 +81,21 @@ def _residuals(doses: Array, curve: Array) -> Array:
     return np.asarray(curve - curve.mean() - slope * x)
 
 
-def shape(doses: Array, curve: Array) -> dict[str, float | bool | None]:
+@dataclass(frozen=True)
+class CurveShape:
+    """The shape of a mean curve; the field names are the keys in every artifact."""
+
+    r2: float
+    spearman: float | None
+    monotone_frac: float
+    slope_positive: float
+    slope_negative: float
+    symmetry: float | None  # None for a flat curve
+    bidirectional: bool
+    linear_range: float
+
+
+def shape(doses: Array, curve: Array) -> CurveShape:
     """Describe a mean curve (k,) over ascending doses (k,) that lie on both sides of 0."""
     slope = float(slopes(doses, curve[None])[0])
     steps = np.diff(curve)
@@ -87,20 +103,20 @@ def shape(doses: Array, curve: Array) -> dict[str, float | bool | None]:
         float(slopes(doses[half], curve[None, half])[0]) for half in (doses >= 0, doses <= 0)
     )
     larger = max(abs(up), abs(down))
-    return {
-        "r2": r_squared(doses, curve),
-        "spearman": rank_correlation(doses, np.round(curve, 12)),
-        "monotone_frac": float(np.mean(steps * np.sign(slope) > 0)),
-        "slope_positive": up,
-        "slope_negative": down,
-        "symmetry": min(abs(up), abs(down)) / larger if larger > 1e-12 else None,
-        "bidirectional": up > 1e-12 and down > 1e-12,
-        "linear_range": linear_range(doses, curve),
-    }
+    return CurveShape(
+        r2=r_squared(doses, curve),
+        spearman=rank_correlation(doses, np.round(curve, 12)),
+        monotone_frac=float(np.mean(steps * np.sign(slope) > 0)),
+        slope_positive=up,
+        slope_negative=down,
+        symmetry=min(abs(up), abs(down)) / larger if larger > 1e-12 else None,
+        bidirectional=up > 1e-12 and down > 1e-12,
+        linear_range=linear_range(doses, curve),
+    )
 
 
 def linear_range(doses: Array, curve: Array, tolerance: float = 0.1) -> float:
-    """The largest |dose| up to which a curve is a line within ``tolerance`` of its whole range."""
+    """Return the largest |dose| up to which a curve is linear within ``tolerance`` of its range."""
     allowed = tolerance * float(np.ptp(curve))
     reached = 0.0
     for d in np.unique(np.abs(doses[doses != 0])):
@@ -112,5 +128,5 @@ def linear_range(doses: Array, curve: Array, tolerance: float = 0.1) -> float:
 
 
 def score(slope: float, r2: float, valid: float, n: int) -> float | None:
-    """Seed 002's score, repaired; None for fewer than 30 prompts."""
+    """Return seed 002's score, repaired; None for fewer than 30 prompts."""
     return slope * r2 * valid**2 if n >= MIN_PROMPTS else None

@@ -1,17 +1,20 @@
-"""Find c > 0 with f(c) = target for a positive f that grows, more or less, with c: regula falsi in log-log coordinates.
+"""Find c > 0 with f(c) = target for a positive, roughly growing f: regula falsi in logarithms.
 
-With u = log c and g(u) = log f(c) − log target, a power law f ∝ c^k is a straight line, on which the secant is exact. For a
-divergence, f ≈ ½ c² F at small c, so the first step assumes k = 2 and lands on the target where that holds.
+With u = log c and g(u) = log f(c) − log target, a power law f ∝ c^k is a straight line, on which
+the secant is exact. For a divergence, f ≈ ½ c² F at small c, so the first step assumes k = 2, and
+is exact where that holds.
 
-    1. from a start, follow the line of slope 2 (then of the last two points) by a factor of at most 8, doubling or halving c where a step
-       fell short, until two points bracket the target or a bound is reached
-    2. inside the bracket take the secant's root. An endpoint that stays for a second time counts half (Illinois, Dowell & Jarratt
-       1971), so that a curve does not hold it for ever; where the secant leaves the bracket's inside, an endpoint is 0, or the last step left
-       more than half of the bracket, take the middle in log c
+    1. from a start, follow the line of slope 2 (then of the last two points) by a factor of at most
+       8, doubling or halving c where a step fell short, until two points bracket the target or a
+       bound is reached
+    2. inside the bracket take the secant's root. An endpoint that stays for a second time counts
+       half (Illinois, Dowell & Jarratt 1971), so that a curve does not hold it forever. Take the
+       middle in log c where the secant leaves the bracket, an endpoint is 0, or the last step left
+       more than half of the bracket
 
-Every value is evaluated once and kept. f = 0 lies below every target; a value that is negative beyond rounding, NaN or
-infinite is an error and is never clamped. Where f jumps over the target (greedy text turns into another text at some c) nothing
-reaches it, and the status says so.
+Every value is evaluated once and kept. f = 0 lies below every target; a value that is negative
+beyond rounding, NaN or infinite is an error and is never clamped. Where f jumps over the target
+(greedy text turns into another text at some c) no c reaches it, and the status says so.
 """
 
 import math
@@ -29,10 +32,11 @@ NARROW = 5e-3  # a bracket this narrow in log c holds a jump
 
 @dataclass(frozen=True)
 class Root:
-    """The c that was found, f there, how it ended, and every (c, f(c)) in the order of evaluation.
+    """A c, its value f(c), the status, and every (c, f(c)) in the order of evaluation.
 
-    ``below``: f stays below the target up to the upper bound, ``above``: it is above it down to the lower one;
-    ``unresolved``: f passes the target within a bracket in which no step met it, and c is the end where f is below it.
+    ``below``: f stays below the target up to the upper bound; ``above``: f is above the target down
+    to the lower bound; ``unresolved``: f passes the target within a bracket in which no step met
+    it, and c is the end where f is below the target.
     """
 
     c: float
@@ -48,7 +52,7 @@ class Root:
 
 @dataclass
 class _Search:
-    """What was evaluated, as (u, g) points, and what is left."""
+    """The target, the evaluations so far, and how many are left."""
 
     f: Function
     target: float
@@ -61,8 +65,13 @@ class _Search:
         c = math.exp(u)
         value = float(self.f(c))
         if not math.isfinite(value) or value < -1e-6:
-            message = f"the value at {c:.4g} is {value:g}, from which no strength can be found"
-            raise DataError(message, hint="try a smaller largest strength, or --dtype float32")
+            raise DataError(
+                "invalid-value",
+                f"the value at strength {c:.4g} is {value:g}, so no strength can be found",
+                hint="use a smaller upper bound of the strength, or --dtype float32",
+                strength=c,
+                value=value,
+            )
         self.left -= 1
         self.history.append((c, value))
         return math.log(value / self.target) if value > 0 else -math.inf
@@ -88,9 +97,12 @@ def solve(
 ) -> Root:
     """Find c between ``bounds`` with f(c) within ``tolerance`` of ``target``, relative."""
     if not 0 < target < math.inf or not 0 < bounds[0] < bounds[1] < math.inf:
-        message = f"{target:g} between {bounds[0]:g} and {bounds[1]:g} is nothing to look for"
         raise DataError(
-            message, hint="target and bounds are positive numbers, the lower bound first"
+            "invalid-bounds",
+            "the target and the search bounds must be positive, lower < upper, "
+            f"got target {target:g} and bounds {bounds[0]:g} to {bounds[1]:g}",
+            target=target,
+            bounds=bounds,
         )
     low, high = map(math.log, bounds)
     search = _Search(f, target, tolerance, evaluations)
@@ -99,7 +111,7 @@ def solve(
     while not search.hits(points[-1][1]):
         u, g = points[-1]
         if len(points) > 1 and (g > 0) != (points[-2][1] > 0):
-            return _inside(search, *sorted(points[-2:]))
+            return _bracketed_root(search, *sorted(points[-2:]))
         if u == (high if g < 0 else low):
             return search.ended("below" if g < 0 else "above")
         if not search.left:
@@ -110,10 +122,10 @@ def solve(
 
 
 def _stride(points: list[tuple[float, float]]) -> float:
-    """How far to go in log c towards the target: along a slope, but by a factor of 8 at most.
+    """Return the step in log c towards the target: along a slope, by a factor of 8 at most.
 
-    Where a whole step fell short of the target, the curve bends away from it: then by a factor of 2 at least, and on a plateau
-    by 8.
+    Where a whole step fell short, the curve bends away from the target: then the factor is at least
+    2, and 8 on a plateau.
     """
     (u, g), slope, least = points[-1], 2.0, 0.0
     if len(points) > 1:
@@ -126,12 +138,12 @@ def _stride(points: list[tuple[float, float]]) -> float:
     return math.copysign(min(max(far, least), FARTHEST), -g)
 
 
-def _inside(search: _Search, a: tuple[float, float], b: tuple[float, float]) -> Root:
-    """Close in on the target between ``a`` and ``b``, in the order of c, one on each side of it."""
+def _bracketed_root(search: _Search, a: tuple[float, float], b: tuple[float, float]) -> Root:
+    """Find the root between ``a`` and ``b``, points on each side of the target, a.c < b.c."""
     weight, stayed, halve = {"a": 1.0, "b": 1.0}, "", False
     while search.left and b[0] - a[0] > NARROW:
         width = b[0] - a[0]
-        u = (a[0] + b[0]) / 2 if halve else _between(a, b, weight["a"], weight["b"])
+        u = (a[0] + b[0]) / 2 if halve else _secant_root(a, b, weight["a"], weight["b"])
         g = search.at(u)
         if search.hits(g):
             return search.ended("converged")
@@ -145,10 +157,10 @@ def _inside(search: _Search, a: tuple[float, float], b: tuple[float, float]) -> 
     return Root(c, dict(search.history)[c], "unresolved", tuple(search.history))
 
 
-def _between(
+def _secant_root(
     a: tuple[float, float], b: tuple[float, float], weight_a: float, weight_b: float
 ) -> float:
-    """Return the root of the secant with weighted ends, or the middle where that is no use."""
+    """Return the root of the secant with weighted ends, else the middle of the bracket."""
     ga, gb = a[1] * weight_a, b[1] * weight_b
     middle = (a[0] + b[0]) / 2
     if not math.isfinite(ga) or not math.isfinite(gb) or abs(gb - ga) < 1e-6:

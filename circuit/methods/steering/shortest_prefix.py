@@ -1,9 +1,10 @@
-"""A small set that still does the work: the shortest beginning of an order that reaches a bar, then without what it does not need.
+"""A small sufficient set: the shortest prefix of an order that reaches a threshold, then pruned.
 
-``value(set)`` is any number, such as a faithfulness. The shortest beginning is looked for by doubling and halving, so that about
-2·log n sets are tried; where ``value`` does not grow with the set it need not be the very shortest. Then every member is left out in
-turn, last ones first, for good wherever the rest still reaches the bar. What remains cannot lose any one member: minimal, not the
-smallest that there is, which only 2^n trials would find.
+``value(set)`` is any number, such as a faithfulness. The shortest prefix is searched by doubling
+and bisection, so that about 2·log n sets are evaluated; where ``value`` does not grow with the set
+the result need not be the very shortest. Then every member is left out in turn, last ones first,
+for good wherever the rest still reaches the threshold. The result cannot lose any one member: it is
+minimal, but not the smallest possible, which only 2^n evaluations would find.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +16,8 @@ T = TypeVar("T")
 def shortest_prefix(
     order: Sequence[T], value: Callable[[frozenset[T]], float], bar: float
 ) -> list[T]:
-    """Return a beginning of ``order`` whose value reaches ``bar``; all of it where no shorter one was found to."""
-    low, high = 0, 1  # a beginning of ``low`` members is known to be too short
+    """Return a prefix of ``order`` whose value reaches ``bar``, or all of ``order``."""
+    low, high = 0, 1  # a prefix of ``low`` members is known to be too short
     while high < len(order) and value(frozenset(order[:high])) < bar:
         low, high = high, 2 * high
     high = min(high, len(order))
@@ -30,7 +31,7 @@ def shortest_prefix(
 
 
 def prune(members: Sequence[T], value: Callable[[frozenset[T]], float], bar: float) -> list[T]:
-    """Return ``members`` without those that the rest does not need."""
+    """Return ``members`` without those that are not needed to reach ``bar``."""
     kept = list(members)
     for member in reversed(members):
         rest = [each for each in kept if each != member]

@@ -1,25 +1,27 @@
-r"""What can be read off a text without a model: the baselines that a probe has to beat.
+r"""Features of a text without a model: the baselines that a probe has to exceed.
 
-    bag_of_words       (n, n_words)   how often each word or punctuation mark occurs; case does not count
-    word_pairs         (n, n_pairs)   how often each two of them stand side by side: word order, as far as two words show it
-    surface_features   (n, k)         characters, words, capitals, digits, each punctuation mark, and which word
-                                      comes first and which character last (one column for each that occurs)
+    bag_of_words       (n, n_words)   counts of each word or punctuation mark, case ignored
+    word_pairs         (n, n_pairs)   counts of neighbouring pairs: word order, as far as two words
+                                      show it
+    surface_features   (n, k)         characters, words, capitals, digits, each punctuation mark,
+                                      and the first word and last character (one column each)
 
-Words are runs of ``\w``; every other character that is not blank is a word of its own. The columns are those of the
-texts that are given, labels are not looked at; probed with grouped cross-validation, a word that occurs in
-one group only can teach nothing about another.
+Words are runs of ``\w``; every other character except whitespace is a word of its own. The columns
+are those of the given texts; labels are not used. Probed with grouped cross-validation, a word that
+occurs in one group only carries no information about another group.
 """
 
 import re
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from circuit.methods.arrays import Array
 
 _WORD = re.compile(r"\w+|[^\w\s]")
+Word = TypeVar("Word", str, tuple[str, str])
 PUNCTUATION = ".,;:!?'\"()=-"
 
 
@@ -38,7 +40,7 @@ def word_pairs(texts: Sequence[str]) -> Array:
     return _counted([[*pairwise(words(text))] for text in texts])
 
 
-def _counted(bags: Sequence[Sequence[Any]]) -> Array:
+def _counted(bags: Sequence[Sequence[Word]]) -> Array:
     column = {each: i for i, each in enumerate(sorted({each for bag in bags for each in bag}))}
     counts = np.zeros((len(bags), len(column)))
     for row, bag in zip(counts, bags, strict=True):
@@ -47,14 +49,14 @@ def _counted(bags: Sequence[Sequence[Any]]) -> Array:
 
 
 def surface_features(texts: Sequence[str]) -> Array:
-    """Measure length, capitals, digits, punctuation, first word and last character: (n_texts, k)."""
+    """Measure length, capitals, digits, marks, first word, last character: (n_texts, k)."""
     measured = np.array([_counts(text) for text in texts], dtype=float)
     first = _one_hot([(words(text) or [""])[0] for text in texts])
     last = _one_hot([text[-1:] for text in texts])
     return np.hstack([measured, first, last])
 
 
-# What is read off the text alone, by the name that results give it.
+# The baselines of text alone, by their names in results.
 TEXT_BASELINES = {"words": bag_of_words, "word_pairs": word_pairs, "surface": surface_features}
 
 

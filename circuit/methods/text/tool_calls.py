@@ -1,15 +1,17 @@
-"""Which tool a generated text calls, in the notations that open models were trained on.
+"""The tool that a generated text calls, in the notations that open models were trained on.
 
-    JSON        {"name": "f", "arguments": {…}} with ``parameters`` for ``arguments`` in Llama 3, ``{"function": {…}}`` around
-                it in OpenAI's form, alone or after ``<tool_call>`` (Hermes, Qwen, tiny), ``<|python_tag|>`` (Llama),
-                ``[TOOL_CALLS]`` (Mistral), ``<|tool_call|>`` (Phi-4, Granite), in a list or not
-    by name     [TOOL_CALLS]f{…} and [TOOL_CALLS]f[ARGS]{…} (Mistral since 2025), <tool_call>f<arg_key> (GLM-4.5),
-                <|python_tag|>f.call(…) (Llama's built-in tools)
-    function    <function=f> (Llama 3, Qwen3-Coder), functions.f (Kimi K2, gpt-oss's ``to=functions.f``)
+    JSON        {"name": "f", "arguments": {…}}, with ``parameters`` for ``arguments`` in Llama 3,
+                inside ``{"function": {…}}`` in OpenAI's form; alone or after ``<tool_call>``
+                (Hermes, Qwen, tiny), ``<|python_tag|>`` (Llama), ``[TOOL_CALLS]`` (Mistral),
+                ``<|tool_call|>`` (Phi-4, Granite); in a list or not
+    by name     [TOOL_CALLS]f{…} and [TOOL_CALLS]f[ARGS]{…} (Mistral since 2025),
+                <tool_call>f<arg_key> (GLM-4.5), <|python_tag|>f.call(…) (Llama's built-in tools)
+    function    <function=f> (Llama 3, Qwen3-Coder), functions.f (Kimi K2, gpt-oss's
+                ``to=functions.f``)
     DeepSeek    <｜tool▁call▁begin｜>function<｜tool▁sep｜>f
 
-An answer that ends in the middle of a call (``max_tokens``) has called the tool whose name it has finished.
-The first call counts. A text that only names a tool calls none.
+An answer that ends in the middle of a call (``max_tokens``) calls the tool whose name is complete.
+The first call counts. A text that only mentions a tool calls none.
 
 Sources: the chat templates of these models on https://huggingface.co.
 """
@@ -17,13 +19,13 @@ Sources: the chat templates of these models on https://huggingface.co.
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 _NAME = r"[A-Za-z_][\w.\-]*"
 _OPENING = r"(?:<\|?tool_call\|?>|<\|?python_tag\|?>|\[TOOL_CALLS\])"
 _BY_NAME = (
     # A name alone is a call where something follows that only follows names.
-    rf"{_OPENING}\s*({_NAME}?)(?:\.call)?\s*(?=[{{(\n]|\[ARGS\]|\[CALL_ID\]|<arg_key>|</tool_call>)",
+    rf"{_OPENING}\s*({_NAME}?)(?:\.call)?\s*"
+    r"(?=[{(\n]|\[ARGS\]|\[CALL_ID\]|<arg_key>|</tool_call>)",
     rf"<function\s*=\s*[\"']?({_NAME})",
     rf"(?<![\w.])functions\.({_NAME}?)(?=[:({{\s<]|$)",
     rf"<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?({_NAME})",
@@ -62,8 +64,10 @@ def _json_calls(text: str) -> Iterator[tuple[int, str]]:
             yield brace.start(), name
 
 
-def _name_of(value: dict[str, Any]) -> str | None:
-    call = value["function"] if isinstance(value.get("function"), dict) else value
+def _name_of(value: dict[str, object]) -> str | None:
+    inner = value.get("function")
+    call = inner if isinstance(inner, dict) else value
     name = call.get("name")
-    is_call = isinstance(name, str) and re.fullmatch(_NAME, name) is not None
-    return name if is_call and any(key in call for key in _ARGUMENTS) else None
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+        return None
+    return name if any(key in call for key in _ARGUMENTS) else None

@@ -1,26 +1,32 @@
 """Cluster bootstrap of out-of-fold scores, and the interval of a cross-fitted estimate.
 
-Groups, not rows, are drawn with replacement (B = 1000), within strata of groups that hold the same labels, and the
-statistic is recomputed with each group's multiplicity as a weight: all draws at once, as matrix products.
+Groups, not rows, are drawn with replacement (B = 1000), within strata of groups that hold the same
+labels. The statistic is recomputed with each group's multiplicity as a weight: all draws at once,
+as matrix products.
 
 AUROC compares rows **of the same fold** only,
 
-    A = Σ_f Σ_{i∈P_f, j∈N_f} w_ij k(s_i, s_j) / Σ_f Σ_{i∈P_f, j∈N_f} w_ij ,   k = 1 if s_i > s_j, ½ if equal, 0 otherwise,
-    w_ij = w_g w_h for rows of groups g ≠ h, and w_g for two rows of one group g,
+    A = Σ_f Σ_{i∈P_f, j∈N_f} w_ij k(s_i, s_j) / Σ_f Σ_{i∈P_f, j∈N_f} w_ij
+    k = 1 if s_i > s_j, ½ if equal, 0 otherwise
+    w_ij = w_g w_h for rows of groups g ≠ h, and w_g for two rows of one group g
 
-because scores of different folds come from different fits: their offsets follow the class balance of the training part,
-which is opposite to that of the held-out part, and pooling them pulls a useless score below ½. A group that holds both labels is
-compared with itself as often as it is drawn, and its copies not with each other: with w_g² these easier comparisons would count
-twice in the mean of the resamples (E w_g² = 2, E w_g w_h = 1), which then lies above A.
+because scores of different folds come from different fits: their offsets follow the class balance
+of the training part, which is opposite to that of the held-out part, and pooling them pulls an
+uninformative score below ½. A group that holds both labels is compared with itself as often as it
+is drawn, and its copies are not compared with each other: with w_g² these easier comparisons would
+count twice in the mean of the resamples (E w_g² = 2, E w_g w_h = 1), which then lies above A.
 
-The percentile interval of fixed scores is too narrow for a *cross-fitted* score. Rows i and j of different folds meet
-twice, once with i held out and once with j held out, and at chance both meetings say the same thing: for a difference
-of means Σ_i y_i s_i = 2 Σ_{i<j} y_i y_j x_i·x_j has twice the variance that drawing fixed s_i sees. Deviations
-from the estimate are therefore widened by √2 (as in Nadeau & Bengio 2003, whose factor for 5 folds is 1.5; there is no
-unbiased estimate of it, Bengio & Grandvalet 2004), and for G groups in S strata by √(G/(G−S)) · t_{.975}(G−S)/z_{.975}. At chance
-this covers about 95 %, and more where the signal is strong. On noise, 120 × 640, the plain interval covers 89 %.
+The percentile interval of fixed scores is too narrow for a *cross-fitted* score. Rows i and j of
+different folds meet twice, once with i held out and once with j held out, and at chance both
+comparisons agree: for a difference of means, Σ_i y_i s_i = 2 Σ_{i<j} y_i y_j x_i·x_j has twice the
+variance that resampling fixed s_i shows. Deviations from the estimate are therefore widened by √2
+(as in Nadeau & Bengio 2003, whose factor for 5 folds is 1.5; an unbiased estimate does not exist,
+Bengio & Grandvalet 2004), and for G groups in S strata by √(G/(G−S)) · t_{.975}(G−S)/z_{.975}. At
+chance this covers about 95 %, and more where the signal is strong. On noise, 120 × 640, the plain
+interval covers 89 %.
 
-``Resamples`` are drawn once for all layers and baselines of a question, so that differences between them are paired.
+``Resamples`` are drawn once for all layers and baselines of a question, so that differences between
+them are paired.
 """
 
 import math
@@ -49,16 +55,16 @@ class Estimate:
         return [round(float(x), 6) for x in (self.value, self.low, self.high)]
 
     def widen_to(self, bound: float) -> "Estimate":
-        """Widen the interval so that it holds ``bound`` and ``1 − bound``: see ``perfect``."""
+        """Widen the interval to hold ``bound`` and 1 − ``bound``: see ``perfect_scores``."""
         return Estimate(self.value, min(self.low, bound), max(self.high, 1 - bound))
 
 
 @dataclass(frozen=True)
 class Draws:
-    """A statistic of the rows that there are, and of every resample of their groups."""
+    """A statistic of the rows, and of every resample of their groups."""
 
     value: float
-    draws: Array  # (n_boot,), NaN where a resample has nothing to compare
+    draws: Array  # (n_boot,), NaN where it is undefined
     factor: float  # what deviations from the value are multiplied by
 
     def widened(self) -> Array:
@@ -76,7 +82,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Resamples:
-    """How often each row is drawn in each resample: one set for everything that is to be compared."""
+    """How often each row is drawn in each resample: one set for all that is compared."""
 
     weights: Array  # (n_boot, n)
     factor: float
@@ -118,9 +124,9 @@ def cluster_bootstrap(
 
 
 def difference(a: Draws, b: Draws, *, n_groups: int) -> Estimate:
-    """Estimate a − b on the same resamples, paired: what the two share drops out.
+    """Estimate a − b on the same resamples, paired: variation that both share cancels.
 
-    Where no resample tells them apart the rule of three bounds the share of groups that would:
+    Where all resamples agree, the rule of three bounds the fraction of groups that would differ:
     1 − 0.05^(1/n_groups).
     """
     paired = Draws(a.value - b.value, a.draws - b.draws, a.factor)
@@ -143,7 +149,10 @@ def widening(n_groups: int, n_strata: int, *, cross_fitted: bool = True) -> floa
 
 
 def auroc_statistic(scores: Array, positive: Array, fold: Array, groups: Array) -> Statistic:
-    """AUROC of ``scores`` (n,) for the rows ``positive`` (n, bool), compared within ``fold`` (n,); ``groups`` (n,) are what is drawn."""
+    """Return the AUROC of ``scores`` (n,) for the rows ``positive`` (n, bool) as a statistic.
+
+    Rows are compared within ``fold`` (n,); ``groups`` (n,) are drawn.
+    """
     blocks = []
     # Equal rows may score apart by rounding; that is a tie.
     noise = 1e-10 * float(np.abs(scores).max(initial=0))
@@ -168,7 +177,7 @@ def auroc_statistic(scores: Array, positive: Array, fold: Array, groups: Array) 
 
 
 def _own(kernel: Array, p_groups: Array, q_groups: Array) -> tuple[Array, Array, Array]:
-    """Return, for each group on both sides, a row of it among ``p_groups``, its own wins and its own comparisons."""
+    """Return a row among ``p_groups``, own wins and own pairs of each group on both sides."""
     shared, rows, _ = np.intersect1d(p_groups, q_groups, return_indices=True)
     inside_p, inside_q = (each[None, :] == shared[:, None] for each in (p_groups, q_groups))
     wins = np.einsum("gp,gp->g", inside_p, inside_q @ kernel.T)
@@ -176,13 +185,13 @@ def _own(kernel: Array, p_groups: Array, q_groups: Array) -> tuple[Array, Array,
 
 
 def macro_statistic(scores: Array, y: Array, fold: Array, groups: Array) -> Statistic:
-    """Mean over the columns c of ``scores`` (n, n_classes) of AUROC of class c against the rest."""
+    """Return the mean over columns c of ``scores`` (n, n_classes) of the AUROC of class c."""
     parts = [auroc_statistic(scores[:, c], y == c, fold, groups) for c in range(scores.shape[1])]
     return lambda weights: np.mean([part(weights) for part in parts], axis=0)
 
 
 def recall_statistic(y: Array, predicted: Array) -> Statistic:
-    """Balanced accuracy: the mean over classes of the share that is predicted right."""
+    """Balanced accuracy: the mean over classes of the recall."""
 
     def statistic(weights: Array) -> Array:
         total = np.stack([weights @ (y == c) for c in np.unique(y)])

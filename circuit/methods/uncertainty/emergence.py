@@ -1,14 +1,16 @@
-"""Where along the layers a label becomes readable, and how sure that is.
+"""The layer at which a label becomes decodable, and its uncertainty.
 
-*Emergence layer*: the first decodable layer that is above every baseline (``above``: paired, for all layers at once), and stays above in
-the next two. Its distribution repeats the rule on resamples of the groups (``bootstrap``), the same for all layers and baselines, with
-the distances from the estimates to their bounds held: median, 90 % interval, and the share of resamples in which nothing emerges.
+*Emergence layer*: the first decodable layer that is above every baseline (``above_baseline``:
+paired, for all layers at once) and stays above in the next two. Its distribution repeats the rule
+on resamples of the groups (``bootstrap``), the same ones for all layers and baselines, with the
+distances from the estimates to their bounds held fixed: median, 90 % interval, and the fraction of
+resamples in which no layer qualifies.
 
-*Saturation layer*: the first layer that is not shown to be worse than the best one by more than ``MARGIN``, by the paired
-difference. With few groups little is shown, so it is early.
+*Saturation layer*: the first layer that is not shown to be worse than the best one by more than
+``MARGIN``, by the paired difference. With few groups little is shown, so it is early.
 
-*Threshold crossing*: the first layer whose score reaches a bar, whatever its uncertainty; it belongs in a plot, not in a claim.
-Layers that were not measured are not known to be below.
+*Threshold crossing*: the first layer whose score reaches a threshold, whatever its uncertainty; it
+belongs in a plot, not in a claim. Layers that were not measured are not known to be below.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,9 +41,9 @@ class Emergence:
     """The layer at which a label emerges, and the distribution of that layer over resamples."""
 
     layer: int | None
-    median: int | None  # None: nothing emerges in half of the resamples
+    median: int | None  # None: no layer qualifies in half of the resamples
     interval: tuple[int | None, int | None]  # 90 %
-    never: float  # share of the resamples in which nothing emerges
+    never: float  # fraction of the resamples in which no layer qualifies
 
     def as_dict(self) -> dict[str, object]:
         """Return what goes into a file."""
@@ -66,7 +68,10 @@ def emergence_layer(
 
 
 def _first(above: Array, stay: int) -> Array:
-    """Index of the first layer from which ``above`` (draws, n_layers) holds ``stay`` layers on; n_layers for none."""
+    """Return the first index from which ``above`` (draws, n_layers) holds for 1 + ``stay`` layers.
+
+    It is n_layers where there is none.
+    """
     n_layers = above.shape[1]
     padded = np.concatenate([above, np.ones((len(above), stay), dtype=bool)], axis=1)
     holds = np.all([padded[:, k : k + n_layers] for k in range(stay + 1)], axis=0)
@@ -77,36 +82,37 @@ def emergence(
     layers: Mapping[int, LayerAuroc],
     baselines: Sequence[Draws | Mapping[int, Draws]],
     decodable: Mapping[int, bool],
-    sure: Certainty,
+    certainty: Certainty,
 ) -> Emergence:
-    """Locate the emergence above all ``baselines`` among the layers that are ``decodable`` (``verdict``).
+    """Locate the emergence above all ``baselines`` among the ``decodable`` layers (``verdict``).
 
-    A baseline is one score, or one for each layer.
-
-    What permuted labels reach is no bound here: where a concept is strong, a permutation that happens to resemble the labels
-    scores well too. The permutation *test* accounts for that, and is part of being decodable.
+    A baseline is one score, or one for each layer. The scores of permuted labels are no bound here:
+    where a concept is strong, a permutation that happens to resemble the labels scores well, too.
+    The permutation *test* accounts for that, and is part of being decodable.
     """
     order = sorted(layers)
     floor = np.array([0.5 if decodable[layer] else np.inf for layer in order])
     above = _lows([layers[layer] for layer in order]) > floor
     draws = {layer: each.draws for layer, each in layers.items()}
     for baseline in baselines:
-        above &= bounds(draws, baseline, sure) > 0
+        above &= bounds(draws, baseline, certainty) > 0
     first = _first(above, STAY)
     # The first row is the estimate itself, the others are resamples.
     found, drawn = int(first[0]), first[1:]
     named = [*order, None]
     if not len(drawn):
-        return Emergence(
-            named[found], named[found], (named[found],) * 2, float(found == len(order))
-        )
+        drawn = first
     early, middle, late = np.quantile(drawn, [0.05, 0.5, 0.95], method="inverted_cdf").astype(int)
-    never = float(np.mean(drawn == len(order)))
-    return Emergence(named[found], named[middle], (named[early], named[late]), never)
+    return Emergence(
+        layer=named[found],
+        median=named[middle],
+        interval=(named[early], named[late]),
+        never=float(np.mean(drawn == len(order))),
+    )
 
 
 def _lows(scored: Sequence[LayerAuroc]) -> Array:
-    """Lower bounds on every resample (1 + n_boot, k): the draws moved by the distance from value to bound."""
+    """Return lower bounds (1 + n_boot, k): the draws moved by the distance from value to bound."""
     columns = []
     for each in scored:
         away = each.estimate.low - each.estimate.value
@@ -116,7 +122,7 @@ def _lows(scored: Sequence[LayerAuroc]) -> Array:
 
 
 def saturation_layer(layers: Mapping[int, Draws], *, n_groups: int) -> int:
-    """Return the first layer that is not shown to be worse than the best by more than ``MARGIN``."""
+    """Return the first layer not shown to be worse than the best by more than ``MARGIN``."""
     order = sorted(layers)
     best = max(order, key=lambda layer: (layers[layer].value, -layer))
     for layer in order:
@@ -138,10 +144,14 @@ def steps(layers: Mapping[int, Draws], *, n_groups: int) -> dict[int, Estimate]:
 
 
 def check_threshold(threshold: float) -> None:
-    """Raise ``UsageError`` unless ``threshold`` is an AUROC that says something."""
+    """Raise ``UsageError`` unless ``threshold`` is an AUROC above chance."""
     if not 0.5 < threshold <= 1:
-        message = f"the threshold {threshold} is not an AUROC above chance"
-        raise UsageError(message, hint="choose one above 0.5, at most 1")
+        raise UsageError(
+            "out-of-range",
+            f"the threshold {threshold} is not an AUROC above chance",
+            hint="choose one above 0.5, at most 1",
+            value=threshold,
+        )
 
 
 def threshold_crossing(

@@ -1,6 +1,7 @@
-"""A mean with its interval: groups, not rows, are drawn with replacement (1,000 times), and few groups widen it.
+"""A mean with its interval: groups, not rows, are drawn with replacement (B = 1000).
 
-For numbers that were measured and not fitted: no factor for cross-fitting (``circuit.methods.uncertainty.bootstrap``).
+For measured numbers, not fitted ones: the interval is widened for few groups, but not for
+cross-fitting (``circuit.methods.uncertainty.bootstrap``).
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from circuit.methods.uncertainty.bootstrap import QUANTILES, Estimate, resample
 def mean_estimate(
     values: Array, groups: Sequence[object] | Array, *, seed: int = 0, n_boot: int = 1000
 ) -> Estimate | None:
-    """Return the mean of ``values`` (n,) with its 95 % interval; None with fewer than two groups, which have none."""
+    """Return the mean of ``values`` (n,) with its 95 % interval; None under two groups."""
     if len(set(groups)) < 2:
         return None
     same = np.zeros(len(values), dtype=int)
@@ -31,7 +32,7 @@ def mean_interval(
     bounds: tuple[float, float] = (-np.inf, np.inf),
     seed: int = 0,
 ) -> list[float | None]:
-    """Return [mean, low, high], the ends within ``bounds``; they are None with fewer than two groups."""
+    """Return [mean, low, high], clipped to ``bounds``; low and high are None under two groups."""
     numbers = np.asarray(values, dtype=np.float64)
     found = mean_estimate(numbers, groups, seed=seed)
     if found is None:
@@ -43,9 +44,9 @@ def mean_interval(
 def mean_estimates(
     values: Array, groups: Sequence[object] | Array, *, seed: int = 0, n_boot: int = 1000
 ) -> tuple[Array, Array, Array] | None:
-    """Return mean, lower and upper bound, each (k,), of every column of ``values`` (n, k); None with fewer than two groups.
+    """Return mean, lower and upper bound, each (k,), of every column of ``values`` (n, k).
 
-    The resamples are the same for all columns, so they are those of ``mean_estimate``.
+    None with fewer than two groups. The resamples are those of ``mean_estimate``, for all columns.
     """
     if len(set(groups)) < 2:
         return None

@@ -1,10 +1,11 @@
-"""p-values by counting: how many draws of the null reach what was observed (Phipson & Smyth 2010: never 0).
+"""p-values by counting: the fraction of draws of the null that reach the observed value.
 
-    permutation   p = (1 + #{permuted ≥ observed}) / (1 + N)         one-sided: scores of permuted labels
-    controls      p = (1 + #{|control| ≥ |observed|}) / (1 + N)      two-sided: effects of control vectors
+    permutation_p   (1 + #{permuted ≥ observed}) / (1 + N)    one-sided; scores of permuted labels
+    control_p       (1 + #{|control| ≥ |observed|}) / (1 + N)    two-sided; effects of controls
 
-An effect is measured from the unsteered model, and the sign of a control vector means nothing. N controls cannot give
-a p below 1 / (1 + N).
+The observed value counts as one draw, so that p is never 0 (Phipson & Smyth 2010): N draws cannot
+give a p below 1 / (1 + N). An effect is measured from the unsteered model, and the sign of a
+control vector has no meaning.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ ROUNDING = 1e-9
 
 
 def permutation_p(observed: float, permuted: npt.ArrayLike) -> float | None:
-    """Return the one-sided p of a statistic against those of permuted labels (N,); None for N = 0."""
+    """Return the one-sided p of a statistic against permuted labels (N,); None for N = 0."""
     return _p(np.asarray(permuted) >= observed - ROUNDING)
 
 

@@ -1,15 +1,18 @@
-"""What a perfect score of few groups is worth: bounds where a bootstrap has nothing to resample.
+"""The uncertainty of a perfect score with few groups, which a bootstrap cannot see.
 
-When every positive row scores above every negative one, each resample scores 1 as well and the percentile interval collapses to
-[1, 1], whether there are 5 groups or 500. The standard answer is a score interval for the Mann–Whitney probability θ
-(Newcombe 2006, Statistics in Medicine 25:559, method 5, the one that he recommends): all θ with
+When every positive row scores above every negative one, each resample scores 1 as well and the
+percentile interval collapses to [1, 1], with 5 groups as with 500. The standard solution is a score
+interval for the Mann–Whitney probability θ (Newcombe 2006, Statistics in Medicine 25:559, method 5,
+the one that he recommends): all θ with
 
-    (A − θ)² ≤ z² V(θ) ,   V(θ) = θ(1 − θ) [1 + h(1 − θ)/(2 − θ) + hθ/(1 + θ)] / (mn) ,   h = (m + n)/2 − 1 ,
+    (A − θ)² ≤ z² V(θ) ,   V(θ) = θ(1 − θ) [1 + h(1 − θ)/(2 − θ) + hθ/(1 + θ)] / (mn)
+    h = (m + n)/2 − 1
 
-m and n the independent units of the two classes, here the *groups* in which they occur. For A = 1 it gives the lower bound 0.64
-for 5 + 5 groups, 0.80 for 10 + 10, 0.95 for 40 + 40; Obuchowski & Lieber 2002 discuss the same case. No bound
-of any score is allowed above what a perfect one of as many groups would have, so nothing jumps as a score reaches 1.
-The same for a share that is predicted right: Wilson's bound of G out of G groups.
+where m and n are the numbers of independent units of the two classes: the *groups* in which they
+occur. For A = 1 the lower bound is 0.64 for 5 + 5 groups, 0.80 for 10 + 10, 0.95 for 40 + 40;
+Obuchowski & Lieber 2002 discuss the same case. No lower bound of any score may be above that of a
+perfect score with as many groups, so that nothing jumps as a score reaches 1. For balanced
+accuracy the bound is Wilson's for G of G groups.
 """
 
 from collections.abc import Sequence
@@ -23,7 +26,7 @@ from circuit.methods.uncertainty.splits import group_codes
 
 
 def newcombe(auroc: float, m: int, n: int, *, z: float = Z95) -> Estimate:
-    """Return an AUROC of ``m`` positive and ``n`` negative independent units with its score interval."""
+    """Return an AUROC of ``m`` positive and ``n`` negative units with its score interval."""
     from scipy.optimize import brentq
 
     h = (m + n) / 2 - 1
@@ -32,7 +35,7 @@ def newcombe(auroc: float, m: int, n: int, *, z: float = Z95) -> Estimate:
         spread = 1 + h * (1 - theta) / (2 - theta) + h * theta / (1 + theta)
         return (auroc - theta) ** 2 * m * n - z * z * theta * (1 - theta) * spread
 
-    # θ = 0 and θ = 1 solve the equation where A does; the other root is wanted there.
+    # θ = 0 and θ = 1 solve the equation where A does; the other root is the bound.
     tiny = 1e-12
     low = float(brentq(excess, 0.0, max(auroc - tiny, tiny))) if auroc > 0 else 0.0
     high = float(brentq(excess, min(auroc + tiny, 1 - tiny), 1.0)) if auroc < 1 else 1.0

@@ -4,7 +4,8 @@
 ``d_prime``   (mean⁺ − mean⁻) / √(½(var⁺ + var⁻)), sample variances.
 ``wilson``    the score interval of a proportion (Wilson 1927), z = 1.96.
 
-None of them is meant for rows that a direction or a probe was fitted to; see ``crossfit`` and ``probing``.
+They apply to held-out rows, not to rows that a direction or a probe was fitted to; see ``crossfit``
+and ``probing``.
 """
 
 import math
@@ -23,8 +24,13 @@ def auroc(positive: Array, negative: Array) -> float:
 
     n_positive, n_negative = len(positive), len(negative)
     if not n_positive or not n_negative:
-        message = "AUROC needs at least one positive and one negative score"
-        raise DataError(message)
+        raise DataError(
+            "empty-class",
+            "AUROC needs at least one positive and one negative score, "
+            f"got {n_positive} and {n_negative}",
+            n_positive=n_positive,
+            n_negative=n_negative,
+        )
     ranks = rankdata(np.concatenate([positive, negative]))
     u = ranks[:n_positive].sum() - n_positive * (n_positive + 1) / 2
     return float(u / (n_positive * n_negative))
@@ -37,9 +43,10 @@ def macro_auroc(scores: Array, y: Array) -> float:
 
 
 def pairs_in_order(scores: Array, positive: Array) -> tuple[Array, Array]:
-    """Count the pairs of a positive and a negative row that ``scores`` (n, ...) put in order, and all of them.
+    """Count the pairs of a positive and a negative row that ``scores`` (n, ...) rank correctly.
 
-    Many columns at once, ``positive`` (n, ...) of the same shape; a tie counts half.
+    Returns these and the numbers of all pairs, (...) each. ``positive`` (n, ...) has the same
+    shape; a tie counts half.
     """
     n_positive = positive.sum(axis=0)
     size = np.abs(scores).max(axis=0, keepdims=True)
@@ -52,8 +59,8 @@ def pairs_in_order(scores: Array, positive: Array) -> tuple[Array, Array]:
 def _rank_sums(level: Array, positive: Array) -> Array:
     """Sum the mid-ranks 1 … n of the ``positive`` rows in each column of ``level`` (n, ...).
 
-    Columns are laid out as rows first, because sorting is what this costs. Without ties the ranks of a sorted column are
-    1 … n: half the time of ``rankdata``.
+    Columns are laid out as rows first, because sorting is what this costs. Without ties the ranks
+    of a sorted column are 1 … n, which takes half the time of ``rankdata``.
     """
     from scipy.stats import rankdata
 
@@ -69,22 +76,28 @@ def _rank_sums(level: Array, positive: Array) -> Array:
 
 
 def d_prime(positive: Array, negative: Array) -> float:
-    """Distance of the means in units of the within-class standard deviation; 0 for constant scores."""
+    """Return the distance of the means in within-class standard deviations; 0 for no gap."""
     if min(len(positive), len(negative)) < 2:
-        message = "d′ needs at least two positive and two negative scores"
-        raise DataError(message)
+        raise DataError(
+            "too-few-rows",
+            "d′ needs at least two positive and two negative scores, "
+            f"got {len(positive)} and {len(negative)}",
+            n_positive=len(positive),
+            n_negative=len(negative),
+        )
     spread = math.sqrt((np.var(positive, ddof=1) + np.var(negative, ddof=1)) / 2)
     gap = float(np.mean(positive) - np.mean(negative))
     return gap / spread if spread else math.copysign(math.inf, gap) if gap else 0.0
 
 
 def balanced_accuracy(y: Array, predicted: Array) -> float:
-    """Mean over the classes in ``y`` of the share of their rows that is predicted right."""
+    """Mean over the classes in ``y`` of the fraction of their rows that is predicted right."""
     return float(np.mean([np.mean(predicted[y == c] == c) for c in np.unique(y)]))
 
 
 def wilson(successes: int, n: int, *, z: float = Z95) -> tuple[float, float]:
-    """95 % score interval of a proportion; (0, 1) when nothing was observed."""
+    """Return the 95 % score interval of a proportion; (0, 1) for ``n`` = 0."""
+    # scipy.stats.binomtest has the same interval; importing it costs a command half a second.
     if n == 0:
         return 0.0, 1.0
     p, z2 = successes / n, z * z

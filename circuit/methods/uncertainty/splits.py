@@ -1,11 +1,13 @@
 """Splits that keep groups together, and label permutations that respect them.
 
-A *group* is a template, a seed question or a contrast pair. Rows of one group are near-copies of each other, so a group
-is wholly in the training part or wholly in the held-out part. ``grouped_folds`` is scikit-learn's
-``StratifiedGroupKFold`` with as many folds as the class with the fewest groups allows.
+A *group* is a template, a seed question or a contrast pair. Rows of one group are near-copies of
+each other, so a group is entirely in the training part or entirely in the held-out part.
+``grouped_folds`` is scikit-learn's ``StratifiedGroupKFold`` with as many folds as the class with
+the fewest groups allows.
 
-A shuffled-label baseline permutes what is exchangeable under the null: where the label is constant in a
-group, labels move between groups; where a group (or a pair) holds several labels, they move inside it.
+A shuffled-label baseline permutes what is exchangeable under the null: where the label is constant
+in a group, labels move between groups; where a group (or a pair) holds several labels, they move
+within it.
 """
 
 from collections.abc import Sequence
@@ -25,27 +27,39 @@ def grouped_folds(
 ) -> list[Split]:
     """Split rows into (training, held-out) index arrays, groups kept together, classes balanced.
 
-    ``y`` (n,) class numbers, ``groups`` (n,) anything hashable. Fewer than ``folds`` splits are returned when a
-    class is present in fewer groups. Raises ``DataError`` for one class only, or a class within one group.
+    ``y`` (n,) class numbers, ``groups`` (n,) anything hashable. Returns fewer than ``folds``
+    splits when a class is present in fewer groups. Raises ``DataError`` for one class only, or for
+    a class within one group.
     """
     y, codes = np.asarray(y), group_codes(groups)
     counts = groups_per_class(y, codes)
     if len(y) < folds:
-        message = f"{len(y)} rows cannot be split into {folds} folds"
-        raise DataError(message, hint="collect more prompts, or ask for fewer folds")
+        raise DataError(
+            "too-few-rows",
+            f"{len(y)} rows cannot be split into {folds} folds",
+            hint="collect more prompts, or use fewer folds",
+            n=len(y),
+            folds=folds,
+        )
     classes = np.unique(y, return_inverse=True)[1].astype(np.intp)
     held_out = _fold_of_each(classes.tobytes(), codes.tobytes(), min(folds, *counts.values()), seed)
     if held_out is None:
-        message = "no split of the groups has every class to train on and two classes to compare"
-        raise DataError(message, hint="add groups (templates) to the smaller classes")
+        raise DataError(
+            "no-valid-split",
+            "no split of the groups has every class to train on and two classes to compare",
+            hint="add groups (templates) to the smaller classes",
+        )
     fold = np.frombuffer(held_out, dtype=np.intp)
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(fold.max() + 1)]
 
 
-# Every layer, baseline and control of a question splits the same rows in the same way again.
+# Every layer, baseline and control of a question needs the same folds of the same rows.
 @lru_cache(maxsize=1024)
 def _fold_of_each(classes: bytes, codes: bytes, k: int, seed: int) -> bytes | None:
-    """Number the fold in which each row is held out, for arrays given as their bytes; None where there is no way."""
+    """Number the fold in which each row is held out; None where no split is valid.
+
+    Takes and returns the bytes of integer arrays, so that results can be cached.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     y, groups = (np.frombuffer(each, dtype=np.intp) for each in (classes, codes))
@@ -61,7 +75,7 @@ def _fold_of_each(classes: bytes, codes: bytes, k: int, seed: int) -> bytes | No
 
 
 def _usable(y: Array, train: Array, held_out: Array) -> bool:
-    """Every class can be fitted, and something can be compared among the held-out rows."""
+    """Tell whether every class can be fitted, and two classes can be compared on held-out rows."""
     return len(np.unique(y[train])) == len(np.unique(y)) and len(np.unique(y[held_out])) > 1
 
 
@@ -70,12 +84,20 @@ def groups_per_class(y: Array, groups: Sequence[object] | Array) -> dict[int, in
     codes = group_codes(groups)
     counts = {int(c): len(np.unique(codes[y == c])) for c in np.unique(y)}
     if len(counts) < 2:
-        message = f"all {len(y)} rows have the same label"
-        raise DataError(message, hint="a score needs at least two classes")
+        raise DataError(
+            "one-class",
+            f"all {len(y)} rows have the same label",
+            hint="a score needs at least two classes",
+            n=len(y),
+        )
     smallest = min(counts, key=lambda c: counts[c])
     if counts[smallest] < 2:
-        message = f"class {smallest} occurs in one group only, so none of it can be held out"
-        raise DataError(message, hint="each class needs prompts from at least 2 groups (templates)")
+        raise DataError(
+            "class-of-one-group",
+            f"class {smallest} occurs in one group only, so none of it can be held out",
+            hint="each class needs prompts from at least 2 groups (templates)",
+            label=smallest,
+        )
     return counts
 
 
@@ -85,7 +107,7 @@ def least_groups(y: Array, groups: Sequence[object] | Array) -> int:
 
 
 def enough_groups(n_groups: int, least: int) -> bool:
-    """Say whether so many groups, and ``least`` of a class, may support a claim."""
+    """Tell whether ``n_groups``, with ``least`` or more of each class, may support a claim."""
     return n_groups >= MIN_GROUPS and least >= MIN_CLASS_GROUPS
 
 
@@ -99,9 +121,9 @@ def group_codes(groups: Sequence[object] | Array) -> Array:
 def merge_identical(
     groups: Sequence[object] | Array, *keys: Sequence[object] | Array
 ) -> tuple[Array, int]:
-    """Give rows that are equal under any of ``keys`` one group; count the rows that repeat another.
+    """Merge the groups of rows that are equal under any of ``keys``; count the repeated rows.
 
-    A key has one entry per row: texts, or a 2-d array of which equal rows are equal.
+    A key has one entry per row: a sequence of texts, or a 2-d array whose rows are compared.
     """
     merged = group_codes(groups)
     repeats = np.zeros(len(merged), dtype=bool)
@@ -127,7 +149,7 @@ def _join(a: Array, b: Array) -> Array:
 def permuted_labels(
     y: Array, groups: Sequence[object] | Array, rng: np.random.Generator, *, size: int
 ) -> Array:
-    """Draw ``size`` permutations of the labels, (size, n), exchangeable within the groups' design."""
+    """Draw ``size`` permutations of the labels, (size, n), that respect the groups."""
     y, codes = np.asarray(y), group_codes(groups)
     members = [np.flatnonzero(codes == g) for g in range(codes.max(initial=-1) + 1)]
     constant = np.array([len(np.unique(y[rows])) == 1 for rows in members], dtype=bool)

@@ -1,33 +1,32 @@
-"""Where each architecture's blocks keep their parts: one row a family.
+"""Where each architecture's blocks keep their parts: one row per family.
 
 ``resid_pre`` and ``resid_post`` are what a block reads and returns, and need no row. For the other
 sites a row names modules of the block, and only those that are not called as in Llama:
 
-- ``attn`` and ``mlp`` run attention and the MLP; the maps are named below them. ``q_proj``,
-  ``k_proj`` and ``v_proj`` of one name are one fused map, whose output is q, k, v one after the other
-  or, with ``by_head``, for each key-value head its queries, its key and its value. ``gate_proj`` and
-  ``up_proj`` of one name are fused too, gate first.
+- ``attn`` and ``mlp`` run attention and the MLP; the maps are named below them. ``qkv`` is a fused
+  map of queries, keys and values, whose output is one after the other or, with ``by_head``, for
+  each key-value head its queries, its key and its value. ``gate_up`` is a fused map of gate and up.
 - ``attn_out`` and ``mlp_out`` name the submodule whose output is *added to the residual stream*
   where that is not ``attn`` or ``mlp`` itself: Gemma 2 and OLMo 2 normalise what a sublayer returns
   before they add it, so theirs is the norm. ``scale`` is the block's own multiplier of both. Then
   ``resid_mid = resid_pre + attn_out`` and ``resid_post = resid_mid + mlp_out``.
-- ``mid_input`` is what reads ``resid_mid``; None where attention and MLP always run side by
-  side.
-- ``rope`` is for attention that calls no ``scaled_dot_product_attention``: the module below ``attn``
-  that is given the queries first and then the keys, and whose outputs are multiplied before
+- ``mid_input`` is what reads ``resid_mid``; None where attention and MLP always run in parallel.
+- ``rope`` is for attention that does not call ``scaled_dot_product_attention``: the module below
+  ``attn`` that takes the queries first and then the keys, and whose outputs are multiplied before
   ``mx.softmax`` turns them into the pattern.
 - ``lacks`` says why a site does not exist. Experts of a mixture need no entry.
 
 To add a family, write its ``model_type`` into the first row and run ``circuit sites -m MODEL`` and
-``circuit doctor -m MODEL``: what is missing or does not add up is what its own row has to say.
+``circuit doctor -m MODEL``: what is missing or does not add up belongs into a row of its own.
 
-A family without a row has the sites that need none. Every row is measured on the loaded model
-(``sites.check_row``) before it is believed.
+A family without a row has the sites that need none. Every row is checked on the loaded model before
+it is used (``sites.check_family``).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+import mlx.nn as nn
 
 
 @dataclass(frozen=True)
@@ -44,51 +43,70 @@ class Family:
     q_proj: str = "q_proj"
     k_proj: str = "k_proj"
     v_proj: str = "v_proj"
+    qkv: str | None = None
+    by_head: bool = False
     o_proj: str = "o_proj"
     gate_proj: str = "gate_proj"
     up_proj: str = "up_proj"
+    gate_up: str | None = None
     down_proj: str = "down_proj"
-    by_head: bool = False
     rope: str | None = None
     lacks: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def qkv_is_fused(self) -> bool:
-        """Say whether one map computes queries, keys and values."""
-        return self.q_proj == self.k_proj == self.v_proj
+    def path(self, part: str, block: nn.Module) -> str | None:
+        """Return the path below ``block`` of a part that the table of sites names.
 
-    @property
-    def gate_is_fused(self) -> bool:
-        """Say whether one map computes gate and up."""
-        return self.gate_proj == self.up_proj
+        That is a field of this row, or a map below ``attn`` or ``mlp`` such as ``attn.q_proj``.
+        None: attention and MLP run in parallel, so nothing reads ``resid_mid``.
+        """
+        owner, _, name = part.partition(".")
+        if name:
+            return f"{getattr(self, owner)}.{self._fused().get(name) or getattr(self, name)}"
+        if part == "mid_input" and getattr(block, "use_parallel_residual", False):
+            return None
+        own: str | None = getattr(self, part)
+        return own or {"attn_out": self.attn, "mlp_out": self.mlp}.get(part)
+
+    def _fused(self) -> dict[str, str | None]:
+        return {
+            **dict.fromkeys(("q_proj", "k_proj", "v_proj"), self.qkv),
+            **dict.fromkeys(("gate_proj", "up_proj"), self.gate_up),
+        }
 
 
-def _fused(qkv: str) -> dict[str, Any]:
-    return {"q_proj": qkv, "k_proj": qkv, "v_proj": qkv}
+def _with_post_norms(
+    *model_types: str, mid_input: str = "pre_feedforward_layernorm", rope: str | None = None
+) -> Family:
+    """Return the row of a family that normalises what a sublayer returns before adding it."""
+    return Family(
+        model_types,
+        attn_out="post_attention_layernorm",
+        mlp_out="post_feedforward_layernorm",
+        mid_input=mid_input,
+        rope=rope,
+    )
 
 
-_POST_NORMS: dict[str, Any] = {
-    "attn_out": "post_attention_layernorm",
-    "mlp_out": "post_feedforward_layernorm",
-}
-_GATE_UP: dict[str, Any] = {"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj"}
 _NO_GATE = {"gate_proj": "its MLP has no gate"}
 _LATENT = "it compresses keys and values to a latent vector that the heads share"
-_POSITION_APART = "positions are in a part of its queries and keys that is multiplied apart"
+_SPLIT_ROPE = "only a part of its queries and keys is rotated, and multiplied separately"
 
 FAMILIES = (
     Family(("llama", "mistral", "qwen2", "qwen3", "gemma", "smollm3", "stablelm", "helium")),
     Family(("qwen3_moe", "qwen2_moe", "internlm3", "ernie4_5", "seed_oss", "gpt_oss", "olmoe")),
     Family(("deepseek", "hunyuan_v1_dense", "mimo")),
     Family(("mixtral", "phimoe"), mlp="block_sparse_moe"),
-    Family(("gemma2",), **_POST_NORMS, mid_input="pre_feedforward_layernorm", rope="rope"),
-    Family(("gemma3", "gemma3_text"), **_POST_NORMS, mid_input="pre_feedforward_layernorm"),
-    Family(("olmo2", "olmo3"), **_POST_NORMS, mid_input="mlp"),
-    Family(("glm",), **_GATE_UP),
+    _with_post_norms("gemma2", rope="rope"),
+    _with_post_norms("gemma3", "gemma3_text"),
+    _with_post_norms("olmo2", "olmo3", mid_input="mlp"),
+    Family(("glm",), gate_up="gate_up_proj"),
     Family(
-        ("glm4",), attn_out="post_self_attn_layernorm", mlp_out="post_mlp_layernorm", **_GATE_UP
+        ("glm4",),
+        attn_out="post_self_attn_layernorm",
+        mlp_out="post_mlp_layernorm",
+        gate_up="gate_up_proj",
     ),
-    Family(("phi3",), **_fused("qkv_proj"), **_GATE_UP),
+    Family(("phi3",), qkv="qkv_proj", gate_up="gate_up_proj"),
     Family(("granite",), scale="residual_multiplier"),
     Family(("granitemoe",), mlp="block_sparse_moe", scale="residual_multiplier"),
     Family(
@@ -96,7 +114,7 @@ FAMILIES = (
         attn="attention",
         mlp="feed_forward",
         mid_input="ffn_norm",
-        **_fused("wqkv"),
+        qkv="wqkv",
         by_head=True,
         o_proj="wo",
         gate_proj="w1",
@@ -108,14 +126,14 @@ FAMILIES = (
         ("deepseek_v3",),
         lacks={
             **dict.fromkeys(("k_proj", "v_proj"), _LATENT),
-            **dict.fromkeys(("q_rope", "k_rope"), _POSITION_APART),
+            **dict.fromkeys(("q_rope", "k_rope"), _SPLIT_ROPE),
         },
     ),
     Family(
         ("gpt2",),
         attn="attn",
         mid_input="ln_2",
-        **_fused("c_attn"),
+        qkv="c_attn",
         o_proj="c_proj",
         up_proj="c_fc",
         down_proj="c_proj",
@@ -130,7 +148,7 @@ FAMILIES = (
     Family(
         ("gpt_neox",),
         attn="attention",
-        **_fused("query_key_value"),
+        qkv="query_key_value",
         by_head=True,
         o_proj="dense",
         up_proj="dense_h_to_4h",

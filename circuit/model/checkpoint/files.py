@@ -1,4 +1,4 @@
-"""A checkpoint on the disk: its folder, downloaded if need be, and its configuration as mlx-lm reads it."""
+"""A checkpoint on disk: its folder, downloaded if necessary, and its configuration."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from circuit.errors import ModelError
 
 ASSETS = Path(__file__).parents[2] / "assets"
+Config = dict[str, Any]  # config.json, as mlx-lm reads it
 
 
 def find_folder(model_id: str, revision: str | None = None) -> Path:
@@ -14,14 +15,20 @@ def find_folder(model_id: str, revision: str | None = None) -> Path:
     builtin, local = ASSETS / model_id, Path(model_id).expanduser()
     here = builtin if "/" not in model_id and builtin.is_dir() else local
     if here.is_dir() and revision is not None:
-        message = f"`{model_id}` is a folder, which has no revision `{revision}`"
-        raise ModelError(message, hint="leave out --revision, or give the id of a model on the hub")
+        raise ModelError(
+            "option-not-applicable",
+            f"`{model_id}` is a folder: `--revision` does not apply",
+            hint="leave out --revision, or give the id of a model on the hub",
+            option="--revision",
+        )
     if here.is_dir():
         return here
     if local.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
-        message = f"`{model_id}` is not a folder with a checkpoint"
         raise ModelError(
-            message, hint="give a checkpoint folder, a hub id such as org/name, or tiny"
+            "model-not-found",
+            f"`{model_id}` is not a folder with a checkpoint",
+            hint="give a checkpoint folder, a hub id such as org/name, or tiny",
+            model=model_id,
         )
     return _download(model_id, revision)
 
@@ -33,35 +40,54 @@ def _download(model_id: str, revision: str | None) -> Path:
     try:
         return Path(download(model_id, revision=revision))
     except HFValidationError as error:
-        message = f"`{model_id}` is neither a folder nor an id on the Hugging Face hub"
-        raise ModelError(message, hint="a hub id looks like org/name") from error
+        raise ModelError(
+            "model-not-found",
+            f"`{model_id}` is neither a folder nor an id on the Hugging Face hub",
+            hint="a hub id looks like org/name",
+            model=model_id,
+        ) from error
     except LocalEntryNotFoundError as error:
-        message = f"model `{model_id}` is not in the local cache and the hub cannot be reached"
-        hint = "check the name and the network, or give the path of a checkpoint folder"
-        raise ModelError(message, hint=hint) from error
+        raise ModelError(
+            "hub-unreachable",
+            f"model `{model_id}` is not in the local cache and the hub cannot be reached",
+            hint="check the name and the network, or give the path of a checkpoint folder",
+            model=model_id,
+        ) from error
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        message = f"model `{model_id}` cannot be downloaded: {reason}"
-        raise ModelError(message, hint="check the name, the revision and your access") from error
+        raise ModelError(
+            "download-failed",
+            f"model `{model_id}` cannot be downloaded: {reason}",
+            hint="check the name, the revision and your access",
+            model=model_id,
+        ) from error
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> Config:
     """Read ``config.json`` of a checkpoint folder."""
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        message = f"`{folder}` has no `config.json`, so it is not a checkpoint"
         raise ModelError(
-            message, hint="give the folder that holds config.json and model.safetensors"
+            "config-missing",
+            f"`{folder}` has no `config.json`, so it is not a checkpoint",
+            hint="give the folder that holds config.json and model.safetensors",
+            folder=str(folder),
         ) from error
     except ValueError as error:
         raise ModelError(
-            f"`{path}` is not JSON: {error}", hint="download the model again"
+            "not-json",
+            f"`{path}` is not JSON: {error}",
+            hint="download the model again",
+            path=str(path),
         ) from error
     if not isinstance(config, dict) or "model_type" not in config:
         raise ModelError(
-            f"`{path}` names no `model_type`", hint="mlx-lm needs it to choose the model"
+            "model-type-missing",
+            f"`{path}` has no `model_type`",
+            hint="mlx-lm needs it to choose the model",
+            path=str(path),
         )
     return config
 
@@ -70,7 +96,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 _OTHER_NAMES = (("n_positions", "n_ctx"), ("num_local_experts", "num_experts"))
 
 
-def normalised(config: dict[str, Any]) -> dict[str, Any]:
+def normalised(config: Config) -> Config:
     """Return the configuration with settings where every mlx-lm family looks for them.
 
     transformers 5 saves ``rope_parameters`` and no ``rope_theta``; some families would then take
@@ -87,7 +113,7 @@ def normalised(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, **_rope_settings(config, rope)} if isinstance(rope, dict) else config
 
 
-def _rope_settings(config: dict[str, Any], rope: dict[str, Any]) -> dict[str, Any]:
+def _rope_settings(config: Config, rope: Config) -> Config:
     full = rope.get("full_attention", rope)
     settings = {
         "rope_theta": full.get("rope_theta"),

@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+
+from circuit.model.checkpoint.files import Config
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -19,14 +20,14 @@ TOKENIZER_FILES = (
 )
 
 
-def config_digest(config: dict[str, Any]) -> str:
+def config_digest(config: Config) -> str:
     """SHA-256 of the configuration as the network was built from it (keys sorted)."""
     text = json.dumps(config, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold the weights: ``model*.safetensors``, or all where none is named so."""
+    """Return the files of the weights: ``model*.safetensors``, else all of ``*.safetensors``."""
     return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
 
 

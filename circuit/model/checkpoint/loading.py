@@ -2,7 +2,7 @@
 
 ``mlx_lm.load`` does the work. Around it: the configuration is brought into the form that every
 mlx-lm family reads, weights are held in the dtype that ``runtime.compute_dtype`` chooses, remote
-code never runs unless asked for, and what goes wrong is said in one sentence.
+code runs only on request, and errors are one sentence.
 """
 
 import sys
@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -21,35 +21,38 @@ from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.model.checkpoint import identity as identify
 from circuit.model.checkpoint.blocks import blocks_of, residual_width
 from circuit.model.checkpoint.families import IGNORE_WINDOW
-from circuit.model.checkpoint.files import find_folder, normalised, read_config
+from circuit.model.checkpoint.files import Config, find_folder, normalised, read_config
 from circuit.model.machine import runtime
 from circuit.model.machine.silu import use_fast_silu
 from circuit.model.machine.softmax import use_fast_softmax
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
 
+if TYPE_CHECKING:
+    from mlx_lm.tokenizer_utils import TokenizerWrapper
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A network with its tokenizer and everything that says which one it is."""
+    """A network with its tokenizer and all that identifies it."""
 
     id: str
     network: nn.Module
-    tokenizer: Any
-    config: dict[str, Any]
+    tokenizer: "TokenizerWrapper"
+    config: Config
     folder: Path
     requested_revision: str | None
     adapter: Path | None
     dtype: str
-    group: Any | None = None  # the processes that the weights are split over
+    group: mx.distributed.Group | None = None  # the processes that the weights are split over
 
     @property
     def n_streams(self) -> int:
-        """How many batches run side by side: one where processes wait for each other."""
+        """How many batches run in parallel: one where processes wait for each other."""
         return 1 if self.group is not None else runtime.n_streams()
 
     @property
     def in_flight(self) -> int:
-        """How many batches are in memory at once: the next are begun before the last are fetched."""
+        """How many batches are in memory: the next start before the last are fetched."""
         return 2 * self.n_streams
 
     @property
@@ -128,7 +131,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a vector must fit: the ``model_type``, the number of blocks and the residual stream's width."""
+    """What a vector must fit: ``model_type``, number of blocks, width of the residual stream."""
 
     family: str
     n_layers: int
@@ -168,8 +171,12 @@ def load_model(
     folder = find_folder(model_id, revision)
     config = read_config(folder)
     if adapter is not None and not (adapter / "adapter_config.json").exists():
-        message = f"`{adapter}` holds no LoRA adapter (`adapter_config.json`)"
-        raise ModelError(message, hint="--adapter names a folder that mlx_lm.lora wrote")
+        raise ModelError(
+            "adapter-missing",
+            f"`{adapter}` has no LoRA adapter (`adapter_config.json`)",
+            hint="--adapter takes a folder that mlx_lm.lora wrote",
+            folder=str(adapter),
+        )
     use_fast_silu()
     use_fast_softmax()
     with _explained(model_id):
@@ -189,17 +196,21 @@ def load_model(
     return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held, group)
 
 
-def _group() -> Any:
+def _group() -> mx.distributed.Group:
     from circuit.model.machine.launch import launched_group
 
-    if (group := launched_group()) is None:
-        message = "--tensor-parallel splits a model over processes, and there is only this one"
-        raise UsageError(message, hint="start it with mlx.launch -n N -- circuit …")
+    group = launched_group()
+    if group is None:
+        raise UsageError(
+            "one-process",
+            "`--tensor-parallel` splits a model over several processes, but there is only one",
+            hint="start it with mlx.launch -n N -- circuit …",
+        )
     return group
 
 
-def _hold(network: Any, requested: str, group: Any | None) -> str:
-    """Bring the weights to the wanted dtype, still unread, and return the dtype's name.
+def _hold(network: nn.Module, requested: str, group: mx.distributed.Group | None) -> str:
+    """Convert the weights to the requested dtype, leave them unread, and return its name.
 
     With a ``group`` each process reads its own part: mlx-lm's ``shard``.
     """
@@ -215,8 +226,11 @@ def _hold(network: Any, requested: str, group: Any | None) -> str:
         network.set_dtype(mx.float32)
     if group is not None:
         if not hasattr(network, "shard"):
-            message = "mlx-lm cannot split this family over processes"
-            raise ModelError(message, hint="leave out --tensor-parallel")
+            raise ModelError(
+                "family-not-splittable",
+                "mlx-lm cannot split this family over processes",
+                hint="leave out --tensor-parallel",
+            )
         network.shard(group)
     return wanted
 
@@ -233,10 +247,10 @@ def checkpoint_dtype(network: nn.Module) -> str:
 
 @contextmanager
 def _explained(model_id: str) -> Iterator[None]:
-    """Turn what mlx-lm and transformers say about a bad checkpoint into one sentence.
+    """Turn errors of mlx-lm and transformers about a bad checkpoint into one sentence.
 
     A checkpoint is foreign input, so whatever its loading raises is about the checkpoint. mlx-lm's
-    ``olmo`` prints to stdout and leaves the program when a package is missing.
+    ``olmo`` prints to stdout and exits the program when a package is missing.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -244,13 +258,19 @@ def _explained(model_id: str) -> Iterator[None]:
     except UsageError:
         raise
     except CircuitError as problem:
-        message = f"model `{model_id}` cannot be measured: {problem.message}"
-        raise type(problem)(message, hint=problem.hint) from problem
+        raise problem.within(f"model `{model_id}`") from problem
     except SystemExit as stop:
-        message = f"model `{model_id}` cannot be loaded: mlx-lm lacks a package that it needs"
-        raise ModelError(message, hint="install the package named above") from stop
+        raise ModelError(
+            "package-missing",
+            f"model `{model_id}` cannot be loaded: mlx-lm lacks a package that it needs",
+            hint="install the package named above",
+            model=model_id,
+        ) from stop
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        message = f"model `{model_id}` cannot be loaded: {reason}"
-        hint = "check that the folder is complete and that this mlx-lm supports its model_type"
-        raise ModelError(message, hint=hint) from error
+        raise ModelError(
+            "load-failed",
+            f"model `{model_id}` cannot be loaded: {reason}",
+            hint="check that the folder is complete and that this mlx-lm supports its model_type",
+            model=model_id,
+        ) from error

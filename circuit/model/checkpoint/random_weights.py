@@ -1,12 +1,14 @@
-"""The same model without what it has learned: the baseline that says what the architecture and the tokens alone give.
+"""Random weights: the baseline of what architecture and tokens give without training.
 
-Every array of parameters with two dimensions or more, embeddings and head included, is drawn again from a normal distribution with its
-own mean and standard deviation, so that activations keep their order of size. Vectors are kept: the gains of norms, biases, decay rates
-set scales and hold no map from tokens to anything. A random embedding still gives each token a vector of its own, and random
-attention still mixes them, so "which words are in the prompt" stays readable: what a probe reads here
-was not computed by the trained model (Conneau et al. 2018, 1805.01070; Zhang & Bowman 2018, 1809.10040).
+Every array of parameters with two dimensions or more, embeddings and head included, is drawn again
+from a normal distribution with its own mean and standard deviation, so that activations keep their
+order of size. Vectors are kept: the gains of norms, biases, decay rates set scales and hold no map
+from tokens to anything. A random embedding still gives each token a vector of its own, and random
+attention still mixes them, so "which words are in the prompt" stays readable: what a probe reads
+here was not computed by the trained model (Conneau et al. 2018, 1805.01070; Zhang & Bowman 2018,
+1809.10040).
 
-Quantised layers are dequantised first. Draws depend on the seed, the parameter's name and nothing else.
+Quantised layers are dequantised first. Draws depend only on the seed and the parameter's name.
 """
 
 import dataclasses
@@ -41,7 +43,7 @@ class RandomisedModel(LoadedModel):
 
 
 def randomise(model: LoadedModel, *, seed: int = 0) -> RandomisedModel:
-    """Draw the weights of ``model`` again, in place: the model that was given is used up."""
+    """Draw the weights of ``model`` again, in place: do not use the given model afterwards."""
     from mlx_lm.utils import dequantize_model
 
     network = model.network

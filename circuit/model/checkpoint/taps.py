@@ -1,4 +1,4 @@
-"""Taps: see and change what flows through a module without touching the module tree.
+"""Taps: read and change the input and output of a module without changing the module tree.
 
 A tap swaps the ``__class__`` of one module instance for a subclass of its own class, made once per
 class, whose call hands the module's first argument and its output to the tap. Nothing is wrapped or
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -55,12 +54,16 @@ def tapped(taps: Sequence[Tap]) -> Iterator[None]:
         for module, entry in reversed(installed):
             _remove(module, entry)
     if silent := [tap.name or type(tap.module).__name__ for tap in taps if id(tap) not in fired]:
-        message = f"the model never ran `{silent[0]}`, so nothing was recorded or changed there"
-        raise ModelError(message, hint="circuit sites -m MODEL lists what a model offers")
+        raise ModelError(
+            "module-not-run",
+            f"the model never ran `{silent[0]}`, so nothing was recorded or changed there",
+            hint="`circuit sites -m MODEL` lists the sites of a model",
+            module=silent[0],
+        )
 
 
-def past_taps(module: nn.Module) -> Callable[..., Any]:
-    """Return what runs ``module`` without firing its taps: what a tap may call on its own module."""
+def past_taps(module: nn.Module) -> Callable[..., mx.array]:
+    """Return a function that runs ``module`` without firing its taps, for use inside a tap."""
     kind = type(module)
     return partial(_untapped(kind).__call__, module)
 
@@ -89,14 +92,14 @@ def _remove(module: nn.Module, entry: _Entry) -> None:
 
 
 def _untapped(kind: type) -> type:
-    """Return the class that ``_tapped_class`` subclassed, or a class that is not tapped as it is."""
+    """Return the class that ``_tapped_class`` subclassed, or ``kind`` if it is not tapped."""
     return kind.__mro__[1] if kind in _tapped_classes.values() else kind
 
 
 def _tapped_class(base: type) -> type:
     if base not in _tapped_classes:
 
-        def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        def __call__(self: nn.Module, *args: mx.array, **kwargs: object) -> object:
             here = threading.get_ident()
             # Another thread may have removed its taps since this call was dispatched.
             entries = [e for e in self.__dict__.get("_circuit_taps", ()) if e[2] == here]

@@ -1,1 +1,1 @@
-"""Forward passes: capture, batches, shared prefixes, logits of residuals, teacher forcing, generation."""
+"""Forward passes: capture, batches, shared prefixes, logits, teacher forcing, generation."""

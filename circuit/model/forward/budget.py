@@ -1,9 +1,9 @@
-"""How many tokens one batch may have: as many as pay, and as the memory holds.
+"""The number of tokens of a batch: as many as are useful, and as fit into the memory.
 
 Beyond some hundred tokens a larger batch is not faster: products are large enough, and on a CPU the
-arrays leave the cache. So there is a most (``BATCH_TOKENS`` on a CPU, 16 times that on a GPU), and it is
-lowered when a short forward pass over the longest prompts shows that it would take more than half
-of the memory that is free, together with what is kept of each token.
+arrays leave the cache. So there is a maximum (``BATCH_TOKENS`` on a CPU, 16 times that on a GPU),
+which is lowered when a short forward pass over the longest prompts shows that it would take more
+than half of the free memory, together with what is kept of each token.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from circuit.model.forward.batches import BATCH_TOKENS
 from circuit.model.machine import runtime
 from circuit.model.prompts.lists import Ids, Lists, stacked
 from circuit.model.prompts.positions import Position
-from circuit.model.sites.sites import recording, site_shape, why_not
+from circuit.model.sites.sites import recording, site_shape, why_absent
 from circuit.values.sites import Site
 
 PROBE_TOKENS = 256
@@ -30,7 +30,7 @@ SHARE = 0.5  # of the free memory
 def measured_batch_tokens(
     model: LoadedModel, ids: Lists, sites: Sequence[Site], positions: Sequence[Position]
 ) -> int:
-    """Return the largest budget, a power of two times ``PROBE_TOKENS``, that fits into the memory."""
+    """Return the largest budget that fits into the memory: a power of 2 times ``PROBE_TOKENS``."""
     most = BATCH_TOKENS * (1 if runtime.device() == "cpu" else 16)
     if ids.lengths.sum() <= PROBE_TOKENS:
         return most
@@ -44,9 +44,9 @@ def measured_batch_tokens(
 def bytes_per_token(
     model: LoadedModel, ids: Lists, sites: Sequence[Site], positions: Sequence[Position]
 ) -> float:
-    """Return the memory above the weights' that a token of the longest prompts takes in a batch.
+    """Return the memory that a token of the longest prompts takes in a batch, without the weights.
 
-    That is what a forward pass over some of them took, and what is kept of each token.
+    It is measured in a forward pass over some of them, plus what is kept of each token.
     """
     most = int(ids.lengths.max())
     rows = np.argsort(-ids.lengths, kind="stable")[: max(1, PROBE_TOKENS // most)]
@@ -57,9 +57,9 @@ def bytes_per_token(
 def kept_per_token(
     model: LoadedModel, longest: int, sites: Sequence[Site], positions: Sequence[Position]
 ) -> int:
-    """Return the most bytes that are kept of one token: float32, on the device and off it.
+    """Return the largest number of bytes kept per token: float32, on the device and on the host.
 
-    A position that may have any number of tokens counts as having all. Of others there is one a prompt.
+    A position that may have any number of tokens counts as having all; others are negligible.
     """
     every = sum(position.is_ragged for position in positions)
     shapes = [site_shape(model, site) for site in sites] if every else []
@@ -91,14 +91,14 @@ def free_memory() -> int:
 
 
 def weight_bytes(model: LoadedModel) -> int:
-    """Return the memory of the weights, in the dtype in which they are held."""
+    """Return the memory of the weights, in the dtype that they are held in."""
     return sum(array.nbytes for _, array in tree_flatten(model.network.parameters()))
 
 
 def block_weights(model: LoadedModel, last: int) -> int:
     """Return the weights that multiply a token in the blocks 0 to ``last``.
 
-    Of a mixture of experts only those count that are chosen for a token.
+    Of a mixture of experts only the experts chosen for a token count.
     """
     modules = [m for block in model.blocks[: last + 1] for m in block.modules()]
     text = model.config.get("text_config", model.config)
@@ -115,6 +115,6 @@ def _multiplied(module: nn.Module, chosen_experts: int) -> int:
 
 
 def attention_width(model: LoadedModel) -> int:
-    """Return n_heads * head_dim of the first block, or d_model where it has no heads that are known."""
-    known = why_not(model, "z", 0) is None
+    """Return n_heads * head_dim of the first block, or d_model where its heads are unknown."""
+    known = why_absent(model, "z", 0) is None
     return prod(site_shape(model, Site("z", 0))) if known else model.d_model

@@ -1,15 +1,16 @@
-"""The wanted tokens of a batch: gathered inside the graph, then put into rows.
+"""Gather the requested tokens of a batch inside the graph, and join them into rows.
 
-A *gather* takes what a site holds for the tokens of a batch, (B, T, width), and returns the wanted
+A *gather* takes the activations of the tokens of a batch, (B, T, width), and returns the requested
 ones, (B, K, width), inside the graph: a slice would keep the whole array alive, and nothing else is
-evaluated. K is the largest number of tokens that a prompt of the batch wants; shorter lists are
-filled up and cut again when the rows are put together, which gives (sum of tokens, width) in the
-order of the prompts.
+evaluated. K is the largest number of requested tokens of a prompt in the batch; shorter lists are
+padded, and cut again when the rows are joined, which gives (sum of tokens, width) in the order of
+the prompts.
 
-Tokens of a shared prefix did not run with the batch. Their rows are read once, when the prefix runs.
+Tokens of a shared prefix did not run with the batch. Their rows are read once, when the prefix
+runs.
 
-A row of ``attn_pattern`` is one key of one query: for each query of a prompt of T tokens there are T
-rows (n_heads,), query after query.
+A row of ``attn_pattern`` is one key of one query: for each query of a prompt of T tokens there are
+T rows (n_heads,), query after query.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,20 +33,20 @@ def gathered(hidden: mx.array, indices: npt.NDArray[np.int32]) -> mx.array:
 
 @dataclass(frozen=True, eq=False)
 class PrefixRows:
-    """Tokens ``at`` of the shared prefix, and what a site holds for each: (len(at), ...)."""
+    """Tokens ``at`` of the shared prefix, and the activations of each: (len(at), ...)."""
 
     at: Ids
     values: Array
 
     def rows(self, wanted: Ids) -> Array:
-        """Return the values of the tokens ``wanted``."""
+        """Return the values of some tokens."""
         found: Array = self.values[np.searchsorted(self.at, wanted)]
         return found
 
 
 @dataclass(eq=False)
-class Reading:
-    """One position of one batch: ``indices`` of each prompt, of which ``prefix`` tokens ran before."""
+class BatchPosition:
+    """One position of one batch: ``indices`` of each prompt, of which ``prefix`` tokens ran."""
 
     indices: Sequence[Ids]
     lengths: Sequence[int]
@@ -60,7 +61,7 @@ class Reading:
 
     @property
     def runs(self) -> bool:
-        """Say whether any wanted token is in the batch, and not in the prefix."""
+        """Say whether any requested token is in the batch, and not in the prefix."""
         return any(len(each) for each in self.inside)
 
     def gather(self, hidden: mx.array) -> mx.array:
@@ -70,7 +71,7 @@ class Reading:
         return gathered(hidden, stacked(self.inside))
 
     def rows(self, values: Array | None, before: PrefixRows | None) -> Array:
-        """Put what was gathered, (B, K, ...), and the prefix's rows together: (sum, width)."""
+        """Join what was gathered, (B, K, ...), and the prefix's rows: (sum, width)."""
         if self.is_mean:
             return self._means(values, before)
         if values is not None and before is None and values.shape[1:-1] == (1,):
@@ -78,7 +79,7 @@ class Reading:
         return np.concatenate(list(self._parts(values, before)))
 
     def rows_of_each(self, values: Array) -> list[int]:
-        """Return how many of the rows ``values`` belong to each prompt."""
+        """Return how many rows of ``values`` belong to each prompt."""
         tokens = [1 if self.is_mean else len(every) for every in self.indices]
         per_key = len(values) != sum(tokens)  # a pattern: a row for every key of every token
         return [n * t if per_key else n for n, t in zip(tokens, self.lengths, strict=True)]
@@ -107,7 +108,7 @@ class Reading:
 
 
 def _as_rows(values: Array, length: int) -> Array:
-    """Return (k, width) as it is, and a pattern (k, n_heads, T_keys) as (k * length, n_heads)."""
+    """Return (k, width) unchanged, and a pattern (k, n_heads, T_keys) as (k * length, n_heads)."""
     if values.ndim == 2:
         return values
     missing = max(0, length - values.shape[2])  # keys after a query of the prefix have weight 0

@@ -1,19 +1,19 @@
-"""Text from the model: mlx-lm's own batch generator, with its key-value cache.
+"""Generate text with mlx-lm's own batch generator and its key-value cache.
 
 Taps that are installed around a call act in it, so steering needs no code here. A cache never
-outlives a call: keys and values computed under one intervention must not serve another. A steering that
-leaves some tokens alone has to know where each prompt ends, so there the prompts of a batch start together
-(``in_step``), where otherwise a finished one makes room for the next.
+outlives a call: keys and values computed under one intervention must not serve another. Steering
+with a scope needs to know where each prompt ends, so the prompts of a batch then start together
+(``in_step``); otherwise a finished one makes room for the next.
 
 mlx-lm pads prompts of unequal length. Some of its families let the pads into their state (Mamba 1
-and Jamba, in 0.32.2) and then answer otherwise than the prompt would alone, without a word. So that
-is measured (``ragged_error``), and where it happens only prompts of equal length run together.
+and Jamba, in 0.32.2) and then silently answer differently. So that is measured (``batch_error``),
+and where it happens only prompts of equal length run together.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import mlx.core as mx
@@ -22,20 +22,23 @@ import numpy as np
 from circuit.errors import DataError, ModelError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.padding import IDS, padding_bound
-from circuit.model.forward.scopes import reading
-from circuit.model.prompts.tokens import Encoded
+from circuit.model.forward.scopes import prompt_lengths
+from circuit.model.prompts.tokens import EncodedPrompt
 from circuit.values.sampling import Sampling
 
+if TYPE_CHECKING:
+    from mlx_lm.generate import BatchResponse
+
 Sampler = Callable[[mx.array], mx.array]
-# Three of each: with two, a mask of the wrong shape may happen to fit.
+# Three of each: with two, a mask of the wrong shape could fit by chance.
 RAGGED = [*IDS, list(range(7, 15))]
 EQUAL = [list(range(first, first + 6)) for first in (1, 5, 9)]
 _FAILS = (ValueError, TypeError, AttributeError, NotImplementedError)
 
 
 @dataclass(frozen=True)
-class Generated:
-    """What the model wrote after one prompt, without the token that ended it."""
+class Completion:
+    """The text and tokens after one prompt, without the token that ended it."""
 
     text: str
     ids: list[int]
@@ -47,23 +50,26 @@ TWO_TOKENS = Sampling(2)
 
 def generate(
     model: LoadedModel,
-    prompts: Sequence[Encoded],
+    prompts: Sequence[EncodedPrompt],
     sampling: Sampling = GREEDY,
     *,
     batch_size: int = 32,
     ragged: bool | None = None,
     in_step: bool = False,
-) -> list[Generated]:
+) -> list[Completion]:
     """Generate after every prompt.
 
     ``ragged`` says whether prompts of unequal length may share a batch; None measures it, which a
-    caller that steers does beforehand, on the model as it is. With ``in_step`` the prompts of a batch start together.
+    caller that steers does beforehand, on the unsteered model. With ``in_step`` the prompts of a
+    batch start together.
 
     Raises ``DataError`` when a prompt and its answer would leave the model's context, and
     ``ModelError`` when the model's output is not a number.
     """
     if not prompts:
-        raise DataError("there are no prompts to answer", hint="give at least one prompt")
+        raise DataError(
+            "no-prompts", "there are no prompts to answer", hint="give a prompt with -p"
+        )
     check_room(model, prompts, sampling.max_tokens)
     lengths = np.array([len(prompt.ids) for prompt in prompts])
     if ragged is None:
@@ -71,11 +77,11 @@ def generate(
     if not ragged and len(prompts) > 1 and not may_be_batched(model):
         batch_size = 1
     mx.random.seed(sampling.seed)
-    answers: dict[int, Generated] = {}
+    answers: dict[int, Completion] = {}
     for rows in _groups(lengths, batch_size, ragged=ragged, in_step=in_step):
         batch = [prompts[row].ids.tolist() for row in rows.tolist()]
         response = _respond(model, batch, sampling, batch_size, in_step=in_step)
-        made = map(Generated, response.texts, map(list, response.token_ids))
+        made = map(Completion, response.texts, map(list, response.token_ids))
         answers.update(zip(rows.tolist(), made, strict=True))
     return [answers[row] for row in range(len(prompts))]
 
@@ -83,8 +89,8 @@ def generate(
 def _groups(
     lengths: np.ndarray, batch_size: int, *, ragged: bool, in_step: bool
 ) -> list[np.ndarray]:
-    """Return the rows that are handed to mlx-lm together; it makes its own batches of them."""
-    # A prompt of one token has nothing to read before it answers, so it is never in step with others.
+    """Return the rows that are passed to mlx-lm together; it makes its own batches of them."""
+    # A prompt of one token has no prefill, so it cannot run in step with others.
     kinds = (lengths == 1) & in_step if ragged else lengths
     groups = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
     if not in_step:
@@ -94,10 +100,12 @@ def _groups(
     return [rows[i : i + batch_size] for rows in ordered for i in range(0, len(rows), batch_size)]
 
 
-def stream(model: LoadedModel, prompt: Encoded, sampling: Sampling = GREEDY) -> Iterator[Generated]:
-    """Yield the answer to one prompt piece by piece, as it is written; raises as ``generate`` does.
+def stream(
+    model: LoadedModel, prompt: EncodedPrompt, sampling: Sampling = GREEDY
+) -> Iterator[Completion]:
+    """Yield the answer to one prompt piece by piece; raises the errors of ``generate``.
 
-    A piece has the text that is complete by now, and its token but for the one that ends the answer.
+    A piece has the text that is complete, and its token except the one that ends the answer.
     """
     from mlx_lm.generate import stream_generate
 
@@ -105,7 +113,7 @@ def stream(model: LoadedModel, prompt: Encoded, sampling: Sampling = GREEDY) -> 
     mx.random.seed(sampling.seed)
     flags: list[mx.array] = []
     length = len(prompt.ids)
-    with reading(model, [length], cached=True):
+    with prompt_lengths(model, [length], cached=True):
         for piece in stream_generate(
             model.network,
             model.tokenizer,
@@ -116,24 +124,24 @@ def stream(model: LoadedModel, prompt: Encoded, sampling: Sampling = GREEDY) -> 
             prefill_step_size=length,
         ):
             _check_numbers(model, flags)
-            yield Generated(piece.text, [] if piece.finish_reason == "stop" else [piece.token])
+            yield Completion(piece.text, [] if piece.finish_reason == "stop" else [piece.token])
 
 
 def may_be_ragged(model: LoadedModel) -> bool:
     """Say whether prompts of unequal length generate together as they do alone."""
-    return _are_alike(model, RAGGED, _ragged)
+    return _agree(model, RAGGED, _ragged)
 
 
 def may_be_batched(model: LoadedModel) -> bool:
-    """Say whether prompts of equal length do: in some families they do not even run (Gemma 2, in mlx-lm 0.32.2)."""
-    return _are_alike(model, EQUAL, _batched)
+    """Say whether prompts of equal length do; in Gemma 2 (mlx-lm 0.32.2) they do not even run."""
+    return _agree(model, EQUAL, _batched)
 
 
 _ragged: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
 _batched: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
 
 
-def _are_alike(
+def _agree(
     model: LoadedModel, ids: Sequence[list[int]], known: WeakKeyDictionary[LoadedModel, bool]
 ) -> bool:
     """Measure once for each model whether these prompts answer together as they do alone."""
@@ -143,16 +151,20 @@ def _are_alike(
 
 
 def batch_error(model: LoadedModel, ids: Sequence[list[int]]) -> float:
-    """Return the relative error of log-probabilities that sharing a batch causes; infinite where it does not run.
+    """Return the relative error of log-probabilities in a shared batch, infinite if it fails.
 
-    Raises ``ModelError`` for the few families with which mlx-lm's batch generator does not run at all.
+    Raises ``ModelError`` for the few families with which mlx-lm's batch generator does not run at
+    all.
     """
     try:
         alone = [_respond(model, [i], TWO_TOKENS, in_step=True, return_logprobs=True) for i in ids]
     except _FAILS as error:
-        message = f"mlx-lm cannot generate in batches with family `{model.family}`: {error}"
-        hint = "collect and probes work with this model; steer does not"
-        raise ModelError(message, hint=hint) from error
+        raise ModelError(
+            "generation-failed",
+            f"mlx-lm cannot generate in batches with family `{model.family}`: {error}",
+            hint="collect and probes work with this model; steer does not",
+            family=model.family,
+        ) from error
     try:
         together = _respond(model, ids, TWO_TOKENS, in_step=True, return_logprobs=True)
     except _FAILS:
@@ -172,12 +184,12 @@ def _respond(
     *,
     in_step: bool = False,
     return_logprobs: bool = False,
-) -> Any:
+) -> "BatchResponse":
     from mlx_lm.generate import batch_generate
 
     flags: list[mx.array] = []
     lengths = [len(each) for each in ids]
-    with reading(model, lengths, cached=True) if in_step else nullcontext():
+    with prompt_lengths(model, lengths, cached=True) if in_step else nullcontext():
         response = batch_generate(
             model.network,
             model.tokenizer,
@@ -196,13 +208,13 @@ def _respond(
 
 
 def _sampler(sampling: Sampling, flags: list[mx.array]) -> Sampler:
-    """Return mlx-lm's sampler, which notes in ``flags`` whether a log-probability was NaN."""
+    """Return mlx-lm's sampler, which records in ``flags`` whether a log-probability is NaN."""
     from mlx_lm.sample_utils import make_sampler
 
     chosen = make_sampler(
         temp=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k, min_p=sampling.min_p
     )
-    return _watched(chosen, flags)
+    return _checked(chosen, flags)
 
 
 def _processors(sampling: Sampling) -> list[Callable[..., mx.array]]:
@@ -217,17 +229,22 @@ def _processors(sampling: Sampling) -> list[Callable[..., mx.array]]:
 
 def _check_numbers(model: LoadedModel, flags: list[mx.array]) -> None:
     if any(flag.item() for flag in flags):
-        message = f"`{model.id}` in {model.dtype} gives logits that are not numbers"
-        raise ModelError(message, hint="use --dtype float32, or a smaller coefficient")
+        raise ModelError(
+            "not-finite",
+            f"`{model.id}` in {model.dtype} gives logits that are not numbers",
+            hint="use --dtype float32, or a smaller coefficient",
+            model=model.id,
+            dtype=model.dtype,
+        )
     flags.clear()
 
 
-def _watched(sampler: Sampler, flags: list[mx.array]) -> Sampler:
-    """Note whether log-probabilities were NaN: the largest of them would still be some token."""
+def _checked(sampler: Sampler, flags: list[mx.array]) -> Sampler:
+    """Record whether log-probabilities are NaN: the sampler would still choose some token."""
 
     def sample(log_probabilities: mx.array) -> mx.array:
         flag = mx.any(mx.isnan(log_probabilities))
-        # At once: a flag that waits keeps a whole step's arrays alive.
+        # Immediately: a pending flag keeps a whole step's arrays alive.
         mx.async_eval(flag)  # type: ignore[no-untyped-call]
         flags.append(flag)
         return sampler(log_probabilities)
@@ -236,14 +253,19 @@ def _watched(sampler: Sampler, flags: list[mx.array]) -> Sampler:
 
 
 def check_room(
-    model: LoadedModel, prompts: Sequence[Encoded], max_tokens: int, *, first: int = 0
+    model: LoadedModel, prompts: Sequence[EncodedPrompt], max_tokens: int, *, first: int = 0
 ) -> None:
-    """Raise ``DataError`` when a prompt and its answer would leave the model's context, naming it."""
+    """Raise ``DataError`` when a prompt and its answer are longer than the model's context."""
     lengths = [len(prompt.ids) for prompt in prompts]
     longest, limit = max(lengths), model.context_length
     if limit is not None and longest + max_tokens > limit:
-        message = (
-            f"prompt {first + lengths.index(longest)} has {longest} tokens, which with an answer of "
-            f"{max_tokens} exceed the {limit} tokens that `{model.id}` reads"
+        number = first + lengths.index(longest)
+        raise DataError(
+            "prompt-too-long",
+            f"prompt {number} has {longest} tokens, which with an answer of {max_tokens} exceed "
+            f"the {limit} tokens that `{model.id}` reads",
+            hint="use fewer --max-tokens, or shorten the prompt",
+            prompt=number,
+            n_tokens=longest,
+            limit=limit,
         )
-        raise DataError(message, hint="ask for a shorter answer, or shorten the prompt")

@@ -7,14 +7,14 @@ import numpy.typing as npt
 
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.capture import capture, plan
-from circuit.model.prompts.tokens import Encoded
+from circuit.model.prompts.tokens import EncodedPrompt
 from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
 
 
 def last_states(
-    model: LoadedModel, prompts: Sequence[Encoded], sites: Sequence[Site]
+    model: LoadedModel, prompts: Sequence[EncodedPrompt], sites: Sequence[Site]
 ) -> dict[Site, Array]:
     """Return the states (n_prompts, width) of each site."""
     found: dict[Site, Array] = {}
@@ -27,7 +27,7 @@ def last_states(
 
 
 def last_residuals(
-    model: LoadedModel, prompts: Sequence[Encoded], layers: Sequence[int]
+    model: LoadedModel, prompts: Sequence[EncodedPrompt], layers: Sequence[int]
 ) -> dict[int, Array]:
     """Return ``resid_post`` (n_prompts, d_model) of each layer."""
     states = last_states(model, prompts, [Site("resid_post", layer) for layer in layers])

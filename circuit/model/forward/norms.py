@@ -1,7 +1,7 @@
-"""How long residuals are: the median ‖h‖ over tokens, without the first, whose norm is an attention sink's.
+"""The median norm of residuals, ‖h‖, over all tokens but the first, an attention sink.
 
-One number a layer, the unit of the strength rule ``median-norm``: a coefficient then means the same share of the
-residual at every depth, although norms grow by one or two orders of size on the way.
+One number per layer, the unit of the strength rule ``median-norm``: a coefficient then means the
+same fraction of the residual at every depth, although norms grow by one or two orders of magnitude.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ import numpy as np
 
 from circuit.errors import DataError
 from circuit.model.checkpoint.loading import LoadedModel
-from circuit.model.prompts.tokens import Encoded
+from circuit.model.prompts.tokens import EncodedPrompt
 from circuit.model.sites.sites import hidden_states
 from circuit.values.sites import Site
 
 
 def median_norms(
-    model: LoadedModel, prompts: Sequence[Encoded], sites: Sequence[Site]
+    model: LoadedModel, prompts: Sequence[EncodedPrompt], sites: Sequence[Site]
 ) -> dict[Site, float]:
     """Return the median over all tokens of ``prompts`` but the first of each, at every site.
 
@@ -31,6 +31,9 @@ def median_norms(
             found[site].append(np.array(norms))
     joined = {site: np.concatenate(norms) for site, norms in found.items()}
     if any(not norms.size for norms in joined.values()):
-        message = "the median norm of residuals needs prompts of two tokens or more"
-        raise DataError(message, hint="give longer prompts, or another strength rule")
+        raise DataError(
+            "prompts-too-short",
+            "the median norm of residuals needs a prompt of at least 2 tokens",
+            hint="give longer prompts, or another strength rule",
+        )
     return {site: float(np.median(norms)) for site, norms in joined.items()}

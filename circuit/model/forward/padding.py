@@ -1,9 +1,9 @@
-"""Does padding after a prompt leave the prompt's hidden states alone?
+"""Measure whether padding after a prompt changes the prompt's hidden states.
 
-For causal attention and for recurrences that run forwards it does, to rounding. Bidirectional
-attention, experts with a capacity, or statistics taken over the batch would mix the pads in, and
-nothing would look wrong. So it is measured, on two short made-up prompts, before a ragged batch is
-trusted: max |h_padded - h_alone| / max |h_alone| after the last block, over all real tokens.
+For causal attention and for recurrences that run forwards it does not, to rounding. Bidirectional
+attention, experts with a capacity, or statistics taken over the batch would mix the pads in
+silently. So it is measured, on two short synthetic prompts, before a ragged batch is trusted: max
+|h_padded - h_alone| / max |h_alone| after the last block, over all real tokens.
 """
 
 from weakref import WeakKeyDictionary
@@ -21,7 +21,7 @@ _measured: WeakKeyDictionary[LoadedModel, bool] = WeakKeyDictionary()
 
 
 def pads_are_harmless(model: LoadedModel) -> bool:
-    """Say whether prompts may be padded on the right to run in one batch; measured once a model."""
+    """Say whether prompts may be right-padded to run in one batch; measured once per model."""
     if model not in _measured:
         _measured[model] = padding_error(model) < padding_bound(model)
     return _measured[model]
@@ -38,7 +38,7 @@ def padding_error(model: LoadedModel) -> float:
 
 
 def padding_bound(model: LoadedModel) -> float:
-    """Return the error that rounding explains, in the dtype that the weights are held in."""
+    """Return the largest error of rounding, in the dtype that the weights are held in."""
     return 1e-4 if model.dtype == "float32" else 5e-2
 
 

@@ -1,16 +1,15 @@
-"""The tokens with which all prompts begin are run once.
+"""Shared prefixes: the tokens with which all prompts begin run once.
 
-Chat templates, system messages, tool schemas and few-shot headers repeat in every prompt. What later
-tokens need of them are their keys and values (or, in a recurrent block, its state): the model's own
-cache. It is computed for one row and broadcast to the rows of each batch. For a causal model that is
-the same computation; whether it is one, is measured on the shortest prompt of the run itself, whole
-and in two parts, before it is believed.
+Chat templates, system messages, tool schemas and few-shot headers repeat in every prompt. Later
+tokens need only their keys and values (or, in a recurrent block, its state): the model's own cache.
+It is computed for one row and broadcast to the rows of each batch. For a causal model that is the
+same computation; it is checked on the shortest prompt of the run, whole and in two parts.
 """
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 import numpy as np
@@ -22,7 +21,10 @@ from circuit.model.prompts.lists import Ids
 from circuit.model.sites.sites import recording
 from circuit.values.sites import Site
 
-SHORTEST = 8  # fewer tokens than this are not worth a cache
+if TYPE_CHECKING:
+    from mlx_lm.models.cache import _BaseCache as Cache
+
+SHORTEST = 8  # fewer tokens are not worth a cache
 
 
 def common_prefix(ids: Sequence[Ids]) -> int:
@@ -36,7 +38,7 @@ def common_prefix(ids: Sequence[Ids]) -> int:
 
 
 def worth_sharing(n_prompts: int, prefix: int, total: int) -> bool:
-    """Say whether running a prefix once, and one prompt three times to check that, saves a tenth."""
+    """Say whether sharing a prefix, with its check on one prompt, saves a tenth of all tokens."""
     spent = prefix + 3 * (total // n_prompts)
     return prefix >= SHORTEST and n_prompts * prefix - spent > total / 10
 
@@ -46,12 +48,12 @@ class Prefix:
     """Shared tokens ``ids``, and the model's caches after them for one row."""
 
     ids: Ids
-    caches: list[Any]
+    caches: list["Cache"]
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def for_rows(self, n: int) -> list[Any]:
+    def for_rows(self, n: int) -> list["Cache"]:
         """Return caches for ``n`` rows, lazily; they serve one forward pass."""
         return [_broadcast(cache, n) for cache in self.caches]
 
@@ -76,8 +78,8 @@ def run_prefix(model: LoadedModel, ids: Ids, *, up_to: int) -> Prefix:
 def checked_prefix(model: LoadedModel, ids: Ids, n: int, *, up_to: int) -> Prefix | None:
     """Run the first ``n`` tokens of prompt ``ids``, and return them if they may be shared.
 
-    They may if running the prompt in two parts, in a batch, gives the states after block ``up_to`` that
-    running it whole does, to rounding.
+    They may if running the prompt in two parts, in a batch, gives the same states after block
+    ``up_to`` as running it whole, to rounding.
     """
     whole = _states(model, up_to, ids[None])[0, n:]
     try:
@@ -90,16 +92,18 @@ def checked_prefix(model: LoadedModel, ids: Ids, n: int, *, up_to: int) -> Prefi
     return prefix if error < padding_bound(model) else None
 
 
-def _states(model: LoadedModel, layer: int, ids: Ids, **options: Any) -> mx.array:
+def _states(
+    model: LoadedModel, layer: int, ids: Ids, cache: "list[Cache] | None" = None
+) -> mx.array:
     """Return the residuals (k, T, d_model) after block ``layer``."""
     seen: list[mx.array] = []
     site = Site("resid_post", layer)
     with recording(model, [site], lambda _, read: seen.append(read(mx.stop_gradient))):
-        model.network(mx.array(ids), **options)
+        model.network(mx.array(ids), cache=cache)
     return seen[0]
 
 
-def _trimmed(cache: Any) -> Any:
+def _trimmed(cache: "Cache") -> "Cache":
     """Return a plain cache of keys and values as one that grows by exactly what is added.
 
     ``KVCache`` reserves 256 tokens at a time, which for many rows is most of the work.
@@ -112,8 +116,8 @@ def _trimmed(cache: Any) -> Any:
     return ConcatenateKVCache.from_state((keys, values))
 
 
-def _broadcast(cache: Any, n: int) -> Any:
-    def rows(leaf: Any) -> Any:
+def _broadcast(cache: "Cache", n: int) -> "Cache":
+    def rows(leaf: object) -> object:
         if not isinstance(leaf, mx.array) or leaf.ndim == 0:
             return leaf
         return mx.broadcast_to(leaf, (n, *leaf.shape[1:]))

@@ -1,13 +1,15 @@
-"""Which tokens a steering touches.
+"""Scopes: the tokens that steering changes.
 
     all         every token that the model reads
     prompt      the tokens of the prompt
-    generated   the tokens after the prompt. The first of them is chosen by the prompt's last token, which is not touched
+    generated   the tokens after the prompt. The first of them is predicted at the prompt's last
+                token, which does not change
     last:K      the last K tokens of the prompt
 
-A tap sees a block's hidden states and not which tokens they belong to, so whoever runs the model announces that
-(``reading``): a whole pass over prompts and what follows them, or a generation with a cache, whose prompts start together: one
-pass over all tokens of the prompts but their last, right-padded, then one token of each prompt in each pass.
+A tap sees a block's hidden states and not which tokens they belong to, so whoever runs the model
+announces the lengths of the prompts (``prompt_lengths``): for a whole pass over prompts and what
+follows them, or for a generation with a cache, whose prompts start together: one pass over all
+tokens of the prompts but their last, right-padded, then one token of each prompt in each pass.
 """
 
 import threading
@@ -39,19 +41,23 @@ ALL = Scope("all")
 
 
 def parse_scope(text: str) -> Scope:
-    """Read a scope as it is written; raise ``UsageError`` for another one."""
+    """Return the scope of a spelling; raise ``UsageError`` for an unknown one."""
     kind, _, number = text.partition(":")
     if text in ("all", "prompt", "generated"):
         return Scope(text)
     if kind == "last" and number.isdecimal() and int(number) > 0:
         return Scope("last", int(number))
-    message = f"`{text}` is not a token scope"
-    raise UsageError(message, hint=f"use one of: {', '.join(KINDS)}")
+    raise UsageError(
+        "unknown-scope",
+        f"unknown scope `{text}`",
+        hint=f"use one of: {', '.join(KINDS)}",
+        scope=text,
+    )
 
 
 @dataclass(eq=False)
-class _Reader:
-    """What is being read: the prompts' lengths (B,), with a cache or not, and how many passes were made."""
+class _Pass:
+    """The prompts' lengths (B,) of the running passes, with a cache or not, and their number."""
 
     lengths: mx.array
     cached: bool
@@ -67,33 +73,39 @@ _here = threading.local()
 
 
 @contextmanager
-def reading(model: LoadedModel, lengths: Sequence[int], *, cached: bool = False) -> Iterator[None]:
-    """Announce that within the block the model reads rows whose prompts have these lengths.
+def prompt_lengths(
+    model: LoadedModel, lengths: Sequence[int], *, cached: bool = False
+) -> Iterator[None]:
+    """Announce the lengths of the prompts in the rows that the model reads within the block.
 
     Without a cache each pass is a whole one. With a cache it is a generation as described above.
     """
-    reader = _Reader(mx.array(list(lengths)), cached, max(lengths) > 1)
-    before = getattr(_here, "reader", None)
-    _here.reader = reader
+    current = _Pass(mx.array(list(lengths)), cached, max(lengths) > 1)
+    before = getattr(_here, "current", None)
+    _here.current = current
     try:
         # Counted when the last block is done: a steering at that block still belongs to the pass.
-        with tapped([Tap(model.blocks[-1], after=reader.count, name="the last block")]):
+        with tapped([Tap(model.blocks[-1], after=current.count, name="the last block")]):
             yield
     finally:
-        _here.reader = before
+        _here.current = before
 
 
-def touched(scope: Scope, n_tokens: int) -> mx.array | bool:
-    """Say which of the tokens of this pass are in ``scope``: (B, n_tokens), or True or False for all of them."""
+def tokens_in_scope(scope: Scope, n_tokens: int) -> mx.array | bool:
+    """Return which tokens of this pass are in ``scope``: (B, n_tokens), or one bool for all."""
     if scope.kind == "all":
         return True
-    reader: _Reader | None = getattr(_here, "reader", None)
-    if reader is None:
-        message = f"nobody said where the prompts end, which the scope `{scope}` needs"
-        raise ModelError(message, hint="run the model through circuit's own functions")
-    if reader.cached and (step := reader.passes - reader.prefilled) >= 0:
+    current: _Pass | None = getattr(_here, "current", None)
+    if current is None:
+        raise ModelError(
+            "prompt-lengths-unknown",
+            f"scope `{scope}` needs the prompt lengths",
+            hint="run the model through circuit's own functions",
+            scope=str(scope),
+        )
+    if current.cached and (step := current.passes - current.prefilled) >= 0:
         return (scope.kind == "generated") == (step > 0)
-    at, ends = mx.arange(n_tokens)[None, :], reader.lengths[:, None]
+    at, ends = mx.arange(n_tokens)[None, :], current.lengths[:, None]
     if scope.kind == "generated":
         return at >= ends
     return (at < ends) & (at >= ends - scope.last) if scope.kind == "last" else at < ends

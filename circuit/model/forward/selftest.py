@@ -1,4 +1,4 @@
-"""Does this program measure *this* model, or a variation of it? Five checks on short prompts.
+"""The self-test: five checks on short prompts that circuit measures the model unchanged.
 
 1. Taps at every block change no bit of the logits.
 2. The model's own tail turns the last block's residual into the model's logits.
@@ -18,15 +18,21 @@ from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.forward.generate import generate
 from circuit.model.forward.padding import IDS, padding_bound, padding_error, relative_error
 from circuit.model.forward.tail import tail_logits
-from circuit.model.prompts.tokens import Encoded
-from circuit.model.sites.sites import available_sites, check_row, hidden_states, recording, sites_at
+from circuit.model.prompts.tokens import EncodedPrompt
+from circuit.model.sites.sites import (
+    available_sites,
+    check_family,
+    hidden_states,
+    recording,
+    sites_at,
+)
 from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
 
 
 @dataclass(frozen=True)
 class Check:
-    """One property of the model under taps, and the number that was measured."""
+    """One property of the model under taps, and the measured number."""
 
     name: str
     passed: bool
@@ -76,7 +82,7 @@ def _own_tail(model: LoadedModel) -> tuple[bool, str]:
 
 def _all_sites(model: LoadedModel) -> tuple[bool, str]:
     names = available_sites(model)
-    check_row(model, names)
+    check_family(model, names)
     seen = hidden_states(model, mx.array(IDS[:1]), sites_at(names, range(model.n_layers)))
     mx.eval(list(seen.values()))
     return True, f"{', '.join(names)} at {model.n_layers} layers"
@@ -88,13 +94,13 @@ def _padded_batch(model: LoadedModel) -> tuple[bool, str]:
 
 
 def _generation(model: LoadedModel) -> tuple[bool, str]:
-    answers = generate(model, [Encoded(np.array(ids, np.int32)) for ids in IDS], Sampling(4))
+    answers = generate(model, [EncodedPrompt(np.array(ids, np.int32)) for ids in IDS], Sampling(4))
     gaps = [_gap(model, ids, answer.ids) for ids, answer in zip(IDS, answers, strict=True)]
     return max(gaps) < padding_bound(model), f"largest gap in logits {max(gaps):.1e}"
 
 
 def _gap(model: LoadedModel, prompt: list[int], answer: list[int]) -> float:
-    """How far the chosen tokens' logits are below the largest, over the largest size of a logit."""
+    """Return how far the chosen tokens' logits are below the largest, relative to that."""
     if not answer:
         return 0.0
     logits = model.network(mx.array([prompt + answer]))[0, len(prompt) - 1 : -1].astype(mx.float32)

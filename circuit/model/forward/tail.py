@@ -1,4 +1,4 @@
-"""From a residual to logits, through the model's own tail.
+"""The tail: from residuals to logits, through the model's own last norm and head.
 
 The network runs on dummy tokens with the output of its last block replaced by the given residuals,
 stacked as a batch of sequences of length 1. Its own final norm, head, tying, soft-cap and scaling
@@ -19,6 +19,12 @@ def tail_logits(model: LoadedModel, residuals: mx.array) -> mx.array:
     with tapped([Tap(model.blocks[-1], after=lambda _: stacked, name="tail")]):
         logits: mx.array = model.network(mx.zeros(stacked.shape[:2], dtype=mx.int32))
     return logits[:, -1]
+
+
+def log_softmax(logits: mx.array) -> mx.array:
+    """Return float32 log-probabilities over the last axis."""
+    wide = logits.astype(mx.float32)
+    return wide - mx.logsumexp(wide, axis=-1, keepdims=True)
 
 
 def read_logits(

@@ -1,4 +1,4 @@
-"""The state at every token of one sequence, and the text of each token: what is read along a prompt."""
+"""The states at every token of one sequence, and the text of each token."""
 
 from collections.abc import Sequence
 
@@ -36,5 +36,5 @@ def _last(hidden: mx.array) -> mx.array:
 
 
 def token_texts(model: LoadedModel, ids: Sequence[int]) -> list[str]:
-    """Return the text of each token by itself; a piece of a character comes out as a replacement mark."""
+    """Return the text of each token alone; a piece of a character gives a replacement mark."""
     return [model.tokenizer.decode([token]) for token in ids]

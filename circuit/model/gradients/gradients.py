@@ -1,11 +1,13 @@
-"""Gradients of a number made of the logits with respect to what sites hold, from one backward pass.
+"""Gradients of a metric of the logits with respect to activations, from one backward pass.
 
-A zero offset is added at every site (``edits``), and the gradient with respect to the offset is the gradient with respect to the value
+A zero offset is added at every site (``edits``); the gradient with respect to the offset is the
+gradient with respect to the activation
 
     g = ∂ m(logits) / ∂ h_site,   (B, T, width) float32
 
-so weights may be quantised: nothing is asked about them. The network is in training mode meanwhile, where mixtures of experts take
-no gradient of their routing and linear-attention families use differentiable code in the place of their kernels.
+so weights may be quantised: no gradient of them is needed. The network is in training mode
+meanwhile, in which mixtures of experts take no gradient of their routing and linear-attention
+families use differentiable code instead of their kernels.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +27,7 @@ Metric = Callable[[mx.array], mx.array]  # logits (B, T, vocabulary) -> one numb
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """The number, what each site held, and its gradient there: (B, T, width) float32."""
+    """The metric, and for each site its activations and gradients: (B, T, width) float32."""
 
     value: float
     values: dict[Site, mx.array]
@@ -52,8 +54,12 @@ def site_gradients(
         value, found = mx.value_and_grad(number)(offsets)
         mx.eval(value, found)
     except ValueError as error:
-        message = f"mlx-lm's code of family `{model.family}` has no gradient: {error}"
-        raise ModelError(message, hint="methods that need no gradient work with it") from error
+        raise ModelError(
+            "no-gradient",
+            f"mlx-lm's code of family `{model.family}` has no gradient: {error}",
+            hint="use a method that needs no gradient",
+            family=model.family,
+        ) from error
     finally:
         model.network.eval()
     return Gradients(float(np.array(value)), seen, dict(zip(sites, found, strict=True)))

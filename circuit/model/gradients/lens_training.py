@@ -1,10 +1,10 @@
-"""Train a tuned lens: for every layer an affine map that makes of its residual what the last block would.
+"""Train a tuned lens: for every layer an affine map from its residual to that of the last block.
 
     h' = h + A h + b,   A, b = 0 at the start: the logit lens
     loss = Σ_l KL(softmax(tail(h_last)) ‖ softmax(tail(h'_l))), a mean over tokens
 
-by Adam with a rate that falls to 0 in a line; all layers in one pass of the tail. Belrose et al. 2023 (2303.08112), who take SGD with momentum and
-regularise; the tail's weights are never touched.
+by Adam with a rate that falls linearly to 0; all layers in one pass of the tail. Belrose et al.
+2023 (2303.08112), who use SGD with momentum and regularise. The tail's weights do not change.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from circuit.model.checkpoint.loading import LoadedModel
-from circuit.model.forward.tail import tail_logits
+from circuit.model.forward.tail import log_softmax, tail_logits
 
 Array = npt.NDArray[np.float32]
 
@@ -44,7 +44,7 @@ def train_maps(
     rate: float = 1e-3,
     seed: int = 0,
 ) -> dict[int, AffineMap]:
-    """Train on residuals (n, d_model) of every layer and those after the last block, in the same order."""
+    """Train on residuals (n, d_model) of every layer, and ``final`` of the last block."""
     layers, d = sorted(states), final.shape[1]
     rows = mx.array(np.stack([states[k] for k in layers]))
     last = mx.array(final)
@@ -55,13 +55,13 @@ def train_maps(
     def loss(maps: dict[str, mx.array], chosen: mx.array, target: mx.array) -> mx.array:
         h = rows[:, chosen]
         mapped = h + h @ maps["A"].swapaxes(1, 2) + maps["b"]
-        log_q = _log_softmax(tail_logits(model, mapped.reshape(-1, d)))
+        log_q = log_softmax(tail_logits(model, mapped.reshape(-1, d)))
         log_q = log_q.reshape(len(layers), len(chosen), -1)
         return (mx.exp(target) * (target - log_q)).sum(axis=-1).mean(axis=1).sum()
 
     for _ in steps:
         chosen = mx.array(rng.choice(len(final), size=min(batch, len(final)), replace=False))
-        target = mx.stop_gradient(_log_softmax(tail_logits(model, last[chosen])))
+        target = mx.stop_gradient(log_softmax(tail_logits(model, last[chosen])))
         gradients = mx.grad(loss)(maps, chosen, target)
         maps = adam.apply_gradients(gradients, maps)
         mx.eval(maps, adam.state)
@@ -69,8 +69,3 @@ def train_maps(
         k: AffineMap(np.array(maps["A"][i]), np.array(maps["b"][i, 0]))
         for i, k in enumerate(layers)
     }
-
-
-def _log_softmax(logits: mx.array) -> mx.array:
-    wide = logits.astype(mx.float32)
-    return wide - mx.logsumexp(wide, axis=-1, keepdims=True)

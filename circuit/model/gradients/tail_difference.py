@@ -1,8 +1,9 @@
 """What a step along a direction does to the logits, through the model's own tail.
 
-At residuals h (n, d_model) taken after the last block: tail(h + s) − tail(h − s) for steps s (n, d_model), minus its mean over the
-vocabulary, which moves no probability. (n, vocabulary) float32. Where the head computes in 16 bits a
-difference is only as fine as the logits are: steps should be large against that.
+At residuals h (n, d_model) taken after the last block: tail(h + s) − tail(h − s) for steps s (n,
+d_model), minus its mean over the vocabulary, which moves no probability. (n, vocabulary) float32.
+Where the head computes in 16 bits a difference is only as fine as the logits are: steps should be
+large against that.
 """
 
 import mlx.core as mx

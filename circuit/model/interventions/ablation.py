@@ -1,20 +1,23 @@
-"""Take a component out of the model while it runs: an attention, an MLP, one head, one neuron.
+"""Ablation: remove a component while the model runs: an attention, an MLP, one head, one neuron.
 
-What the component would have written is replaced for every token, at prompt and answer alike:
+What the component would have written is replaced at every token, of prompt and answer alike:
 
-    zero       by nothing
-    mean       by its mean over the tokens of reference prompts (without the first of each, an attention sink)
-    resample   by its value at a token drawn from those, another one for every token
+    zero       by zero
+    mean       by its mean over the tokens of reference prompts, without the first of each, an
+               attention sink
+    resample   by its value at a random one of these tokens, drawn again for every token
 
-The mean and the resample keep the model on the distribution that later layers expect; zero does not, and what breaks then may
-be the norm and not the content (Wang et al. 2022, 2211.00593; Zhang & Nanda 2023, 2309.16042). A head is cut out of what the
-heads hand to ``o_proj``, a neuron out of what they hand to ``down_proj``. Weights are never touched.
+Mean and resample keep the model on the distribution that later layers expect; zero does not, and
+what fails then may be the norm and not the content (Wang et al. 2022, 2211.00593; Zhang & Nanda
+2023, 2309.16042). A head is a part of what the heads pass to ``o_proj``, a neuron a column of what
+the neurons pass to ``down_proj``. Weights are never changed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import mlx.core as mx
 import numpy as np
@@ -24,9 +27,8 @@ from circuit.errors import DataError, UsageError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import Change
 from circuit.model.interventions.edits import Edit, edited
-from circuit.model.prompts.tokens import Encoded
-from circuit.model.sites.reading_places import heads_at, row_of
-from circuit.model.sites.sites import hidden_states
+from circuit.model.prompts.tokens import EncodedPrompt
+from circuit.model.sites.sites import hidden_states, site_shape
 from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
@@ -53,15 +55,15 @@ class Component:
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """What components hold at the tokens of reference prompts: (n_tokens, width) at each site."""
+    """The activations at the tokens of reference prompts: (n_tokens, width) at each site."""
 
     values: Mapping[Site, Array]
 
 
 def reference_values(
-    model: LoadedModel, prompts: Sequence[Encoded], components: Sequence[Component]
+    model: LoadedModel, prompts: Sequence[EncodedPrompt], components: Sequence[Component]
 ) -> References:
-    """Run reference prompts and keep what each component's site holds at all tokens but the first.
+    """Return the activations of each component's site at all tokens but the first of each prompt.
 
     Raises ``DataError`` when no prompt has a second token.
     """
@@ -72,41 +74,48 @@ def reference_values(
             found[site].append(np.array(state[0, 1:].astype(mx.float32)))
     values = {site: np.concatenate(rows) for site, rows in found.items()}
     if any(not len(rows) for rows in values.values()):
-        message = "ablation by mean or resample needs reference prompts of two tokens or more"
-        raise DataError(message, hint="give longer prompts, or --method zero")
+        raise DataError(
+            "prompts-too-short",
+            "ablation by mean or resample needs reference prompts of at least 2 tokens",
+            hint="give longer prompts, or use --method zero",
+        )
     return References(values)
 
 
 def check_method(method: str) -> None:
-    """Raise ``UsageError`` for a way to ablate that there is not."""
+    """Raise ``UsageError`` for an unknown method of ablation."""
     if method not in METHODS:
-        raise UsageError(f"there is no ablation `{method}`", hint=f"use {', '.join(METHODS)}")
+        raise UsageError(
+            "unknown-ablation-method",
+            f"unknown ablation method `{method}`",
+            hint=f"use one of: {', '.join(METHODS)}",
+            method=method,
+        )
 
 
 def check_components(model: LoadedModel, components: Sequence[Component]) -> None:
-    """Raise for a layer, a head or a neuron that there is not."""
+    """Raise for a layer, a head or a neuron that is out of range."""
     for component in components:
-        if not 0 <= component.layer < model.n_layers:
-            message = f"there is no layer {component.layer}: `{model.id}` has blocks 0 to {model.n_layers - 1}"
-            raise UsageError(message, hint="choose one of them")
+        model.check_layer(component.layer)
         if component.index is None:
             continue
         number = count(model, component)
         if not 0 <= component.index < number:
-            message = f"there is no {component.kind} {component.index} in layer {component.layer}, which has {number}"
-            raise UsageError(message, hint=f"they are counted from 0 to {number - 1}")
+            raise UsageError(
+                "component-out-of-range",
+                f"{component.kind} {component.index} is out of range: "
+                f"layer {component.layer} has {number}",
+                hint=f"use a number from 0 to {number - 1}",
+                kind=component.kind,
+                layer=component.layer,
+                index=component.index,
+                n=number,
+            )
 
 
 def count(model: LoadedModel, component: Component) -> int:
     """Return how many heads, or neurons, the component's layer has."""
-    if component.kind == "head":
-        return heads_at(model, row_of(model, "z"), component.layer).n_heads
-    return hidden_width(model, component.site)
-
-
-def hidden_width(model: LoadedModel, site: Site) -> int:
-    """Return the width of what a site holds."""
-    return int(hidden_states(model, mx.zeros((1, 2), dtype=mx.int32), [site])[site].shape[-1])
+    return site_shape(model, component.site)[0]
 
 
 @contextmanager
@@ -118,33 +127,41 @@ def ablated(
     *,
     seed: int = 0,
 ) -> Iterator[None]:
-    """Run the model without ``components`` within the block; ``mean`` and ``resample`` need ``references``."""
+    """Run the model without ``components`` within the block.
+
+    ``mean`` and ``resample`` need ``references``.
+    """
     check_method(method)
     check_components(model, components)
     rng = np.random.default_rng(seed)
-    edits = [Edit(c.site, _change(model, c, method, references, rng)) for c in components]
+    edits = [
+        Edit(c.site, _change(_columns(model, c), c.site, method, references, rng))
+        for c in components
+    ]
     with edited(model, edits):
         yield
 
 
 def _change(
-    model: LoadedModel,
-    component: Component,
+    columns: slice,
+    site: Site,
     method: str,
     references: References | None,
     rng: np.random.Generator,
 ) -> Change:
-    columns = _columns(model, component)
     if method == "zero":
         return partial(_filled, columns, mx.array(0.0))
     if references is None:
-        message = f"ablation by {method} needs reference prompts"
-        raise UsageError(message, hint="give some, or use zero")
-    rows = references.values[component.site][:, columns]
-    if method == "mean":
-        return partial(
-            _filled, columns, mx.array(rows.mean(axis=0, dtype=np.float64).astype(np.float32))
+        raise UsageError(
+            "references-missing",
+            f"ablation by {method} needs reference prompts",
+            hint="give reference prompts, or use --method zero",
+            method=method,
         )
+    rows = references.values[site][:, columns]
+    if method == "mean":
+        mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return partial(_filled, columns, mx.array(mean))
 
     def resampled(hidden: mx.array) -> mx.array:
         drawn = rng.integers(len(rows), size=hidden.shape[:2])
@@ -156,9 +173,7 @@ def _change(
 def _columns(model: LoadedModel, component: Component) -> slice:
     if component.index is None:
         return slice(None)
-    if component.kind == "neuron":
-        return slice(component.index, component.index + 1)
-    width = hidden_width(model, component.site) // count(model, component)
+    width = prod(site_shape(model, component.site)[1:])  # of a head; 1 for a neuron
     return slice(component.index * width, (component.index + 1) * width)
 
 

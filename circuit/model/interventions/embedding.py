@@ -1,16 +1,16 @@
 """The factor between a token's row of the embedding and what the first block reads.
 
-Gemma multiplies by √d_model, Granite by a number of its configuration, most families by 1. The model's own forward pass has the
-factor in it, so nothing here is needed to read a model. It is measured where somebody wants to see or to change it.
+Gemma multiplies by √d_model, Granite by a number of its configuration, most families by 1. The
+model's own forward pass applies it. It is measured to be reported or changed.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
+import numpy.typing as npt
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import LoadedModel
@@ -18,11 +18,12 @@ from circuit.model.checkpoint.taps import Tap, tapped
 from circuit.model.interventions.edits import Edit, edited
 from circuit.values.sites import EMBED
 
+Array = npt.NDArray[np.float32]
 IDS = [1, 2, 3]
 
 
 def embedding_scale(model: LoadedModel) -> float | None:
-    """Return the factor, or None where the first block reads more than scaled embeddings."""
+    """Return the factor, or None where the first block reads other than scaled embeddings."""
     rows, read = _rows_and_read(model)
     scale = float((rows * read).sum() / max(float((rows * rows).sum()), 1e-30))
     error = np.abs(read - scale * rows).max() / max(float(np.abs(read).max()), 1e-30)
@@ -34,10 +35,19 @@ def scaled_embedding(model: LoadedModel, scale: float) -> Iterator[None]:
     """Multiply embeddings by ``scale`` instead of the model's own factor, while the block runs."""
     own = embedding_scale(model)
     if not own:
-        message = f"what `{model.id}` reads is not its token embedding times a number"
-        raise ModelError(message, hint="leave out --embedding-scale: the model's own is used")
+        raise ModelError(
+            "embedding-not-scaled",
+            f"the first block of `{model.id}` does not read its token embedding times a number",
+            hint="leave out --embedding-scale: the model's own is used",
+            model=model.id,
+        )
     if not np.isfinite(scale):
-        raise UsageError("the embedding scale is not a number", hint="leave out --embedding-scale")
+        raise UsageError(
+            "not-finite",
+            f"the embedding scale {scale} is not a number",
+            hint="leave out --embedding-scale",
+            scale=scale,
+        )
     factor = scale / own
 
     def change(hidden: mx.array) -> mx.array:
@@ -47,13 +57,17 @@ def scaled_embedding(model: LoadedModel, scale: float) -> Iterator[None]:
         yield
 
 
-def _rows_and_read(model: LoadedModel) -> tuple[Any, Any]:
-    """Return three rows of the embedding and what the first block reads for these tokens, (3, d_model)."""
+def _rows_and_read(model: LoadedModel) -> tuple[Array, Array]:
+    """Return rows of the embedding and what the first block reads for them, (3, d_model) each."""
     tables = [m for m in model.network.modules() if isinstance(m, nn.Embedding)]
     tables = [m for m in tables or _quantised(model) if len(m.weight) > max(IDS)]
     if not tables:
-        message = f"`{model.id}` has no token embedding that can be found"
-        raise ModelError(message, hint="leave out --embedding-scale")
+        raise ModelError(
+            "embedding-not-found",
+            f"`{model.id}` has no token embedding that can be found",
+            hint="leave out --embedding-scale",
+            model=model.id,
+        )
     rows: list[mx.array] = []
     seen: list[mx.array] = []
 
@@ -70,5 +84,5 @@ def _rows_and_read(model: LoadedModel) -> tuple[Any, Any]:
     return np.array(rows[0][0]), np.array(seen[0][0])
 
 
-def _quantised(model: LoadedModel) -> list[Any]:
+def _quantised(model: LoadedModel) -> list[nn.Module]:
     return [m for m in model.network.modules() if isinstance(m, nn.QuantizedEmbedding)]

@@ -1,8 +1,9 @@
-"""What single neurons write: the vector that neuron i of a block adds for an activation of 1.
+"""The write vectors of neurons: what neuron i of a block adds for an activation of 1.
 
-A neuron is a column of ``mlp_act``, what ``down_proj`` reads. Its vector is read through the map itself, which may be quantised: down(e_i) − down(0),
-where the bias drops out. It is what the map returns; a family that normalises or scales that before it is added to the stream (gemma2,
-olmo2, granite) writes it in another length, and with a norm also by what the other neurons write.
+A neuron is a column of ``mlp_act``, what ``down_proj`` reads. Its vector is read through the map
+itself, which may be quantised: down(e_i) − down(0), without the bias. It is what the map returns; a
+family that normalises or scales that before adding it to the stream (gemma2, olmo2, granite)
+changes its length, and a norm makes it depend on the other neurons.
 """
 
 import mlx.core as mx
@@ -11,26 +12,26 @@ import numpy.typing as npt
 
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import past_taps
-from circuit.model.sites.reading_places import place_of
 from circuit.model.sites.sites import site_shape
+from circuit.model.sites.tap_points import tap_point
 from circuit.values.sites import Site
 
 Array = npt.NDArray[np.float32]
-AT_ONCE = 1024
+CHUNK = 1024
 
 
 def n_neurons(model: LoadedModel, layer: int) -> int:
-    """Return how many neurons a block has; raises ``ModelError`` where they cannot be read."""
+    """Return the number of neurons of a block; raise ``ModelError`` where they cannot be read."""
     return site_shape(model, Site("mlp_act", layer))[0]
 
 
 def write_vectors(model: LoadedModel, layer: int) -> Array:
-    """Return what each neuron writes, (n_neurons, d_model)."""
-    down, width = past_taps(place_of(model, "mlp_act", layer).module), n_neurons(model, layer)
+    """Return the write vector of each neuron, (n_neurons, d_model)."""
+    down, width = past_taps(tap_point(model, "mlp_act", layer).module), n_neurons(model, layer)
     nothing = down(mx.zeros((1, width)))
     parts = []
-    for first in range(0, width, AT_ONCE):
-        rows = np.zeros((min(AT_ONCE, width - first), width), np.float32)
+    for first in range(0, width, CHUNK):
+        rows = np.zeros((min(CHUNK, width - first), width), np.float32)
         rows[np.arange(len(rows)), first + np.arange(len(rows))] = 1
         parts.append(np.array((down(mx.array(rows)) - nothing).astype(mx.float32)))
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Operators: what steering does to the residual h of a token, given a unit direction v and an amount a.
+"""Operators: what steering does to the residual h, given a unit direction v and an amount a.
 
     add       h + a v
     preserve  (h + a v) ‖h‖ / ‖h + a v‖                   the norm stays
@@ -106,7 +106,7 @@ OPERATORS: dict[str, Operator] = {
 
 
 def find_operator(name: str, coefficient: float = 0.0) -> Operator:
-    """Return the operator; raise ``UsageError`` if it is unknown or the coefficient out of range."""
+    """Return an operator; raise ``UsageError`` for an unknown name or a wrong coefficient."""
     if name not in OPERATORS:
         raise UsageError(
             "unknown-operator",

@@ -1,13 +1,14 @@
 """Steering: change the residual stream along directions while the model runs its own forward pass.
 
-A ``Steering`` holds a unit direction v, the site where it acts (``resid_post`` of a block, or what that
-block reads, for a direction made at ``resid_pre`` or ``embed``), an operator
+A ``Steering`` holds a unit direction v, the site where it acts (``resid_post`` of a block, or what
+that block reads, for a direction made at ``resid_pre`` or ``embed``), an operator
 (``circuit.model.interventions.operators``), the tokens (``circuit.model.forward.scopes``) and the
-strength: a coefficient c, whose unit is ``unit`` long in the residual stream. Without a ``unit`` it is
-as long as the residual of the token itself; with the operator ``add`` that gives h' = h + c · v · ‖h‖.
+strength: a coefficient c, whose unit is ``unit`` long in the residual stream. Without a ``unit`` it
+is as long as the residual of the token itself; with the operator ``add`` that gives h' = h + c · v
+· ‖h‖.
 
-The arithmetic is float32 and the result is cast back to the residual's dtype. Coefficient 0 changes no
-bit, whatever the operator; nor does steering change a bit of a token outside its scope.
+The arithmetic is float32 and the result is cast back to the residual's dtype. Coefficient 0 changes
+no bit, whatever the operator; nor does steering change a bit of a token outside its scope.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import Change, Tap, tapped
-from circuit.model.forward.scopes import ALL, Scope, touched
+from circuit.model.forward.scopes import ALL, Scope, tokens_in_scope
 from circuit.model.interventions.operators import Step, find_operator
 from circuit.values.sites import RESIDUAL, Site
 
@@ -45,8 +46,8 @@ class Steering:
 def steered(model: LoadedModel, steerings: Sequence[Steering]) -> Iterator[None]:
     """Steer every forward pass within the block; several steerings act in the given order.
 
-    Raises ``UsageError`` for an unknown layer, site or operator, and ``ModelError`` for a direction of
-    another width.
+    Raises ``UsageError`` for an unknown layer, site or operator, and ``ModelError`` for a direction
+    of another width.
     """
     taps = [_tap(model, steering) for steering in steerings if steering.coefficient != 0]
     with tapped(taps):
@@ -94,7 +95,7 @@ def _change(steering: Steering) -> Change:
     by_token = unit is None and not operator.takes_fraction
 
     def change(hidden: mx.array) -> mx.array:
-        where = touched(steering.scope, hidden.shape[1])
+        where = tokens_in_scope(steering.scope, hidden.shape[1])
         if where is False:
             return hidden
         wide = hidden.astype(mx.float32)

@@ -1,1 +1,1 @@
-"""The machine below the model: runtime, BLAS, threads, allocator, faster kernels, launched processes."""
+"""The machine: BLAS, threads, allocator, faster kernels, launched processes."""

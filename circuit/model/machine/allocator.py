@@ -1,10 +1,10 @@
-"""Memory that arrays free stays with the process, on Linux with glibc.
+"""Keep freed memory in the process, on Linux with glibc.
 
-By default glibc gives blocks of more than 128 KiB back to the system as soon as they are freed, and every new one
-is made of pages that the kernel fills with zeros first. MLX's arrays on a processor are such blocks: without
-this a forward pass of 4,000 tokens through a 110M model took 170,000 page faults, now none, and they
-are dearer still where two streams wait for one kernel lock. Blocks of 32 MiB and more, such as
-weights, still go back at once. Source: mallopt(3), malloc_trim(3).
+By default glibc gives blocks of more than 128 KiB back to the system as soon as they are freed, and
+every new one is made of pages that the kernel fills with zeros first. MLX's arrays on a processor
+are such blocks: without this a forward pass of 4,000 tokens through a 110M model took 170,000 page
+faults, now none, and they are slower still where two streams wait for one kernel lock. Blocks of 32
+MiB and more, such as weights, still go back at once. Source: mallopt(3), malloc_trim(3).
 """
 
 import ctypes
@@ -12,12 +12,12 @@ import platform
 from functools import cache
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # the numbers that malloc.h gives them
-KEPT = 1 << 30  # free bytes at the end of the heap from which on it shrinks
-LARGEST = 1 << 25  # the most that glibc takes
+KEPT = 1 << 30  # the heap shrinks when more bytes are free at its end
+LARGEST = 1 << 25  # the largest value that glibc accepts
 
 
 def keep_freed_memory() -> bool:
-    """Tell the allocator so, where it can be told; say whether it was."""
+    """Configure the allocator, where that is possible; return whether it was."""
     if not _is_glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
@@ -25,7 +25,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Give back once what is free by now, such as what reading 50,000 prompts took."""
+    """Return the memory that is free now to the system, such as that of reading 50,000 prompts."""
     if _is_glibc():
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -1,11 +1,13 @@
-"""Functions of MLX and mlx-lm that have a faster equal on a Linux processor take its place.
+"""Replace functions of MLX and mlx-lm by equal ones that are faster on a Linux processor.
 
-The MLX wheel is compiled for every x86 processor. What suffers is ``exp``: see ``silu`` and ``softmax``.
+The MLX wheel is compiled for every x86 processor. What suffers is ``exp``: see ``silu`` and
+``softmax``.
 """
 
 import sys
 from collections.abc import Callable
-from typing import Any
+
+import mlx.core as mx
 
 from circuit.model.machine import runtime
 
@@ -15,10 +17,12 @@ def is_slow_here() -> bool:
     return sys.platform == "linux" and runtime.device() == "cpu"
 
 
-def put_in_place(name: str, stock: Callable[..., Any], faster: Callable[..., Any]) -> None:
-    """Let ``name`` be ``faster`` in every file of mlx-lm's models where it is ``stock``.
+def replace_function(
+    name: str, stock: Callable[..., mx.array], faster: Callable[..., mx.array]
+) -> None:
+    """Replace ``stock`` by ``faster`` under ``name`` in every file of mlx-lm's models.
 
-    Model files take a name when they are imported, and some are already.
+    Model files bind a name when they are imported, and some are imported already.
     """
     for path, module in list(sys.modules.items()):
         if path.startswith("mlx_lm.models.") and vars(module).get(name) is stock:

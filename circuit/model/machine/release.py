@@ -1,4 +1,4 @@
-"""Give the memory of models that nothing refers to any more back to the machine, before the next is loaded."""
+"""Free the memory of unreferenced models before the next one is loaded."""
 
 import gc
 
@@ -6,6 +6,6 @@ import mlx.core as mx
 
 
 def release() -> None:
-    """Collect what is not referred to, cycles included, and empty MLX's cache."""
+    """Collect unreferenced objects, cycles included, and empty MLX's cache."""
     gc.collect()
     mx.clear_cache()

@@ -1,4 +1,4 @@
-"""What MLX needs before it is imported, and what machine it runs on.
+"""Prepare MLX before it is imported, and describe the machine that it runs on.
 
 On a Linux CPU the MLX wheel is linked against the reference BLAS, about 30 times slower than
 OpenBLAS on a float32 matrix product. Symbols of a library that was opened with ``RTLD_GLOBAL`` win
@@ -24,10 +24,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.machine.allocator import keep_freed_memory
+
+if TYPE_CHECKING:
+    import mlx.core as mx
 
 DTYPES = ("auto", "checkpoint", "float32", "bfloat16", "float16")
 
@@ -75,8 +78,12 @@ def _load_blas() -> Blas:
         try:
             _open(chosen)
         except OSError as error:
-            message = f"`CIRCUIT_BLAS` names `{chosen}`, which cannot be loaded ({error})"
-            raise UsageError(message, hint="unset it, or name a shared OpenBLAS library") from error
+            raise UsageError(
+                "blas-not-loadable",
+                f"`CIRCUIT_BLAS` names `{chosen}`, which cannot be loaded ({error})",
+                hint="unset it, or name a shared OpenBLAS library",
+                path=chosen,
+            ) from error
         return Blas("CIRCUIT_BLAS", chosen)
     for name in ("libopenblas.so.0", "libopenblas.so"):
         with contextlib.suppress(OSError):
@@ -91,26 +98,27 @@ def _open(path: str) -> None:
 
 
 def share_out_threads(d_model: int) -> None:
-    """Give matrix products as many threads as pay for a model of this width.
+    """Give matrix products as many threads as are useful for a model of this width.
 
     Threads that wait for each other after every small product cost more than they give when the
     machine has other work: the embedded model (width 160) then decoded 2 to 18 times as fast with
     one. On an idle machine one and two tie there; at width 256 two collect 1.5 times as fast.
-    ``OPENBLAS_NUM_THREADS`` overrules this.
+    ``OPENBLAS_NUM_THREADS`` overrides this.
     """
     _set_threads(1 if d_model < NARROW else _cores())
 
 
 def n_streams() -> int:
-    """Return how many batches run side by side: on a CPU one per core, at most four.
+    """Return how many batches run in parallel: on a CPU one per core, at most four.
 
     With ``OPENBLAS_NUM_THREADS`` set, as many as leave each that number of cores.
     """
     if device() != "cpu":
         return 1
     cores = _cores()
-    asked = os.environ.get("OPENBLAS_NUM_THREADS", "1")
-    return max(1, min(cores // max(1, int(asked) if asked.isdigit() else 1), MOST_STREAMS))
+    setting = os.environ.get("OPENBLAS_NUM_THREADS", "1")
+    threads = max(1, int(setting) if setting.isdigit() else 1)
+    return max(1, min(cores // threads, MOST_STREAMS))
 
 
 def _cores() -> int:
@@ -121,8 +129,8 @@ def _cores() -> int:
 
 
 @contextlib.contextmanager
-def streams(d_model: int, n: int) -> Iterator[list[Any]]:
-    """Yield ``n`` streams in which batches run side by side, and give each its share of the cores.
+def streams(d_model: int, n: int) -> Iterator[list["mx.Stream"]]:
+    """Yield ``n`` streams in which batches run in parallel, and give each its share of the cores.
 
     MLX's element-wise operations use one core, so a second batch fills the other. A matrix product
     then uses no more threads than its stream has cores; afterwards it is as ``share_out_threads``
@@ -140,8 +148,8 @@ def streams(d_model: int, n: int) -> Iterator[list[Any]]:
         share_out_threads(d_model)
 
 
-def circumstances(streams: int) -> dict[str, Any]:
-    """Return what of the machine decides the last bits of a number: device, MLX, streams, threads."""
+def circumstances(streams: int) -> dict[str, str | int]:
+    """Return what decides the last bits of a number: device, MLX, streams, cores."""
     return {
         "device": device(),
         "mlx": metadata.version("mlx"),
@@ -153,11 +161,11 @@ def circumstances(streams: int) -> dict[str, Any]:
 _made = threading.local()
 
 
-def _cpu_streams(n: int) -> list[Any]:
-    """Return ``n`` streams of this thread, made once: each is a thread, and MLX ties it to the one that made it."""
+def _cpu_streams(n: int) -> list["mx.Stream"]:
+    """Return ``n`` streams of this thread, made once: MLX ties a stream to its thread."""
     import mlx.core as mx
 
-    streams: list[Any] = getattr(_made, "streams", [])
+    streams: list[mx.Stream] = getattr(_made, "streams", [])
     streams += [mx.new_stream(mx.Device(mx.cpu)) for _ in range(n - len(streams))]
     _made.streams = streams
     return streams[:n]
@@ -231,7 +239,12 @@ def compute_dtype(requested: str, checkpoint: str) -> str:
     quantised products have no fast path (3 to 7 GFLOP/s against 250).
     """
     if requested not in DTYPES:
-        raise UsageError(f"unknown dtype `{requested}`", hint=f"use one of: {', '.join(DTYPES)}")
+        raise UsageError(
+            "unknown-dtype",
+            f"unknown dtype `{requested}`",
+            hint=f"use one of: {', '.join(DTYPES)}",
+            dtype=requested,
+        )
     if requested == "checkpoint":
         return checkpoint
     if requested == "auto":
@@ -244,9 +257,11 @@ def require_mlx() -> None:
     try:
         import mlx.core  # noqa: F401
     except ImportError as error:
-        message = "MLX has no back end for this machine"
-        hint = "install one: pip install 'circuit[cpu]' or, with an NVIDIA GPU, 'circuit[cuda]'"
-        raise ModelError(message, hint=hint) from error
+        raise ModelError(
+            "no-mlx-back-end",
+            "MLX has no back end for this machine",
+            hint="install one: pip install 'circuit[cpu]' or, with an NVIDIA GPU, 'circuit[cuda]'",
+        ) from error
 
 
 def matmul_speed(size: int = 2048, repeats: int = 3) -> tuple[float, float]:

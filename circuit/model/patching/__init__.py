@@ -1,1 +1,1 @@
-"""Activation patching, and runs in which only some components compute."""
+"""Activation patching, and runs with the means of some components."""

@@ -1,10 +1,12 @@
-"""Run a model in which only some components compute, and all others hold their mean: what a circuit is judged by.
+"""Run a model in which only some nodes compute and all others have their mean, to test a circuit.
 
-A *node* is the embedding, an attention head (its part of z) or an MLP. Outside the kept set a node holds, at every token, its mean over
-reference prompts *at that place*: tokens with which all prompts begin, and those with which all end, have a mean each; the tokens
-between share one. So what a chat template says stays as it is, and what makes one prompt different from another is gone.
+A *node* is the embedding, an attention head (its part of z) or an MLP. Outside the kept set a node
+has, at every token, its mean over reference prompts *at that position*: tokens with which all
+prompts begin, and those with which all end, have a mean each; the tokens between share one. So the
+text of a chat template is kept, and the differences between prompts are removed.
 
-The effect of leaving out one node is estimated for all of them from one backward pass, Σ (mean − a) · ∂score/∂a.
+The effect of ablating one node is estimated for all of them from one backward pass,
+Σ (mean − a) · ∂score/∂a.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -50,7 +52,7 @@ class Node:
 
 
 def all_nodes(model: LoadedModel) -> list[Node]:
-    """Return every node, first to last; heads only where the model's can be told apart."""
+    """Return every node, first to last; heads only where they can be read separately."""
     offered = available_sites(model)
     found = [Node(-1, "embed")]
     for layer in range(model.n_layers):
@@ -85,7 +87,7 @@ class Behaviour:
             yield rows, ids, [int(lengths[row]) - 1 for row in rows]
 
     def scores(self, means: "Means", kept: Collection[Node] | None = None) -> Array:
-        """Return the score of every prompt, (n,), with the nodes outside ``kept`` at their mean; None keeps all."""
+        """Return each prompt's score with nodes outside ``kept`` at their mean; None keeps all."""
         found = np.empty(len(self.prompts), np.float32)
         for rows, ids, ends in self.batches():
             patches = [] if kept is None else self._patches(means, kept, rows, ids.shape[1])
@@ -110,7 +112,7 @@ class Behaviour:
         return patches
 
     def attributions(self, means: "Means") -> Array:
-        """Return the estimated change of each prompt's score when each node alone is at its mean, (n, n_nodes)."""
+        """Return the estimated change of each score when one node is at its mean, (n, n_nodes)."""
         found = np.empty((len(self.prompts), len(self.nodes)), np.float32)
         for rows, ids, ends in self.batches():
             at = mx.array(ends)
@@ -131,7 +133,7 @@ class Behaviour:
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """What sites hold on average: for each a table (prefix + 1 + suffix, width), one row a place."""
+    """Mean activations: for each site a table (prefix + 1 + suffix, width), a row per position."""
 
     prefix: int
     suffix: int
@@ -139,27 +141,27 @@ class Means:
     n_heads: dict[int, int]
 
     def at(self, site: Site, lengths: Sequence[int], width: int) -> Array:
-        """Return the means (B, T, width) for prompts of these lengths, padded to ``width`` tokens."""
-        index = [self.places(length, width) for length in lengths]
+        """Return the means (B, T, width) for prompts of given lengths, padded to ``width``."""
+        index = [self.rows(length, width) for length in lengths]
         return np.asarray(self.tables[site][np.stack(index)])
 
-    def places(self, length: int, width: int) -> npt.NDArray[np.int64]:
-        """Return the row of the table for every token of a prompt; that of what is padded does not matter."""
-        return _places(length, width, self.prefix, self.suffix)
+    def rows(self, length: int, width: int) -> npt.NDArray[np.int64]:
+        """Return the row of the table for every token of a prompt; padded tokens get any."""
+        return _table_rows(length, width, self.prefix, self.suffix)
 
     def columns(self, node: Node) -> slice:
-        """Return the part of its site that is the node's."""
+        """Return the node's columns of its site."""
         if node.kind != "head":
             return slice(None)
         size = self.tables[node.site].shape[1] // self.n_heads[node.layer]
         return slice(node.index * size, (node.index + 1) * size)
 
 
-def _places(length: int, width: int, prefix: int, suffix: int) -> npt.NDArray[np.int64]:
-    places = np.full(width, prefix, np.int64)
-    places[:prefix] = np.arange(prefix)
-    places[length - suffix : length] = prefix + 1 + np.arange(suffix)
-    return places
+def _table_rows(length: int, width: int, prefix: int, suffix: int) -> npt.NDArray[np.int64]:
+    rows = np.full(width, prefix, np.int64)
+    rows[:prefix] = np.arange(prefix)
+    rows[length - suffix : length] = prefix + 1 + np.arange(suffix)
+    return rows
 
 
 def node_means(behaviour: Behaviour) -> Means:
@@ -172,12 +174,12 @@ def node_means(behaviour: Behaviour) -> Means:
     for _, ids, ends in behaviour.batches():
         states = hidden_states(behaviour.model, ids, behaviour.sites)
         for end in ends:
-            np.add.at(counts, _places(end + 1, end + 1, prefix, suffix), 1)
+            np.add.at(counts, _table_rows(end + 1, end + 1, prefix, suffix), 1)
         for site, state in states.items():
             wide = np.array(state.astype(mx.float32))
             table = sums.setdefault(site, np.zeros((n_rows, wide.shape[2])))
             for b, end in enumerate(ends):
-                np.add.at(table, _places(end + 1, end + 1, prefix, suffix), wide[b, : end + 1])
+                np.add.at(table, _table_rows(end + 1, end + 1, prefix, suffix), wide[b, : end + 1])
     full = np.maximum(counts, 1)[:, None]
     heads = {node.layer: 0 for node in nodes if node.kind == "head"}
     for node in nodes:
@@ -188,7 +190,7 @@ def node_means(behaviour: Behaviour) -> Means:
 
 
 def shared_ends(prompts: Sequence[Ids]) -> tuple[int, int]:
-    """Return how many tokens all prompts begin with, and end with, without overlapping in the shortest."""
+    """Return how many tokens all prompts begin and end with, without overlap in the shortest."""
     shortest = min(len(ids) for ids in prompts)
     start = np.stack([ids[:shortest] for ids in prompts])
     end = np.stack([ids[len(ids) - shortest :] for ids in prompts])

@@ -1,14 +1,16 @@
-"""Put what a site holds in one run into another run, and read the last token's logits: activation patching and its estimate.
+"""Activation patching: put activations of one run into another, and read the last token's logits.
 
-A ``Patch`` says where: a mask over rows, tokens and columns, (B or 1, T or 1, width or 1). Where it is true the site holds
-``values``, elsewhere what the model computes. A batch of masks is a batch of experiments on one prompt. Blocks before ``start``
-are not run again: what ``start`` reads is given, and nothing else depends on them.
+A ``Patch`` has a mask over rows, tokens and columns, (B or 1, T or 1, width or 1). Where it is true
+the site has ``values``, elsewhere what the model computes. A batch of masks is a batch of
+experiments on one prompt. Blocks before the patched one are not run again: what it reads is given.
 
-Attribution patching (Nanda 2023; Syed et al. 2023, 2310.10348) estimates all patches from one backward pass,
+Attribution patching (Nanda 2023; Syed et al. 2023, 2310.10348) estimates all patches from one
+backward pass,
 
     m(patched) − m(base) ≈ Σ (a_source − a_base) · ∂m/∂a_base,
 
-exact for what acts linearly on m, and blind where the base run is saturated: hence verify (``circuit.introspect.questions.patch``).
+exact for what acts linearly on m, and wrong where the base run is saturated: so verify it
+(``circuit.introspect.questions.patch``).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +35,7 @@ Score = Callable[[mx.array], mx.array]  # last logits (B, vocabulary) -> (B,)
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A site, where it is changed (bool), and to what; both broadcast against (B, T, width)."""
+    """A site, where it changes (bool), and to what; both broadcast against (B, T, width)."""
 
     site: Site
     mask: mx.array
@@ -52,7 +54,7 @@ def _put(patch: Patch, hidden: mx.array) -> mx.array:
 
 
 def states(model: LoadedModel, ids: npt.ArrayLike, sites: Sequence[Site]) -> dict[Site, Array]:
-    """Return what sites hold for token ids (T,): (T, width) float32."""
+    """Return the activations of sites for token ids (T,): (T, width) float32."""
     row = np.asarray(ids, np.int32)[None]
     seen = hidden_states(model, mx.array(row), sites)
     wide = {site: state.astype(mx.float32) for site, state in seen.items()}
@@ -61,9 +63,9 @@ def states(model: LoadedModel, ids: npt.ArrayLike, sites: Sequence[Site]) -> dic
 
 
 def last_logits(model: LoadedModel, ids: mx.array, ends: Sequence[int] | None = None) -> mx.array:
-    """Return the logits (B, vocabulary) of the last token of each row of ids (B, T), or of token ``ends[b]``.
+    """Return the logits (B, vocabulary) of the last token, or of token ``ends[b]``, of ids (B, T).
 
-    The head reads one token a row, whatever the vocabulary.
+    The head reads one token per row.
     """
     final, seen = Site("resid_post", model.n_layers - 1), dict[Site, mx.array]()
     at = mx.array([ids.shape[1] - 1] * ids.shape[0] if ends is None else list(ends))
@@ -89,14 +91,15 @@ def patched_scores(
     site: Site,
     masks: npt.NDArray[np.bool_],
     values: Array,
-    score: Score,
     *,
+    score: Score,
     before: Array,
     batch_tokens: int = 4096,
 ) -> Array:
     """Return the score of each of ``masks`` (n, T or 1, width or 1) on the prompt ids (T,), (n,).
 
-    ``values`` (T, width) is what the site is given, ``before`` (T, d_model) the block's own resid_pre.
+    ``values`` (T, width) replace those of the site, ``before`` (T, d_model) is the block's
+    resid_pre.
     """
     row = mx.array(np.asarray(ids, np.int32)[None])
     start, given = mx.array(before[None]), mx.array(values[None])
@@ -121,7 +124,7 @@ def attributions(
 ) -> dict[Site, Array]:
     """Return (a_source − a_base) · ∂score/∂a_base at every site, (T, width), not yet summed.
 
-    ``others`` holds a_source, (T, width) at each site, NaN where there is none: those give 0.
+    ``others`` has a_source, (T, width) at each site; NaN, for no source, gives 0.
     """
     row = mx.array(np.asarray(ids, np.int32)[None])
     found = site_gradients(model, row, list(others), lambda logits: score(logits[:, -1]).sum())
@@ -138,7 +141,7 @@ def logit_difference(answer: int, wrong: int) -> Score:
 
 
 def log_odds(answer: int) -> Score:
-    """Return the score log p/(1 − p) of a token: its logit against all others together."""
+    """Return the score log p/(1 − p) of a token: its logit against all others."""
 
     def score(logits: mx.array) -> mx.array:
         others = mx.where(mx.arange(logits.shape[-1]) == answer, -mx.inf, logits)

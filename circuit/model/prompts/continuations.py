@@ -1,8 +1,9 @@
-"""The token ids that a given answer has after a prompt: tokenised together with it, not by itself.
+"""The token ids of an answer after a prompt: tokenised together with it, not alone.
 
-A tokenizer writes "Yes" after "Answer:" otherwise than at the start of a text (SentencePiece puts a blank before it, BPE may merge it with
-what precedes). So prompt and answer are tokenised as one text, and the prompt's own tokens are cut off. Where they
-are not a prefix of the whole, because a token reaches over the border, the answer is tokenised by itself.
+A tokenizer encodes "Yes" after "Answer:" and at the start of a text differently (SentencePiece puts
+a space before it, BPE may merge it with what precedes). So prompt and answer are tokenised as one
+text, and the prompt's own tokens are cut off. Where they are not a prefix of the whole, because one
+token spans the border, the answer is tokenised alone.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from circuit.errors import DataError
+from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.prompts.rendering import render
-from circuit.model.prompts.tokens import Encoded
+from circuit.model.prompts.tokens import EncodedPrompt
 
 
-def prefilled(prompts: Sequence[Encoded], prefill: str) -> list[Encoded]:
-    """Return the prompts with the beginning of an answer, as whose continuation the model is read."""
+def prefilled(prompts: Sequence[EncodedPrompt], prefill: str) -> list[EncodedPrompt]:
+    """Return the prompts followed by the beginning of an answer, which the model continues."""
     if not prefill:
         return list(prompts)
     longer = []
@@ -27,9 +29,9 @@ def prefilled(prompts: Sequence[Encoded], prefill: str) -> list[Encoded]:
 
 
 def answer_ids(
-    prompts: Sequence[Encoded], answers: Sequence[Sequence[str]], prefill: str = ""
+    prompts: Sequence[EncodedPrompt], answers: Sequence[Sequence[str]], prefill: str = ""
 ) -> list[list[list[int]]]:
-    """Return the token ids of each prompt's answers, as they follow the prompt (and ``prefill``)."""
+    """Return the token ids of each prompt's answers after the prompt (and ``prefill``)."""
     found = []
     for number, (prompt, listed) in enumerate(zip(prompts, answers, strict=True)):
         found.append(_after(prompt, number, listed, prefill))
@@ -37,7 +39,7 @@ def answer_ids(
 
 
 def _after(
-    prompt: Encoded, number: int, answers: Sequence[str], prefill: str = ""
+    prompt: EncodedPrompt, number: int, answers: Sequence[str], prefill: str = ""
 ) -> list[list[int]]:
     source = prompt.origin(number)
     before = render(source.model, prompt.text, source.format) + prefill
@@ -46,12 +48,17 @@ def _after(
     for answer, ids in zip(answers, whole, strict=True):
         own = ids[len(start) :] if ids[: len(start)] == start else _alone(source.model, answer)
         if not own:
-            message = f"the answer {answer!r} has no token after prompt {number}"
-            raise DataError(message, hint="give an answer that the tokenizer does not drop")
+            raise DataError(
+                "answer-without-tokens",
+                f"the answer {answer!r} has no token after prompt {number}",
+                hint="give an answer that the tokenizer does not drop",
+                answer=answer,
+                prompt=number,
+            )
         found.append(own)
     return found
 
 
-def _alone(model: object, answer: str) -> list[int]:
-    ids: list[int] = model.tokenizer.encode(answer, add_special_tokens=False)  # type: ignore[attr-defined]
+def _alone(model: LoadedModel, answer: str) -> list[int]:
+    ids: list[int] = model.tokenizer.encode(answer, add_special_tokens=False)
     return ids

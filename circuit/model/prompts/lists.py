@@ -1,6 +1,6 @@
-"""Many short lists of integers in two arrays: 4 bytes a number and 8 bytes a list.
+"""Many short lists of integers in two arrays: 4 bytes per number and 8 bytes per list.
 
-An array of its own for each prompt would take 100 bytes beside its numbers, which with 50,000 prompts
+A separate array for each prompt would take 100 bytes besides its numbers, which with 50,000 prompts
 is more than the forward pass needs.
 """
 
@@ -16,7 +16,7 @@ Ids = npt.NDArray[np.int32]
 
 
 class Lists(Sequence[Ids]):
-    """An immutable sequence of int32 arrays; each is a view, made when it is asked for."""
+    """An immutable sequence of int32 arrays; each is a view, made on access."""
 
     def __init__(self, values: Ids, offsets: npt.NDArray[np.int64]) -> None:
         self.values, self.offsets = values, offsets
@@ -35,7 +35,7 @@ class Lists(Sequence[Ids]):
             for at, each in enumerate(row):
                 values[at].frombytes(each.astype(np.int32).tobytes())
                 lengths[at].append(len(each))
-        # Views: a copy would for a moment be as much again.
+        # Views: a copy would briefly double the memory.
         return [
             cls(np.frombuffer(v, np.int32), np.append(0, np.cumsum(k, dtype=np.int64)))
             for v, k in zip(values, lengths, strict=True)
@@ -66,7 +66,7 @@ class Lists(Sequence[Ids]):
 
 
 def stacked(lists: Sequence[Ids]) -> Ids:
-    """Return the lists as rows of one array (B, longest), filled up with zeros on the right."""
+    """Return the lists as rows of one array (B, longest), padded with zeros on the right."""
     filled = np.zeros((len(lists), max(len(each) for each in lists)), np.int32)
     for row, each in zip(filled, lists, strict=True):
         row[: len(each)] = each

@@ -1,10 +1,10 @@
-"""How a text becomes the characters that a model reads: as it stands, or in its chat template.
+"""Rendering: from a text to the characters that a model reads, raw or in its chat template.
 
-A chat prompt is rendered with ``enable_thinking`` set explicitly and ends where the answer begins. Where
-the user's text, or the system's, lies in it is found by rendering another text in its place and seeing
-how far the two agree from the front and from the back. Looking for the text would find it again in
-the template ("a" in "assistant"), and would miss it where a template trims or changes it. The other
-text is one letter that the text neither begins nor ends with, in either case.
+A chat prompt is rendered with ``enable_thinking`` off and ends where the answer begins. The span of
+the user's text, or of the system's, is found by rendering another text in its place: it is where
+the two differ, compared from the front and from the back. Searching for the text would also find it
+in the template ("a" in "assistant"), and would miss it where a template trims or changes it. The
+other text is one letter that the text neither begins nor ends with, in either case.
 """
 
 from dataclasses import replace
@@ -19,11 +19,18 @@ Span = tuple[int, int]
 def check_format(model: LoadedModel, prompt_format: PromptFormat) -> None:
     """Raise when the model has no chat template, or raw text is given what only a chat has."""
     if prompt_format.chat and not model.tokenizer.has_chat_template:
-        message = f"model `{model.id}` has no chat template"
-        raise ModelError(message, hint="use --raw to give it the text as it stands")
+        raise ModelError(
+            "no-chat-template",
+            f"model `{model.id}` has no chat template",
+            hint="use --raw to give it the raw text",
+            model=model.id,
+        )
     if not prompt_format.chat and (prompt_format.system or prompt_format.tools):
-        message = "a system message and tools need a chat template"
-        raise UsageError(message, hint="use --chat, or leave out --system and --tools")
+        raise UsageError(
+            "chat-needed",
+            "a system message and tools need a chat template",
+            hint="use --chat, or leave out --system and --tools",
+        )
 
 
 def render(model: LoadedModel, text: str, prompt_format: PromptFormat) -> str:
@@ -47,12 +54,16 @@ def render_chat(model: LoadedModel, text: str, prompt_format: PromptFormat) -> s
             )
         )
     except Exception as error:  # a template is a program of the checkpoint's author
-        message = f"the chat template of `{model.id}` refused the prompt: {error}"
-        raise ModelError(message, hint="use --raw, or leave out --system or --tools") from error
+        raise ModelError(
+            "chat-template-failed",
+            f"the chat template of `{model.id}` refused the prompt: {error}",
+            hint="use --raw, or leave out --system or --tools",
+            model=model.id,
+        ) from error
 
 
 def other_than(text: str) -> str:
-    """Return a letter that ``text``, blanks aside, neither begins nor ends with."""
+    """Return a letter that ``text``, without outer spaces, neither begins nor ends with."""
     inside = text.strip().casefold()
     return next(letter for letter in "xyz" if letter not in (inside[:1], inside[-1:]))
 
@@ -60,7 +71,7 @@ def other_than(text: str) -> str:
 def system_span(
     model: LoadedModel, text: str, rendered: str, prompt_format: PromptFormat
 ) -> Span | None:
-    """Return where the system message lies in a rendered chat; None where there is none."""
+    """Return the span of the system message in a rendered chat, None without one."""
     if prompt_format.system is None:
         return None
     other = replace(prompt_format, system=other_than(prompt_format.system))
@@ -68,13 +79,13 @@ def system_span(
 
 
 def differing(rendered: str, twin: str) -> Span:
-    """Return the part of ``rendered`` that is left when what both begin and end with is taken off."""
+    """Return the span of ``rendered`` without the beginning and the end that both texts share."""
     start, tail = _agreement(rendered, twin), _agreement(rendered[::-1], twin[::-1])
     return start, max(start, len(rendered) - tail)
 
 
 def _agreement(a: str, b: str) -> int:
-    """Return how many characters two texts begin with in common, by halving."""
+    """Return how many characters two texts share at their beginning, by bisection."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

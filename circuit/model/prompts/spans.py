@@ -1,9 +1,9 @@
-"""Which characters each token of a prompt stands for, computed when a position asks and not kept.
+"""Spans: the characters of a prompt that each token stands for, computed on demand.
 
-A tokenizer of the Hugging Face *fast* kind says so itself. Three things are put right. A token that it
-adds (BOS) stands for nothing. The pieces of a character that is split over tokens all stand for that
-character. And a blank that byte-level tokenizers trim from their offsets belongs to the token after
-the gap, so that every character of a prompt is carried by some token.
+A *fast* tokenizer of Hugging Face reports offsets. Three things are corrected. A token that it adds
+(BOS) stands for nothing. The pieces of a character that is split over tokens all stand for that
+character. And a space that byte-level tokenizers trim from their offsets belongs to the token after
+the gap, so that every character of a prompt belongs to some token.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Spans:
     content: Span  # where the user's own text lies
 
     def carrying(self, *ranges: Span) -> Ids:
-        """Return the tokens that carry a character of one of these parts of ``text``."""
+        """Return the tokens that hold a character of one of these ranges of ``text``."""
         wanted = np.zeros(len(self.text) + 1, dtype=np.int32)
         for start, end in ranges:
             wanted[start + 1 : end + 1] = 1
@@ -38,18 +38,18 @@ class Spans:
         return np.flatnonzero(before[self.ends] > before[self.starts]).astype(np.int32)
 
     def within(self, start: int, end: int) -> Ids:
-        """Return the tokens that carry characters of ``text[start:end]`` and of nothing else."""
+        """Return the tokens that hold only characters of ``text[start:end]``."""
         inside = (self.starts >= start) & (self.ends <= end) & (self.starts < self.ends)
         return np.flatnonzero(inside).astype(np.int32)
 
     def before(self, start: int) -> int:
-        """Return the last token before the one that carries the character ``start``; may be -1."""
+        """Return the last token before the one that holds the character ``start``; may be -1."""
         after = np.flatnonzero((self.ends > start) & (self.starts < self.ends))
         return int(after[0] if len(after) else len(self.ends)) - 1
 
 
 class Source:
-    """The tokenizer and the format that a list of prompts shares."""
+    """The model, for its tokenizer, and the format that a list of prompts shares."""
 
     def __init__(self, model: LoadedModel, prompt_format: PromptFormat) -> None:
         self.model, self.format = model, prompt_format
@@ -57,7 +57,7 @@ class Source:
         self._latest: tuple[str, int, Spans] | None = None
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of every text as the model reads it, special tokens and all."""
+        """Return the token ids of every text as the model reads it, with special tokens."""
         return self.tokenised([render(self.model, text, self.format) for text in texts])
 
     def tokenised(self, written: Sequence[str]) -> list[list[int]]:
@@ -79,14 +79,14 @@ class Source:
         return not self.format.chat and not (bos and written.startswith(bos))
 
     def spans(self, text: str, n_tokens: int) -> Spans:
-        """Return the spans of one prompt of ``n_tokens`` tokens; those of the latest are at hand."""
+        """Return the spans of one prompt of ``n_tokens`` tokens; those of the latest are cached."""
         latest = self._latest
         if latest is None or latest[0] is not text or latest[1] != n_tokens:
             latest = self._latest = (text, n_tokens, self._spans(text, n_tokens))
         return latest[2]
 
     def role_start(self, role: str, text: str, spans: Spans) -> int | None:
-        """Return the character at which a role's text begins in a chat; None if it has none."""
+        """Return the character at which a role's text begins in a chat, None without one."""
         if role == "assistant":
             return len(spans.text)
         if role == "user":
@@ -100,9 +100,12 @@ class Source:
 
     def _spans(self, text: str, n_tokens: int) -> Spans:
         if not self._tokenizer.is_fast:
-            message = f"the tokenizer of `{self.model.id}` does not say where its tokens lie"
-            hint = "it has the positions last, first, mean, all, indices and slices"
-            raise ModelError(message, hint=hint)
+            raise ModelError(
+                "no-token-offsets",
+                f"the tokenizer of `{self.model.id}` does not report the offsets of its tokens",
+                hint="use one of the positions last, first, mean, all, an index or a slice",
+                model=self.model.id,
+            )
         written = render(self.model, text, self.format)
         encoded = self._tokenizer(
             written,
@@ -126,7 +129,7 @@ class Source:
         return differing(written, self._twins[letter])
 
     def _open_ended(self, ids: list[int], written: str) -> list[int]:
-        """Take off an end-of-sequence token that the tokenizer added: the prompt has not ended."""
+        """Remove an end-of-sequence token that the tokenizer added: the prompt has not ended."""
         if len(ids) < 2 or ids[-1] not in self.model.tokenizer.eos_token_ids:
             return ids
         own = self._tokenizer(written, add_special_tokens=False, verbose=False)["input_ids"]
@@ -134,12 +137,12 @@ class Source:
 
 
 def _covering(offsets: Ids, added: npt.NDArray[np.bool_], length: int) -> tuple[Ids, Ids]:
-    """Return starts and ends that leave no gap between tokens, and nothing to added ones."""
+    """Return starts and ends without gaps between tokens; added tokens get no character."""
     starts, ends = (np.where(added, 0, column) for column in offsets.T)
     own = np.flatnonzero(~added)
     if len(own):
         ends[own[-1]] = length
-        # tokenizers 0.23 trims a single blank that a text begins with to nothing, before it.
+        # tokenizers 0.23 trims a single leading space of a text to nothing, before it.
         if ends[own[0]] == 0:
             ends[own[0]] = min(1, starts[own[1]])
     reached = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]])

@@ -2,14 +2,14 @@
 
 Raw text is encoded as the tokenizer does it, with its own beginning-of-sequence token if it adds
 one; text that already starts with that token does not get a second, and an end-of-sequence token
-that a tokenizer appends is taken off, since the prompt has not ended. A chat prompt is rendered by
+that a tokenizer appends is removed, since the prompt has not ended. A chat prompt is rendered by
 the model's template (``circuit.model.prompts.rendering``), and no special token is added to it.
 
-``max_length`` shortens a prompt on one side. ``left`` takes tokens off its beginning, whatever stands
-there: the end, from which the model goes on, is kept. ``right`` takes them off the end of a raw text;
-in a chat it takes them off the end of the user's text, because the end of the prompt is the template's
-and asks for the answer. BOS stays and counts as one: without its attention sink every state would be
-another.
+``max_length`` shortens a prompt on one side. ``left`` removes tokens from its beginning: the end,
+which the model continues, is kept. ``right`` removes them from the end of a raw text; in a chat it
+removes them from the end of the user's text, because the end of the prompt belongs to the template
+and asks for the answer. BOS is kept and counts: without its attention sink every state would
+change.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,16 +26,16 @@ from circuit.model.prompts.spans import Source, Spans
 from circuit.values.prompt_format import RAW, PromptFormat
 
 SIDES = ("left", "right")
-CHUNK = 256  # prompts that are tokenised at once: enough for all cores, little in memory
+CHUNK = 256  # prompts tokenised at once: enough for all cores, little memory
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Encoded:
-    """Token ids of one prompt, and what it takes to find a text in them again.
+class EncodedPrompt:
+    """Token ids of one prompt, and what is needed to find a text in them again.
 
-    ``removed`` is the range of the whole prompt's tokens that shortening took out. A prompt that was
-    given as token ids has no ``source``. Spans are computed when asked for: kept, they would
-    take more memory than the prompts.
+    ``removed`` is the range of the whole prompt's tokens that shortening removed. A prompt that was
+    given as token ids has no ``source``. Spans are computed on demand: they would take more memory
+    than the prompts.
     """
 
     ids: Ids
@@ -49,11 +49,11 @@ class Encoded:
         return len(self.ids) + self.removed[1] - self.removed[0]
 
     def spans(self, number: int = 0) -> Spans:
-        """Return which characters the tokens of the whole prompt stand for."""
+        """Return the characters that the tokens of the whole prompt stand for."""
         return self.origin(number).spans(self.text, self.n_whole)
 
     def content(self, number: int = 0) -> Ids:
-        """Return the tokens of the whole prompt that carry the user's own text."""
+        """Return the tokens of the whole prompt that hold the user's own text."""
         source = self.origin(number)
         if source.format.chat:
             spans = self.spans(number)
@@ -63,24 +63,28 @@ class Encoded:
         return np.arange(1 if added else 0, self.n_whole, dtype=np.int32)
 
     def origin(self, number: int = 0) -> Source:
-        """Return where the prompt came from; raise when it was given as token ids."""
+        """Return the source of the prompt; raise ``DataError`` if it was given as token ids."""
         if self.source is None:
-            message = f"prompt {number} was given as token ids, so nothing is known of its text"
-            raise DataError(message, hint="choose last, first, mean, all, an index or a slice")
+            raise DataError(
+                "text-unknown",
+                f"prompt {number} was given as token ids, so its text is unknown",
+                hint="use one of the positions last, first, mean, all, an index or a slice",
+                prompt=number,
+            )
         return self.source
 
     def kept(self, whole: Ids) -> Ids:
-        """Return where tokens of the whole prompt are now, without those that were taken out."""
+        """Return the present positions of tokens of the whole prompt, without removed ones."""
         start, stop = self.removed
         left = whole[(whole < start) | (whole >= stop)]
         return np.where(left >= stop, left - (stop - start), left).astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedPrompts(Sequence[Encoded]):
-    """Prompts of one format; each is put together when it is asked for.
+class EncodedPrompts(Sequence[EncodedPrompt]):
+    """Prompts of one format; each is built on access.
 
-    With 50,000 prompts as many objects and arrays would be most of what a collection keeps in memory.
+    With 50,000 prompts that many objects would be most of a collection's memory.
     """
 
     ids: Lists
@@ -92,20 +96,20 @@ class EncodedPrompts(Sequence[Encoded]):
         return len(self.ids)
 
     @overload
-    def __getitem__(self, index: int) -> Encoded: ...
+    def __getitem__(self, index: int) -> EncodedPrompt: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Encoded]: ...
-    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+    def __getitem__(self, index: slice) -> list[EncodedPrompt]: ...
+    def __getitem__(self, index: int | slice) -> EncodedPrompt | list[EncodedPrompt]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         ids, number = self.ids[index], index % len(self)
-        return Encoded(ids, self.texts[number], self.source, self.removed.get(number, (0, 0)))
+        return EncodedPrompt(ids, self.texts[number], self.source, self.removed.get(number, (0, 0)))
 
-    def __iter__(self) -> Iterator[Encoded]:
+    def __iter__(self) -> Iterator[EncodedPrompt]:
         return (self[i] for i in range(len(self)))
 
 
-def token_ids(prompts: Sequence[Encoded]) -> Lists:
+def token_ids(prompts: Sequence[EncodedPrompt]) -> Lists:
     """Return the token ids of all prompts."""
     if isinstance(prompts, EncodedPrompts):
         return prompts.ids
@@ -120,10 +124,10 @@ def encode_prompts(
     max_length: int | None = None,
     truncate: str = "left",
 ) -> EncodedPrompts:
-    """Encode every text; a prompt of more than ``max_length`` tokens is cut on the side ``truncate``.
+    """Encode every text; cut prompts of more than ``max_length`` tokens on one side.
 
-    Blanks are text; a prompt without any token is not one. Raises ``DataError`` for an empty
-    prompt or one longer than the model's context, naming it.
+    Spaces are text. Raises ``DataError`` for a prompt without tokens or one longer than the model's
+    context.
     """
     check_format(model, prompt_format)
     check_side(truncate)
@@ -143,40 +147,59 @@ def encode_prompts(
     return EncodedPrompts(Lists.of(shortened()), texts, source, removed)
 
 
-def _whole(source: Source, texts: Sequence[str]) -> Iterator[Encoded]:
+def _whole(source: Source, texts: Sequence[str]) -> Iterator[EncodedPrompt]:
     for start in range(0, len(texts), CHUNK):
         chunk = texts[start : start + CHUNK]
         for text, ids in zip(chunk, _token_ids(source, chunk, start), strict=True):
-            yield Encoded(np.array(ids, dtype=np.int32), text, source)
+            yield EncodedPrompt(np.array(ids, dtype=np.int32), text, source)
 
 
 def check_side(truncate: str) -> None:
-    """Raise ``UsageError`` when it is not a side on which a prompt can be cut."""
+    """Raise ``UsageError`` for an unknown side on which to cut a prompt."""
     if truncate not in SIDES:
-        message = f"`{truncate}` is not a side of a prompt"
-        raise UsageError(message, hint=f"--truncate takes {' or '.join(SIDES)}")
+        raise UsageError(
+            "unknown-side",
+            f"unknown side `{truncate}` of a prompt",
+            hint="--truncate takes left or right",
+            side=truncate,
+        )
 
 
 def _check_text(text: str, number: int) -> None:
     if not text:
-        raise DataError(f"prompt {number} is empty", hint="remove it, or give it a text")
+        raise DataError(
+            "empty-prompt",
+            f"prompt {number} is empty",
+            hint="remove it, or give it a text",
+            prompt=number,
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        message = f"prompt {number} is not valid UTF-8"
-        raise DataError(message, hint="put it into a UTF-8 file and use @file") from error
+        raise DataError(
+            "not-unicode",
+            f"prompt {number} is not valid UTF-8",
+            hint="put it into a UTF-8 file and use @file",
+            prompt=number,
+        ) from error
 
 
 def _token_ids(source: Source, texts: Sequence[str], first: int) -> list[list[int]]:
     found = source.token_ids(texts)
     for number, ids in enumerate(found, first):
         if not ids:
-            message = f"prompt {number} ({texts[number - first]!r}) has no token"
-            raise DataError(message, hint="this tokenizer drops blanks: remove the prompt")
+            raise DataError(
+                "prompt-without-tokens",
+                f"prompt {number} ({texts[number - first]!r}) has no token",
+                hint="this tokenizer drops spaces: remove the prompt",
+                prompt=number,
+            )
     return found
 
 
-def _shortened(whole: Encoded, max_length: int | None, side: str, number: int) -> Encoded:
+def _shortened(
+    whole: EncodedPrompt, max_length: int | None, side: str, number: int
+) -> EncodedPrompt:
     if max_length is None or len(whole.ids) <= max_length:
         return whole
     surplus = len(whole.ids) - max_length
@@ -188,25 +211,34 @@ def _shortened(whole: Encoded, max_length: int | None, side: str, number: int) -
     else:
         start = max_length
     ids = np.delete(whole.ids, slice(start, start + surplus))
-    return Encoded(ids, whole.text, whole.source, (start, start + surplus))
+    return EncodedPrompt(ids, whole.text, whole.source, (start, start + surplus))
 
 
-def _end_of_text(whole: Encoded, surplus: int, max_length: int, number: int) -> int:
-    """Return where the user's text ends in a chat; raise when taking off ``surplus`` leaves none."""
+def _end_of_text(whole: EncodedPrompt, surplus: int, max_length: int, number: int) -> int:
+    """Return where the user's text ends in a chat; raise when it is not longer than ``surplus``."""
     spans = whole.spans(number)
     own = spans.within(*spans.content)
     if surplus >= len(own):
         rest = len(whole.ids) - len(own)
-        message = (
-            f"prompt {number} has {rest} tokens without its text, --max-length keeps {max_length}"
+        raise DataError(
+            "max-length-too-small",
+            f"prompt {number} has {rest} tokens without its text, --max-length is {max_length}",
+            hint="raise --max-length, or cut with --truncate left",
+            prompt=number,
+            n_tokens=rest,
+            max_length=max_length,
         )
-        raise DataError(message, hint="raise --max-length, or cut with --truncate left")
     return int(own[-1]) + 1
 
 
-def _check_length(model: LoadedModel, prompt: Encoded, number: int) -> None:
+def _check_length(model: LoadedModel, prompt: EncodedPrompt, number: int) -> None:
     limit = model.context_length
     if limit is not None and len(prompt.ids) > limit:
-        message = f"prompt {number} has {len(prompt.ids)} tokens, the model reads {limit}"
-        hint = "shorten it, or cut it with --max-length (and --truncate left or right)"
-        raise DataError(message, hint=hint)
+        raise DataError(
+            "prompt-too-long",
+            f"prompt {number} has {len(prompt.ids)} tokens, the model reads {limit}",
+            hint="shorten it, or cut it with --max-length (and --truncate left or right)",
+            prompt=number,
+            n_tokens=len(prompt.ids),
+            limit=limit,
+        )

@@ -1,12 +1,12 @@
-"""What people write for a site: circuit's own name, TransformerLens's, or the path of a module.
+"""Spellings of a site: circuit's own name, TransformerLens's, or the path of a module.
 
 TransformerLens's ``hook_pre`` is what the activation function reads: the gate of a gated MLP, whose
 other branch is ``hook_pre_linear``, and the up projection of a plain one. Its ``hook_q`` is taken
 before queries are normalised, as ``q_proj`` is, and its ``hook_attn_out`` after a norm that follows
 attention, as ``attn_out`` is. Names are those of a model loaded without weight processing.
 
-A path names what a module returns. Only what follows the number of the block counts, so the path may
-be that of the transformers class: ``transformer.h.3.attn``, ``model.layers.3.mlp.down_proj``.
+A path names what a module returns. Only what follows the number of the block counts, so the path
+may be that of the transformers class: ``transformer.h.3.attn``, ``model.layers.3.mlp.down_proj``.
 """
 
 import re
@@ -16,26 +16,10 @@ from difflib import get_close_matches
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.families import find_family
 from circuit.model.checkpoint.loading import LoadedModel
-from circuit.model.sites.reading_places import HINT, SITES, place_of
+from circuit.model.sites.table import SITES
+from circuit.model.sites.tap_points import tap_point
 
-_LENS = {
-    "hook_embed": "embed",
-    "hook_resid_pre": "resid_pre",
-    "hook_attn_out": "attn_out",
-    "hook_resid_mid": "resid_mid",
-    "hook_mlp_out": "mlp_out",
-    "hook_resid_post": "resid_post",
-    "attn.hook_q": "q_proj",
-    "attn.hook_k": "k_proj",
-    "attn.hook_v": "v_proj",
-    "attn.hook_z": "z",
-    "attn.hook_result": "head_out",
-    "attn.hook_rot_q": "q_rope",
-    "attn.hook_rot_k": "k_rope",
-    "attn.hook_pattern": "attn_pattern",
-    "mlp.hook_pre_linear": "up_proj",
-    "mlp.hook_post": "mlp_act",
-}
+_LENS = {entry.lens: entry.name for entry in SITES.values() if entry.lens is not None}
 _PRE = "mlp.hook_pre"
 _OWN = re.compile(r"(?P<name>[a-z_]+)(?:\.(?P<layer>\d+))?")
 _BLOCK = re.compile(r"blocks\.(?P<layer>\d+)\.(?P<name>[a-z_.]+)")
@@ -62,19 +46,23 @@ def name_and_layer(model: LoadedModel, spelling: str) -> tuple[str, int | None]:
 
 def lens_name(model: LoadedModel, name: str) -> str | None:
     """Return TransformerLens's name for a site of this model, below its block, or None."""
-    gated = _has_gate(model)
-    if name == "gate_proj" or (name == "up_proj" and not gated):
+    if name == "up_proj" and not _has_gate(model):
         return _PRE
-    known = next((lens for lens, site in _LENS.items() if site == name), None)
-    return None if known is not None and known in _lacks(model) else known
+    known = SITES[name].lens
+    return None if known in _lacks(model) else known
 
 
 def _lens(model: LoadedModel, name: str) -> str | None:
     if name in (lacks := _lacks(model)):
-        message = f"family `{model.family}` has no `{name}`: {lacks[name]}"
-        raise ModelError(message, hint="use embed for the two together")
-    if name == _PRE:
-        return "gate_proj" if _has_gate(model) else "up_proj"
+        raise ModelError(
+            "site-missing",
+            f"family `{model.family}` has no `{name}`: {lacks[name]}",
+            hint="use embed, the sum of both",
+            site=name,
+            family=model.family,
+        )
+    if name == _PRE and not _has_gate(model):
+        return "up_proj"
     return _LENS.get(name)
 
 
@@ -100,19 +88,24 @@ def _outputs(model: LoadedModel, layer: int) -> Iterator[tuple[str, str]]:
     """Yield the sites that are a module's whole output, with the module's path in the block."""
     for name in SITES:
         try:
-            place = place_of(model, name, layer)
+            point = tap_point(model, name, layer)
         except ModelError:
             continue
-        if place.side == "output" and place.finish is None:
-            yield name, place.part
+        if point.side == "output" and point.finish is None:
+            yield name, point.part
 
 
 def _unknown(model: LoadedModel, spelling: str, layer: int) -> UsageError:
-    lens = [f"blocks.{layer}.{name}" for name in (*_LENS, _PRE) if name != "hook_embed"]
+    lens = [f"blocks.{layer}.{name}" for name in _LENS if name != "hook_embed"]
     paths = [f"{blocks_path(model, layer)}.{part}" for _, part in _outputs(model, layer) if part]
     near = get_close_matches(spelling, [*SITES, *lens, *paths, "hook_embed"], n=1)
-    hint = f"did you mean `{near[0]}`? {HINT}" if near else HINT
-    return UsageError(f"unknown site `{spelling}`", hint=hint)
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    return UsageError(
+        "unknown-site",
+        f"unknown site `{spelling}`",
+        hint=f"{meant}`circuit sites -m MODEL` lists the sites of a model",
+        site=spelling,
+    )
 
 
 def blocks_path(model: LoadedModel, layer: int | str) -> str:

@@ -1,25 +1,25 @@
 """``analyze --compare``: two archives of the same prompts, place by place.
 
-Where the texts, labels and groups of the prompts are equal, row i of both is the same prompt, and so it can be said how far it moved. Every site,
-position and layer that both archives hold is compared; how is in ``methods.across``. Two models that were
-not trained from one another share no axes: then CKA is the number to read, and a probe of one says nothing of the other.
+Where the texts, labels and groups of the prompts are equal, row i of both is the same prompt, and
+so it is known how far it moved. Every site, position and layer that both archives hold is compared
+(``methods.probes.across_archives``). Two models that were not trained from one another share no
+axes: then CKA is the number to read, and a probe of one means nothing for the other.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.files.documents import restored
 from circuit.errors import DataError, UsageError
 from circuit.methods.probes.across_archives import cross_archive_probes, drift
-from circuit.methods.probes.question import Task
-from circuit.stages.rows.questions import Question
+from circuit.stages.analyze.layers import Layers, Target
+from circuit.stages.analyze.results import ComparedLayer, Comparison, ProbesAcross
+from circuit.stages.rows.contrasts import Place
 from circuit.stages.run import Track
-
-Place = tuple[str, str]
 
 
 def check_same_prompts(activations: Activations, other: Activations) -> None:
-    """Refuse an archive of other prompts, or of the same prompts under other labels."""
+    """Raise ``DataError`` for an archive of other prompts, or of the same under other labels."""
     for what, ours, theirs in (
         ("texts", activations.prompt_set.texts, other.prompt_set.texts),
         ("labels", _labels(activations), _labels(other)),
@@ -30,7 +30,7 @@ def check_same_prompts(activations: Activations, other: Activations) -> None:
                 f"the prompts of `{activations.path}` and `{other.path}` differ in their {what}"
             )
             hint = "collect both archives from one prompt set"
-            raise DataError(message, hint=hint)
+            raise DataError("different-prompts", message, hint=hint, differ_in=what)
 
 
 def _labels(activations: Activations) -> list[str | None]:
@@ -40,49 +40,59 @@ def _labels(activations: Activations) -> list[str | None]:
 def compare(
     activations: Activations,
     other: Activations,
-    wanted: Mapping[Place, list[int]],
-    tasks: Sequence[tuple[Question, Task]],
+    wanted: Layers,
+    targets: Sequence[Target],
+    *,
     n_boot: int,
     track: Track,
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare every place of ``wanted`` that ``other`` holds as well."""
     places = [
-        (site, position, layer)
-        for (site, position), layers in wanted.items()
+        (place, layer)
+        for place, layers in wanted.items()
         for layer in layers
-        if site in other.sites and position in other.positions and layer in other.layers(site)
+        if place.site in other.sites
+        and place.position in other.positions
+        and layer in other.layers(place.site)
     ]
     if not places:
         message = f"`{other.path}` holds no site, position and layer that is analysed"
-        raise UsageError(message, hint="collect both archives at the same places")
-    return {
-        "model": None if other.manifest.model is None else other.manifest.model.id,
-        "layers": [
-            _place(activations, other, place, tasks, n_boot)
-            for place in track(places, "Comparing", len(places))
+        hint = "collect both archives at the same places"
+        raise UsageError("no-shared-place", message, hint=hint, path=str(other.path))
+    return Comparison(
+        model=None if other.manifest.model is None else other.manifest.model.id,
+        layers=[
+            _compared(activations, other, place, layer, targets, n_boot)
+            for place, layer in track(places, "Comparing", len(places))
         ],
-    }
+    )
 
 
-def _place(
+def _compared(
     activations: Activations,
     other: Activations,
-    place: tuple[str, str, int],
-    tasks: Sequence[tuple[Question, Task]],
+    place: Place,
+    layer: int,
+    targets: Sequence[Target],
     n_boot: int,
-) -> dict[str, Any]:
-    site, position, layer = place
-    A, B = (each.read(site, layer, position) for each in (activations, other))  # noqa: N806
-    groups = activations.groups()
-    return {
-        "site": site,
-        "position": position,
-        "layer": layer,
-        **drift(A, B, groups, n_boot=n_boot).as_dict(),
-        "probes": {
-            question.name: cross_archive_probes(A[question.rows], B[question.rows], task).as_dict()
-            for question, task in tasks
-        }
-        if A.shape == B.shape
-        else None,
+) -> ComparedLayer:
+    A, B = (  # noqa: N806
+        each.read(place.site, layer, place.position) for each in (activations, other)
+    )
+    probes = {
+        each.name: restored(
+            ProbesAcross,
+            cross_archive_probes(A[each.rows.rows], B[each.rows.rows], each.task).as_dict(),
+        )
+        for each in (targets if A.shape == B.shape else ())
     }
+    return restored(
+        ComparedLayer,
+        {
+            "site": place.site,
+            "position": place.position,
+            "layer": layer,
+            **drift(A, B, activations.groups(), n_boot=n_boot).as_dict(),
+            "probes": probes if A.shape == B.shape else None,
+        },
+    )

@@ -1,16 +1,18 @@
-"""Every layer of an archive, measured: its geometry, its pictures, and a probe for each question.
+"""Every layer of an archive, measured: its geometry, its layouts, and a probe of each labelling.
 
-A question gets its folds, resamples and permutations once (``Asked``), so that all layers and baselines are scored alike. ``judge`` adds
-what needs all layers of a place: the family-wise p and the star. Layers of large archives are worked on side by side, one core each.
+The folds, resamples and permutations of a labelling are drawn once (``Target``), so that all layers
+and baselines are scored alike. ``judged`` adds what needs all layers of a place: the family-wise p
+and the star. Layers of large archives are measured in parallel, one core each.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.files.documents import restored
+from circuit.methods.arrays import Array
 from circuit.methods.geometry import geometry, projection
 from circuit.methods.geometry.similarity import centred_gram
 from circuit.methods.linear.rowspace import row_coordinates
@@ -20,22 +22,30 @@ from circuit.methods.probes.probing import ProbeResult, probe
 from circuit.methods.probes.question import Task, prepare
 from circuit.methods.probes.verdict import decodable
 from circuit.methods.text.surface import TEXT_BASELINES
-from circuit.stages.rows.questions import (
-    Array,
-    Note,
-    Question,
-    category_question,
+from circuit.stages.analyze.results import (
+    ClassSeparation,
+    Geometry,
+    LayerEntry,
+    LayerScore,
+    Layout,
+)
+from circuit.stages.rows.contrasts import Place
+from circuit.stages.rows.labelled_rows import (
+    LabelledRows,
     joined_groups,
-    label_question,
     permutation_units,
+    rows_by_category,
+    rows_by_label,
     same_partition,
 )
-from circuit.stages.rows.warnings import flags, tell
-from circuit.stages.run import Track
+from circuit.stages.rows.probe_scores import StarredScore
+from circuit.stages.rows.warnings import note_each, row_warnings
+from circuit.stages.run import Note, Track
 
 CKA_ROWS = 1000
-Place = tuple[str, str]  # site, position
-Where = tuple[str, str, int]  # site, position, layer
+
+
+Layers = Mapping[Place, list[int]]
 
 
 @dataclass(frozen=True)
@@ -51,43 +61,55 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question with the folds, resamples and permutations on which every layer is scored."""
+class Target:
+    """Labelled rows with the folds, resamples and permutations on which every layer is scored."""
 
-    question: Question
+    rows: LabelledRows
     task: Task
+
+    @property
+    def name(self) -> str:
+        """``label`` or ``category``."""
+        return self.rows.name
 
 
 @dataclass(frozen=True)
-class Measured:
+class LayerMeasurement:
     """What one layer gave: its entry in the results, its probes and its centred Gram matrix."""
 
-    where: Where
-    entry: dict[str, Any]
+    place: Place
+    layer: int
+    entry: LayerEntry
     probes: dict[str, ProbeResult]
     gram: Array | None
 
+    @property
+    def name(self) -> str:
+        """``resid_post.3``, or ``embed``."""
+        site = self.place.site
+        return site if site == "embed" else f"{site}.{self.layer}"
 
-def ask(
-    activations: Activations, site: str, position: str, *, settings: Settings, note: Note
-) -> list[Asked]:
-    """Return the questions that the archive's labels and categories pose, ready to be put."""
-    groups = joined_groups(activations, site, position, note)
-    label = label_question(activations, groups)
-    category = category_question(activations, groups, note)
-    questions = [label]
+
+def probe_targets(
+    activations: Activations, place: Place, *, settings: Settings, note: Note
+) -> list[Target]:
+    """Return what probes are fitted to: the label, and the category where it divides otherwise."""
+    groups = joined_groups(activations, place.site, place.position, note)
+    label = rows_by_label(activations, groups)
+    category = rows_by_category(activations, groups, note)
+    labellings = [label]
     if category is not None and not same_partition(label, category):
-        questions.append(category)
-    for question in questions:
-        tell(question.name, flags(question, settings.folds), note)
-    return [Asked(q, _task(activations, q, settings)) for q in questions]
+        labellings.append(category)
+    for each in labellings:
+        note_each(each.name, row_warnings(each, settings.folds), note)
+    return [Target(each, _task(activations, each, settings)) for each in labellings]
 
 
-def _task(activations: Activations, question: Question, settings: Settings) -> Task:
+def _task(activations: Activations, labelled: LabelledRows, settings: Settings) -> Task:
     return prepare(
-        question.y,
-        question.groups,
-        units=permutation_units(activations, question),
+        labelled.y,
+        labelled.groups,
+        units=permutation_units(activations, labelled),
         folds=settings.folds,
         seed=settings.seed,
         n_boot=settings.n_boot,
@@ -97,84 +119,117 @@ def _task(activations: Activations, question: Question, settings: Settings) -> T
 
 def measured_layers(
     activations: Activations,
-    wanted: Mapping[Place, list[int]],
-    asked: list[Asked],
+    wanted: Layers,
+    targets: Sequence[Target],
     settings: Settings,
     track: Track,
-) -> Iterator[Measured]:
+) -> Iterator[LayerMeasurement]:
     """Measure every layer of every place, several at once where they are large."""
-    places = [(*place, layer) for place, layers in wanted.items() for layer in layers]
+    places = [(place, layer) for place, layers in wanted.items() for layer in layers]
     sampled = _sampled(len(activations.prompts), settings.seed)
 
-    def read() -> Iterator[tuple[Where, Array]]:
-        for site, position, layer in places:
-            yield (site, position, layer), activations.read(site, layer, position)
+    def read() -> Iterator[tuple[Place, int, Array]]:
+        for place, layer in places:
+            yield place, layer, activations.read(place.site, layer, place.position)
 
-    def measure(one: tuple[Where, Array]) -> Measured:
-        return _layer(*one, asked, sampled, settings)
+    def measure(one: tuple[Place, int, Array]) -> LayerMeasurement:
+        place, layer, rows = one
+        probes = {each.name: probe(rows[each.rows.rows], each.task) for each in targets}
+        return LayerMeasurement(
+            place,
+            layer,
+            _entry(place, layer, rows, targets, settings),
+            probes,
+            centred_gram(rows[sampled]) if len(sampled) > 3 else None,
+        )
 
     workers = workers_for(len(activations.prompts) * activations.d_model)
     yield from track(parallel_map(measure, read(), workers=workers), "Analyzing", len(places))
 
 
-def _layer(
-    where: Where, rows: Array, asked: list[Asked], sampled: Array, settings: Settings
-) -> Measured:
-    """Describe the rows (n_prompts, d) of one layer, and probe them."""
+def _entry(
+    place: Place,
+    layer: int,
+    rows: Array,
+    targets: Sequence[Target],
+    settings: Settings,
+) -> LayerEntry:
     coordinates = row_coordinates(rows, standardise=False)
-    pictures = {"pca": projection.pca(rows, coordinates).as_dict()}
-    if settings.umap and coordinates.shape[1]:  # equal rows have no layout
-        pictures["umap"] = projection.umap(coordinates, seed=settings.seed).as_dict()
-    probes = {each.question.name: probe(rows[each.question.rows], each.task) for each in asked}
-    entry = {
-        "site": where[0],
-        "position": where[1],
-        "layer": where[2],
-        "geometry": geometry.shape(rows, coordinates).as_dict(),
-        **pictures,
-        "separation": {
-            e.question.name: _separation(coordinates, e.question, settings) for e in asked
-        },
-        "probes": {name: result.as_dict() for name, result in probes.items()},
-    }
-    gram = centred_gram(rows[sampled]) if len(sampled) > 3 else None
-    return Measured(where, entry, probes, gram)
+    described = described_rows(place, layer, rows, coordinates)
+    return replace(
+        described,
+        # Equal rows have no layout.
+        umap=umap_layout(coordinates, settings.seed)
+        if settings.umap and coordinates.shape[1]
+        else None,
+        separation={each.name: _separation(coordinates, each.rows, settings) for each in targets},
+    )
 
 
-def _separation(coordinates: Array, question: Question, settings: Settings) -> dict[str, Any]:
-    rows = coordinates[question.rows]
-    return geometry.separation(rows, question.y, question.groups, seed=settings.seed).as_dict()
+def described_rows(place: Place, layer: int, rows: Array, coordinates: Array) -> LayerEntry:
+    """Describe the rows (n_prompts, d) of one layer, without a probe.
+
+    ``coordinates`` are those of the rows in their row space.
+    """
+    return LayerEntry(
+        site=place.site,
+        position=place.position,
+        layer=layer,
+        geometry=restored(Geometry, geometry.shape(rows, coordinates).as_dict()),
+        pca=restored(Layout, projection.pca(rows, coordinates).as_dict()),
+        separation={},
+        probes={},
+    )
+
+
+def umap_layout(coordinates: Array, seed: int) -> Layout:
+    """Lay rows out by UMAP."""
+    return restored(Layout, projection.umap(coordinates, seed=seed).as_dict())
+
+
+def _separation(coordinates: Array, labelled: LabelledRows, settings: Settings) -> ClassSeparation:
+    rows = coordinates[labelled.rows]
+    found = geometry.separation(rows, labelled.y, labelled.groups, seed=settings.seed)
+    return restored(ClassSeparation, found.as_dict())
 
 
 def _sampled(n: int, seed: int) -> Array:
-    """The rows of which CKA is taken."""
+    """Return the rows of which CKA is taken."""
     if n <= CKA_ROWS:
         return np.arange(n)
     return np.sort(np.random.default_rng([seed, 13]).choice(n, CKA_ROWS, replace=False))
 
 
-def judge(at: Mapping[int, Measured], question: str) -> None:
-    """Add to each layer's entry what depends on all layers of its place."""
-    probes = {layer: m.probes[question] for layer, m in at.items()}
-    p_any = family_wise({layer: result.null for layer, result in probes.items()})
-    stars = decodable(probes)
-    for layer, m in at.items():
-        m.entry["probes"][question].update(p_any=p_any[layer], significant=stars[layer])
+def judged(at: Mapping[int, LayerMeasurement]) -> dict[int, LayerMeasurement]:
+    """Add the probes' scores to the entries, with what depends on all layers: p and star."""
+    scores: dict[int, dict[str, LayerScore]] = {layer: {} for layer in at}
+    for name in next(iter(at.values())).probes:
+        probes = {layer: found.probes[name] for layer, found in at.items()}
+        p_any = family_wise({layer: result.null for layer, result in probes.items()})
+        stars = decodable(probes)
+        for layer, result in probes.items():
+            judgement = {"p_any": p_any[layer], "significant": stars[layer]}
+            scores[layer][name] = restored(LayerScore, {**result.as_dict(), **judgement})
+    return {
+        layer: replace(found, entry=replace(found.entry, probes=scores[layer]))
+        for layer, found in at.items()
+    }
 
 
 def text_baselines(
-    activations: Activations, wanted: Mapping[Place, list[int]], asked: Asked
+    activations: Activations, wanted: Layers, target: Target
 ) -> dict[str, ProbeResult]:
     """Probe the text, and the embedding where it was collected and is not itself analysed."""
-    rows = asked.question.rows
+    rows = target.rows.rows
     texts = [activations.prompt_set.texts[row] for row in rows]
     features = {name: measure(texts) for name, measure in TEXT_BASELINES.items()}
-    if "embed" in activations.sites and any(site != "embed" for site, _ in wanted):
-        position = list(wanted)[-1][1]
+    if "embed" in activations.sites and any(place.site != "embed" for place in wanted):
+        position = list(wanted)[-1].position
         features["embed"] = activations.read("embed", 0, position)[rows]
-    return {name: probe(X, asked.task) for name, X in features.items()}
+    return {name: probe(X, target.task) for name, X in features.items()}
 
 
-def described(result: ProbeResult) -> dict[str, Any]:
+def baseline_score(result: ProbeResult) -> StarredScore:
     """Return what a file holds of a probe that stands by itself."""
-    return {**result.as_dict(), "significant": decodable({0: result})[0]}
+    significant = decodable({0: result})[0]
+    return restored(StarredScore, {**result.as_dict(), "significant": significant})

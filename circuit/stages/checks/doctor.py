@@ -1,4 +1,4 @@
-"""``doctor``: what this machine offers, how fast it is, and whether a model is measured without change."""
+"""``doctor``: what this machine offers, how fast it is, and whether a model passes a self-test."""
 
 import platform
 import sys
@@ -38,7 +38,7 @@ class SelfTest:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorResult:
-    """Device, BLAS and its measured speed (GFLOP/s), versions, folders, advice in words, and a self-test if a model is named."""
+    """Device, BLAS, speed (GFLOP/s), versions, folders, advice, and a self-test of a named model."""
 
     circuit: str
     python: str

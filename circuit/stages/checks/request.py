@@ -40,7 +40,7 @@ class SitesRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorRequest:
-    """Report what this machine offers, how fast it is, and whether a model is measured without change.
+    """Report what this machine offers, how fast it is, and whether a model passes a self-test.
 
     Examples:
       circuit doctor

@@ -1,4 +1,4 @@
-"""``sites``: what a model offers: every site, where it is read, its shape, and why others do not exist."""
+"""``sites``: every site of a model, where it is read, its shape, and why others do not exist."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class OfferedSite:
-    """A site with one shape: the layers that have it so (None for ``embed``), and the module that it is read at."""
+    """A site with one shape: its layers (None for ``embed``), and the module that it is read at."""
 
     site: str
     shape: list[int | str]
@@ -55,10 +55,10 @@ def list_sites(model: "LoadedModel") -> SitesResult:
     A site appears once for each shape that it has, with the layers that have it; one that some
     layers lack appears among ``missing`` too.
     """
-    from circuit.model.sites.reading_places import SITES
-    from circuit.model.sites.sites import available_sites, check_row
+    from circuit.model.sites.sites import available_sites, check_family
+    from circuit.model.sites.table import SITES
 
-    check_row(model, available_sites(model))
+    check_family(model, available_sites(model))
     offered: list[OfferedSite] = []
     missing: list[MissingSite] = []
     for name in SITES:
@@ -82,12 +82,12 @@ def _looked_up(
     model: "LoadedModel", name: str
 ) -> tuple[list[tuple[int, str]], dict[Shape, list[int]]]:
     """Return why each layer lacks the site, and the layers that have it by its shape there."""
-    from circuit.model.sites.sites import site_shape, why_not
+    from circuit.model.sites.sites import site_shape, why_absent
 
     reasons: list[tuple[int, str]] = []
     shapes: dict[Shape, list[int]] = {}
     for layer in range(1 if name == "embed" else model.n_layers):
-        if (reason := why_not(model, name, layer)) is not None:
+        if (reason := why_absent(model, name, layer)) is not None:
             reasons.append((layer, reason))
         else:
             shapes.setdefault(site_shape(model, Site(name, layer)), []).append(layer)
@@ -95,17 +95,17 @@ def _looked_up(
 
 
 def _offered(model: "LoadedModel", name: str, shape: Shape, layers: list[int]) -> OfferedSite:
-    from circuit.model.sites.reading_places import place_of
     from circuit.model.sites.spelling import blocks_path, lens_name
+    from circuit.model.sites.tap_points import tap_point
 
-    place, lens = place_of(model, name, layers[0]), lens_name(model, name)
+    point, lens = tap_point(model, name, layers[0]), lens_name(model, name)
     path = blocks_path(model, 0 if name == "embed" else "*")
     return OfferedSite(
         site=name,
-        shape=[*shape[:-1], "keys"] if name == "attn_pattern" else list(shape),
+        shape=[n or "keys" for n in shape],
         layers=None if name == "embed" else layers,
-        module=f"{path}.{place.part}" if place.part else path,
-        side=place.side,
+        module=f"{path}.{point.part}" if point.part else path,
+        side=point.side,
         transformer_lens=lens and (lens if name == "embed" else f"blocks.*.{lens}"),
     )
 

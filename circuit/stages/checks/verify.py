@@ -1,14 +1,18 @@
-"""``verify``: does every file still say what its manifest says, and is it made from what is there now?
+"""``verify``: is every file what its manifest says, and made from the inputs of today?
 
-Starting from the given files, every manifest's outputs and inputs are followed, and every digest is computed again.
+Starting from the given files, every manifest's outputs and inputs are followed, and every digest is
+computed again.
 
     ok        nothing has changed since it was written
-    changed   an output whose digest is not the recorded one, or a document that cannot be read any more
+    changed   an output whose digest is not the recorded one, or a document that cannot be read any
+              more
     missing   a file that is named but not there
-    stale     made from an input that has changed since, or from one that is stale, changed or missing
+    stale     made from an input that has changed since, or from one that is stale, changed or
+              missing
 
-A sharded archive is what its joint manifest names: the index and every shard. Shards that are not joined have manifests of
-their own. A prompt set has no inputs; the files named in its parameters (template, tools, source) count as such where they can be found.
+A sharded archive is what its joint manifest names: the index and every shard. Shards that are not
+joined have manifests of their own. A prompt set has no inputs; the files named in its parameters
+(template, tools, source) count as such where they can be found.
 """
 
 import os
@@ -200,7 +204,7 @@ def present(result: VerifyResult) -> Document:
 
 
 def shown(path: Path) -> str:
-    """Return a path relative to the working folder, and a built-in file as ``circuit:datasets/…``."""
+    """Return a path relative to the working folder; a built-in file is ``circuit:datasets/…``."""
     builtin = datasets_folder().resolve()
     if path.resolve().is_relative_to(builtin):
         return f"circuit:datasets/{path.resolve().relative_to(builtin).as_posix()}"

@@ -1,9 +1,11 @@
 """What the model itself answers to each prompt of an archive, and what is made of it.
 
-Answers are greedy. Each is judged by every criterion (``circuit.methods.text.criteria``); of a tool call the verdict
-is the name of the tool. They lie beside the archive (``circuit.artifacts.activations.answers``), a unit of rows at a time, so that
-a run that was killed goes on after the last whole unit. A unit is answered as a whole or not at all, and is cut by the
-lengths of the prompts alone: which prompts run together is the same in every run, and so is the rounding of their sums.
+Answers are greedy. Each is judged by every criterion (``circuit.methods.text.criteria``); of a tool
+call the verdict is the name of the tool. They lie beside the archive
+(``circuit.artifacts.activations.answers``), a unit of rows at a time, so that a run that was killed
+goes on after the last whole unit. A unit is answered as a whole or not at all, and is cut by the
+lengths of the prompts alone: which prompts run together is the same in every run, and so is the
+rounding of their sums.
 """
 
 from collections import Counter
@@ -32,13 +34,13 @@ class AnswerOptions:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             message = f"--generate {self.max_tokens} leaves no room for an answer"
-            raise UsageError(message, hint="ask for at least one token")
+            raise UsageError("out-of-range", message, hint="ask for at least one token")
         if not self.criteria or len(set(self.criteria)) < len(self.criteria):
             message = "the criteria of the answers are not distinct, or there is none"
-            raise UsageError(message, hint="name each --criterion once")
+            raise UsageError("criteria-not-distinct", message, hint="name each --criterion once")
 
     def header(self, key: str) -> Header:
-        """Return what the file of answers says about itself; ``key`` stands for the rest of the run."""
+        """Return the header of the file of answers; ``key`` stands for the rest of the run."""
         return Header(key=key, max_tokens=self.max_tokens, criteria=self.criteria)
 
 
@@ -101,7 +103,7 @@ def answers(
     *,
     ragged: bool | None = None,
 ) -> list[Answer]:
-    """Answer and judge the prompts ``encoded`` of ``rows``; ``ragged`` as in ``circuit.model.forward.generate``."""
+    """Answer and judge the prompts ``encoded`` of ``rows``; ``ragged`` as in ``forward.generate``."""
     from circuit.model.forward.generate import generate
 
     written = generate(model, encoded, Sampling(asked.max_tokens), ragged=ragged)
@@ -122,7 +124,7 @@ def _verdicts(asked: AnswerOptions, text: str, expected: str | None) -> dict[str
 
 
 def summary(path: Path) -> dict[str, Any]:
-    """Count the answers of a file: how many ended by themselves, met each criterion, called each tool."""
+    """Count the answers of a file: finished ones, those that meet each criterion, tools called."""
     header, found = open_answers(path)
     return {
         "max_tokens": header.max_tokens,

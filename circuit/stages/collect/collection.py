@@ -1,12 +1,13 @@
-"""A collection before and while it runs: what decides its bytes, how the work is laid out, who writes it.
+"""A collection: what decides its bytes, how the work is laid out, who writes it.
 
     Collection   model, prompts, options: the origin of an archive
     Layout       the prompts of one process as tokens, and the plan of its forward passes
-    run          the plan's batches, handed to a thread that writes them while the next ones are computed
+    run          the plan's batches, handed to a thread that writes them while the next ones are
+                 computed
 
 What a run found out about the machine (how many tokens fit in a batch, how many streams run side by
-side) decides the last bits of the numbers, too. It is kept in the journal: a run that goes on takes the measured
-budget from there, and is refused where the rest differs.
+side) decides the last bits of the numbers, too. It is kept in the journal: a run that goes on takes
+the measured budget from there, and is refused where the rest differs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.forward.capture import Plan
     from circuit.model.prompts.positions import Position
-    from circuit.model.prompts.tokens import Encoded
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Layout:
     ``encoded`` are the prompts, where they are to be answered.
     """
 
-    encoded: "Sequence[Encoded]"
+    encoded: "Sequence[EncodedPrompt]"
     plan: "Plan"
     shard: Shard | None
     circumstances: Mapping[str, Any]
@@ -252,10 +253,10 @@ class Collection:
 
     def told_by_first(self, units: AbstractSet[int] | tuple[()] | None, n: int) -> set[int] | None:
         """Agree with the other processes of a split model on what the first one says."""
-        from circuit.model.machine.launch import said_by_first
+        from circuit.model.machine.launch import shared_by_first
 
         group = self.model.group
-        return None if group is None else said_by_first(group, units, n)
+        return None if group is None else shared_by_first(group, units, n)
 
     def follow(self, layout: Layout) -> None:
         """Run the batches that the first process runs, and keep nothing."""

@@ -1,13 +1,15 @@
 """``collect --dry-run``: what a collection would cost, before it is paid for.
 
-    tokens        of all prompts, those that run (a shared prefix, which has run by now, once), and the share of padding in batches
-    FLOPs         of the batches: 2 · weights of the blocks up to the last wanted one · tokens that run, padding included, and
-                  4 · T · T_keys / 2 · n_heads · head_dim for each layer's attention; the head does not run
+    tokens        of all prompts, those that run (a shared prefix, which has run by now, once), and
+                  the share of padding in batches
+    FLOPs         of the batches: 2 · weights of the blocks up to the last wanted one · tokens that
+                  run, padding included, and 4 · T · T_keys / 2 · n_heads · head_dim for each
+                  layer's attention; the head does not run
     archive       the bytes of the file, exactly
     memory        the weights, and what the batches that run at once take, from one measured pass
     seconds       the time that one batch of middle length took here, per FLOP, times all FLOPs
-    answering     with --generate: the time that one unit of prompts took for some tokens here, extrapolated to answers
-                  of full length, which is the most that it can be
+    answering     with --generate: the time that one unit of prompts took for some tokens here,
+                  extrapolated to answers of full length, which is the most that it can be
 
 Everything but the times and ``memory`` follows from the prompts and the model.
 """
@@ -76,7 +78,7 @@ def estimate(job: Collection, number: int = 1, count: int = 1) -> Estimate:
 
 
 def _seconds(job: Collection, layout: Layout, flops: float) -> float:
-    """Run the batches in the middle, as many as run at once, twice, and extrapolate from the second."""
+    """Run the middle batches, as many as run at once, twice; extrapolate from the second time."""
     from circuit.model.forward.capture import capture
 
     n, together = len(layout.plan.batches), job.model.n_streams

@@ -17,7 +17,7 @@ class CollectRequest:
 
     Examples:
       circuit collect -m tiny -d prompts.json -o activations
-      circuit collect -m tiny -d prompts.json -o residuals --sites embed,resid_post --positions last,mean
+      circuit collect -m tiny -d prompts.json -o both --sites embed,resid_post --positions last,mean
       circuit collect -m tiny -d prompts.json -o tails --layers 50% --positions -6: --limit 40
       circuit collect -m tiny -d prompts.json -o heads --layers 2 --sites z,attn_pattern --dry-run
       circuit collect -m tiny -d prompts.json -o parts --shard 1/2

@@ -1,10 +1,11 @@
 """Prompts in, activations out: the states of a model at chosen sites, layers and positions.
 
-``collect`` does it for a file of prompts, whole or one shard of it; ``collect_prompts`` for a prompt set
-in memory, which the probes stage uses too. How the work is laid out is ``circuit.stages.collect.collection``'s.
+``collect`` does it for a file of prompts, whole or one shard of it; ``collect_prompts`` for a
+prompt set in memory, which the probes stage uses too. How the work is laid out is
+``circuit.stages.collect.collection``'s.
 
-An archive is written while it is computed and resumes where a kill left it, so that its writer, and not the runner, knows whether
-a run exists already.
+An archive is written while it is computed and resumes where a kill left it, so that its writer, and
+not the runner, knows whether a run exists already.
 """
 
 import re
@@ -197,7 +198,7 @@ def _exists(job: Collection, path: Path, schema: str) -> bool:
 
 
 def limited(prompts: PromptSet, limit: int | None) -> PromptSet:
-    """Keep ``limit`` prompts, spread evenly over the set, so that no class is lost because of its place."""
+    """Keep ``limit`` prompts, spread evenly over the set, so that no class is lost."""
     if limit is None or limit >= len(prompts.prompts):
         return prompts
     if limit < 1:
@@ -209,7 +210,7 @@ def limited(prompts: PromptSet, limit: int | None) -> PromptSet:
 
 
 def prepare(request: CollectRequest) -> "Callable[[LoadedModel], Collection]":
-    """Read the prompts and check what can be checked without a model; return what makes the collection of a model."""
+    """Check what can be checked without a model; return what makes a model's collection."""
     options, out = request.prompt_format, request.output.output
     inputs = inputs_of(request)
     refuse_input(manifest_path(out), inputs)

@@ -1,4 +1,4 @@
-"""A collection in several parts: which prompts each takes, and what the parts found, taken together."""
+"""A collection in several parts: the prompts of each, and the results of all together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from circuit.stages.collect.answers import added
 
 
 def shard_rows(lengths: Sequence[int] | NDArray[np.int64], number: int, count: int) -> range:
-    """Return the prompts of shard ``number`` of ``count``: a range, with about equal tokens in each."""
+    """Return the prompts of shard ``number`` of ``count``: a range, of about equal tokens."""
     if not 1 <= number <= count:
         message = f"there is no shard {number} of {count}"
-        raise UsageError(message, hint="--shard takes 1/4 to 4/4")
+        raise UsageError("shard-out-of-range", message, hint="--shard takes 1/4 to 4/4")
     if count > len(lengths):
         message = f"{len(lengths)} prompts cannot be split into {count} shards"
-        raise UsageError(message, hint="use fewer shards")
+        raise UsageError("too-many-shards", message, hint="use fewer shards")
     ends = np.cumsum(lengths)
     wanted = ends[-1] * np.arange(count + 1) / count
     edges = np.searchsorted(ends, wanted, side="left") + (wanted > 0)

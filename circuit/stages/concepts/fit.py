@@ -15,11 +15,12 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.steering_files.files import Direction
+from circuit.methods.arrays import Array
 from circuit.methods.directions import fit_direction
 from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.design import design
 from circuit.methods.uncertainty.splits import grouped_folds, merge_identical
 from circuit.stages.rows.prompting import encode
-from circuit.stages.rows.questions import Array
 from circuit.stages.run import Track
 from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site
@@ -142,9 +143,9 @@ def _quality(inside: Mapping[str, Array], texts: Texts, fitted: Array) -> dict[s
     y, groups = texts.y[fitted], texts.groups[fitted]
     if _fewest_groups(y, groups) < LEAST:
         return {}
-    pairs = [texts.pairs[row] for row in fitted]
-    quality = cross_fitted_quality(METHOD, inside[POSITION], y, groups, pairs, n_boot=N_BOOT)
-    other = cross_fitted_quality(METHOD, inside[OTHER], y, groups, pairs, n_boot=2, n_shuffles=2)
+    rows = design(y, groups, [texts.pairs[row] for row in fitted])
+    quality = cross_fitted_quality(METHOD, inside[POSITION], rows, n_boot=N_BOOT)
+    other = cross_fitted_quality(METHOD, inside[OTHER], rows, n_boot=2, n_shuffles=2)
     return {**quality.as_dict(), "auroc_last": round(other.auroc.value, 6)}
 
 

@@ -18,7 +18,6 @@ from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import resample
 from circuit.stages.concepts.fit import held_out_texts
 from circuit.stages.rows.prompting import encode
-from circuit.stages.steering.generate import Acting
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.values.prompt_format import RAW
 
@@ -47,18 +46,21 @@ class Yardstick:
         neutral = [Text(each.ids, 1) for each in neutral_prompts(model, RAW)[:NEUTRAL]]
         return cls(texts, y, groups, _per_token(model, texts), neutral, n_boot)
 
-    def effect(self, model: Any, acting: Acting) -> Array:
+    def effect(self, model: Any, steerings: Sequence[Any]) -> Array:
         """Return Δ log p per token of every held-out text, (n,)."""
         if not self.texts:
             return self.base
-        with acting.on(model):
+        from circuit.model.interventions.steering import steered
+
+        with steered(model, steerings):
             return _per_token(model, self.texts) - self.base
 
-    def damage(self, model: Any, acting: Acting) -> Array:
+    def damage(self, model: Any, steerings: Sequence[Any]) -> Array:
         """Return the mean KL per token of every neutral prompt, (m,)."""
         from circuit.model.forward.teacher_forcing import divergence
+        from circuit.model.interventions.steering import steered
 
-        moved = divergence(model, self.neutral, lambda: acting.on(model))
+        moved = divergence(model, self.neutral, lambda: steered(model, steerings))
         return np.array([each.kl.mean(dtype=np.float64) for each in moved])
 
     def contrast(self, change: Array) -> list[float] | None:

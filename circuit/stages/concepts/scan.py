@@ -28,13 +28,14 @@ from circuit.stages.concepts.heldout import NEUTRAL, Yardstick
 from circuit.stages.concepts.keeping import kept
 from circuit.stages.concepts.library import concept_directions, layers_of
 from circuit.stages.concepts.try_concepts import LAYER, NATURAL, STRENGTH
+from circuit.stages.options import ActionOptions
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
-from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
-from circuit.stages.steering.intervention import Manner
+from circuit.stages.steering.generate import coherence, write
 from circuit.stages.steering.neutral import neutral_prompts
+from circuit.stages.steering.rules import check_action
 from circuit.stages.steering.source import parse_number
-from circuit.stages.steering.vectors import ready_vector, shares
+from circuit.stages.steering.vectors import described, one_vector, shares
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sampling import Sampling
@@ -52,7 +53,7 @@ class Scan:
     strengths: tuple[float, ...]
     prompts: tuple[str, ...] = ()
     controls: int = 5
-    manner: Manner = NATURAL
+    manner: ActionOptions = NATURAL
     form: PromptFormat = RAW
     sampling: Sampling = field(default_factory=Sampling)
     n_boot: int = 1000
@@ -84,8 +85,8 @@ def planned(
     at = parse_strengths(strengths) if strengths else (STRENGTH,) if along else STRENGTHS
     if along and len(at) != 1:
         raise UsageError("a scan over layers has one strength", hint="or use --over strengths")
-    manner = Manner(rule)
-    manner.check(at)
+    manner = ActionOptions(rule=rule)
+    check_action(manner, at)
     where = layers or ("all" if along else LAYER)
     return Scan(name, over, where, at, manner=manner, form=form or RAW, **more)
 
@@ -107,8 +108,8 @@ def scan(
     asked.check(model.n_layers)
     layers = layers_of(asked.layers, model.n_layers)
     directions = concept_directions(model, asked.name, layers, track=track)
-    at_one = [ready_vector(model, d, 1.0, asked.manner, asked.form) for d in directions]
-    parameters = {**asdict(asked), "vectors": [vector.described() for vector in at_one]}
+    at_one = [one_vector(model, d, 1.0, asked.manner, asked.form) for d in directions]
+    parameters = {**asdict(asked), "vectors": [described(vector) for vector in at_one]}
     return kept(
         out,
         schemas.CONCEPT_SCAN,
@@ -123,7 +124,7 @@ def _results(
     model: Any, asked: Scan, directions: Sequence[Direction], track: Track
 ) -> dict[str, Any]:
     yardstick = Yardstick.of(model, asked.name, asked.n_boot)
-    at_one = [ready_vector(model, each, 1.0, asked.manner, asked.form) for each in directions]
+    at_one = [one_vector(model, each, 1.0, asked.manner, asked.form) for each in directions]
     # By layer: what strength 1 adds, as a share of the residual there.
     size = shares(model, at_one, neutral_prompts(model, RAW)[:NEUTRAL])
     share = {each.layer: part for each, part in zip(directions, size, strict=True)}
@@ -136,7 +137,7 @@ def _results(
         "n_groups": len(np.unique(yardstick.groups)),
         "n_neutral": len(yardstick.neutral),
         "controls": asked.controls,
-        "unsteered": _answers(model, asked, encoded, AS_IT_IS),
+        "unsteered": _answers(model, asked, encoded, []),
         "points": [
             {
                 **_point(model, asked, yardstick, encoded, direction, strength),
@@ -155,13 +156,10 @@ def _point(
     direction: Direction,
     strength: float,
 ) -> dict[str, Any]:
-    vector = ready_vector(model, direction, strength, asked.manner, asked.form)
-    acting = Acting(((vector.intervention, strength),))
-    effect = yardstick.contrast(yardstick.effect(model, acting))
-    others = [
-        Acting(((vector.intervention.with_vectors([each]), strength),))
-        for each in _random(asked, direction)
-    ]
+    vector = one_vector(model, direction, strength, asked.manner, asked.form)
+    steerings = vector.at()
+    effect = yardstick.contrast(yardstick.effect(model, steerings))
+    others = [vector.with_vectors([each]).at() for each in _random(asked, direction)]
     random = [yardstick.contrast(yardstick.effect(model, each)) for each in others]
     effects = [each[0] for each in random if each is not None]
     return {
@@ -172,9 +170,9 @@ def _point(
         "effect": effect,
         "random_effects": effects,
         "p": None if effect is None else control_p(effect[0], effects),
-        "kl": yardstick.mean(yardstick.damage(model, acting)),
+        "kl": yardstick.mean(yardstick.damage(model, steerings)),
         "random_kl": [float(yardstick.damage(model, each).mean()) for each in others],
-        "answers": _answers(model, asked, encoded, acting),
+        "answers": _answers(model, asked, encoded, steerings),
     }
 
 
@@ -189,12 +187,12 @@ def _random(asked: Scan, direction: Direction) -> Array:
 
 
 def _answers(
-    model: Any, asked: Scan, encoded: Sequence[Any], acting: Acting
+    model: Any, asked: Scan, encoded: Sequence[Any], steerings: Sequence[Any]
 ) -> list[dict[str, Any]]:
     if not encoded:
         return []
-    written = write(model, encoded, acting, asked.sampling)
-    measured = coherence(model, encoded, written, acting)
+    written = write(model, encoded, steerings, asked.sampling)
+    measured = coherence(model, encoded, written, steerings)
     return [
         {"prompt": prompt, "text": answer.text, **asdict(measure)}
         for prompt, answer, measure in zip(asked.prompts, written, measured, strict=True)

@@ -14,16 +14,17 @@ from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.errors import UsageError
 from circuit.stages.concepts.keeping import kept
 from circuit.stages.concepts.library import DEPTHS, concept_directions, depths, one_layer
+from circuit.stages.options import ActionOptions
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
-from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
-from circuit.stages.steering.intervention import Manner
-from circuit.stages.steering.vectors import ReadyVector, ready_vector, shares
+from circuit.stages.steering.generate import coherence, write
+from circuit.stages.steering.intervention import Intervention
+from circuit.stages.steering.vectors import described, one_vector, shares
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sampling import Sampling
 
-STRENGTH, LAYER, NATURAL = 1.5, "middle", Manner("raw")
+STRENGTH, LAYER, NATURAL = 1.5, "middle", ActionOptions(rule="raw")
 NOTES = {
     "early": "what is added here is read by most of the blocks, which may use it or undo it",
     "middle": "where such vectors are usually tried first; which layer is best here, `concepts scan` measures",
@@ -46,7 +47,7 @@ class Trial:
     mix: tuple[Ingredient, ...]
     prompts: tuple[str, ...]
     layer: str = LAYER
-    manner: Manner = NATURAL
+    manner: ActionOptions = NATURAL
     form: PromptFormat = RAW
     sampling: Sampling = field(default_factory=Sampling)
 
@@ -79,8 +80,7 @@ def try_concepts(
 ) -> tuple[dict[str, Any], bool]:
     """Answer the prompts plainly and steered; return the results, and whether they were at ``out`` already."""
     vectors = mixed(model, trial, track=track)
-    described = [vector.described() for vector in vectors]
-    parameters = {**asdict(trial), "vectors": described}
+    parameters = {**asdict(trial), "vectors": [described(vector) for vector in vectors]}
     return kept(
         out,
         schemas.CONCEPT_TRIAL,
@@ -91,11 +91,11 @@ def try_concepts(
     )
 
 
-def mixed(model: Any, trial: Trial, *, track: Track = untracked) -> list[ReadyVector]:
-    """Return the concepts of a trial as vectors that are ready to act."""
+def mixed(model: Any, trial: Trial, *, track: Track = untracked) -> list[Intervention]:
+    """Return the concepts of a trial as interventions."""
     layer = one_layer(trial.layer, model.n_layers)
     return [
-        ready_vector(
+        one_vector(
             model,
             concept_directions(model, each.name, [layer], track=track)[0],
             each.strength,
@@ -106,9 +106,9 @@ def mixed(model: Any, trial: Trial, *, track: Track = untracked) -> list[ReadyVe
     ]
 
 
-def all_of(vectors: Sequence[ReadyVector]) -> Acting:
-    """Return vectors that act together."""
-    return Acting(tuple((vector.intervention, vector.coefficient) for vector in vectors))
+def all_of(vectors: Sequence[Intervention]) -> list[Any]:
+    """Return the steerings of interventions that act together."""
+    return [steering for vector in vectors for steering in vector.at()]
 
 
 def layer_note(layer: int, n_layers: int) -> str:
@@ -121,26 +121,26 @@ def layer_note(layer: int, n_layers: int) -> str:
     return f"{where} ({name}, {DEPTHS[name]:.0%} of the way): {NOTES[name]}"
 
 
-def _results(model: Any, trial: Trial, vectors: Sequence[ReadyVector]) -> dict[str, Any]:
+def _results(model: Any, trial: Trial, vectors: Sequence[Intervention]) -> dict[str, Any]:
     encoded = encode(model, trial.prompts, trial.form)
     size = shares(model, vectors, encoded)
     answers = {
-        name: _answers(model, trial, encoded, acting)
-        for name, acting in (("plain", AS_IT_IS), ("steered", all_of(vectors)))
+        name: _answers(model, trial, encoded, steerings)
+        for name, steerings in (("plain", []), ("steered", all_of(vectors)))
     }
     return {
         "concepts": [
             {
                 "name": vector.name,
-                "layer": vector.direction.layer,
+                "layer": vector.terms[0].direction.layer,
                 "strength": vector.coefficient,
-                "norm": vector.direction.norm,
+                "norm": vector.terms[0].direction.norm,
                 "share": share,
-                "auroc": vector.direction.quality.get("auroc"),
+                "auroc": vector.terms[0].direction.quality.get("auroc"),
             }
             for vector, share in zip(vectors, size, strict=True)
         ],
-        "note": layer_note(vectors[0].direction.layer, model.n_layers),
+        "note": layer_note(vectors[0].terms[0].direction.layer, model.n_layers),
         "answers": [
             {"prompt": prompt, **{name: given[row] for name, given in answers.items()}}
             for row, prompt in enumerate(trial.prompts)
@@ -149,28 +149,29 @@ def _results(model: Any, trial: Trial, vectors: Sequence[ReadyVector]) -> dict[s
 
 
 def _answers(
-    model: Any, trial: Trial, encoded: Sequence[Any], acting: Acting
+    model: Any, trial: Trial, encoded: Sequence[Any], steerings: Sequence[Any]
 ) -> list[dict[str, Any]]:
-    written = write(model, encoded, acting, trial.sampling)
-    measured = coherence(model, encoded, written, acting)
+    written = write(model, encoded, steerings, trial.sampling)
+    measured = coherence(model, encoded, written, steerings)
     return [
         {"text": answer.text, **asdict(measure), **tokens}
         for answer, measure, tokens in zip(
-            written, measured, _tokens(model, encoded, written, acting), strict=True
+            written, measured, _tokens(model, encoded, written, steerings), strict=True
         )
     ]
 
 
 def _tokens(
-    model: Any, encoded: Sequence[Any], written: Sequence[Any], acting: Acting
+    model: Any, encoded: Sequence[Any], written: Sequence[Any], steerings: Sequence[Any]
 ) -> list[dict[str, Any]]:
     """Return for each answer its tokens, and their log-probability under the model as it is and as it wrote."""
     from circuit.model.forward.teacher_forcing import token_log_probs
+    from circuit.model.interventions.steering import steered
     from circuit.stages.steering.generate import texts_of
 
-    texts = texts_of(encoded, written)
+    texts = texts_of(encoded, [each.ids for each in written])
     plain_log_probs = token_log_probs(model, list(texts.values())) if texts else []
-    with acting.on(model):
+    with steered(model, steerings):
         own = token_log_probs(model, list(texts.values())) if texts else []
     found = {
         row: {"log_p": as_it_is.tolist(), "log_p_steered": as_written.tolist()}

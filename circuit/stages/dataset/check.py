@@ -1,11 +1,13 @@
 """``dataset check``: what would make the results of a prompt set worthless, before a model has run.
 
-Problems: equal texts; a text with two labels; a label without prompts; fewer than two labels; labels more uneven than 10 : 1; a group
-that spans labels although its prompts are not pairs; half a pair; a label with fewer than two groups, which no split can hold
-out. Warnings: labels more uneven than 3 : 1; fewer than five groups; few groups of one label each (``flags.by_group``); something on
-the surface (length, punctuation, digits, blanks, first word) that tells the labels apart by itself. In a set of pairs or of the syntactic
-stratum that may be the very concept. A first word tells a label only of prompts whose word another group has as well: words
-that occur once are always different, and say nothing of the next prompt.
+Problems: equal texts; a text with two labels; a label without prompts; fewer than two labels;
+labels more uneven than 10 : 1; a group that spans labels although its prompts are not pairs; half a
+pair; a label with fewer than two groups, which no split can hold out. Warnings: labels more uneven
+than 3 : 1; fewer than five groups; few groups of one label each (``rows.warnings``); something on
+the surface (length, punctuation, digits, blanks, first word) that tells the labels apart by itself.
+In a set of pairs or of the syntactic stratum that may be the very concept. A first word tells a
+label only of prompts whose word another group has as well: words that occur once are always
+different, and say nothing of the next prompt.
 """
 
 from collections import Counter
@@ -17,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet, group_of
-from circuit.stages.rows.warnings import by_group
+from circuit.stages.rows.warnings import groups_of_one_label
 from circuit.values.thresholds import MIN_CLASS_GROUPS
 
 SURFACE: dict[str, Callable[[str], float]] = {
@@ -123,7 +125,7 @@ def _tell_apart(prompts: PromptSet) -> Iterator[Finding]:
 
 
 def _first_words_tell(prompts: PromptSet) -> bool:
-    """Tell whether no first word has two labels, and all labels but one are mostly of words that several groups have."""
+    """Tell whether first words, which several groups share, separate the labels."""
     groups: dict[str, set[str]] = {}
     words: dict[str, list[str]] = {}
     for prompt in prompts.prompts:
@@ -140,7 +142,9 @@ def _first_words_tell(prompts: PromptSet) -> bool:
 def _by_group(prompts: PromptSet) -> Iterator[Finding]:
     rows, y = prompts.y()
     if len(np.unique(y)) > 1:
-        yield from (Finding("warning", said) for said in by_group(y, prompts.groups()[rows]))
+        yield from (
+            Finding("warning", said) for said in groups_of_one_label(y, prompts.groups()[rows])
+        )
 
 
 def _disjoint(values: Sequence[Sequence[float]]) -> bool:
@@ -150,7 +154,7 @@ def _disjoint(values: Sequence[Sequence[float]]) -> bool:
 
 
 def _paired(prompts: PromptSet) -> set[int]:
-    """Return the prompts of whole pairs: one prompt of each label, however many labels there are."""
+    """Return the prompts of whole pairs: one prompt of each label, for any number of labels."""
     members: dict[str, list[int]] = {}
     for index, prompt in enumerate(prompts.prompts):
         if prompt.pair is not None:

@@ -1,7 +1,8 @@
 """``dataset create``: draw a prompt set from templates.
 
-Writes ``prompts.json`` (``circuit.prompts/1``). A set with tools is sized by prompts per tool and without a tool; any other by
-prompts per class, or pairs. A size that does not apply to the set is a ``UsageError``.
+Writes ``prompts.json`` (``circuit.prompts/1``). A set with tools is sized by prompts per tool and
+without a tool; any other by prompts per class, or pairs. A size that does not apply to the set is a
+``UsageError``.
 """
 
 from dataclasses import dataclass

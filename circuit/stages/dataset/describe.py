@@ -1,4 +1,4 @@
-"""``dataset sets | show``: the counts of a prompt set, some of its prompts, and the built-in sets."""
+"""``dataset sets | show``: the built-in sets, and the counts and prompts of one set."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,9 +1,11 @@
 """``dataset import``: make a prompt set of a JSON, JSONL, CSV or TSV file.
 
-Columns named ``text``, ``label``, ``category``, ``group``, ``pair``, ``expected_tool`` and ``expected`` (or as the options say)
-are understood, the others become metadata. Labels are names; integers are looked up in the file's ``label_names``. A file
-without labels but with expected tools is labelled ``tool`` / ``no_tool``. ``contrastive_pairs`` of the file become pairs.
-The labels' order is that of ``--labels``, else of the file, else numeric or alphabetic: with two, the second is positive.
+Columns named ``text``, ``label``, ``category``, ``group``, ``pair``, ``expected_tool`` and
+``expected`` (or as the options say) are understood, the others become metadata. Labels are names;
+integers are looked up in the file's ``label_names``. A file without labels but with expected tools
+is labelled ``tool`` / ``no_tool``. ``contrastive_pairs`` of the file become pairs. The labels'
+order is that of ``--labels``, else of the file, else numeric or alphabetic: with two, the second is
+positive.
 """
 
 from pathlib import Path

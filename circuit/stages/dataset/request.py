@@ -71,7 +71,7 @@ class CreateRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SetsRequest:
-    """List the built-in prompt sets, concepts and probes; every command that reads a prompt set takes their names.
+    """List the built-in prompt sets, concepts and probes; their names are read like files.
 
     Where a set and a concept have one name, it names the set.
 
@@ -193,7 +193,7 @@ class SplitRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRequest:
-    """Report what is wrong with a prompt set, and whether words or surface alone solve it; exits with 1 if it is not clean.
+    """Report problems of a prompt set, and whether words alone solve it; exits with 1 if not clean.
 
     Examples:
       circuit dataset check tool_decision

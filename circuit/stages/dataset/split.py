@@ -1,8 +1,9 @@
 """``dataset split``: divide a prompt set into two parts that share no group, no pair and no text.
 
-Prompts that share any of the three are one *component* and stay together. Components are placed one by one, the largest
-first: into the test part when that brings its counts per label and per category closer to ``test_fraction`` of all, by the sum
-of squared differences. Ties are in an order that the seed decides.
+Prompts that share any of the three are one *component* and stay together. Components are placed one
+by one, the largest first: into the test part when that brings its counts per label and per category
+closer to ``test_fraction`` of all, by the sum of squared differences. Ties are in an order that the
+seed decides.
 """
 
 import hashlib
@@ -145,7 +146,7 @@ def components(prompts: PromptSet) -> NDArray[np.intp]:
 
 
 def _counts(prompts: PromptSet, component: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Count labels and categories in each component, ``(n_components, n_labels + n_categories)``."""
+    """Count labels and categories in components, ``(n_components, n_labels + n_categories)``."""
     keys = [(("label", p.label), ("category", p.category, p.label)) for p in prompts.prompts]
     column = {key: i for i, key in enumerate(dict.fromkeys(k for pair in keys for k in pair))}
     counts = np.zeros((component.max() + 1, len(column)))

@@ -1,18 +1,21 @@
-"""Whether a prompt set is *clean*: no problem, and no baseline that solves it without a language model.
+"""Whether a prompt set is *clean*: no problem, and no baseline solves it without a model.
 
-Three baselines read the text and nothing else: ``words``, the counts of its words and marks, ``word_pairs``, of its neighbouring
-words, and ``surface``, its length, capitals, digits, punctuation, first word and last character. Each is probed like the activations of a layer
-(``cross_validated_probe``: grouped folds, the strength of regularisation chosen inside them); its score is the held-out AUROC
-(macro one-against-rest, chance 0.5) with the cluster-bootstrap interval. A set is clean when
+Three baselines read the text and nothing else: ``words``, the counts of its words and marks,
+``word_pairs``, of its neighbouring words, and ``surface``, its length, capitals, digits,
+punctuation, first word and last character. Each is probed like the activations of a layer
+(``cross_validated_probe``: grouped folds, the strength of regularisation chosen inside them); its
+score is the held-out AUROC (macro one-against-rest, chance 0.5) with the cluster-bootstrap
+interval. A set is clean when
 
-    it has no problem in the sense of ``dataset check`` and at least 10 groups, and
-    the AUROC of each baseline is at most ``BOUND`` (or the bound that is asked for), and
-    its interval ends below ``CEILING``: a set so small that a baseline might solve it is not known to be clean, and
-    the AUROC is not as far below chance either. That happens when prompts that match, such as the members of a pair, are in
-    different groups: what is learnt from one is then wrong about the other, for a model's activations as for words.
+    it has no problem in the sense of ``dataset check`` and at least 10 groups, and the AUROC of
+    each baseline is at most ``BOUND`` (or the bound that is asked for), and its interval ends below
+    ``CEILING``: a set so small that a baseline might solve it is not known to be clean, and the
+    AUROC is not as far below chance either. That happens when prompts that match, such as the
+    members of a pair, are in different groups: what is learnt from one is then wrong about the
+    other, for a model's activations as for words.
 
-A concept that *is* a choice of words (the style of a pirate) has no clean set. Its verdict says so, and a probe of it
-means no more than that.
+A concept that *is* a choice of words (the style of a pirate) has no clean set. Its verdict says so,
+and a probe of it means no more than that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -169,7 +172,7 @@ def _meant(name: str) -> list[Path]:
 
 
 def _scores(prompts: PromptSet) -> dict[str, Interval]:
-    """Score each baseline; none where the set cannot be split at all, which is a problem of its own."""
+    """Score each baseline; none where the set cannot be split, which is a problem of its own."""
     rows, y = prompts.y()
     texts = [prompts.texts[row] for row in rows]
     groups, _ = merge_identical(prompts.groups()[rows], texts)

@@ -1,51 +1,44 @@
-"""Every contrast at every layer: the direction, and its quality on prompts that it was not fitted to.
+"""Every contrast at every layer: the direction, and its quality on prompts it was not fitted to.
 
-A layer at which both classes of the label have the same activations has no direction: it is left out with a note, and so is another
-contrast at such a layer. ``DataError`` when no layer is left.
+A layer at which both classes of the label have the same activations has no direction: it is left
+out with a note, and so is another contrast at such a layer. ``DataError`` where no layer is left.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.steering_files.files import Direction
+from circuit.artifacts.directions.direction import Direction
 from circuit.errors import DataError
+from circuit.methods.arrays import Array
 from circuit.methods.directions import SameActivationsError, fit_direction, load
 from circuit.methods.linear.threads import parallel_map, workers_for
 from circuit.methods.quality.crossfit import Quality, cross_fitted_quality
 from circuit.methods.quality.design import design
 from circuit.methods.quality.stability import stability
 from circuit.stages.directions.corpus import Corpus
-from circuit.stages.rows.contrasts import Contrast, in_pair_order
-from circuit.stages.rows.labels import OF_PROMPTS
-from circuit.stages.rows.questions import Array, Note
-from circuit.stages.run import Track
+from circuit.stages.rows.contrasts import Contrast, Place, in_pair_order
+from circuit.stages.run import Note, Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How each direction is fitted and scored."""
+
+    method: str
+    folds: int
+    seed: int
+    n_boot: int
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What decides the result: every one goes into the manifest."""
+class LayerRows:
+    """All rows (n_prompts, d) of a layer, and where they come from."""
 
-    layers: str = "all"
-    method: str = "mean_diff"
-    per_category: bool = False
-    per_tool: bool = False
-    positive: str | None = None
-    negative: str | None = None
-    site: str | None = None
-    position: str | None = None
-    folds: int = 5
-    seed: int = 0
-    n_boot: int = 1000
-    labels: str = OF_PROMPTS
-    corpus: Path | None = None
-
-    def parameters(self, site: str, position: str) -> dict[str, Any]:
-        """Return what goes into the manifest; the corpus is among its inputs."""
-        named = {key: value for key, value in vars(self).items() if key != "corpus"}
-        return {**named, "site": site, "position": position}
+    activations: Activations
+    place: Place
+    layer: int
+    rows: Array
 
 
 @dataclass(frozen=True)
@@ -59,33 +52,41 @@ class Fitted:
 def fit_contrasts(
     activations: Activations,
     contrasts: Sequence[Contrast],
-    site: str,
-    position: str,
+    place: Place,
     layers: Sequence[int],
-    choices: Choices,
+    settings: FitSettings,
+    *,
     corpus: Corpus | None,
-    note: Note,
-    track: Track,
+    session: Session,
 ) -> list[Fitted]:
-    """Fit and score every contrast at every layer that has a direction of the first one, the label's, layer by layer."""
-    read = ((layer, activations.read(site, layer, position)) for layer in layers)
+    """Fit and score every contrast at every layer, layer by layer.
 
-    def fit(at: tuple[int, Array]) -> list[Fitted | SameActivationsError]:
-        layer, rows = at
-        place = (site, layer, position)
-        beside = [None if corpus is None else corpus.beside(c, rows, place) for c in contrasts]
+    Layers without a direction of the first contrast, the label's, are left out.
+    """
+    read = (
+        LayerRows(activations, place, layer, activations.read(place.site, layer, place.position))
+        for layer in layers
+    )
+
+    def fit(at: LayerRows) -> list[Fitted | SameActivationsError]:
         return [
-            _fit_or_why_not(activations, each, rows, site, layer, choices, others)
-            for each, others in zip(contrasts, beside, strict=True)
+            _fitted_or_error(
+                at,
+                contrast,
+                settings,
+                None if corpus is None else corpus.rows(contrast, at.rows, place, at.layer),
+            )
+            for contrast in contrasts
         ]
 
-    workers = workers_for(len(activations.prompts) * activations.width(site))
+    workers = workers_for(len(activations.prompts) * activations.width(place.site))
     found = parallel_map(fit, read, workers=workers)
-    return _left(list(track(found, "Fitting directions", len(layers))), note)
+    tracked = session.track(found, "Fitting directions", len(layers))
+    return _fitted(list(tracked), session.note)
 
 
-def _left(found: Sequence[Sequence[Fitted | SameActivationsError]], note: Note) -> list[Fitted]:
-    """Leave out, with a note, the layers without a direction of the label, and what else has none."""
+def _fitted(found: Sequence[Sequence[Fitted | SameActivationsError]], note: Note) -> list[Fitted]:
+    """Leave out, with a note, layers without a direction of the label, and others without one."""
     dead = [at[0] for at in found if isinstance(at[0], SameActivationsError)]
     if len(dead) == len(found):
         raise dead[0]
@@ -96,68 +97,58 @@ def _left(found: Sequence[Sequence[Fitted | SameActivationsError]], note: Note) 
     return [each for at in alive for each in at if isinstance(each, Fitted)]
 
 
-def _fit_or_why_not(*of: Any) -> Fitted | SameActivationsError:
+def _fitted_or_error(
+    at: LayerRows, contrast: Contrast, settings: FitSettings, corpus: Array | None
+) -> Fitted | SameActivationsError:
     try:
-        return _fit_one(*of)
+        return _fit_one(at, contrast, settings, corpus)
     except SameActivationsError as error:
-        return error
+        return error.within(f"{contrast.name} at layer {at.layer}")
+    except DataError as error:
+        raise error.within(f"{contrast.name} at layer {at.layer}") from error
 
 
 def _fit_one(
-    activations: Activations,
-    contrast: Contrast,
-    rows: Array,
-    site: str,
-    layer: int,
-    choices: Choices,
-    corpus: Array | None,
+    at: LayerRows, contrast: Contrast, settings: FitSettings, corpus: Array | None
 ) -> Fitted:
-    inside = rows[contrast.rows]
-    try:
-        quality = _quality(contrast, inside, choices, corpus)
-        positive, negative = in_pair_order(contrast, paired=quality.paired)
-        fit = fit_direction(
-            choices.method,
-            inside[positive],
-            inside[negative],
-            paired=quality.paired,
-            corpus=corpus,
-        )
-    except DataError as error:
-        message = f"{contrast.name} at layer {layer}: {error.message}"
-        raise type(error)(message, hint=error.hint) from error
+    inside, manifest = at.rows[contrast.rows], at.activations.manifest
+    quality = _quality(contrast, inside, settings, corpus)
+    positive, negative = in_pair_order(contrast, paired=quality.paired)
+    fit = fit_direction(
+        settings.method, inside[positive], inside[negative], paired=quality.paired, corpus=corpus
+    )
     direction = Direction(
         name=contrast.name,
-        site=site,
-        layer=layer,
+        site=at.place.site,
+        layer=at.layer,
         vector=fit.vector,
         norm=fit.norm,
-        method=choices.method,
+        method=settings.method,
         positive_label=contrast.positive_label,
         negative_label=contrast.negative_label,
         quality=quality.as_dict(),
-        model=activations.manifest.model,
-        format=activations.manifest.parameters.get("format"),
+        model=manifest.model,
+        format=manifest.parameters.get("format"),
         extra={"along": fit.along},
     )
     return Fitted(direction, quality)
 
 
-def _quality(contrast: Contrast, rows: Array, choices: Choices, corpus: Array | None) -> Quality:
+def _quality(
+    contrast: Contrast, rows: Array, settings: FitSettings, corpus: Array | None
+) -> Quality:
+    seed, n_boot = settings.seed, settings.n_boot
+    of_rows = design(contrast.y, contrast.groups, contrast.pairs)
     quality = cross_fitted_quality(
-        choices.method,
+        settings.method,
         rows,
-        contrast.y,
-        contrast.groups,
-        contrast.pairs,
+        of_rows,
         corpus=corpus,
-        folds=choices.folds,
-        seed=choices.seed,
-        n_boot=choices.n_boot,
+        folds=settings.folds,
+        seed=seed,
+        n_boot=n_boot,
     )
     if corpus is None:
         return quality
-    beside = load(choices.method).with_corpus(corpus)
-    rows_of = design(contrast.y, contrast.groups, contrast.pairs)
-    stable = stability(beside, rows, rows_of, seed=choices.seed, n_boot=choices.n_boot)
-    return replace(quality, stability=stable)
+    method = load(settings.method).with_corpus(corpus)
+    return replace(quality, stability=stability(method, rows, of_rows, seed=seed, n_boot=n_boot))

@@ -28,13 +28,14 @@ from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.question_file import Question, Questions
 from circuit.artifacts.prompts.tables import write_csv
 from circuit.errors import UsageError
-from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.methods.text.criteria import verdict
 from circuit.stages.evaluate.summary import summarised
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Track, untracked
-from circuit.stages.steering.generate import AS_IT_IS, Acting, coherence, write
-from circuit.stages.steering.vectors import ReadyVector, shares
+from circuit.stages.steering.controls import random_controls
+from circuit.stages.steering.generate import coherence, write
+from circuit.stages.steering.intervention import Intervention
+from circuit.stages.steering.vectors import described, shares
 from circuit.values import schemas
 from circuit.values.prompt_format import PromptFormat
 from circuit.values.sampling import Sampling
@@ -64,11 +65,16 @@ class Choices:
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """What the model is under while it answers: a name, what acts, and of which vector it is a control."""
+    """One experimental arm: its name, its interventions, and the vector that it controls for."""
 
     name: str
-    acting: Acting
+    interventions: tuple[Intervention, ...] = ()
     control_of: str | None = None
+
+    @property
+    def steerings(self) -> list[Any]:
+        """What acts on the model."""
+        return [steering for each in self.interventions for steering in each.at()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +82,7 @@ class Evaluation:
     """A model, vectors, questions and choices; ``inputs`` are the files that they came from."""
 
     model: Any
-    vectors: Sequence[ReadyVector]
+    vectors: Sequence[Intervention]
     questions: Questions
     form: PromptFormat
     choices: Choices
@@ -88,28 +94,24 @@ class Evaluation:
             **{key: value for key, value in vars(self.choices).items() if key != "sampling"},
             **asdict(self.choices.sampling),
             "format": asdict(self.form),
-            "vectors": [vector.described() for vector in self.vectors],
+            "vectors": [described(vector) for vector in self.vectors],
             "tokenizer_sha256": self.model.tokenizer_identity.files_sha256,
         }
 
     def arms(self) -> list[Arm]:
         """List what the questions are answered under: nothing, each vector, all of them, controls."""
-        own = [Arm(v.name, Acting(((v.intervention, v.coefficient),))) for v in self.vectors]
-        arms = [Arm(UNSTEERED, AS_IT_IS), *own]
+        own = [Arm(vector.name, (vector,)) for vector in self.vectors]
+        arms = [Arm(UNSTEERED), *own]
         if self.choices.together:
-            arms.append(Arm(TOGETHER, Acting(tuple(at for arm in own for at in arm.acting.at))))
+            arms.append(Arm(TOGETHER, tuple(self.vectors)))
         return [*arms, *(each for arm in arms[1:] for each in self._controls(arm))]
 
     def _controls(self, arm: Arm) -> Iterator[Arm]:
         """Give random directions the places of those that act."""
         rng = np.random.default_rng(self.choices.sampling.seed)
         for number in range(1, self.choices.controls + 1):
-            at = []
-            for intervention, coefficient in arm.acting.at:
-                shape = (len(intervention.parts), self.model.d_model)
-                vectors = list(random_unit_vectors(rng, shape))
-                at.append((intervention.with_vectors(vectors), coefficient))
-            yield Arm(f"{arm.name}: random {number}", Acting(tuple(at)), arm.name)
+            random = tuple(random_controls(each, 1, rng)[0] for each in arm.interventions)
+            yield Arm(f"{arm.name}: random {number}", random, arm.name)
 
 
 def check_choices(questions: Questions, choices: Choices) -> None:
@@ -211,8 +213,8 @@ def _answer(job: Evaluation, unit: _Unit, *, ragged: bool) -> list[Answer]:
     form = job.form if question.system is None else replace(job.form, system=question.system)
     encoded = encode(job.model, texts, form)
     seeded = replace(sampling, seed=_seed(question, sampling.seed))
-    written = write(job.model, encoded, unit.arm.acting, seeded, ragged=ragged)
-    measured = coherence(job.model, encoded, written, unit.arm.acting)
+    written = write(job.model, encoded, unit.arm.steerings, seeded, ragged=ragged)
+    measured = coherence(job.model, encoded, written, unit.arm.steerings)
     return [
         Answer(
             row=row,
@@ -245,7 +247,7 @@ def _results(job: Evaluation, answers: Sequence[Answer]) -> dict[str, Any]:
     size = shares(job.model, job.vectors, encoded)
     return {
         "vectors": [
-            {**vector.described(), "share": share}
+            {**described(vector), "share": share}
             for vector, share in zip(job.vectors, size, strict=True)
         ],
         "criteria": list(job.choices.criteria),

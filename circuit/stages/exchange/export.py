@@ -1,8 +1,8 @@
 """Directions for other programs: one steering file of any format out of another.
 
-Vectors have their natural length (the distance between the class means), unit length, or one that is given; formats that keep
-a unit vector with its length beside it take neither. What a format cannot hold, such as block 0 in a GGUF file, is
-said and left out.
+Vectors have their natural length (the distance between the class means), unit length, or one that
+is given; formats that keep a unit vector with its length beside it take neither. What a format
+cannot hold, such as block 0 in a GGUF file, is said and left out.
 """
 
 import math
@@ -99,7 +99,7 @@ def _length(result: ExportResult) -> str:
 
 
 def length_of(scale: str | None) -> float | None:
-    """Return the length that ``natural``, ``unit`` or a number asks for; ``None`` is each vector's own."""
+    """Return the length of ``natural``, ``unit`` or a number; ``None`` is each vector's own."""
     if scale in (None, "natural"):
         return None
     try:

@@ -1,8 +1,9 @@
 """Steering files of other programs, kept as an archive of circuit's own with a manifest.
 
-The manifest (``circuit.directions/1``) names the file with its digest, the format, and how its numbers were counted: a
-direction of layer n in the archive had the number n - ``layer_offset`` in the file. With a model, its width and depth must be
-those of the vectors; no weight is read for that.
+The manifest (``circuit.directions/1``) names the file with its digest, the format, and how its
+numbers were counted: a direction of layer n in the archive had the number n - ``layer_offset`` in
+the file. With a model, its width and depth must be those of the vectors; no weight is read for
+that.
 """
 
 from collections.abc import Callable, Sequence

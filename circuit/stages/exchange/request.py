@@ -12,12 +12,12 @@ from circuit.values.requests import argument, group, option
 class ExportRequest:
     """Write directions for other programs, or for circuit in another format.
 
-    A GGUF control vector is what llama.cpp and repeng take. circuit reads every format that it writes;
-    what it wrote is read back to the bit.
+    A GGUF control vector is what llama.cpp and repeng take. circuit reads every format that it
+    writes; what it wrote is read back to the bit.
 
     Examples:
       circuit export directions.safetensors -o tool.gguf
-      circuit export directions.safetensors -o tool.safetensors --format steering-lite --layers 2-4 --scale unit
+      circuit export directions.safetensors -o tool.safetensors --format steering-lite --scale unit
       circuit export directions.safetensors -o tool.npz --layer 3
     """
 
@@ -57,9 +57,9 @@ class ExportRequest:
 class ImportRequest:
     """Keep a steering file of another program as an archive with a manifest.
 
-    GGUF control vectors, npz, json, .svec, and the safetensors of steering-lite and saklas; pickles are never
-    loaded. `circuit steer -d` takes the same files without this. Here the model is checked (its weights are not
-    read), and the origin of the vectors is recorded.
+    GGUF control vectors, npz, json, .svec, and the safetensors of steering-lite and saklas; pickles
+    are never loaded. `circuit steer -d` takes the same files without this. Here the model is
+    checked (its weights are not read), and the origin of the vectors is recorded.
 
     Examples:
       circuit import computation.gguf -o control -m tiny

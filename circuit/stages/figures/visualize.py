@@ -1,296 +1,182 @@
-"""Pictures of an archive, each with its numbers in a JSON file of the same name.
+"""``visualize``: pictures of an archive or of a report, each with its numbers in a JSON file.
 
-Reads the archive and, where they are given or lie beside it, ``analysis.json`` and ``directions.json``; what they do not
-hold is computed, and said so. Writes
+Reads the archive and, where they are given or lie beside it, ``analysis.json`` and
+``directions.json``; what they do not hold is computed, which is noted. Writes
 
-    pca_layer<L>.png                  principal components and spectrum
-    umap_layer<L>.png                 UMAP by label and by category
-    probe_accuracy.png                held-out scores of the probes along the layers
-    layer_similarity.png              CKA between the layers
-    directions_auroc.png              cross-fitted quality of the direction along the layers
+    pca_layer<L>.png                    principal components and spectrum
+    umap_layer<L>.png                   UMAP by label and by category
+    probe_accuracy.png                  held-out scores of the probes along the layers
+    layer_similarity.png                CKA between the layers
+    directions_auroc.png                cross-fitted quality of the direction along the layers
     directions_projection_layer<L>.png  held-out projections by class
-    directions_cosines.png            cosines between directions
-    directions_transfer.png           the direction of one category's prompts scored on another's
+    directions_cosines.png              cosines between directions
+    directions_transfer.png             the direction of one category's prompts scored on another's
 
-and last ``plots.json`` (``circuit.plots/1``), which lists them with captions. All figures are drawn before the first
-file is written.
+and last ``plots.json`` (``circuit.plots/1``), which lists them with captions. With ``--report``,
+the pictures are those of ``stages.figures.reports``. All figures are drawn before the first file is
+written.
 """
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.activations.activations import Activations
-from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import document_bytes
+from circuit.artifacts.files.documents import plain, read_json, restored, schema_of
 from circuit.artifacts.manifest.manifest import (
     Manifest,
-    Run,
     check_outputs,
-    digest,
-    manifest_path,
     read_manifest,
-    reusable,
     write_manifest,
 )
-from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.methods.geometry import projection
-from circuit.methods.linear.rowspace import row_coordinates
+from circuit.errors import ArtifactError, UsageError
 from circuit.methods.uncertainty.emergence import check_threshold
-from circuit.stages.analyze.run import analyze, entries_at
-from circuit.stages.figures import archive as figures
-from circuit.stages.figures.archive import Picture
-from circuit.stages.rows.contrasts import chosen_place
-from circuit.stages.rows.questions import Note, silent
-from circuit.stages.run import Track, untracked
+from circuit.present.document import Document, Text
+from circuit.stages.figures.archive import FigureFiles, Picture, described_picture, write_picture
+from circuit.stages.figures.of_archive import archive_figures, results_file, sources_of
+from circuit.stages.figures.reports import DRAWN, report_pictures
+from circuit.stages.figures.request import VisualizeRequest
+from circuit.stages.run import Command, Job, Plan, Record, Session, without_model
 from circuit.values import schemas
-from circuit.values.layers import parse_layers
 
-KINDS = ("pca", "umap", "probes", "directions")
-Record = dict[str, Any]
+PLOTS = "plots.json"
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What to draw, and from which place of the archive."""
+@dataclass(frozen=True, kw_only=True)
+class PicturesResult:
+    """A folder of pictures, and the pictures themselves where they were drawn by this run."""
 
-    kinds: tuple[str, ...] = KINDS
-    layers: str | None = None
-    site: str | None = None
-    position: str | None = None
-    folds: int = 5
-    seed: int = 0
-    threshold: float = 0.75
+    folder: Path
+    figures: list[FigureFiles]
+    drawn: Sequence[Picture] = ()
 
 
-@dataclass(frozen=True)
-class Sources:
-    """An open archive, and the results that are drawn."""
+def plan(request: VisualizeRequest) -> Plan[PicturesResult]:
+    """Draw either an archive or a report."""
+    if (request.activations is None) == (request.report is None):
+        message = "visualize draws either an archive or a report"
+        hint = "give -a ACTIVATIONS or --report REPORT"
+        raise UsageError("one-of-options", message, hint=hint, options=("activations", "report"))
+    if request.report is not None:
+        return _plan_of_report(request, request.report)
+    assert request.activations is not None
+    return _plan_of_archive(request, request.activations)
 
-    activations: Activations
-    analysis: Manifest | None
-    directions: Manifest | None
-    site: str
-    position: str
-    layers: list[int]  # of the pictures of one layer
+
+def _plan_of_report(request: VisualizeRequest, report: Path) -> Plan[PicturesResult]:
+    schema = schema_of(read_json(report))
+    if schema not in DRAWN:
+        found = f"`{schema}`" if schema else "no circuit document"
+        message = f"`{report}` holds {found}, which is not drawn"
+        hint = f"give a document of {' or '.join(DRAWN)}"
+        raise ArtifactError("not-drawable", message, hint=hint, schema=schema)
+    manifest = read_manifest(report, schema)
+    check_outputs(report, manifest)
+    return _plan_of(
+        request,
+        lambda session: report_pictures(manifest, report),  # noqa: ARG005
+        parameters={"report": True},
+        inputs=[report],
+        source=manifest,
+    )
 
 
-def visualize(
-    archive: Path,
-    out: Path,
-    choices: Choices = Choices(),
-    *,
-    analysis: Path | None = None,
-    direction_file: Path | None = None,
-    force: bool = False,
-    note: Note = silent,
-    track: Track = untracked,
-) -> tuple[Record, bool]:
-    """Draw into the folder ``out``; return the results and whether they were there already."""
-    started = time.perf_counter()
-    check_threshold(choices.threshold)
+def _plan_of_archive(request: VisualizeRequest, archive: Path) -> Plan[PicturesResult]:
+    check_threshold(request.threshold)
     activations = Activations.open(archive)
-    analysis_path = _found(activations, analysis, "analysis.json", schemas.ANALYSIS, note)
-    direction_path = _found(
-        activations, direction_file, "directions.json", schemas.DIRECTIONS, note
-    )
-    sources = _sources(activations, analysis_path, direction_path, choices)
-    parameters = {**vars(choices), "site": sources.site, "position": sources.position}
-    parameters["layers"] = sources.layers
-    inputs = [
-        path for path in (activations.path, analysis_path, direction_path) if path is not None
-    ]
-    target = out / "plots.json"
-    found = reusable(
-        target, schema=schemas.PLOTS, parameters=parameters, inputs=inputs, force=force
-    )
-    if found is not None:
-        return found.results, True
-    wanted = list(_pictures(sources, choices, note, track))
-    if not wanted:
-        message = f"there is nothing to draw of {sources.site} at the {sources.position} position"
-        raise DataError(message, hint="choose another layer, site or position")
-    results = {"figures": [described_picture(picture) for picture in wanted]}
-    written = [path for picture in wanted for path in write_picture(picture, out, force)]
-    write_manifest(
-        target,
-        schema=schemas.PLOTS,
+    paths, unused = [], []
+    for given, name, schema in (
+        (request.analysis, "analysis.json", schemas.ANALYSIS),
+        (request.direction_file, "directions.json", schemas.DIRECTIONS),
+    ):
+        try:
+            paths.append(results_file(activations, given, name, schema))
+        except ArtifactError as error:
+            if given is not None:
+                raise
+            paths.append(None)
+            unused.append(f"not used: {error.message}")
+    sources = sources_of(request, activations, *paths)
+    parameters = {
+        "kinds": sources.kinds,
+        "layers": sources.layers,
+        "site": sources.place.site,
+        "position": sources.place.position,
+        "folds": request.folds,
+        "seed": request.seed.seed,
+        "threshold": request.threshold,
+    }
+
+    def draw(session: Session) -> list[Picture]:
+        for text in unused:
+            session.note(text)
+        return [Picture.of(figure) for figure in archive_figures(sources, session)]
+
+    return _plan_of(
+        request,
+        draw,
         parameters=parameters,
+        inputs=[path for path in (activations.path, *paths) if path is not None],
+        source=activations.manifest,
+    )
+
+
+def _plan_of(
+    request: VisualizeRequest,
+    draw: Callable[[Session], Sequence[Picture]],
+    *,
+    parameters: dict[str, object],
+    inputs: Sequence[Path],
+    source: Manifest,
+) -> Plan[PicturesResult]:
+    folder = request.output
+
+    def compute(session: Session) -> PicturesResult:
+        drawn = draw(session)
+        figures = [described_picture(picture) for picture in drawn]
+        return PicturesResult(folder=folder, figures=figures, drawn=drawn)
+
+    def write(result: PicturesResult, record: Record) -> None:
+        written = [
+            path
+            for picture in result.drawn
+            for path in write_picture(picture, folder, record.force)
+        ]
+        results = {"figures": plain(result.figures)}
+        write_manifest(folder / PLOTS, **vars(record), outputs=written, results=results)
+
+    def read(manifest: Manifest) -> PicturesResult:
+        figures = restored(list[FigureFiles], manifest.results["figures"])
+        return PicturesResult(folder=folder, figures=figures)
+
+    job = Job(
+        parameters=parameters,
+        compute=compute,
+        write=write,
+        about_model=source.model,
+        about_tokenizer=source.tokenizer,
+    )
+    return Plan(
+        result=PicturesResult,
+        schema=schemas.PLOTS,
         inputs=inputs,
-        outputs=written,
-        results=results,
-        model=activations.manifest.model,
-        run=Run.since(started),
-        force=force,
+        output=folder / PLOTS,
+        saved_as=folder,
+        force=request.force,
+        known=parameters,
+        begin=without_model(job),
+        read=read,
     )
-    return results, False
 
 
-def _found(
-    activations: Activations, given: Path | None, beside: str, schema: str, note: Note
-) -> Path | None:
-    """Return the manifest that was given or lies beside the archive, if it was made from this archive."""
-    if given is not None:
-        path = manifest_path(given)
-        _require_from(activations, path, schema)
-        return path
-    path = activations.path.with_name(beside)
-    if not path.is_file():
-        return None
-    try:
-        _require_from(activations, path, schema)
-    except ArtifactError as error:
-        note(f"not used: {error.message}")
-        return None
-    return path
+def present(result: PicturesResult) -> Document:
+    """List the pictures."""
+    return Document("", [Text([f"  {figure.file}" for figure in result.figures])])
 
 
-def _require_from(activations: Activations, path: Path, schema: str) -> None:
-    manifest = read_manifest(path, schema)
-    check_outputs(path, manifest)
-    if digest(activations.path) not in {ref.sha256 for ref in manifest.inputs}:
-        message = f"`{path}` was made from another archive than `{activations.path}`"
-        raise ArtifactError(message, hint="make it again from this archive")
-
-
-def _sources(
-    activations: Activations,
-    analysis_path: Path | None,
-    direction_path: Path | None,
-    choices: Choices,
-) -> Sources:
-    site, position = chosen_place(activations, choices.site, choices.position)
-    directions = (
-        None if direction_path is None else read_manifest(direction_path, schemas.DIRECTIONS)
-    )
-    analysis = None if analysis_path is None else read_manifest(analysis_path, schemas.ANALYSIS)
-    if choices.layers is not None:
-        available = activations.layers(site)
-        layers = parse_layers(choices.layers, available, activations.n_layers)
-    elif directions is not None and directions.parameters["site"] == site:
-        layers = [directions.results["best"]["layer"]]
-    else:
-        layers = activations.layers(site)[-1:]
-    return Sources(activations, analysis, directions, site, position, layers)
-
-
-def _pictures(sources: Sources, choices: Choices, note: Note, track: Track) -> Iterator[Picture]:
-    """Draw everything that was asked for."""
-    if "pca" in choices.kinds or "umap" in choices.kinds:
-        for layer in track(sources.layers, "Drawing layers", len(sources.layers)):
-            yield from _layer_pictures(sources, layer, choices, note)
-    if "probes" in choices.kinds:
-        yield from _probe_pictures(sources, choices, note, track)
-    if "directions" in choices.kinds:
-        yield from _direction_pictures(sources, choices, note)
-
-
-def _layer_pictures(
-    sources: Sources, layer: int, choices: Choices, note: Note
-) -> Iterator[Picture]:
-    entry = _entry(sources, layer)
-    if not entry["geometry"]["spectrum"]:
-        note(f"{sources.site}.{layer}: all prompts have the same activations, nothing to lay out")
-        return
-    if "pca" in choices.kinds:
-        yield figures.pca_picture(sources.activations, entry)
-    if "umap" in choices.kinds:
-        if "umap" not in entry:
-            note(f"laying out layer {layer} by UMAP; analyze --umap keeps it for the next time")
-            rows = sources.activations.read(sources.site, layer, sources.position)
-            coordinates = row_coordinates(rows, standardise=False)
-            entry["umap"] = projection.umap(coordinates, seed=choices.seed).as_dict()
-        yield figures.umap_picture(sources.activations, entry)
-
-
-def _entry(sources: Sources, layer: int) -> Record:
-    """What the analysis says about a layer, or its geometry computed now."""
-    from circuit.methods.geometry import geometry
-
-    if sources.analysis is not None:
-        found = entries_at(
-            sources.analysis.results, sources.site, sources.position, lambda at: at == layer
-        )
-        if found:
-            return dict(found[0])
-    rows = sources.activations.read(sources.site, layer, sources.position)
-    coordinates = row_coordinates(rows, standardise=False)
-    return {
-        "site": sources.site,
-        "position": sources.position,
-        "layer": layer,
-        "geometry": geometry.shape(rows, coordinates).as_dict(),
-        "pca": projection.pca(rows, coordinates).as_dict(),
-    }
-
-
-def _probe_pictures(
-    sources: Sources, choices: Choices, note: Note, track: Track
-) -> Iterator[Picture]:
-    results = sources.analysis.results if sources.analysis is not None else None
-    if results is None or not entries_at(results, sources.site, sources.position):
-        note("probing every layer; analyze -o keeps the results for the next time")
-        results, _ = analyze(
-            sources.activations.path,
-            site=sources.site,
-            position=sources.position,
-            folds=choices.folds,
-            seed=choices.seed,
-            note=note,
-            track=track,
-        )
-    entries = entries_at(results, sources.site, sources.position)
-    if len(entries) == 1:
-        note(f"the analysis holds layer {entries[0]['layer']} only, so its curve is one point")
-    yield figures.probe_picture(results, entries, choices.threshold)
-    place = (sources.site, sources.position)
-    for similarity in results["similarity"]:
-        if (similarity["site"], similarity["position"]) == place and similarity["cka"]:
-            yield figures.similarity_picture(similarity)
-    for found in results["places"]:
-        if found["position"] == sources.position:
-            yield figures.sites_picture(found)
-
-
-def _direction_pictures(sources: Sources, choices: Choices, note: Note) -> Iterator[Picture]:
-    manifest = sources.directions
-    if manifest is None and choices.kinds == ("directions",):
-        message = f"there are no directions beside `{sources.activations.path}`"
-        raise UsageError(message, hint="run circuit directions first, or give --direction-file")
-    if manifest is None:
-        note("no directions.json beside the archive, so directions are not drawn")
-        return
-    found = manifest.results
-    best = found["best"]["layer"]
-    if len(found["layers"]) > 1:
-        yield figures.quality_picture(found, manifest.parameters["site"])
-    yield figures.histogram_picture(found, best)
-    if len(found["layers"]) > 1 or len(found["cosines"][0]["names"]) > 1:
-        yield figures.cosine_picture(found, best)
-    if found["transfer"] is not None:
-        yield figures.transfer_picture(found)
-
-
-def described_picture(picture: Picture) -> Record:
-    """Return what the manifest says of a picture."""
-    return {
-        "file": f"{picture.name}.png",
-        "numbers": f"{picture.name}.json",
-        "caption": picture.caption,
-    }
-
-
-def write_picture(picture: Picture, out: Path, force: bool) -> list[Path]:
-    """Write a picture and its numbers, and return both files."""
-    image, numbers = out / f"{picture.name}.png", out / f"{picture.name}.json"
-    document = {
-        "schema": schemas.FIGURE,
-        "figure": image.name,
-        "caption": picture.caption,
-        **picture.numbers,
-    }
-    write_file(numbers, document_bytes(document), force=force)
-    write_file(image, picture.image, force=force)
-    return [image, numbers]
+COMMAND = Command(
+    request=VisualizeRequest,
+    plan=plan,
+    present=present,
+    data=lambda result: {"output": str(result.folder), "figures": plain(result.figures)},
+)

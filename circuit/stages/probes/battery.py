@@ -3,27 +3,29 @@
     <folder>/<stratum>/<probe>.json      syntactic, semantic, decision, or any name of your own
     <folder>/<probe>.json                the stratum is then the file's own, or `other`
 
-A probe is a template file (expanded with seed 42) or a prompt set. Without a folder the battery is the built-in one;
-``init`` writes that as prompt sets to edit. All prompts of one format make a *pool*: each text once, however many probes ask it.
+A probe is a template file (expanded with seed 42) or a prompt set. Without a folder the battery is
+the built-in one. All prompts of one format make a *pool*: each text once, however many probes ask
+it.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from circuit.artifacts.files.documents import canonical_json, read_json, schema_of
 from circuit.artifacts.prompts.builtin import builtin_probes
-from circuit.artifacts.prompts.prompts import Prompt, PromptSet, Rows, save_all
+from circuit.artifacts.prompts.prompts import Prompt, PromptSet, Rows
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
+from circuit.stages.probes.results import ProbeSummary
 from circuit.stages.rows.prompting import choose_format
 from circuit.values import schemas
 from circuit.values.prompt_format import PromptFormat
 
 SCHEMAS = (schemas.TEMPLATES, schemas.PROMPTS)
+INIT = "`circuit probes init -o FOLDER` writes the built-in probes"
 STRATA = ("syntactic", "semantic", "decision")
 
 
@@ -42,11 +44,11 @@ class Probe:
         return self.prompts.name
 
     def classes(self) -> list[str]:
-        """The labels that its prompts have, in the order of their numbers."""
+        """The labels of its prompts, in the order of their numbers."""
         return [self.prompts.labels[k] for k in np.unique(self.prompts.y()[1])]
 
-    def place(self) -> tuple[int, str, str]:
-        """Where it stands in a table: strata in the order of depth that is expected, then by name."""
+    def rank(self) -> tuple[int, str, str]:
+        """Its rank in a table: strata in the order of depth that is expected, then by name."""
         return (*_depth(self.stratum), self.name)
 
 
@@ -68,46 +70,37 @@ class Pool:
 def load_battery(folder: Path | None = None, strata: Sequence[str] = ()) -> list[Probe]:
     """Read the probes of ``folder``, or the built-in ones, in the order of depth that is expected.
 
-    ``strata`` keeps some of them; naming one that the battery does not have is a ``UsageError``.
+    ``strata`` keeps some of them. Raises ``UsageError`` for a stratum that the battery lacks.
     """
     probes = [_probe(path, folder) for path in _files(folder)]
     if not probes:
         message = f"`{folder}` holds no probes"
-        raise DataError(message, hint="`circuit probes init -o DIR` writes the built-in ones")
+        raise DataError("no-probes", message, hint=INIT, path=str(folder))
     _refuse_equal_names(probes)
     known = sorted({probe.stratum for probe in probes}, key=_depth)
     for stratum in strata:
         if stratum not in known:
-            message = f"there is no category `{stratum}`"
-            raise UsageError(message, hint=f"the battery has {', '.join(known)}")
+            message = f"unknown category `{stratum}`"
+            hint = f"the battery has {', '.join(known)}"
+            raise UsageError("unknown-category", message, hint=hint, category=stratum)
     chosen = [probe for probe in probes if not strata or probe.stratum in strata]
-    return sorted(chosen, key=Probe.place)
+    return sorted(chosen, key=Probe.rank)
 
 
-def init(out: Path, *, strata: Sequence[str] = (), force: bool = False) -> list[Path]:
-    """Write the built-in battery to ``out`` as prompt sets, and return the files."""
-    sets = {
-        out / probe.stratum / f"{probe.name}.json": probe.prompts
-        for probe in load_battery(strata=strata)
-    }
-    save_all(sets, force=force)
-    return list(sets)
-
-
-def summary(probe: Probe) -> dict[str, Any]:
+def summary(probe: Probe) -> ProbeSummary:
     """Describe a probe in the numbers that decide what it can show."""
     prompts = probe.prompts
-    return {
-        "name": probe.name,
-        "category": probe.stratum,
-        "question": prompts.question,
-        "description": prompts.description,
-        "labels": list(prompts.labels),
-        "format": prompts.format,
-        "prompts": len(prompts.prompts),
-        "groups": len(set(prompts.groups().tolist())),
-        "pairs": len(prompts.pairs()),
-    }
+    return ProbeSummary(
+        name=probe.name,
+        category=probe.stratum,
+        question=prompts.question,
+        description=prompts.description,
+        labels=list(prompts.labels),
+        format=prompts.format,
+        prompts=len(prompts.prompts),
+        groups=len(set(prompts.groups().tolist())),
+        pairs=len(prompts.pairs()),
+    )
 
 
 def pools(probes: Iterable[Probe], *, chat: bool | None) -> list[Pool]:
@@ -149,7 +142,7 @@ def _files(folder: Path | None) -> list[Path]:
         return list(builtin_probes().values())
     if not folder.is_dir():
         message = f"there is no folder `{folder}`"
-        raise DataError(message, hint="`circuit probes init -o DIR` writes the built-in probes")
+        raise DataError("folder-missing", message, hint=INIT, path=str(folder))
     found = sorted([*folder.glob("*.json"), *folder.glob("*/*.json")])
     return [path for path in found if schema_of(read_json(path)) in SCHEMAS]
 
@@ -165,7 +158,8 @@ def _refuse_equal_names(probes: Sequence[Probe]) -> None:
     for probe in probes:
         if probe.name in files:
             message = f"`{files[probe.name]}` and `{probe.path}` are both named `{probe.name}`"
-            raise DataError(message, hint="give one of them another `name`")
+            hint = "give one of them another `name`"
+            raise DataError("probe-named-twice", message, hint=hint, name=probe.name)
         files[probe.name] = probe.path
 
 

@@ -1,40 +1,46 @@
 """``probes run``: at which layer does each question of a battery become readable?
 
-All prompts of the battery go through the model once, into one archive per prompt format (``<report>.raw.safetensors``,
-``<report>.chat.safetensors``), by the code of ``collect``, and once more through the same model with random weights
-(``<report>.random.raw.safetensors``). Each question is then put to ``embed``, to every wanted ``resid_post``, and to everything that it has to
-beat (``stages.scoring``). What may be said is in ``emergence``:
+All prompts of the battery go through the model once, into one archive per prompt format
+(``<report>.raw.safetensors``, ``<report>.chat.safetensors``), by the code of ``collect``, and once
+more through the same model with random weights (``<report>.random.raw.safetensors``). Each question
+is then put to ``embed``, to every layer of ``resid_post``, and to everything that it has to beat
+(``stages.probes.score``). What may be said is in ``emergence``:
 
-    layer            the first decodable layer that is above all baselines (words, surface, ``embed``, random weights at the same
-                     layer) by a paired difference, and stays above in the next two; median and 90 % interval over resamples
+    layer            the first decodable layer that is above all baselines (words, surface,
+                     ``embed``, random weights at the same layer) by a paired difference, and stays
+                     above in the next two; median and 90 % interval over resamples
     saturation_layer the first that is not shown to be worse than the best
     threshold_layer  the first layer whose AUROC reaches the threshold, whatever its uncertainty
-    in_tokens, on_surface  the question is decodable at ``embed``, or from the words or the surface of the text
-    verdict          few groups, not decodable, surface, tokens, unresolved, decodable or selective: ``methods.verdict``
+    in_tokens, on_surface  the question is decodable at ``embed``, or from the words or the surface
+    verdict          few groups, not decodable, surface, tokens, unresolved, decodable or selective:
+                     ``methods.verdict``
 
-``significant`` (a star) means: the interval lies above ½, the family-wise permutation p is at most 0.05, there are at least 10 groups; never
-anything else. ``p_battery`` is the smallest p of a probe, corrected for the number of probes (Holm).
+``significant`` (a star) means: the interval lies above ½, the family-wise permutation p is at most
+0.05, there are at least 10 groups; never anything else. ``p_battery`` is the smallest p of a probe,
+corrected for the number of probes (Holm). ``flags`` of a probe say in words what is wrong with its
+rows (``stages.rows.warnings``).
 
-``flags`` of a probe say in words what is wrong with its rows (``stages.flags``); the results stand, and are worth what the flags leave of them.
-The report is a manifest, schema ``circuit.probes/1``, with the held-out scores of every prompt and a checklist. The probes, fitted to all
-prompts, are in ``<report>.fitted.safetensors`` for ``probes apply``. A star says that an answer can be read off a layer,
-not that the model uses it; only an intervention can show that.
+The report is a manifest, schema ``circuit.probes/1``, with the held-out scores of every prompt and
+a checklist. The archives and the probes, fitted to all prompts (``<report>.fitted.safetensors``, for
+``probes apply``), are its outputs. A star says that an answer can be read off a layer, not that the
+model uses it; only an intervention can show that.
 """
 
 import hashlib
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.files.documents import canonical_json, plain
-from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
+from circuit.artifacts.manifest.manifest import manifest_path, write_manifest
 from circuit.errors import DataError
+from circuit.methods.arrays import Array
 from circuit.methods.linear.threads import one_blas_thread
 from circuit.methods.probes.description_length import MIN_ROWS
 from circuit.methods.probes.permutation import holm
@@ -43,35 +49,21 @@ from circuit.methods.uncertainty.emergence import check_threshold
 from circuit.methods.uncertainty.splits import merge_identical
 from circuit.stages.collect.recording import Recording
 from circuit.stages.collect.run import collect_prompts
-from circuit.stages.legacy import ModelOptions
 from circuit.stages.probes.battery import Pool, Probe, load_battery, pools, summary
 from circuit.stages.probes.checklist import checklist
+from circuit.stages.probes.document import present
+from circuit.stages.probes.request import RunRequest
+from circuit.stages.probes.results import BatteryResult, QuestionResult
 from circuit.stages.probes.saved import save_probes
 from circuit.stages.probes.score import Sources, score
-from circuit.stages.rows.questions import Array, Question, distinct_rows, repetition
-from circuit.stages.rows.warnings import blind, blindness, flags
-from circuit.stages.run import Track, untracked
+from circuit.stages.rows.labelled_rows import LabelledRows, mostly_distinct, repetition_text
+from circuit.stages.rows.warnings import all_equal_rows, equal_rows_text, row_warnings
+from circuit.stages.run import Command, Job, Plan, Record, Session
 from circuit.values import schemas
+from circuit.values.layers import parse_layers
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How every probe of the battery is fitted and judged."""
-
-    threshold: float = 0.75
-    folds: int = 5
-    n_boot: int = 1000
-    n_shuffles: int = 1000
-    seed: int = 0
-    random_weights: bool = True
-
-
-@dataclass(frozen=True)
-class Done:
-    """The results of a battery, and whether the report was there already."""
-
-    results: dict[str, Any]
-    reused: bool
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -88,177 +80,206 @@ class Collection:
         return [self.trained] if self.random is None else [self.trained, self.random]
 
 
-def run_probes(
-    options: ModelOptions,
-    *,
-    datasets: Path | None = None,
-    strata: Sequence[str] = (),
-    layers: str = "all",
-    chat: bool | None = None,
-    settings: Settings = Settings(),
-    out: Path | None = None,
-    force: bool = False,
-    track: Track = untracked,
-) -> Done:
-    """Probe a model with a battery; with ``out`` the report, the probes and the archives are written there."""
-    check_threshold(settings.threshold)
-    gathered = pools(load_battery(datasets, strata), chat=chat)
-    for probe in (probe for pool in gathered for probe in pool.probes):
-        _task(probe, settings)
-    if out is not None:
-        return _reported(options, gathered, layers, settings, manifest_path(out), force, track)
-    with TemporaryDirectory() as folder:
-        passing = Path(folder) / "probes.json"
-        return _reported(options, gathered, layers, settings, passing, force, track)
-
-
-def _reported(
-    options: ModelOptions,
-    gathered: Sequence[Pool],
-    layers: str,
-    settings: Settings,
-    out: Path,
-    force: bool,
-    track: Track,
-) -> Done:
-    """Collect, score, and write the report last."""
-    started = time.perf_counter()
-    collections = _collections(options, gathered, layers, settings, out, force, track)
-    archives = [archive for each in collections for archive in each.archives]
-    files = [p.path for pool in gathered for p in pool.probes if not p.builtin]
-    model = collections[0].trained.manifest.model
-    described: dict[str, Any] = {
-        "parameters": {**asdict(settings), "layers": collections[0].trained.layers("resid_post")},
-        "inputs": [*(archive.path for archive in archives), *files],
-        "model": model,
+def plan(request: RunRequest) -> Plan[BatteryResult]:
+    """Read the battery, and check that every probe of it can be fitted."""
+    check_threshold(request.threshold)
+    battery = load_battery(request.battery.datasets, request.battery.category.strata)
+    gathered = pools(battery, chat=request.chat)
+    for probe in battery:
+        _task(probe, request)
+    out = None if request.output is None else manifest_path(request.output)
+    asked = [[pool.form, [probe.prompts for probe in pool.probes]] for pool in gathered]
+    known = {
+        "threshold": request.threshold,
+        "folds": request.folds,
+        "n_boot": request.n_boot,
+        "n_shuffles": request.n_shuffles,
+        "seed": request.seed.seed,
+        "random_weights": request.random_weights,
+        "battery_sha256": _sha256(asked),
     }
-    found = reusable(out, schema=schemas.PROBES, **described, force=force)
-    if found is not None:
-        return Done(found.results, reused=True)
-    with one_blas_thread():
-        results = plain(_results(collections, settings, track))
-        fitted = save_probes(
-            out.with_name(f"{out.stem}.fitted"),
-            [(probe, each) for each in collections for probe in each.pool.probes],
-            results,
-            seed=settings.seed,
-            force=force,
+
+    def begin(model: "LoadedModel") -> Job[BatteryResult]:
+        layers = parse_layers(request.layers, range(model.n_layers), model.n_layers)
+        return Job(
+            parameters={**known, "layers": layers},
+            compute=lambda session: _compute(request, model, gathered, out, session),
+            write=lambda result, record: _write(request, gathered, out, result, record),
         )
-    write_manifest(
-        out,
+
+    return Plan(
+        result=BatteryResult,
         schema=schemas.PROBES,
-        **described,
-        outputs=[fitted] if fitted else [],
-        results=results,
-        tokenizer=collections[0].trained.manifest.tokenizer,
-        run=Run.since(started),
-        force=force,
+        model=request.model,
+        inputs=[probe.path for probe in battery if not probe.builtin],
+        output=out,
+        force=request.force,
+        known=known,
+        begin=begin,
     )
-    return Done(results, reused=False)
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _compute(
+    request: RunRequest,
+    model: "LoadedModel",
+    gathered: Sequence[Pool],
+    out: Path | None,
+    session: Session,
+) -> BatteryResult:
+    """Collect and score; without a report the archives are temporary."""
+    with ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(TemporaryDirectory())) / "probes.json"
+        collections = _collections(request, model, gathered, out, session)
+        stack.enter_context(one_blas_thread())
+        return _results(collections, request, session)
 
 
 def _collections(
-    options: ModelOptions,
+    request: RunRequest,
+    model: "LoadedModel",
     gathered: Sequence[Pool],
-    layers: str,
-    settings: Settings,
     out: Path,
-    force: bool,
-    track: Track,
+    session: Session,
 ) -> list[Collection]:
-    """Run the prompts through the model, then through it with random weights: one of them in memory at a time."""
-    model = options.load()
-    trained = [_collected(model, pool, layers, out, force, track) for pool in gathered]
-    if not settings.random_weights:
+    """Run the prompts through the model, then through it with random weights, which replace its own."""
+    trained = [_collected(model, pool, request, _stem(out, pool), session) for pool in gathered]
+    if not request.random_weights:
         return [Collection(p, t, None) for p, t in zip(gathered, trained, strict=True)]
     from circuit.model.checkpoint.random_weights import randomise
 
-    model = randomise(model, seed=settings.seed)
-    stem = out.with_name(f"{out.stem}.random")
-    random = [_collected(model, pool, layers, stem, force, track) for pool in gathered]
+    model = randomise(model, seed=request.seed.seed)
+    random = [
+        _collected(model, pool, request, _stem(out, pool, "random."), session) for pool in gathered
+    ]
     return [Collection(*each) for each in zip(gathered, trained, random, strict=True)]
 
 
+def _stem(out: Path, pool: Pool, weights: str = "") -> Path:
+    return out.with_name(f"{out.name.removesuffix('.json')}.{weights}{pool.name}")
+
+
 def _collected(
-    model: Any, pool: Pool, layers: str, out: Path, force: bool, track: Track
+    model: "LoadedModel", pool: Pool, request: RunRequest, stem: Path, session: Session
 ) -> Activations:
     """Run the prompts of one format through the model, or open the archive that holds them."""
-    text = canonical_json([probe.prompts for probe in pool.probes])
     done = collect_prompts(
         model,
         pool.prompts,
-        out.with_name(f"{out.name.removesuffix('.json')}.{pool.name}"),
-        recording=Recording(layers=layers, sites="embed,resid_post"),
+        stem,
+        recording=Recording(layers=request.layers, sites="embed,resid_post"),
         prompt_format=pool.form,
         inputs=[probe.path for probe in pool.probes if not probe.builtin],
-        parameters={"battery_sha256": hashlib.sha256(text.encode()).hexdigest()},
-        force=force,
-        track=track,
+        parameters={"battery_sha256": _sha256([probe.prompts for probe in pool.probes])},
+        force=request.force,
+        track=session.track,
     )
     return done.result
 
 
-def _results(collections: Sequence[Collection], settings: Settings, track: Track) -> dict[str, Any]:
+def _write(
+    request: RunRequest,
+    gathered: Sequence[Pool],
+    out: Path | None,
+    result: BatteryResult,
+    record: Record,
+) -> None:
+    """Fit the probes to all prompts and write them, and the report last."""
+    assert out is not None
+    collections = [
+        Collection(
+            pool,
+            Activations.open(_stem(out, pool)),
+            Activations.open(_stem(out, pool, "random.")) if request.random_weights else None,
+        )
+        for pool in gathered
+    ]
+    with one_blas_thread():
+        fitted = save_probes(
+            out.with_name(f"{out.stem}.fitted"),
+            [(probe, each) for each in collections for probe in each.pool.probes],
+            result.probes,
+            seed=request.seed.seed,
+            force=request.force,
+        )
+    archives = [archive.path for each in collections for archive in each.archives]
+    write_manifest(
+        out,
+        **vars(record),
+        outputs=[*archives, *([fitted] if fitted else [])],
+        results=plain(result),
+    )
+
+
+def _results(
+    collections: Sequence[Collection], request: RunRequest, session: Session
+) -> BatteryResult:
     jobs = [(probe, each) for each in collections for probe in each.pool.probes]
     scored = {
-        probe.name: _scored(probe, each, settings)
-        for probe, each in track(jobs, "Probing", len(jobs))
+        probe.name: _scored(probe, each, request)
+        for probe, each in session.track(jobs, "Probing", len(jobs))
     }
-    p_battery = holm({name: _smallest_p(probe) for name, probe in scored.items()})
-    for name, probe in scored.items():
-        probe["p_battery"] = p_battery[name]
-    random, model = collections[0].random, collections[0].trained.manifest.model
-    order = [p.name for p in sorted((job[0] for job in jobs), key=Probe.place)]
-    results = {
-        "n_layers": collections[0].trained.n_layers,
-        "model": None if model is None else model.id,
-        "layers": collections[0].trained.layers("resid_post"),
-        "score": "held-out AUROC, macro one-against-rest; chance 0.5",
-        "threshold": settings.threshold,
-        "n_boot": settings.n_boot,
-        "bits_from_prompts": MIN_ROWS,
-        "seed": settings.seed,
-        "random_weights": random.manifest.model.id if random and random.manifest.model else None,
-        "prompts": sum(len(each.pool.prompts.prompts) for each in collections),
-        "probes": {name: scored[name] for name in order},
-    }
-    return {**results, "checklist": checklist(results)}
+    p_battery = holm({name: probe.smallest_p for name, probe in scored.items()})
+    order = [probe.name for probe in sorted((job[0] for job in jobs), key=Probe.rank)]
+    probes = {name: replace(scored[name], p_battery=p_battery[name]) for name in order}
+    random, first = collections[0].random, collections[0].trained
+    named = random.manifest.model.id if random and random.manifest.model else None
+    return BatteryResult(
+        n_layers=first.n_layers,
+        model=None if first.manifest.model is None else first.manifest.model.id,
+        layers=first.layers("resid_post"),
+        score="held-out AUROC, macro one-against-rest; chance 0.5",
+        threshold=request.threshold,
+        n_boot=request.n_boot,
+        bits_from_prompts=MIN_ROWS,
+        seed=request.seed.seed,
+        random_weights=named,
+        prompts=sum(len(each.pool.prompts.prompts) for each in collections),
+        probes=probes,
+        checklist=checklist(
+            probes, n_boot=request.n_boot, seed=request.seed.seed, random_weights=named
+        ),
+    )
 
 
-def _smallest_p(probe: dict[str, Any]) -> float | None:
-    found = [entry["p_any"] for entry in probe["layers"].values() if entry["p_any"] is not None]
-    return min(found, default=None)
+def _task(probe: Probe, request: RunRequest, deepest: Array | None = None) -> Task:
+    """Draw the folds of a probe.
 
-
-def _task(probe: Probe, settings: Settings, deepest: Array | None = None) -> Task:
-    """Draw the folds of a probe, or say in one sentence why that cannot be done."""
+    Without the rows of the deepest layer, it is only seen whether that can be done.
+    """
     _, y = probe.prompts.y()
     try:
         return prepare(
             y,
             _groups(probe, deepest)[0],
             units=_units(probe),
-            folds=settings.folds,
-            seed=settings.seed,
-            n_boot=settings.n_boot if deepest is not None else 1,
-            n_shuffles=settings.n_shuffles if deepest is not None else 0,
+            folds=request.folds,
+            seed=request.seed.seed,
+            n_boot=request.n_boot if deepest is not None else 1,
+            n_shuffles=request.n_shuffles if deepest is not None else 0,
         )
     except DataError as error:
-        message = f"probe `{probe.name}`: {error.message}"
-        raise DataError(message, hint=error.hint) from error
+        raise error.within(f"probe `{probe.name}`") from error
 
 
 def _groups(probe: Probe, deepest: Array | None) -> tuple[Array, int]:
-    """Groups of the labelled prompts, equal texts and equal activations joined, and how many prompts repeat another."""
+    """Return the groups of the labelled prompts, and how many prompts repeat another.
+
+    Equal texts and equal activations share a group.
+    """
     rows, _ = probe.prompts.y()
-    keys: list[Any] = [[probe.prompts.texts[row] for row in rows]]
-    if deepest is not None and distinct_rows(deepest):
+    keys: list[list[str] | Array] = [[probe.prompts.texts[row] for row in rows]]
+    if deepest is not None and mostly_distinct(deepest):
         keys.append(deepest)
     return merge_identical(probe.prompts.groups()[rows], *keys)
 
 
 def _units(probe: Probe) -> list[str]:
-    """What labels are permuted within: the pair of a prompt that has a partner, else its group."""
+    """Return what labels are permuted within: the pair of a prompt, or its group without one."""
     rows, _ = probe.prompts.y()
     unit = [f"group {name}" for name in probe.prompts.groups()]
     for number, pair in enumerate(probe.prompts.pairs()):
@@ -267,13 +288,13 @@ def _units(probe: Probe) -> list[str]:
     return [unit[row] for row in rows]
 
 
-def _scored(probe: Probe, each: Collection, settings: Settings) -> dict[str, Any]:
+def _scored(probe: Probe, each: Collection, request: RunRequest) -> QuestionResult:
     """Score one probe at every layer and beside every baseline."""
     labelled, _ = probe.prompts.y()
     rows, layers = each.pool.rows(probe)[labelled], each.trained.layers("resid_post")
     deepest = each.trained.read("resid_post", layers[-1])[rows]
-    task, repeated = _task(probe, settings, deepest), _groups(probe, deepest)[1]
-    asked = Question(probe.name, labelled, task.y, probe.classes(), task.groups)
+    task, repeated = _task(probe, request, deepest), _groups(probe, deepest)[1]
+    asked = LabelledRows(probe.name, labelled, task.y, probe.classes(), task.groups)
     random = each.random
     sources = Sources(
         texts=[probe.prompts.texts[row] for row in labelled],
@@ -284,14 +305,24 @@ def _scored(probe: Probe, each: Collection, settings: Settings) -> dict[str, Any
         if random is None
         else lambda layer: np.asarray(random.read("resid_post", layer)[rows]),
     )
-    return {
-        **summary(probe),
-        "format": each.pool.form.name,
-        "repeated_prompts": repeated,
-        "flags": [
-            *flags(asked, settings.folds),
-            *([repetition(repeated, len(labelled))] if repeated else []),
-            *(blindness(f"L{k}", len(labelled)) for k in layers if blind(sources.read(k))),
+    same = [k for k in layers if all_equal_rows(sources.read(k))]
+    return QuestionResult(
+        **{**vars(summary(probe)), "format": each.pool.form.name},
+        **vars(score(task, sources, threshold=request.threshold)),
+        repeated_prompts=repeated,
+        flags=[
+            *row_warnings(asked, request.folds),
+            *([repetition_text(repeated, len(labelled))] if repeated else []),
+            *(equal_rows_text(f"L{k}", len(labelled)) for k in same),
         ],
-        **score(task, sources, threshold=settings.threshold),
-    }
+    )
+
+
+RUN = Command(
+    request=RunRequest,
+    plan=plan,
+    present=present,
+    display=lambda request: {"stratigraphy": request.stratigraphy},
+    schema=schemas.PROBES,
+    result=BatteryResult,
+)

@@ -1,4 +1,4 @@
-"""Train, validation and test prompts have no group and no text in common, or what is reported is not held out."""
+"""Train, validation and test prompts share no group and no text, or scores are not held out."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from circuit.errors import DataError
 
 
 def check_apart(sets: Mapping[str, PromptSet]) -> None:
-    """Raise ``DataError`` where two of the named sets share a group or a text, naming it."""
+    """Raise ``DataError`` where two of the named sets share a group or a text."""
     names = list(sets)
     for i, one in enumerate(names):
         for other in names[i + 1 :]:
@@ -16,17 +16,14 @@ def check_apart(sets: Mapping[str, PromptSet]) -> None:
 
 def _check(one: str, first: PromptSet, other: str, second: PromptSet) -> None:
     hint = "divide the prompts with `circuit dataset split`, which keeps groups together"
+    both = f"the {one} and the {other} prompts"
     groups = {group_of(p) for p in first.prompts} & {group_of(p) for p in second.prompts}
     if groups:
-        message = (
-            f"the {one} and the {other} prompts share {len(groups)} groups, such as `{min(groups)}`"
-        )
-        raise DataError(message, hint=hint)
+        message = f"{both} share {len(groups)} groups, such as `{min(groups)}`"
+        raise DataError("shared-groups", message, hint=hint, sets=(one, other), n=len(groups))
     if texts := set(first.texts) & set(second.texts):
-        message = (
-            f"the {one} and the {other} prompts share {len(texts)} texts, such as {min(texts)!r}"
-        )
-        raise DataError(message, hint=hint)
+        message = f"{both} share {len(texts)} texts, such as {min(texts)!r}"
+        raise DataError("shared-texts", message, hint=hint, sets=(one, other), n=len(texts))
 
 
 def check_size(test: PromptSet) -> None:
@@ -34,4 +31,5 @@ def check_size(test: PromptSet) -> None:
     groups = len(set(test.groups().tolist()))
     if groups < 2:
         message = f"the {len(test.prompts)} test prompts of `{test.name}` are of one group"
-        raise DataError(message, hint="a sweep needs test prompts of several groups (templates)")
+        hint = "a sweep needs test prompts of several groups (templates)"
+        raise DataError("one-group", message, hint=hint, n=len(test.prompts))

@@ -3,12 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError
+from circuit.stages.options import FormatOptions
 from circuit.values.prompt_format import PromptFormat
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 
 def choose_format(
@@ -28,31 +33,45 @@ def choose_format(
     )
 
 
-def read_tools(path: Path) -> tuple[dict[str, Any], ...]:
+def format_for(
+    prompts: PromptSet | Sequence[str], options: FormatOptions, *, made_in: str | None = None
+) -> PromptFormat:
+    """Choose the format of prompts to steer: the options', then the prompt set's own, then ``made_in``.
+
+    ``made_in`` is the format in which the direction was made (``raw``, ``chat``; None: raw).
+    """
+    if not isinstance(prompts, PromptSet):
+        known = {"name": "plain", "format": made_in or "raw", "prompts": [{"text": "x"}]}
+        prompts = PromptSet.model_validate(known)
+    return choose_format(prompts, chat=options.chat, system=options.system, tools=options.tools)
+
+
+def read_tools(path: Path) -> tuple[dict[str, object], ...]:
     """Read a JSON list of tool schemas, as chat templates take them."""
+    form = "see datasets/tools.json for the form"
     try:
         tools = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         message = f"`{path}` cannot be read: {error.strerror}"
-        raise ArtifactError(message, hint="--tools names a JSON file") from error
+        hint = "--tools names a JSON file"
+        raise ArtifactError("read-failed", message, hint=hint, path=str(path)) from error
     except ValueError as error:
-        raise ArtifactError(
-            f"`{path}` is not JSON: {error}", hint="see datasets/tools.json"
-        ) from error
+        message = f"`{path}` is not JSON: {error}"
+        raise ArtifactError("not-json", message, hint=form, path=str(path)) from error
     if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
         message = f"`{path}` is not a list of tool schemas"
-        raise ArtifactError(message, hint="see datasets/tools.json for the form")
+        raise ArtifactError("not-tool-schemas", message, hint=form, path=str(path))
     return tuple(dict(tool) for tool in tools)
 
 
 def encode(
-    model: Any,
+    model: "LoadedModel",
     texts: Sequence[str],
     form: PromptFormat,
     *,
     max_length: int | None = None,
     truncate: str = "left",
-) -> Sequence[Any]:
+) -> "Sequence[EncodedPrompt]":
     """Turn texts into token ids in this format: see ``circuit.model.prompts.tokens``."""
     from circuit.model.prompts.tokens import encode_prompts
 
@@ -60,7 +79,7 @@ def encode(
 
 
 def parse_prompts(spec: str) -> PromptSet | list[str]:
-    """Read ``a|b``, ``@lines.txt`` or ``@prompts.json``; every blank of a prompt is kept.
+    """Read ``a|b``, ``@lines.txt`` or ``@prompts.json``; every space of a prompt is kept.
 
     A text file has one prompt a line. A prompt set brings its format, labels and groups along.
     """
@@ -75,5 +94,6 @@ def parse_prompts(spec: str) -> PromptSet | list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         message = f"`{path}` cannot be read as a list of prompts: {reason}"
-        raise ArtifactError(message, hint="-p takes a|b, @lines.txt or @prompts.json") from error
+        hint = "-p takes a|b, @lines.txt or @prompts.json"
+        raise ArtifactError("read-failed", message, hint=hint, path=str(path)) from error
     return [line for line in lines if line]

@@ -1,25 +1,28 @@
-"""What a direction was fitted to: the archive that its manifest leads to, and the prompts and rows in it.
+"""What a direction was fitted to: the archive that its manifest leads to, and its prompts and rows.
 
-A manifest names its inputs with their digests; an archive of activations among them, or among the inputs of those, is what the direction
-was fitted to. A file of another tool names none, and then nothing is known of its training prompts.
+A manifest names its inputs with their digests; an archive of activations among them, or among the
+inputs of those, is what the direction was fitted to. A file of another program names none, and then
+nothing is known of its training prompts.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from circuit.artifacts.activations.activations import Activations
+from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.documents import read_json, schema_of
 from circuit.artifacts.manifest.manifest import Manifest, digest, manifest_path, read_manifest
-from circuit.artifacts.steering_files.files import Direction
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import ArtifactError, DataError, UsageError
+from circuit.methods.arrays import Array
 from circuit.methods.directions import fit_direction
 from circuit.methods.uncertainty.splits import permuted_labels
 from circuit.stages.rows.contrasts import Contrast, in_pair_order, label_contrast, one_against_rest
-from circuit.stages.rows.labels import labelled
-from circuit.stages.rows.questions import Array, joined_groups, silent
+from circuit.stages.rows.labelled_rows import joined_groups
+from circuit.stages.rows.labels import OF_PROMPTS, labelled
+from circuit.stages.run import silent
 from circuit.values import schemas
 
 
@@ -32,7 +35,7 @@ class Fit:
 
 
 def fit_of(direction_file: Path) -> Fit | None:
-    """Follow the manifests from a steering file to what it was fitted to; None where they do not lead there."""
+    """Follow the manifests of a steering file to its archive; None where they end before."""
     path = manifest_path(direction_file)
     if direction_file.suffix not in ("", ".safetensors", ".json") or not path.is_file():
         return None
@@ -51,7 +54,8 @@ def _followed(path: Path, fitted: Manifest | None) -> Fit | None:
         source = path.parent / ref.path
         if source.is_file() and digest(source) != ref.sha256:
             message = f"`{source}` has changed since `{path}` was made from it"
-            raise ArtifactError(message, hint="run `circuit directions` again")
+            hint = "run `circuit directions` again"
+            raise ArtifactError("input-changed", message, hint=hint, path=str(source))
         of_source = manifest_path(source) if source.suffix == ".safetensors" else source
         if (found := _followed(of_source, manifest)) is not None:
             return found
@@ -61,19 +65,20 @@ def _followed(path: Path, fitted: Manifest | None) -> Fit | None:
 def shuffled_vectors(
     direction: Direction, fit: Fit | None, archive: Path | None, n: int, seed: int
 ) -> list[Array]:
-    """Fit a direction ``n`` times to the same rows under permuted labels; the method is the direction's own.
+    """Fit a direction ``n`` times to its rows under permuted labels, by its own method.
 
-    Labels are permuted where the prompts' design leaves them exchangeable (``methods.splits``): within pairs, or between groups.
+    Labels are permuted where the prompts' design leaves them exchangeable (``methods.splits``):
+    within pairs, or between groups.
     """
     if n == 0:
         return []
     where = archive or (fit.archive if fit else None)
     if where is None or fit is None:
-        message = f"the file of direction `{direction.name}` does not lead to what it was fitted to"
+        message = f"cannot find the training activations of direction `{direction.name}`"
         hint = "keep the archive where `circuit directions` read it, or use --shuffled 0"
-        raise UsageError(message, hint=hint)
+        raise UsageError("no-training-archive", message, hint=hint, name=direction.name)
     parameters = fit.directions.parameters
-    activations, _ = labelled(Activations.open(where), parameters.get("labels", "prompts"))
+    activations, _ = labelled(Activations.open(where), parameters.get("labels", OF_PROMPTS))
     site, position = parameters["site"], parameters["position"]
     contrast = _contrast(activations, direction, site, position, parameters["folds"])
     rows = activations.read(site, direction.layer, position)[contrast.rows]
@@ -108,10 +113,11 @@ def _refitted(
         fit = fit_direction(method, rows[positive], rows[negative], paired=paired)
     except DataError as error:
         message = f"`{method}` cannot be fitted to shuffled labels: {error.message}"
-        raise DataError(message, hint="use --shuffled 0") from error
+        hint = "use --shuffled 0"
+        raise DataError(error.code, message, hint=hint, **error.fields) from error
     return fit.vector
 
 
-def training_prompts(fit: Fit | None) -> Any:
+def training_prompts(fit: Fit | None) -> PromptSet | None:
     """Return the prompt set that a direction was fitted to; None where it is not known."""
     return None if fit is None else Activations.open(fit.archive).prompt_set

@@ -1,14 +1,19 @@
-"""Do two artifacts come from different weights? Then they share axes only where one model was trained from the other.
+"""Whether two artifacts come from one model: by the weights' fingerprints, else by the names.
 
-Fingerprints of the weights decide where both are known, else the names do; files of other tools may have neither, and then nothing is said.
+Directions of different weights share axes only where one model was trained from the other. Files of
+other programs may say neither fingerprint nor name; then nothing is known, and nothing is refused.
 """
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from circuit.artifacts.directions.direction import Direction
-from circuit.errors import ModelError, UsageError
+from circuit.errors import DataError, ModelError, UsageError
 from circuit.values.identity import ModelIdentity
 from circuit.values.sites import RESIDUAL
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
 
 
 def other_weights(a: ModelIdentity | None, b: ModelIdentity | None) -> bool:
@@ -20,20 +25,31 @@ def other_weights(a: ModelIdentity | None, b: ModelIdentity | None) -> bool:
     return a.id != b.id
 
 
-def check_model(direction: Direction, model: Any, *, allow_other: bool) -> None:
-    """Refuse a direction of another model, as told by the weights' fingerprint or else the id."""
+def check_model(direction: Direction, model: "LoadedModel", *, allow_other: bool) -> None:
+    """Raise ``ModelError`` for a direction of another model.
+
+    A direction of a site outside of the residual stream is a ``UsageError``.
+    """
     theirs, ours = direction.model, model.identity
     if direction.site not in RESIDUAL:
         message = f"direction `{direction.name}` was made at `{direction.site}`"
-        raise UsageError(message, hint="steering adds to the residual stream: use resid_post")
-    if allow_other or theirs is None:
-        return
-    same = (
-        theirs.weights_sha256 == ours.weights_sha256
-        if theirs.weights_sha256 is not None
-        else theirs.id == ours.id
-    )
-    if not same:
+        hint = "steering adds to the residual stream: use resid_post"
+        raise UsageError("site-not-residual", message, hint=hint, site=direction.site)
+    if not allow_other and theirs is not None and other_weights(theirs, ours):
         made = "other weights" if theirs.id == ours.id else f"model `{theirs.id}`"
         message = f"the direction was made with {made}, not with `{ours.id}`"
-        raise ModelError(message, hint="extract it again, or pass --allow-other-model")
+        hint = "extract it again, or pass --allow-other-model"
+        raise ModelError("other-model", message, hint=hint, model=ours.id, made_with=theirs.id)
+
+
+def check_shape(identity: ModelIdentity | None, model: "LoadedModel", path: Path) -> None:
+    """Raise ``DataError`` where the file at ``path`` was made with a model of another shape."""
+    if identity is None:
+        return
+    if (model.n_layers, model.d_model) != (identity.n_layers, identity.d_model):
+        message = (
+            f"`{path}` is for a model of {identity.n_layers} layers and width {identity.d_model}, "
+            f"`{model.id}` has {model.n_layers} and {model.d_model}"
+        )
+        hint = f"it was made with `{identity.id}`"
+        raise DataError("other-model", message, hint=hint, model=model.id, made_with=identity.id)

@@ -1,92 +1,101 @@
-"""What is wrong with a question's rows, in words: said when it is asked, and kept in the results.
+"""Warnings about the rows that a label or a probe uses: noted in the run, and kept in the results.
 
-    few groups      under ``MIN_GROUPS``, or ``MIN_CLASS_GROUPS`` of a class, nothing supports a claim; fewer groups of a class than folds
-    lopsided        one class has ``LOPSIDED`` times the rows of another. AUROC stays what it is, but is no surer than the smaller class makes
-                    it, and accuracy would say nothing
-    by group        few groups, each of one label: the label cannot be told from whatever else these groups differ in
-    blind           a layer at which all prompts have the same activations tells nothing apart
+    few groups            under ``MIN_GROUPS`` groups, or ``MIN_CLASS_GROUPS`` of a class, nothing
+                          supports a claim; a class has fewer groups than there are folds
+    class imbalance       one class has ``IMBALANCED`` times the rows of another: the AUROC is no
+                          surer than the smaller class makes it, and accuracy says nothing
+    groups of one label   few groups, each of one label: whatever else these groups differ in
+                          separates the labels as well
+    equal rows            all prompts have the same activations, so nothing can be decoded
 
-What leaves nothing to measure (one class, a class within one group, NaN) is refused where the rows are read.
+Rows that leave nothing to measure (one class, a class within one group, NaN) are refused where they
+are read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.splits import groups_per_class
-from circuit.stages.rows.questions import Array, Note, Question
+from circuit.stages.rows.labelled_rows import LabelledRows
+from circuit.stages.run import Note
 from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
 
-LOPSIDED = 10
-FEW_BY_GROUP = 2 * MIN_GROUPS
+IMBALANCED = 10
+FEW_GROUPS_OF_ONE_LABEL = 2 * MIN_GROUPS
 SAME = 1e-6  # of the largest entry of a feature: rounding
+_NO_CLAIM = "nothing here supports a claim, whatever the intervals say"
 
 
-def flags(question: Question, folds: int) -> list[str]:
-    """Say what is wrong with the rows of ``question``."""
+def row_warnings(rows: LabelledRows, folds: int) -> list[str]:
+    """Return every warning about ``rows``."""
     return [
-        *few_groups(question, folds),
-        *lopsided(question.names, question.y),
-        *by_group(question.y, question.groups),
+        *few_groups(rows, folds),
+        *class_imbalance(rows.names, rows.y),
+        *groups_of_one_label(rows.y, rows.groups),
     ]
 
 
-def tell(about: str, texts: Iterable[str], note: Note) -> None:
-    """Note each of ``texts`` under the name of the question."""
-    for text in texts:
-        note(f"{about}: {text}")
+def note_each(subject: str, warnings: Iterable[str], note: Note) -> None:
+    """Note each warning under the name of what it is about."""
+    for text in warnings:
+        note(f"{subject}: {text}")
 
 
-def few_groups(question: Question, folds: int) -> Iterator[str]:
-    """Say when there are too few groups to claim anything, or fewer than folds."""
-    counts = groups_per_class(question.y, question.groups)
-    n_groups = len(np.unique(question.groups))
-    if n_groups < MIN_GROUPS:
-        yield (
-            f"only {n_groups} groups of prompts; under {MIN_GROUPS} groups nothing here supports "
-            "a claim, whatever the intervals say"
-        )
+def few_groups(rows: LabelledRows, folds: int) -> Iterator[str]:
+    """Warn of too few groups to claim anything, or fewer than folds."""
+    counts = groups_per_class(rows.y, rows.groups)
     fewest = min(counts, key=lambda i: counts[i])
-    if counts[fewest] < MIN_CLASS_GROUPS and n_groups >= MIN_GROUPS:
+    least, name = counts[fewest], rows.names[fewest]
+    yield from too_few_groups(rows.n_groups)
+    if least < MIN_CLASS_GROUPS and rows.n_groups >= MIN_GROUPS:
         yield (
-            f"only {counts[fewest]} groups of prompts hold `{question.names[fewest]}`; under {MIN_CLASS_GROUPS} groups of a class nothing "
-            "here supports a claim, whatever the intervals say"
+            f"only {least} groups of prompts hold `{name}`; under {MIN_CLASS_GROUPS} groups of a "
+            f"class {_NO_CLAIM}"
         )
-    if counts[fewest] < folds:
+    if least < folds:
         yield (
-            f"`{question.names[fewest]}` comes from {counts[fewest]} groups of prompts, so there are "
-            f"{counts[fewest]} folds instead of {folds}"
+            f"`{name}` comes from {least} groups of prompts, so there are {least} folds instead of "
+            f"{folds}"
         )
 
 
-def lopsided(names: Sequence[str], y: Array) -> Iterator[str]:
-    """Say when one class ``y`` (n,) has at least ``LOPSIDED`` times the rows of another."""
+def too_few_groups(n_groups: int) -> Iterator[str]:
+    """Warn of fewer groups in all than a claim needs."""
+    if n_groups < MIN_GROUPS:
+        yield f"only {n_groups} groups of prompts; under {MIN_GROUPS} groups {_NO_CLAIM}"
+
+
+def class_imbalance(names: Sequence[str], y: Array) -> Iterator[str]:
+    """Warn where one class of ``y`` (n,) has at least ``IMBALANCED`` times the rows of another."""
     counts = [int(np.sum(y == i)) for i in range(len(names))]
     few, many = int(np.argmin(counts)), int(np.argmax(counts))
-    if counts[few] and counts[many] >= LOPSIDED * counts[few]:
+    if counts[few] and counts[many] >= IMBALANCED * counts[few]:
         yield (
-            f"{counts[few]} prompts of `{names[few]}` against {counts[many]} of `{names[many]}`; the scores "
-            f"are no surer than {counts[few]} prompts make them"
+            f"{counts[few]} prompts of `{names[few]}` against {counts[many]} of `{names[many]}`; "
+            f"the scores are no surer than {counts[few]} prompts make them"
         )
 
 
-def by_group(y: Array, groups: Array) -> Iterator[str]:
-    """Say when few groups, and more prompts than groups, have one label each."""
+def groups_of_one_label(y: Array, groups: Array) -> Iterator[str]:
+    """Warn where few groups, and more prompts than groups, have one label each."""
     pairs = {*zip(groups.tolist(), y.tolist(), strict=True)}
     n_groups = len(np.unique(groups))
-    if len(pairs) == n_groups < min(FEW_BY_GROUP, len(y)):
+    if len(pairs) == n_groups < min(FEW_GROUPS_OF_ONE_LABEL, len(y)):
         yield (
-            f"each of the {n_groups} groups has one label, so that whatever else these groups differ in tells the labels apart as well, and "
-            f"there are {n_groups} independent rows, not {len(y)}"
+            f"each of the {n_groups} groups has one label, so that whatever else these groups "
+            f"differ in separates the labels as well, and there are {n_groups} independent rows, "
+            f"not {len(y)}"
         )
 
 
-def blind(rows: Array) -> bool:
+def all_equal_rows(rows: Array) -> bool:
     """Say whether all rows (n, d) are the same up to rounding."""
     low, high = rows.min(axis=0), rows.max(axis=0)
     return bool((high - low <= SAME * np.maximum(np.abs(low), np.abs(high))).all())
 
 
-def blindness(where: str, n: int) -> str:
-    """Say that ``where`` all of ``n`` prompts look alike."""
-    return f"{where}: all {n} prompts have the same activations there, so nothing can be told apart"
+def equal_rows_text(place: str, n: int) -> str:
+    """Say that all of ``n`` prompts have the same activations at ``place``."""
+    return f"{place}: all {n} prompts have the same activations, so nothing can be decoded there"

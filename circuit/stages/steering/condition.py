@@ -1,25 +1,28 @@
-"""Conditional steering: only prompts on which a saved probe answers are steered.
+"""Conditional steering: only prompts for which a saved probe answers its positive class are steered.
 
-The probe (``probes run`` saves them) is read at the last token of each prompt, in the model as it is, before anything is steered:
+The probe (``probes run`` saves them) is read at the last token of each prompt, in the unsteered model:
 
     steer where logit = log p − log(1 − p) > threshold, p the probability of its positive class
 
-and a prompt below is answered by the unsteered model, to the bit. A probe fires on prompts that it takes for the class, rightly or
-wrongly: its held-out quality is in its file. After Lee et al. 2024 (2409.05907), with a probe in the place of a
-cosine with a threshold of its own.
+A prompt below the threshold is answered by the unsteered model, to the bit. The probe's held-out quality is in
+its file. After Lee et al. 2024 (2409.05907), with a probe instead of a cosine with a threshold of its own.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from circuit.errors import ModelError, UsageError
+from circuit.methods.arrays import Array
 from circuit.stages.probes.saved import SITE, SavedProbe, read_probe
 from circuit.stages.steering.source import parse_number, parse_spec
 from circuit.values.sites import Site
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 KEYS = ("probe", "layer", "above")
 
@@ -39,27 +42,35 @@ class Condition:
         probe, _ = read_probe(file, fields.get("probe"), fields.get("layer"))
         if len(probe.parts) != 1:
             message = f"probe `{probe.name}` has {len(probe.classes)} classes"
-            raise UsageError(message, hint="--when takes a probe of two classes")
+            hint = "--when takes a probe of two classes"
+            raise UsageError("two-classes-expected", message, hint=hint, n=len(probe.classes))
         return cls(probe, parse_number(fields.get("above", "0"), "the logit after `above=`"))
 
-    def check(self, model: Any) -> None:
-        """Raise when the probe is of a model of another shape."""
-        width = self.probe.parts[0].vector.size
-        if width != model.d_model or self.probe.layer >= model.n_layers:
-            message = f"probe `{self.probe.name}` does not fit `{model.id}`: it has width {width}, layer {self.probe.layer}"
-            raise ModelError(message, hint="use a probe of this model")
+    def logits(self, model: "LoadedModel", encoded: "Sequence[EncodedPrompt]") -> Array:
+        """Return the probe's logit at the last token of every prompt (n,).
 
-    def logits(self, model: Any, encoded: Sequence[Any]) -> npt.NDArray[np.float64]:
-        """Return the probe's logit at the last token of every prompt (n,)."""
+        Raises ``ModelError`` for a probe of a model of another shape.
+        """
         from circuit.model.forward.last_token import last_states
 
+        self._check_shape(model)
         site = Site(SITE, self.probe.layer)
         rows = last_states(model, encoded, [site])[site].astype(np.float64)
         (part,) = self.probe.parts
         return np.asarray(part.extra["slope"] * (rows @ part.vector) + part.extra["bias"])
 
-    def described(self) -> dict[str, Any]:
-        """Return what goes into a manifest."""
+    def _check_shape(self, model: "LoadedModel") -> None:
+        width, layer = self.probe.parts[0].vector.size, self.probe.layer
+        if width != model.d_model or layer >= model.n_layers:
+            message = (
+                f"probe `{self.probe.name}` (width {width}, layer {layer}) does not fit "
+                f"`{model.id}` (width {model.d_model}, {model.n_layers} layers)"
+            )
+            hint = "use a probe of this model"
+            raise ModelError("other-model", message, hint=hint, width=width, layer=layer)
+
+    def described(self) -> dict[str, object]:
+        """Return the manifest entry."""
         return {
             "probe": self.probe.name,
             "layer": self.probe.layer,

@@ -1,32 +1,28 @@
-"""Vectors that should not steer, at the same size: an effect that they have as well is not the direction's.
+"""Control vectors, at the same size: an effect that they have as well is not the direction's.
 
     random      isotropic unit vectors: what any push of this length does
-    shuffled    the same method on the same rows under permuted labels (``circuit.stages.rows.provenance``): what a push among
-                the prompts of the training set does, without the concept
+    shuffled    the same method on the same rows under permuted labels
+                (``circuit.stages.rows.provenance``): what a push among the training prompts does, without
+                the concept
 
-Both take the place of the direction in the same intervention, so that layer, operator, scope and length are its own. With the same KL
-instead of the same length, each is calibrated by itself. The opposite sign is among the doses.
+Both replace the direction in the same intervention, so layer, operator, scope and length are equal. For the
+same KL instead of the same length, each is calibrated by itself. The opposite sign is among the doses.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from circuit.methods.linear.unit_vectors import random_unit_vectors
-from circuit.stages.steering.intervention import Intervention
-from circuit.stages.steering.rollouts import Neutral
-from circuit.stages.steering.strength import calibrate
+from circuit.stages.steering.intervention import Intervention, Vector
 
-Vector = npt.NDArray[np.float32]
 KINDS = ("random", "shuffled")
 
 
 @dataclass(frozen=True, eq=False)
 class Control:
-    """One control vector in the place of the direction."""
+    """One control: the intervention along other vectors."""
 
     kind: str
     number: int
@@ -34,28 +30,30 @@ class Control:
 
     @property
     def name(self) -> str:
-        """What notes and progress call it."""
+        """How notes and progress name it."""
         return f"{self.kind} {self.number}"
 
 
+def random_controls(
+    intervention: Intervention, n: int, rng: np.random.Generator
+) -> list[Intervention]:
+    """Return the intervention along ``n`` draws of random unit vectors."""
+    terms = intervention.terms
+    drawn = random_unit_vectors(rng, (n, len(terms), len(terms[0].direction.vector)))
+    return [intervention.with_vectors(list(vectors)) for vectors in drawn]
+
+
 def controls(
-    intervention: Intervention, n_random: int, shuffled: Sequence[Sequence[Vector]], seed: int
+    intervention: Intervention,
+    n_random: int,
+    shuffled: Sequence[Sequence[Vector]],
+    seed: int,
 ) -> list[Control]:
-    """Put random vectors, and the shuffled ones of every part, in the places of the directions."""
-    parts, width = len(intervention.parts), len(intervention.parts[0].direction.vector)
-    made = random_unit_vectors(np.random.default_rng(seed), (n_random, parts, width))
-    together = list(zip(*shuffled, strict=True))
+    """Return random controls, and one for each set of the terms' ``shuffled`` vectors."""
+    random = random_controls(intervention, n_random, np.random.default_rng(seed))
+    together = [intervention.with_vectors(list(each)) for each in zip(*shuffled, strict=True)]
     return [
-        Control(kind, number, intervention.with_vectors(list(vectors)))
-        for kind, lists in (("random", made), ("shuffled", together))
-        for number, vectors in enumerate(lists, 1)
+        Control(kind, number, each)
+        for kind, found in (("random", random), ("shuffled", together))
+        for number, each in enumerate(found, 1)
     ]
-
-
-def at_same_kl(
-    model: Any, control: Control, neutral: Neutral, target: float, before: float
-) -> Control:
-    """Calibrate a control by itself; ``before`` is the direction's factor without its own c*."""
-    plain = replace(control.intervention, factor=before)
-    found = calibrate(model, plain, neutral, target=target)
-    return replace(control, intervention=replace(plain, factor=before * found.coefficient))

@@ -1,79 +1,82 @@
-"""A direction from one pair of prompts, d = h_positive - h_negative at the last token, or from one prompt, d = h_positive.
+"""A direction from one pair of prompts, d = h_positive − h_negative at the last token, or from one prompt, d = h_positive.
 
-``separation`` is 1 - cos(h_positive, h_negative). One pair is no sample:
-nothing is said about how well the direction separates anything; ``circuit directions`` does that.
+``separation`` is 1 − cos(h_positive, h_negative). One pair is no sample: how well the direction separates
+anything is unknown; ``circuit directions`` measures that.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from circuit.artifacts.steering_files.files import Direction
+from circuit.artifacts.directions.direction import Direction
 from circuit.errors import DataError
+from circuit.methods.arrays import Array
 from circuit.stages.rows.prompting import encode
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import PromptFormat
 
-Array = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
 
-
-@dataclass(frozen=True)
-class Pair:
-    """Two prompts, or only the positive one, and what to call their difference."""
-
-    positive: str
-    negative: str | None
-    name: str = "direction"
-    positive_label: str = "positive"
-    negative_label: str = "negative"
+MIDDLE = "50%"
 
 
 def extract_direction(
-    model: Any, pair: Pair, *, layer: str | None, form: PromptFormat
+    model: "LoadedModel",
+    positive: str,
+    negative: str | None = None,
+    *,
+    layer: str | None,
+    form: PromptFormat,
+    name: str = "direction",
+    labels: tuple[str, str] = ("positive", "negative"),
 ) -> Direction:
-    """Take the difference of the two prompts' last-token residuals after block ``layer``, or the residual of the only one.
+    """Return the difference of two prompts' last-token residuals after block ``layer``, or one residual.
 
-    The default layer is the middle of the model.
+    The default layer is the middle of the model. Raises ``DataError`` for several layers, and for
+    two prompts with equal residuals.
     """
-    at = parse_layers(layer or "50%", range(model.n_layers), model.n_layers)
+    at = parse_layers(layer or MIDDLE, range(model.n_layers), model.n_layers)
     if len(at) != 1:
-        message = f"`{layer}` names {len(at)} layers, a direction has one"
-        raise DataError(message, hint="name one layer with --layer")
-    prompts = [text for text in (pair.positive, pair.negative) if text is not None]
+        message = f"`{layer}` names {len(at)} layers, and a direction has one"
+        raise DataError("one-layer-expected", message, hint="name one layer", n_layers=len(at))
+    prompts = [text for text in (positive, negative) if text is not None]
     rows = _last_residuals(model, prompts, at[0], form)
     difference = rows[0].astype(np.float64) - (rows[1] if len(rows) > 1 else 0)
     norm = float(np.linalg.norm(difference))
     if norm == 0:
-        message = f"both prompts give the same residual at layer {at[0]}"
-        raise DataError(message, hint="the two prompts must differ before their last token")
+        message = f"both prompts have the same residual at layer {at[0]}"
+        hint = "the two prompts must differ before their last token"
+        raise DataError("equal-residuals", message, hint=hint, layer=at[0])
     return Direction(
-        name=pair.name,
+        name=name,
         site="resid_post",
         layer=at[0],
         vector=(difference / norm).astype(np.float32),
         norm=norm,
         method="pair" if len(rows) > 1 else "single",
-        positive_label=pair.positive_label,
-        negative_label=pair.negative_label if len(rows) > 1 else None,
+        positive_label=labels[0],
+        negative_label=labels[1] if len(rows) > 1 else None,
         model=model.identity,
         format=form.name,
-        extra=_origin(pair, rows),
+        extra=_origin(prompts, rows),
     )
 
 
-def _origin(pair: Pair, rows: Array) -> dict[str, Any]:
-    if pair.negative is None:
-        return {"positive_prompt": pair.positive}
+def _origin(prompts: Sequence[str], rows: Array) -> Mapping[str, object]:
+    if len(prompts) == 1:
+        return {"positive_prompt": prompts[0]}
     return {
-        "positive_prompt": pair.positive,
-        "negative_prompt": pair.negative,
+        "positive_prompt": prompts[0],
+        "negative_prompt": prompts[1],
         "cosine_similarity": _cosine(rows[0], rows[1]),
     }
 
 
-def _last_residuals(model: Any, texts: list[str], layer: int, form: PromptFormat) -> Array:
+def _last_residuals(
+    model: "LoadedModel", texts: Sequence[str], layer: int, form: PromptFormat
+) -> Array:
     from circuit.model.forward.last_token import last_residuals
 
     return last_residuals(model, encode(model, texts, form), [layer])[layer]

@@ -1,46 +1,64 @@
-"""What is measured of the model after each prompt, so that a steering can be seen to move it.
+"""What is measured of the model after each prompt, to see whether a steering moves it.
 
-    logprob     m = log p(y⁺) − log p(y⁻): the log-probability that the model goes on with a positive rather than with a negative answer,
-                p summed over the spellings of each side. pmass = Σ p(all spellings) says whether the question is being
-                answered at all; m is valid where it is 0.5 or more. Without negative answers everything else is negative,
-                m = log p(y⁺) − log(1 − p(y⁺)) (as in Arditi et al. 2406.11717), and pmass says nothing
-    criterion   m = 1 where the text that the model writes meets a criterion (``circuit.methods.text.criteria``), else 0
+    logprob     m = log p(y⁺) − log p(y⁻): the log-probability that the model continues with a positive rather
+                than a negative answer, p summed over the spellings of each side. pmass = Σ p(all spellings)
+                says whether the question is answered at all; m is valid where it is 0.5 or more. Without
+                negative answers everything else is negative, m = log p(y⁺) − log(1 − p(y⁺)) (as in Arditi et
+                al. 2406.11717), and pmass does not apply
+    criterion   m = 1 where the generated text meets a criterion (``circuit.methods.text.criteria``), else 0
 
-Answers are tokenised after their prompt (``circuit.model.prompts.continuations``), several tokens by their summed log-probability. A
-spelling that begins with another one of its side is in that one's probability already and is left out. ``prefill`` is the beginning of an
-answer that is put into the model's mouth, after which it is read.
+Answers are tokenised after their prompt (``circuit.model.prompts.continuations``), several tokens by their
+summed log-probability. A spelling that begins with another one of its side is left out: its probability is
+part of that one's. ``prefill`` is the beginning of the answer, after which the model is read.
 
-Order of the answers: models prefer (A) to (B), or Yes to No, whatever is asked. In a set that has both orders, ``expected`` names the answer
-that shows the behaviour: where it is one of the negative spellings, the two sides change places for that prompt.
+Order of the answers: models prefer (A) to (B), or Yes to No, whatever is asked. In a set with both orders,
+``expected`` names the answer that shows the behaviour: where it is one of the negative spellings, the two sides
+are swapped for that prompt.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from circuit.artifacts.prompts.prompts import Prompt
 from circuit.errors import UsageError
+from circuit.methods.arrays import Array
 from circuit.methods.text.criteria import satisfies
-from circuit.stages.steering.intervention import Intervention
+from circuit.stages.options import ReadoutOptions
+from circuit.stages.steering.generate import write
 from circuit.values.sampling import Sampling
 
-Array = npt.NDArray[Any]
-KINDS = ("logprob", "criterion")
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.interventions.steering import Steering
+    from circuit.model.prompts.tokens import EncodedPrompt
+
 LEAST_MASS = 0.5  # of the answers' probability, for a point to be valid
+BALANCED = (0.4, 0.6)  # share of prompts whose sides are swapped
 
 
 @dataclass(frozen=True)
 class Readout:
-    """Spellings of the two answers, or a criterion of the text; what is empty is not used."""
+    """Spellings of the two answers, or a criterion of the text; empty fields are not used."""
 
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
     criterion: str | None = None
     max_tokens: int = 20
     prefill: str = ""
+
+    @classmethod
+    def of(cls, options: ReadoutOptions) -> "Readout":
+        """Read the spellings of the options."""
+        return cls(
+            positive=spellings(options.positive_answers),
+            negative=spellings(options.negative_answers),
+            criterion=options.criterion,
+            max_tokens=options.max_tokens,
+            prefill=options.prefill,
+        )
 
     @property
     def kind(self) -> str:
@@ -49,51 +67,74 @@ class Readout:
 
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Raise ``UsageError`` for a read-out that these prompts cannot have."""
-        if (self.criterion is None) == (not self.positive):
-            what = "no read-out is given" if self.criterion is None else "two read-outs are given"
-            hint = 'use --positive-answers "Yes| yes" --negative-answers "No| no", or --criterion'
-            raise UsageError(what, hint=hint)
+        hint = 'use --positive-answers "Yes| yes" --negative-answers "No| no", or --criterion'
+        if self.criterion is None and not self.positive and not self.negative:
+            raise UsageError("no-readout", "no read-out is given", hint=hint)
         if self.negative and not self.positive:
-            message = "--negative-answers needs --positive-answers"
-            raise UsageError(message, hint="say which answers are positive")
+            message = "`--negative-answers` needs `--positive-answers`"
+            raise UsageError("option-needed", message, hint="say which answers are positive")
+        if self.criterion is not None and self.positive:
+            message = "both answers and a criterion are given, and a read-out is one of them"
+            raise UsageError("two-readouts", message, hint=hint)
         if both := set(self.positive) & set(self.negative):
             message = f"{min(both)!r} is both a positive and a negative answer"
-            raise UsageError(message, hint="give each spelling to one side")
+            hint = "give each spelling to one side"
+            raise UsageError("ambiguous-answer", message, hint=hint, answer=min(both))
         if self.criterion is not None:
             for prompt in prompts:
                 satisfies(self.criterion, "", expected=prompt.expected)
 
-    def described(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """Return what goes into a manifest; ``order_balanced`` is None where no prompt changes the sides."""
+    def described(self, prompts: Sequence[Prompt]) -> "ReadoutSummary":
+        """Return the manifest entry for these prompts."""
         swapped = sum(self.swaps(prompt) for prompt in prompts)
-        share = swapped / max(1, len(prompts))
-        return {
-            "kind": self.kind,
-            **asdict(self),
-            "swapped": swapped,
-            "order_balanced": 0.4 <= share <= 0.6 if swapped else None,
-        }
+        low, high = BALANCED
+        return ReadoutSummary(
+            kind=self.kind,
+            **vars(self),
+            swapped=swapped,
+            order_balanced=low <= swapped / len(prompts) <= high if swapped else None,
+        )
 
     def swaps(self, prompt: Prompt) -> bool:
-        """Whether the two sides change places for this prompt."""
+        """Say whether the two sides are swapped for this prompt."""
         expected = (prompt.expected or "").strip()
         return bool(expected) and expected in {answer.strip() for answer in self.negative}
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadoutSummary:
+    """A read-out in a manifest; ``order_balanced`` is None where no prompt swaps the sides."""
+
+    kind: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    criterion: str | None
+    max_tokens: int
+    prefill: str
+    swapped: int
+    order_balanced: bool | None
+
+    @property
+    def readout(self) -> Readout:
+        """The read-out itself."""
+        return Readout(self.positive, self.negative, self.criterion, self.max_tokens, self.prefill)
+
+
 def spellings(text: str | None) -> tuple[str, ...]:
-    """Read ``Yes| yes|YES``: every blank is kept."""
+    """Read ``Yes| yes|YES``; spaces are kept."""
     if text is None:
         return ()
     found = tuple(text.split("|"))
     if "" in found or len(set(found)) < len(found):
-        message = f"`{text}` names an empty answer, or one twice"
-        raise UsageError(message, hint='write spellings as "Yes| yes|YES"')
+        message = f"`{text}` has an empty spelling, or one twice"
+        hint = 'write spellings as "Yes| yes|YES"'
+        raise UsageError("invalid-spellings", message, hint=hint, spellings=text)
     return found
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """m of every prompt (n,), and what it rests on: pmass (n,), or the texts that were judged."""
+class ReadoutValues:
+    """m of every prompt (n,), and its basis: pmass (n,), or the texts that were judged."""
 
     m: Array
     pmass: Array | None = None
@@ -107,57 +148,53 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """A read-out of given prompts of a model, made ready once for every vector and dose."""
+    """A read-out of given prompts of a model, prepared once for every vector and dose."""
 
-    model: Any
+    model: "LoadedModel"
     readout: Readout
     prompts: Sequence[Prompt]
-    encoded: Sequence[Any]
-    answers: Sequence[Any]  # of each prompt the token ids of its answers, positive ones first
+    encoded: "Sequence[EncodedPrompt]"
+    answers: Sequence[Sequence[Sequence[int]]]  # token ids of each prompt's answers, positive first
     n_positive: Sequence[int]
     ragged: bool
 
-    def measure(self, intervention: Intervention, coefficient: float) -> Measured:
-        """Read every prompt with the model steered at this coefficient."""
-        if self.readout.kind == "criterion":
-            return self._judged(intervention, coefficient)
-        logs = self.log_p(intervention, coefficient)
+    def measure(self, steerings: "Sequence[Steering]") -> ReadoutValues:
+        """Read every prompt while ``steerings`` act."""
+        if self.readout.criterion is not None:
+            return self._judged(self.readout.criterion, steerings)
+        logs = self.log_p(steerings)
         if not self.readout.negative:
-            return Measured(logs[:, 0] - _log_rest(logs[:, 0]))
-        return Measured(logs[:, 0] - logs[:, 1], np.exp(logs).sum(axis=1))
+            return ReadoutValues(logs[:, 0] - _log_rest(logs[:, 0]))
+        return ReadoutValues(logs[:, 0] - logs[:, 1], np.exp(logs).sum(axis=1))
 
-    def log_p(self, intervention: Intervention, coefficient: float) -> Array:
+    def log_p(self, steerings: "Sequence[Steering]") -> Array:
         """Return log p of both sides after every prompt, (n, 2); −∞ of a side without answers."""
         from circuit.model.forward.teacher_forcing import answer_log_probs
+        from circuit.model.interventions.steering import steered
 
-        with intervention.steered(self.model, coefficient):
+        with steered(self.model, steerings):
             found = answer_log_probs(self.model, [each.ids for each in self.encoded], self.answers)
         sides = zip(found, self.n_positive, strict=True)
         return np.array([(_log_sum(row[:k]), _log_sum(row[k:])) for row, k in sides])
 
-    def _judged(self, intervention: Intervention, coefficient: float) -> Measured:
-        from circuit.model.forward.generate import generate
-
-        with intervention.steered(self.model, coefficient):
-            written = generate(
-                self.model,
-                self.encoded,
-                Sampling(self.readout.max_tokens),
-                ragged=self.ragged,
-                in_step=intervention.is_scoped,
-            )
+    def _judged(self, criterion: str, steerings: "Sequence[Steering]") -> ReadoutValues:
+        sampling = Sampling(max_tokens=self.readout.max_tokens)
+        written = write(self.model, self.encoded, steerings, sampling, ragged=self.ragged)
         texts = [answer.text for answer in written]
         met = [
-            satisfies(str(self.readout.criterion), text, expected=prompt.expected)
+            satisfies(criterion, text, expected=prompt.expected)
             for text, prompt in zip(texts, self.prompts, strict=True)
         ]
-        return Measured(np.array(met, np.float64), texts=texts)
+        return ReadoutValues(np.array(met, np.float64), texts=texts)
 
 
 def reader(
-    model: Any, readout: Readout, prompts: Sequence[Prompt], encoded: Sequence[Any]
+    model: "LoadedModel",
+    readout: Readout,
+    prompts: Sequence[Prompt],
+    encoded: "Sequence[EncodedPrompt]",
 ) -> Reader:
-    """Make a read-out ready: tokenise the answers, and measure whether prompts may share a batch."""
+    """Prepare a read-out: tokenise the answers, and measure whether prompts may share a batch."""
     from circuit.model.forward.generate import may_be_ragged
     from circuit.model.prompts.continuations import answer_ids, prefilled
 
@@ -186,7 +223,7 @@ def _begins(longer: Sequence[int], shorter: Sequence[int]) -> bool:
 
 
 def _shortest(answers: Sequence[list[int]]) -> list[list[int]]:
-    """Leave out what begins with another answer: its probability is in that one's."""
+    """Leave out answers that begin with another one: their probability is part of that one's."""
     kept: list[list[int]] = []
     for answer in sorted(answers, key=len):
         if not any(_begins(answer, other) for other in kept):
@@ -196,10 +233,9 @@ def _shortest(answers: Sequence[list[int]]) -> list[list[int]]:
 
 def _refuse_nested(positive: Sequence[list[int]], negative: Sequence[list[int]]) -> None:
     if any(_begins(a, b) or _begins(b, a) for a in positive for b in negative):
-        message = (
-            "a positive answer begins with the tokens of a negative one, or the other way round"
-        )
-        raise UsageError(message, hint="give answers that differ before the shorter one ends")
+        message = "an answer of one side begins with a whole answer of the other side"
+        hint = "give answers that differ before the shorter one ends"
+        raise UsageError("nested-answers", message, hint=hint)
 
 
 def _log_sum(logs: Array) -> float:

@@ -1,267 +1,329 @@
-"""Directions and prompts in, steered text out, and how often it meets a criterion.
+"""``circuit steer``: directions and prompts in, steered text out, and how often it meets a criterion.
 
-Every answer is generated through mlx-lm while an ``Intervention`` acts, by default h' = h + c · v · ||h|| where the direction was
-made, at every token. With a criterion, the share of answers that meet it is given per label with a Wilson
-interval, beside that of random directions of the same norm at the same coefficient: an effect that
-they have as well is not the direction's.
+Every answer is generated through mlx-lm while an ``Intervention`` acts, by default h' = h + c · v · ‖h‖ at the
+direction's layer, at every token. With a criterion, the share of answers that meet it is given per label with a
+Wilson interval, alongside that of random directions of the same norm at the same coefficient
+(``circuit.stages.steering.trial``): an effect that they have as well is not the direction's.
+
+``--extract`` only makes a direction of two prompts and saves it.
 """
 
 import math
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from circuit.artifacts.files.atomic import write_errors
 from circuit.artifacts.files.documents import plain
-from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
 from circuit.artifacts.prompts.prompts import PromptSet
-from circuit.artifacts.steering_files.files import Direction, write_directions, write_steering_file
 from circuit.errors import UsageError
-from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.methods.steering.coherence import collapsed
-from circuit.stages.rows.prompting import choose_format, encode
-from circuit.stages.run import Track, untracked
+from circuit.present.document import Document
+from circuit.stages.rows.prompting import encode, format_for, parse_prompts
+from circuit.stages.run import SILENT, Command, Job, Plan, Session
 from circuit.stages.steering.condition import Condition
-from circuit.stages.steering.generate import Acting, write
-from circuit.stages.steering.intervention import Intervention
+from circuit.stages.steering.controls import random_controls
+from circuit.stages.steering.document import extract_document, heading, steer_document
+from circuit.stages.steering.extract import pair_of, plan_extraction
+from circuit.stages.steering.generate import write
+from circuit.stages.steering.intervention import Intervention, Term
+from circuit.stages.steering.request import SteerRequest
+from circuit.stages.steering.result import ExtractResult, Generation, Result, SteerResult
+from circuit.stages.steering.rules import check_action, resolve
+from circuit.stages.steering.source import parse_numbers, sources_of, terms_of
 from circuit.stages.steering.trial import Answers, check_criterion, judge
 from circuit.values import schemas
 from circuit.values.prompt_format import PromptFormat
 from circuit.values.sampling import Sampling
 
-Show = Callable[[str], None]
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.forward.generate import Completion
+    from circuit.model.interventions.steering import Steering
+    from circuit.model.prompts.tokens import EncodedPrompt
+
+Prompts: TypeAlias = PromptSet | list[str]
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is done to the model, prompts, strengths, and how the answers are made and judged."""
+@dataclass(frozen=True, kw_only=True)
+class SteerSettings:
+    """At which coefficients prompts are answered, how, and by what the answers are judged."""
 
-    intervention: Intervention
-    prompts: PromptSet | Sequence[str]
     coefficients: Sequence[float]
-    form: PromptFormat
     sampling: Sampling = field(default_factory=Sampling)
     criterion: str | None = None
     controls: int = 0
-    condition: Condition | None = None
 
-    @property
-    def texts(self) -> list[str]:
-        """The prompts' texts, every blank kept."""
-        return self.prompts.texts if isinstance(self.prompts, PromptSet) else list(self.prompts)
+    @classmethod
+    def of(cls, request: SteerRequest) -> "SteerSettings":
+        """Read the settings of a request; raise ``UsageError`` where they contradict each other."""
+        return cls(
+            coefficients=_coefficients(request),
+            sampling=Sampling(**vars(request.sampling), seed=request.seed.seed),
+            criterion=request.criterion,
+            controls=request.controls,
+        )
 
-    @property
-    def is_one_answer(self) -> bool:
-        """Say whether a single answer is asked for, which can be shown while it is written."""
-        return len(self.texts) == len(self.coefficients) == 1 and self.criterion is None
+    def check(self, prompts: Prompts) -> None:
+        """Raise what judging these prompts' answers would raise, and for numbers that are not finite."""
+        for number in (*self.coefficients, self.sampling.temperature):
+            if not math.isfinite(number):
+                message = f"coefficients and temperature must be finite, got {number}"
+                hint = 'write for example --compare "-2,-1,0,1,2"'
+                raise UsageError("not-finite", message, hint=hint)
+        if self.criterion is not None:
+            check_criterion(prompts, self.criterion)
+        elif self.controls:
+            message = "`--controls` needs `--criterion`"
+            raise UsageError("option-needed", message, hint="say how answers are judged")
 
-    def parameters(self) -> dict[str, Any]:
-        """Return every choice that the answers depend on, for the manifest."""
-        return {
-            **asdict(self.sampling),
-            **self.intervention.described(),
-            "condition": None if self.condition is None else self.condition.described(),
-            "coefficients": list(self.coefficients),
-            "format": asdict(self.form),
-            "criterion": self.criterion,
-            "controls": self.controls,
-            "prompts": self.texts,
-        }
+
+def plan(request: SteerRequest) -> Plan[Result]:
+    """Plan an extraction or a steering run."""
+    return plan_extraction(request) if request.extract else _plan_steering(request)
+
+
+def _plan_steering(request: SteerRequest) -> Plan[Result]:
+    if request.prompts is None:
+        raise UsageError("no-prompts", "no prompts are given", hint="give them with -p")
+    prompts, settings = parse_prompts(request.prompts), SteerSettings.of(request)
+    settings.check(prompts)
+    check_action(request.action, settings.coefficients)
+    pair = pair_of(request)
+    sources = [] if pair else sources_of(request.directions)
+    condition = None if request.when is None else Condition.parse(request.when)
+
+    def begin(model: "LoadedModel") -> Job[Result]:
+        options = request.prompt_format
+        if pair is not None:
+            form = format_for(prompts, options)
+            terms = [Term(pair(model, form))]
+        else:
+            allow = request.directions.allow_other_model
+            terms = terms_of(model, sources, allow_other_model=allow)
+            form = format_for(prompts, options, made_in=terms[0].direction.format)
+        intervention = resolve(model, terms, request.action, form)
+
+        def compute(session: Session) -> Result:
+            return steer(
+                model, intervention, prompts, form, settings, condition=condition, session=session
+            )
+
+        return Job(
+            parameters=parameters(intervention, prompts, form, settings, condition=condition),
+            compute=compute,
+        )
+
+    return Plan(
+        result=SteerResult,
+        schema=schemas.STEERING,
+        model=request.model,
+        inputs=_inputs(request, [source.file for source in sources]),
+        output=request.output.output,
+        force=request.output.force,
+        known=_known(prompts, settings),
+        begin=begin,
+    )
+
+
+def _coefficients(request: SteerRequest) -> tuple[float, ...]:
+    if request.compare is None:
+        return (1.0 if request.coefficient is None else request.coefficient,)
+    if request.coefficient is not None:
+        message = "`-c` and `--compare` both give coefficients"
+        raise UsageError("option-given-twice", message, hint="give one of them")
+    return parse_numbers(request.compare, "--compare")
+
+
+def _inputs(request: SteerRequest, files: Sequence[Path]) -> list[Path]:
+    probe = [] if request.when is None else [Path(request.when.split(",")[0])]
+    text = request.prompts or ""
+    return [*files, *probe, *([Path(text[1:])] if text.startswith("@") else [])]
+
+
+def _known(prompts: Prompts, settings: SteerSettings) -> dict[str, object]:
+    return {
+        **asdict(settings.sampling),
+        "coefficients": list(settings.coefficients),
+        "criterion": settings.criterion,
+        "controls": settings.controls,
+        "prompts": texts_of(prompts),
+    }
+
+
+def parameters(
+    intervention: Intervention,
+    prompts: Prompts,
+    form: PromptFormat,
+    settings: SteerSettings,
+    *,
+    condition: Condition | None = None,
+) -> dict[str, object]:
+    """Return every choice that the answers depend on."""
+    return {
+        **_known(prompts, settings),
+        **intervention.described(),
+        "condition": None if condition is None else condition.described(),
+        "format": asdict(form),
+    }
+
+
+def texts_of(prompts: Prompts) -> list[str]:
+    """Return the texts of the prompts, spaces kept."""
+    return prompts.texts if isinstance(prompts, PromptSet) else prompts
 
 
 def steer(
-    model: Any,
-    job: Job,
+    model: "LoadedModel",
+    intervention: Intervention,
+    prompts: Prompts,
+    form: PromptFormat,
+    settings: SteerSettings,
     *,
-    out: Path | None = None,
-    inputs: Sequence[Path] = (),
-    force: bool = False,
-    track: Track = untracked,
-    show: Show | None = None,
-) -> tuple[dict[str, Any], bool]:
-    """Return the results of a job, and whether they were in ``out`` already.
+    condition: Condition | None = None,
+    session: Session = SILENT,
+) -> SteerResult:
+    """Answer every prompt at every coefficient, and judge the answers where there is a criterion.
 
-    With ``out`` they are written there as a manifest (``circuit.steering/1``). ``show`` is given the pieces of a
-    single answer while it is written.
+    ``session.stream`` is given the pieces of a single answer while it is written.
     """
-    started = time.perf_counter()
-    # The same weights under another chat template are another run.
-    tokenizer = {"tokenizer_sha256": model.tokenizer_identity.files_sha256}
-    described = {
-        "parameters": {**job.parameters(), **tokenizer},
-        # A direction may be named by its stem.
-        "inputs": [path if path.is_file() else manifest_path(path) for path in inputs],
-        "model": model.identity,
-    }
-    if out is not None:
-        found = reusable(out, schema=schemas.STEERING, **described, force=force)
-        if found is not None:
-            return found.results, True
-    _check_before_the_work(job, out)
-    results = plain(_results(job, *_answers(model, job, track, show)))
-    if out is not None:
-        write_manifest(
-            out,
-            schema=schemas.STEERING,
-            **described,
-            results=results,
-            tokenizer=model.tokenizer_identity,
-            run=Run.since(started),
-            force=force,
-        )
-    return results, False
+    settings.check(prompts)
+    if intervention.factor != 1:
+        rule = intervention.action.rule
+        session.note(f"by rule `{rule}`, coefficient 1 is {intervention.factor:.4g}")
+    encoded = encode(model, texts_of(prompts), form)
+    fires = [True] * len(encoded)
+    if condition is not None:
+        fires = (condition.logits(model, encoded) > condition.threshold).tolist()
+    if session.stream is not None:
+        text, c = texts_of(prompts)[0], settings.coefficients[0]
+        session.stream(heading(text, c))
+        steerings = intervention.at(c) if fires[0] else []
+        shown = _streamed(model, encoded[0], steerings, settings.sampling, session)
+        answers = [_answers(0, c, [shown])]
+    else:
+        answers = _answered(model, intervention, encoded, fires, settings, session=session)
+    return SteerResult.of(
+        intervention,
+        _generations(intervention, texts_of(prompts), answers, fires),
+        None
+        if settings.criterion is None
+        else judge(prompts, answers, settings.criterion, settings.controls),
+    )
 
 
-def check_choices(
-    prompts: PromptSet | Sequence[str],
-    coefficients: Sequence[float],
-    sampling: Sampling,
-    criterion: str | None = None,
-) -> None:
-    """Raise what can be known without a model, which may take minutes to load."""
-    if not all(math.isfinite(number) for number in (*coefficients, sampling.temperature)):
-        message = "a coefficient or the temperature is not a finite number"
-        raise UsageError(message, hint='write for example --compare "-2,-1,0,1,2"')
-    if criterion is not None:
-        check_criterion(prompts, criterion)
-
-
-def _check_before_the_work(job: Job, out: Path | None) -> None:
-    """Raise now what would otherwise be found out after every answer has been generated."""
-    check_choices(job.prompts, job.coefficients, job.sampling, job.criterion)
-    if out is not None:
-        folder = next(folder for folder in out.parents if folder.exists())
-        with write_errors(out), tempfile.TemporaryFile(dir=folder):
-            pass
-
-
-def _answers(
-    model: Any, job: Job, track: Track, show: Show | None
-) -> tuple[list[Answers], list[bool]]:
-    """Return the answers of the intervention and its controls, and which prompts were steered at all."""
+def _answered(
+    model: "LoadedModel",
+    intervention: Intervention,
+    encoded: "Sequence[EncodedPrompt]",
+    fires: Sequence[bool],
+    settings: SteerSettings,
+    *,
+    session: Session,
+) -> list[Answers]:
+    """Answer with the intervention at every coefficient, and with random controls at those but 0."""
     from circuit.model.forward.generate import may_be_ragged
 
-    encoded = encode(model, job.texts, job.form)
     ragged = may_be_ragged(model)  # measured before anything is steered
-    fires = [True] * len(encoded)
-    if job.condition is not None:
-        job.condition.check(model)
-        fires = (job.condition.logits(model, encoded) > job.condition.threshold).tolist()
-    if show is not None:
-        texts = [_shown(model, job, encoded[0], fires[0], show)]
-        return [_answered(0, job.coefficients[0], texts)], fires
-    places = [job.intervention, *_controls(job, model.d_model)]
-    runs = [(i, c) for i in range(len(places)) for c in job.coefficients if i == 0 or c != 0]
-    return [
-        _answered(i, c, _generate(model, job, Acting(((places[i], c),)), encoded, fires, ragged))
-        for i, c in track(runs, "Steering", len(runs))
-    ], fires
+    rng = np.random.default_rng(settings.sampling.seed)
+    arms = [intervention, *random_controls(intervention, settings.controls, rng)]
+    runs = [(i, c) for i in range(len(arms)) for c in settings.coefficients if i == 0 or c != 0]
+    steered = [row for row, fired in enumerate(fires) if fired]
+    silent = [row for row, fired in enumerate(fires) if not fired]
+    found = []
+    for i, c in session.track(runs, "Steering", len(runs)):
+        written: dict[int, Completion] = {}
+        for rows, steerings in ((steered, arms[i].at(c)), (silent, [])):
+            some = [encoded[row] for row in rows]
+            if some:
+                done = write(model, some, steerings, settings.sampling, ragged=ragged)
+                written.update(zip(rows, done, strict=True))
+        found.append(_answers(i, c, [written[row] for row in range(len(encoded))]))
+    return found
 
 
-def _answered(control: int, coefficient: float, written: list[Any]) -> Answers:
+def _answers(control: int, coefficient: float, written: "Sequence[Completion]") -> Answers:
     loops = [collapsed(one.ids) for one in written]
     return Answers(control, coefficient, [one.text for one in written], loops)
 
 
-def _results(job: Job, answers: list[Answers], fires: list[bool]) -> dict[str, Any]:
-    parts = job.intervention.parts
-    named = ("name", "site", "layer", "method", "norm")
-    trial = judge(job.prompts, answers, job.criterion, job.controls) if job.criterion else None
-    directions = [
-        {**{name: getattr(part.direction, name) for name in named}, "weight": part.weight}
-        for part in parts
-    ]
-    return {
-        "direction": directions[0],
-        "directions": directions,
-        "generations": [
-            {
-                "prompt": prompt,
-                "output": output,
-                "layer": parts[0].direction.layer,
-                "coefficient": c.coefficient,
-                "steered": fired and c.coefficient != 0,
-                "collapsed": loop,
-            }
-            for c in answers
-            if c.control == 0
-            for prompt, output, fired, loop in zip(
-                job.texts, c.outputs, fires, c.loops, strict=True
-            )
-        ],
-        "trial": None if trial is None else asdict(trial),
-    }
-
-
-def _generate(
-    model: Any, job: Job, acting: Acting, encoded: Sequence[Any], fires: list[bool], ragged: bool
-) -> list[Any]:
-    """Answer the prompts that the condition lets pass with steering, the others without."""
-    answers: dict[int, Any] = {}
-    for fired in (True, False):
-        rows = [row for row, each in enumerate(fires) if each is fired]
-        if rows:
-            some = [encoded[row] for row in rows]
-            done = write(model, some, acting if fired else Acting(), job.sampling, ragged=ragged)
-            answers.update(zip(rows, done, strict=True))
-    return [answers[row] for row in range(len(encoded))]
-
-
-def _shown(model: Any, job: Job, prompt: Any, fired: bool, show: Show) -> Any:
+def _streamed(
+    model: "LoadedModel",
+    prompt: "EncodedPrompt",
+    steerings: "Sequence[Steering]",
+    sampling: Sampling,
+    session: Session,
+) -> "Completion":
     """Answer one prompt, and show the answer while it is written."""
-    from circuit.model.forward.generate import Generated, stream
+    from circuit.model.forward.generate import Completion, stream
     from circuit.model.interventions.steering import steered
 
+    assert session.stream is not None
     pieces = []
-    with steered(model, job.intervention.steerings(job.coefficients[0]) if fired else []):
-        for piece in stream(model, prompt, job.sampling):
-            show(piece.text)
+    with steered(model, steerings):
+        for piece in stream(model, prompt, sampling):
+            session.stream(piece.text)
             pieces.append(piece)
     text = "".join(piece.text for piece in pieces)
-    return Generated(text, [token for piece in pieces for token in piece.ids])
+    return Completion(text, [token for piece in pieces for token in piece.ids])
 
 
-def _controls(job: Job, d_model: int) -> list[Intervention]:
-    """Return random directions, uniform on the sphere, in the places of the job's own."""
-    shape = (job.controls, len(job.intervention.parts), d_model)
-    drawn = random_unit_vectors(np.random.default_rng(job.sampling.seed), shape)
-    return [job.intervention.with_vectors(list(each)) for each in drawn]
+def _generations(
+    intervention: Intervention,
+    texts: Sequence[str],
+    answers: Sequence[Answers],
+    fires: Sequence[bool],
+) -> list[Generation]:
+    return [
+        Generation(
+            prompt=text,
+            output=output,
+            layer=intervention.terms[0].direction.layer,
+            coefficient=each.coefficient,
+            steered=fired and each.coefficient != 0,
+            collapsed=loop,
+        )
+        for each in answers
+        if each.control == 0
+        for text, output, fired, loop in zip(texts, each.outputs, fires, each.loops, strict=True)
+    ]
 
 
-def format_for(
-    prompts: PromptSet | list[str],
-    direction: Direction | None,
-    *,
-    chat: bool | None,
-    system: str | None,
-    tools: Path | None,
-) -> PromptFormat:
-    """Choose the format: options first, then the prompt set's, the direction's own, or raw."""
-    if isinstance(prompts, PromptSet):
-        return choose_format(prompts, chat=chat, system=system, tools=tools)
-    made_in = "raw" if direction is None or direction.format is None else direction.format
-    plain = PromptSet.model_validate(
-        {"name": "plain", "format": made_in, "prompts": [{"text": "x"}]}
-    )
-    return choose_format(plain, chat=chat, system=system, tools=tools)
+def streams(request: SteerRequest, to_terminal: bool) -> bool:
+    """Say whether the answer is shown while it is written: a single one, and by default on a terminal."""
+    if request.extract or request.prompts is None:
+        return False
+    n = len(texts_of(parse_prompts(request.prompts))) * len(_coefficients(request))
+    is_one = n == 1 and request.criterion is None
+    if request.stream and not is_one:
+        message = f"`--stream` shows one answer, and {n} are asked for"
+        hint = "give one prompt and one coefficient, and no criterion"
+        raise UsageError("option-not-applicable", message, hint=hint, n=n)
+    return is_one and (to_terminal if request.stream is None else request.stream)
 
 
-def save_direction(path: Path, direction: Direction, *, force: bool) -> None:
-    """Write one direction: an archive with its manifest for ``.safetensors``, else by suffix."""
-    if path.suffix != ".safetensors":
-        write_steering_file(path, direction, force=force)
-        return
-    write_directions(
-        path,
-        [direction],
-        parameters={"method": direction.method, "layer": direction.layer, **direction.extra},
-        inputs=[],
-        run=Run.since(time.perf_counter()),
-        model=direction.model,
-        force=force,
-    )
+def present(result: Result, *, complete: bool = True) -> Document:
+    """Show the answers, or the direction that was extracted."""
+    if isinstance(result, ExtractResult):
+        return extract_document(result)
+    return steer_document(result, complete=complete)
+
+
+def data(result: Result) -> object:
+    """Return what ``--json`` prints."""
+    return result.data() if isinstance(result, ExtractResult) else plain(result)
+
+
+STEER: Command[SteerRequest, Result] = Command(
+    request=SteerRequest,
+    plan=plan,
+    present=present,
+    data=data,
+    streams=streams,
+    # A terminal shows what was counted instead of every answer.
+    display=lambda _: {"complete": False},
+    schema=schemas.STEERING,
+    result=SteerResult,
+)

@@ -1,17 +1,18 @@
-"""How often steered answers meet a criterion, per label, beside random directions.
+"""How often steered answers meet a criterion, per label, alongside random directions.
 
-The share of a label's prompts whose answer meets the criterion has a Wilson 95 % interval. Each
-random direction (uniform on the sphere, same norm, same coefficient) gives one share; their mean and
-range stand beside the direction's. ``p`` is two-sided: the change of the share from the unsteered one against the changes
-by the random directions (``methods.uncertainty.p_values``).
+The share of a label's prompts whose answer meets the criterion has a Wilson 95 % interval. Each random direction
+(uniform on the sphere, same norm, same coefficient) gives one share. ``p`` is two-sided: the change of the
+share from the unsteered one against the changes by the random directions
+(``circuit.methods.uncertainty.p_values``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
+from circuit.methods.arrays import Array
 from circuit.methods.text.criteria import satisfies
 from circuit.methods.uncertainty.p_values import control_p
 from circuit.methods.uncertainty.scores import wilson
@@ -19,9 +20,9 @@ from circuit.methods.uncertainty.scores import wilson
 
 @dataclass(frozen=True)
 class Answers:
-    """The texts generated with one vector: 0 is the direction, others are random controls.
+    """The texts generated with one vector, and which of them are loops.
 
-    ``loops`` says which of them fell into repetition.
+    ``control`` 0 is the direction, others are random controls.
     """
 
     control: int
@@ -30,7 +31,7 @@ class Answers:
     loops: list[bool] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rate:
     """The share of one label's prompts that met the criterion at one coefficient."""
 
@@ -45,9 +46,9 @@ class Rate:
     p: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trial:
-    """The criterion, how many random directions stood beside, and every rate."""
+    """The criterion, how many random directions were tried, and every rate."""
 
     criterion: str
     n_controls: int
@@ -56,63 +57,67 @@ class Trial:
 
 def check_criterion(prompts: PromptSet | Sequence[str], criterion: str) -> None:
     """Raise what judging these prompts by ``criterion`` would raise."""
-    for expected in _scored(prompts).expected:
+    for expected in _judged(prompts).expected:
         satisfies(criterion, "", expected=expected)
 
 
 def judge(
-    prompts: PromptSet | Sequence[str], answers: Sequence[Answers], criterion: str, controls: int
+    prompts: PromptSet | Sequence[str],
+    answers: Sequence[Answers],
+    criterion: str,
+    controls: int,
 ) -> Trial:
     """Judge every answer and count by label; in a labelled set, prompts without one do not count."""
-    scored = _scored(prompts)
+    judged = _judged(prompts)
     met = {
         (each.control, each.coefficient): np.array(
             [
                 satisfies(criterion, each.outputs[row], expected=expected)
-                for row, expected in zip(scored.rows, scored.expected, strict=True)
+                for row, expected in zip(judged.rows, judged.expected, strict=True)
             ]
         )
         for each in answers
     }
     coefficients = sorted({coefficient for _, coefficient in met})
     rates = [
-        _rate(label, c, scored.labels == label, scored.groups, met, controls)
-        for label in dict.fromkeys(scored.labels.tolist())
+        _rate(label, c, judged, met, controls)
+        for label in dict.fromkeys(judged.labels.tolist())
         for c in coefficients
     ]
-    return Trial(criterion, controls, rates)
+    return Trial(criterion=criterion, n_controls=controls, rates=rates)
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _JudgedPrompts:
     """The prompts that count: their rows, labels, groups and expected texts."""
 
     rows: list[int]
-    labels: np.ndarray
-    groups: np.ndarray
+    labels: Array
+    groups: Array
     expected: list[str | None]
 
 
-def _scored(prompts: PromptSet | Sequence[str]) -> _Scored:
+def _judged(prompts: PromptSet | Sequence[str]) -> _JudgedPrompts:
     if not isinstance(prompts, PromptSet):
         n = len(prompts)
-        return _Scored(list(range(n)), np.array(["all"] * n), np.array(prompts), [None] * n)
+        return _JudgedPrompts(list(range(n)), np.array(["all"] * n), np.array(prompts), [None] * n)
     labelled = [row for row, prompt in enumerate(prompts.prompts) if prompt.label is not None]
     rows = labelled or list(range(len(prompts.prompts)))
     chosen = [prompts.prompts[row] for row in rows]
     labels = [prompt.label or "all" for prompt in chosen]
     groups = [group_of(prompt) for prompt in chosen]
-    return _Scored(rows, np.array(labels), np.array(groups), [p.expected for p in chosen])
+    expected = [prompt.expected for prompt in chosen]
+    return _JudgedPrompts(rows, np.array(labels), np.array(groups), expected)
 
 
 def _rate(
     label: str,
     coefficient: float,
-    rows: np.ndarray,
-    groups: np.ndarray,
-    met: dict[tuple[int, float], np.ndarray],
+    judged: _JudgedPrompts,
+    met: Mapping[tuple[int, float], Array],
     controls: int,
 ) -> Rate:
+    rows = judged.labels == label
     own = met[0, coefficient][rows]
     others = [
         float(met[i, coefficient][rows].mean())
@@ -126,7 +131,7 @@ def _rate(
         coefficient=coefficient,
         successes=int(own.sum()),
         n=len(own),
-        n_groups=len(set(groups[rows].tolist())),
+        n_groups=len(set(judged.groups[rows].tolist())),
         rate=rate,
         interval=wilson(int(own.sum()), len(own)),
         controls=others,

@@ -1,72 +1,154 @@
-"""What a sweep is told on the command line: read and checked before there is a model, which may take minutes to load."""
+"""The requests of ``circuit steer select | sweep | specificity | table``."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from circuit.artifacts.prompts.prompts import PromptSet
-from circuit.artifacts.prompts.read import read_prompts
-from circuit.stages.rows.holdout import check_apart
-from circuit.stages.rows.provenance import fit_of, training_prompts
-from circuit.stages.steering.readout import Readout
-from circuit.stages.steering.setup import Setup
-from circuit.stages.steering.strength import refuse_calibrated
-from circuit.stages.sweep.job import Choices, Job
-from circuit.stages.sweep.run import check_asked
+from circuit.stages.options import (
+    ActionOptions,
+    DirectionOptions,
+    FormatOptions,
+    ModelOptions,
+    OutputOptions,
+    ReadoutOptions,
+    SeedOptions,
+)
+from circuit.values.requests import argument, group, option
+
+SWEEPS = "What `steer sweep -o` wrote, or NAME=FILE for each."
 
 
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """Directions and how they act, the prompt sets, and what is measured."""
+@dataclass(frozen=True, kw_only=True)
+class SelectionOutput:
+    """Where the candidates and the chosen direction are written."""
 
-    setup: Setup
-    test: PromptSet
-    others: Mapping[str, PromptSet]
-    readout: Readout
-    choices: Choices
-    archive: Path | None = None
+    output: Path = option(
+        "--output", "-o", help="Candidates; the direction goes to NAME.direction."
+    )
+    force: bool = option("--force", help="Replace output that exists.", default=False)
 
-    @classmethod
-    def of(
-        cls,
-        setup: Setup,
-        test: Path,
-        others: Mapping[str, Path | None],
-        readout: Readout,
-        choices: Choices,
-        archive: Path | None = None,
-    ) -> "Asked":
-        """Read the prompt sets; ``others`` are those that must share nothing with the test prompts."""
-        sets = {name: read_prompts(path) for name, path in others.items() if path is not None}
-        return cls(setup, read_prompts(test), sets, readout, choices, archive)
 
-    def check(self) -> None:
-        """Raise what can be known without a model."""
-        self.setup.check([])
-        refuse_calibrated(self.setup.manner.rule)
-        check_asked(self.test, self.readout, self.choices)
-        check_apart({**self.others, "test": self.test})
-        for source in self.setup.sources:
-            fitted = training_prompts(fit_of(source.file))
-            if fitted is not None:
-                check_apart({"training": fitted, "test": self.test})
+@dataclass(frozen=True, kw_only=True)
+class SelectRequest:
+    """Choose direction, layer and strength: the largest effect on validation prompts with KL at most --kl.
 
-    def on(self, model: Any) -> Job:
-        """Bring the model in: the directions are resolved for it."""
-        intervention, form, _ = self.setup.on(model, self.test)
-        sources = [
-            source.file for source in self.setup.sources for _ in source.parts(model.n_layers)
-        ]
-        chosen = intervention.parts[0].direction.extra.get("selection") or {}
-        return Job(
-            intervention,
-            self.test,
-            self.readout,
-            form,
-            self.choices,
-            self.others,
-            tuple(fit_of(file) for file in sources),
-            self.archive,
-            chosen.get("configs_tried"),
-        )
+    Every direction of every file -d is tried at every layer of the file (or at --layer). The effect of the
+    chosen one is the largest of many: report what `steer sweep` finds for it on test prompts.
+
+    Examples:
+      circuit steer select -m tiny -d directions.safetensors --layer 1,3 --strengths 1 --validation held_out.json --positive-answers "<tool_call>" -o selection.json
+    """
+
+    COMMAND: ClassVar[str] = "circuit.stages.sweep.select:SELECT"
+
+    model: ModelOptions = group(ModelOptions)
+    validation: Path = option("--validation", help="Prompt set on which the choice is made.")
+    output: SelectionOutput = group(SelectionOutput)
+    directions: DirectionOptions = group(DirectionOptions)
+    readout: ReadoutOptions = group(ReadoutOptions)
+    kl: float = option("--kl", help="Largest divergence on neutral prompts, in nats.", default=1.0)
+    strengths: str = option(
+        "--strengths", help="Fractions of the c* at which --kl is met.", default="0.5,1"
+    )
+    max_depth: float = option(
+        "--max-depth",
+        help="Layers from this fraction of the depth on are not chosen.",
+        default=0.8,
+    )
+    action: ActionOptions = group(ActionOptions)
+    prompt_format: FormatOptions = group(FormatOptions)
+    seed: SeedOptions = group(SeedOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRequest:
+    """Measure a steering on held-out prompts: dose-response, controls of the same size, and its cost.
+
+    Doses count in c*, at which neutral text changes by --kl nats. A read-out is --positive-answers with
+    --negative-answers, or a --criterion of the written text. A slope counts when random directions, and
+    directions fitted to shuffled labels, do not have it as well.
+
+    Examples:
+      circuit steer sweep -m tiny -d directions.safetensors --layer 2 --test held_out.json --positive-answers "<tool_call>" --dose-one 0.3 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 1 -o tool_sweep.json --plots tool_pictures
+      circuit steer sweep -m tiny -d computation.npz --test sums.json --criterion number -n 3 --dose-one 0.5 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 0
+    """
+
+    COMMAND: ClassVar[str] = "circuit.stages.sweep.run:SWEEP"
+
+    model: ModelOptions = group(ModelOptions)
+    test: Path = option("--test", help="Prompt set that is measured, once.")
+    directions: DirectionOptions = group(DirectionOptions)
+    train: Path | None = option(
+        "--train",
+        help="Prompts of the fit.",
+        default=None,
+        shown_default="as the manifest says",
+    )
+    validation: Path | None = option(
+        "--validation", help="Prompts that choices were made on.", default=None
+    )
+    readout: ReadoutOptions = group(ReadoutOptions)
+    doses: str = option(
+        "--doses",
+        help="In units of c*, with 0 and both signs.",
+        default="-1.5,-1,-0.5,-0.25,0,0.25,0.5,1,1.5",
+    )
+    kl: float = option("--kl", help="Divergence on neutral prompts at c*, in nats.", default=1.0)
+    dose_one: float | None = option(
+        "--dose-one", help="Coefficient of dose 1, instead of a calibrated c*.", default=None
+    )
+    random: int = option("--random", help="Random directions.", default=10, minimum=0)
+    shuffled: int = option(
+        "--shuffled", help="Directions fitted to shuffled labels.", default=10, minimum=0
+    )
+    same_kl: bool = option(
+        "--same-kl", help="Controls of the same KL instead of the same norm.", default=False
+    )
+    prompt_baseline: str | None = option(
+        "--prompt-baseline",
+        help="Ask in words: a system message, or text before a raw prompt.",
+        default=None,
+    )
+    activations: Path | None = option(
+        "--activations", "-a", help="Archive of the fit, if it was moved.", default=None
+    )
+    plots: Path | None = option(
+        "--plots", help="Draw the response and its cost here (with -o).", default=None
+    )
+    action: ActionOptions = group(ActionOptions)
+    output: OutputOptions = group(OutputOptions)
+    prompt_format: FormatOptions = group(FormatOptions)
+    seed: SeedOptions = group(SeedOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecificityRequest:
+    """Run the direction of every sweep on the test prompts and read-out of every other.
+
+    Examples:
+      circuit steer specificity -m tiny one=sweep.json same=sweep.json -o specificity.json
+    """
+
+    COMMAND: ClassVar[str] = "circuit.stages.sweep.specificity:SPECIFICITY"
+
+    sweeps: list[str] = argument(help=SWEEPS)
+    model: ModelOptions = group(ModelOptions)
+    output: OutputOptions = group(OutputOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRequest:
+    """Put several sweeps into one table: strength, held-out slope, controls, cost, and the verdict.
+
+    A band is the range of the slopes of all control directions of a kind.
+
+    Examples:
+      circuit steer table sweep.json
+      circuit steer table sums=sweep.json --plots sweep_pictures
+    """
+
+    COMMAND: ClassVar[str] = "circuit.stages.sweep.table:TABLE"
+
+    sweeps: list[str] = argument(help=SWEEPS)
+    plots: Path | None = option("--plots", help="Draw them as small multiples here.", default=None)
+    force: bool = option("--force", help="Replace output that exists.", default=False)

@@ -1,166 +1,198 @@
-"""``steer sweep``: the held-out dose-response of a steering, beside what should not steer, with what it costs.
+"""``steer sweep``: the held-out dose-response of a steering, its controls, and its cost.
 
-    1. train, validation and test prompts share no group (``circuit.stages.rows.holdout``); the test prompts are used here and nowhere else
-    2. the strength: c*, at which the divergence on neutral prompts is 1 nat (``circuit.stages.steering.strength``), or a given one
-    3. the read-out m of every test prompt at every dose x = c/c* (``circuit.stages.steering.readout``), and of random and shuffled-label
-       directions at the same doses (``circuit.stages.steering.controls``), and of the prompt that asks for the same in words
+    1. train, validation and test prompts share no group (``circuit.stages.rows.holdout``); the test prompts are
+       used here and nowhere else
+    2. the strength: c*, at which the divergence on neutral prompts is 1 nat
+       (``circuit.stages.steering.strength``), or a given one
+    3. the read-out m of every test prompt at every dose x = c/c* (``circuit.stages.steering.readout``), for the
+       direction, for random and shuffled-label directions at the same doses
+       (``circuit.stages.steering.controls``), and for a prompt that asks for the same in words
     4. on neutral prompts, at every dose, divergence and coherence (``circuit.stages.steering.rollouts``)
-    5. slopes, intervals, nulls and a verdict in words (``circuit.stages.sweep.results``)
+    5. slopes, intervals, nulls and a verdict in words (``circuit.stages.sweep.summary``)
 
-Writes ``circuit.sweep/2``. A run that was interrupted goes on where it was.
+Writes ``circuit.sweep/2``. An interrupted run resumes.
 """
 
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
-from circuit.artifacts.files.documents import plain
-from circuit.artifacts.files.measurements import (
-    Measurements,
-    remove_finished_measurements,
-)
-from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
-from circuit.artifacts.prompts.prompts import PromptSet
-from circuit.stages.rows.holdout import check_apart, check_size
-from circuit.stages.rows.prompting import encode
-from circuit.stages.rows.provenance import shuffled_vectors, training_prompts
-from circuit.stages.rows.questions import Note, silent
-from circuit.stages.run import Track, untracked
+from circuit.artifacts.files.documents import plain, restored
+from circuit.artifacts.files.measurements import Measurements
+from circuit.artifacts.prompts.read import read_prompts
+from circuit.errors import UsageError
+from circuit.stages.figures.request import VisualizeRequest
+from circuit.stages.rows.holdout import check_apart
+from circuit.stages.rows.prompting import encode, format_for
+from circuit.stages.rows.provenance import fit_of, shuffled_vectors
+from circuit.stages.run import SILENT, Command, Job, Plan, Session, run
 from circuit.stages.steering.controls import Control, controls
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.readout import Readout, reader
 from circuit.stages.steering.rollouts import prepared
+from circuit.stages.steering.rules import check_action, check_uncalibrated, resolve
+from circuit.stages.steering.source import sources_of, terms_of
 from circuit.stages.steering.strength import Calibration, calibrate
-from circuit.stages.sweep.job import Choices, Job
-from circuit.stages.sweep.results import summarised
-from circuit.stages.sweep.units import Bench, control_at, measured, planned
+from circuit.stages.sweep.document import sweep_document
+from circuit.stages.sweep.doses import Bench, DosePoint
+from circuit.stages.sweep.experiment import Experiment, SweepSettings, check_test, check_training
+from circuit.stages.sweep.request import SweepRequest
+from circuit.stages.sweep.result import SweepResult
+from circuit.stages.sweep.summary import Points, summarised
 from circuit.values import schemas
 
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
 
-def sweep(
-    model: Any,
-    job: Job,
-    *,
-    out: Path | None = None,
-    inputs: Sequence[Path] = (),
-    force: bool = False,
-    note: Note = silent,
-    track: Track = untracked,
-) -> tuple[dict[str, Any], bool]:
-    """Return the results of a sweep, and whether they were in ``out`` already."""
-    started = time.perf_counter()
-    about = {
-        "parameters": {
-            **job.parameters(),
-            "tokenizer_sha256": model.tokenizer_identity.files_sha256,
-        },
-        "inputs": [path if path.is_file() else manifest_path(path) for path in inputs],
-        "model": model.identity,
-    }
-    if (
-        out is not None
-        and (found := reusable(out, schema=schemas.SWEEP, **about, force=force)) is not None
-    ):
-        remove_finished_measurements(out)
-        return found.results, True
-    _check(job)
-    covers = {**about, "schema": schemas.SWEEP, "inputs": _digests(about["inputs"])}
-    with Measurements(out, plain(covers), force=force) as kept:
-        results: dict[str, Any] = plain(_measured(model, job, kept, note, track))
-        if out is not None:
-            write_manifest(
-                out,
-                schema=schemas.SWEEP,
-                **about,
-                results=results,
-                tokenizer=model.tokenizer_identity,
-                run=Run.since(started),
-                force=force,
-            )
-        kept.discard()
-    return results, False
+Draw: TypeAlias = Callable[[SweepResult, Path], None]
+PLOTS = "plots.json"
 
 
-def check_asked(test: PromptSet, readout: Readout, choices: Choices) -> None:
-    """Raise for choices that make no sweep, a read-out that the prompts cannot have, and too few groups."""
-    choices.check()
-    readout.check(test.prompts)
-    check_size(test)
+def plan(request: SweepRequest) -> Plan[SweepResult]:
+    """Read the prompt sets and the directions, and check that test prompts are held out."""
+    if request.plots is not None and request.output.output is None:
+        message = "`--plots` draws what `-o` writes, and there is no `-o`"
+        raise UsageError("option-needed", message, hint="give -o, too")
+    test, readout = read_prompts(request.test), Readout.of(request.readout)
+    settings = SweepSettings.of(request)
+    check_test(test, readout, settings)
+    given = {"train": request.train, "validation": request.validation}
+    sets = {name: read_prompts(path) for name, path in given.items() if path is not None}
+    check_apart({**sets, "test": test})
+    check_action(request.action)
+    check_uncalibrated(request.action.rule)
+    sources = sources_of(request.directions)
+    fits = [fit_of(source.file) for source in sources]
+    check_training(fits, "test", test)
 
+    def begin(model: "LoadedModel") -> Job[SweepResult]:
+        allow = request.directions.allow_other_model
+        terms = terms_of(model, sources, allow_other_model=allow)
+        form = format_for(test, request.prompt_format, made_in=terms[0].direction.format)
+        chosen: Mapping[str, int] = terms[0].direction.extra.get("selection") or {}
+        numbers = [len(source.terms(model.n_layers)) for source in sources]
+        experiment = Experiment(
+            intervention=resolve(model, terms, request.action, form),
+            test=test,
+            readout=readout,
+            form=form,
+            settings=settings,
+            fits=[fit for fit, n in zip(fits, numbers, strict=True) for _ in range(n)],
+            has_train=request.train is not None,
+            archive=request.activations,
+            configs_tried=chosen.get("configs_tried"),
+        )
+        return Job(
+            parameters=experiment.parameters(),
+            compute=lambda session: sweep(model, experiment, session),
+        )
 
-def _check(job: Job) -> None:
-    check_asked(job.test, job.readout, job.choices)
-    check_apart({**job.others, "test": job.test})
-    for fit in job.fits:
-        if (fitted := training_prompts(fit)) is not None:
-            check_apart({"training": fitted, "test": job.test})
-
-
-def _digests(paths: Sequence[Path]) -> list[str]:
-    from circuit.artifacts.manifest.manifest import digest
-
-    return [digest(path) for path in paths]
-
-
-def _measured(model: Any, job: Job, kept: Measurements, note: Note, track: Track) -> dict[str, Any]:
-    choices = job.choices
-    known = (bool(job.fits) and None not in job.fits) or "train" in job.others
-    if not known:
-        note("the prompts that the direction was fitted to are not known: give them with --train")
-    bench = Bench(
-        model,
-        reader(model, job.readout, job.test.prompts, encode(model, job.test.texts, job.form)),
-        prepared(model, neutral_prompts(model, job.form, job.neutral), choices.n_tokens),
-        choices.doses,
+    others = [request.train, request.validation, request.activations]
+    files = [source.file for source in sources]
+    return Plan(
+        result=SweepResult,
+        schema=schemas.SWEEP,
+        model=request.model,
+        # The test prompts first: see ``circuit.stages.sweep.specificity``.
+        inputs=[request.test, *files, *(path for path in others if path is not None)],
+        output=request.output.output,
+        force=request.output.force,
+        known=asdict(settings),
+        resumes=True,
+        pictures=_pictures(request),
+        begin=begin,
     )
-    calibration = _calibration(bench, job, kept)
-    if calibration is not None and not calibration.converged:
-        note(f"the calibration did not land on {choices.kl:g} nats: {calibration.status}")
-    c_star = choices.strength if calibration is None else calibration.coefficient
-    before = job.intervention.factor
-    steering = replace(job.intervention, factor=before * (c_star or 1.0))
-    target = choices.kl if choices.same_kl else None
-    beside = [
-        control_at(bench, control, kept, target, before) for control in _controls(job, steering)
-    ]
-    plan = list(planned(bench, steering, beside))
-    found: dict[str, dict[float, Any]] = {}
-    for name, dose, work in track(plan, "Measuring", len(plan)):
-        found.setdefault(name, {})[dose] = kept.get(f"{name} at {dose:g}", work)
-    asked = None
-    if choices.prompt_baseline is not None:
-        asked = kept.get("prompt", lambda: _asked_for(model, job))
-    return summarised(job, found, asked, calibration, c_star or 1.0, known)
 
 
-def _calibration(bench: Bench, job: Job, kept: Measurements) -> Calibration | None:
-    if job.choices.strength is not None:
+def _pictures(request: SweepRequest) -> Mapping[Path, Draw]:
+    if request.plots is None or request.output.output is None:
+        return {}
+    drawing = VisualizeRequest(
+        report=request.output.output, output=request.plots, force=request.output.force
+    )
+    return {request.plots / PLOTS: lambda *_: run(drawing)}
+
+
+def sweep(model: "LoadedModel", experiment: Experiment, session: Session = SILENT) -> SweepResult:
+    """Measure the direction and its controls at every dose, and summarise."""
+    settings = experiment.settings
+    if not experiment.training_is_known:
+        session.note("the training prompts of the direction are not known: give them with --train")
+    bench = _bench(model, experiment, session.measurements or Measurements(None, {}))
+    calibration = _calibration(bench, experiment)
+    if calibration is not None and calibration.status != "converged":
+        session.note(f"the calibration missed {settings.kl:g} nats: {calibration.status}")
+    c_star = settings.strength if calibration is None else calibration.coefficient
+    assert c_star is not None
+    factor = experiment.intervention.factor
+    steering = replace(experiment.intervention, factor=factor * c_star)
+    others = _controls(experiment, steering)
+    if settings.same_kl:
+        others = [bench.at_same_kl(control, settings.kl, factor) for control in others]
+    planned = list(bench.planned(steering, others))
+    found: dict[str, dict[float, DosePoint]] = {}
+    for name, dose, measure in session.track(planned, "Measuring", len(planned)):
+        found.setdefault(name, {})[dose] = bench.kept(f"{name} at {dose:g}", measure)
+    in_words = None
+    if settings.prompt_baseline is not None:
+        in_words = bench.kept("prompt", lambda: _in_words(model, experiment))
+    points = Points(by_name=found, in_words=in_words, calibration=calibration, c_star=c_star)
+    return summarised(experiment, points)
+
+
+def _bench(model: "LoadedModel", experiment: Experiment, kept: Measurements) -> Bench:
+    test, form = experiment.test, experiment.form
+    encoded = encode(model, test.texts, form)
+    neutral = neutral_prompts(model, form, experiment.neutral)
+    return Bench(
+        model=model,
+        reader=reader(model, experiment.readout, test.prompts, encoded),
+        neutral=prepared(model, neutral, experiment.settings.n_tokens),
+        doses=experiment.settings.doses,
+        measurements=kept,
+    )
+
+
+def _calibration(bench: Bench, experiment: Experiment) -> Calibration | None:
+    settings = experiment.settings
+    if settings.strength is not None:
         return None
 
-    def measure() -> dict[str, Any]:
-        found = calibrate(bench.model, job.intervention, bench.neutral, target=job.choices.kl)
-        return found.as_dict()
+    def measure() -> object:
+        found = calibrate(bench.model, experiment.intervention, bench.neutral, target=settings.kl)
+        return plain(found)
 
-    return Calibration.of(kept.get("calibration", measure))
+    return restored(Calibration, bench.measurements.get("calibration", measure))
 
 
-def _controls(job: Job, steering: Intervention) -> list[Control]:
-    choices = job.choices
-    of_parts = job.fits or [None] * len(steering.parts)
+def _controls(experiment: Experiment, steering: Intervention) -> list[Control]:
+    settings = experiment.settings
+    fits = experiment.fits or [None] * len(steering.terms)
     shuffled = [
-        shuffled_vectors(part.direction, fit, job.archive, choices.n_shuffled, choices.seed)
-        for part, fit in zip(steering.parts, of_parts, strict=True)
+        shuffled_vectors(
+            term.direction, fit, experiment.archive, settings.n_shuffled, settings.seed
+        )
+        for term, fit in zip(steering.terms, fits, strict=True)
     ]
-    return controls(steering, choices.n_random, shuffled, choices.seed)
+    return controls(steering, settings.n_random, shuffled, settings.seed)
 
 
-def _asked_for(model: Any, job: Job) -> dict[str, Any]:
-    """Read the test prompts when the same is asked for in words: by a system message, or before a raw text."""
-    text = str(job.choices.prompt_baseline)
-    form = replace(job.form, system=text) if job.form.chat else job.form
-    texts = job.test.texts if job.form.chat else [text + each for each in job.test.texts]
-    asked = reader(model, job.readout, job.test.prompts, encode(model, texts, form))
-    return measured(asked.measure(job.intervention, 0.0))
+def _in_words(model: "LoadedModel", experiment: Experiment) -> DosePoint:
+    """Read the test prompts when a system message, or text before a raw prompt, asks for the same."""
+    text, test = str(experiment.settings.prompt_baseline), experiment.test
+    chat = experiment.form.chat
+    form = replace(experiment.form, system=text) if chat else experiment.form
+    texts = test.texts if chat else [text + each for each in test.texts]
+    asked = reader(model, experiment.readout, test.prompts, encode(model, texts, form))
+    return DosePoint.of(asked.measure([]))
+
+
+SWEEP = Command(
+    request=SweepRequest,
+    plan=plan,
+    present=sweep_document,
+    schema=schemas.SWEEP,
+    result=SweepResult,
+)

@@ -1,50 +1,69 @@
 """``steer select``: which direction, layer and strength, chosen on validation prompts under a bound on the damage.
 
-    candidates   every direction of the given files (methods) at every layer, at given shares of its own c*, where the divergence on
-                 neutral prompts meets the bound κ (``circuit.stages.steering.strength``)
-    effect       Δ = mean over validation prompts of m(c) − m(0), with its interval over groups (``circuit.stages.steering.readout``)
-    chosen       the largest Δ, signed, among those whose divergence is at most κ (5 % more, the tolerance of the calibration), whose
-                 answers hold half of the probability at half of the prompts or more, and whose layer lies below 80 % of the depth: later
-                 ones write the answer's tokens into the output rather than change what the model decides
+    candidates   every direction of the given files at every layer, at given fractions of its own c*, where the
+                 divergence on neutral prompts meets the bound κ (``circuit.stages.steering.strength``)
+    effect       Δ = mean over validation prompts of m(c) − m(0), with its interval over groups
+                 (``circuit.stages.steering.readout``)
+    chosen       the largest Δ, signed, among those whose divergence is at most κ (5 % more, the tolerance of the
+                 calibration), whose answers hold half of the probability at half of the prompts or more, and whose
+                 layer lies below 80 % of the depth: later ones write the answer's tokens into the output rather
+                 than change what the model decides
 
-Arditi et al. 2024 (2406.11717), generalised: they bound the divergence on harmless prompts by 0.1 and leave out the last fifth of the layers. The
-effect of the chosen one is the largest of many and therefore too large: report that of ``steer sweep``, on test prompts.
+Arditi et al. 2024 (2406.11717), generalised: they bound the divergence on harmless prompts by 0.1 and leave out the
+last fifth of the layers. The effect of the chosen one is the largest of many and therefore too large: report that
+of ``steer sweep``, on test prompts.
 
-Writes ``circuit.selection/1``, and the chosen direction as a steering file whose manifest says how many configurations were tried.
+Writes ``circuit.selection/1``, and the chosen direction as a steering file whose manifest says how many
+configurations were tried.
 """
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.documents import plain
-from circuit.artifacts.manifest.manifest import Run, digest, manifest_path, reusable, write_manifest
+from circuit.artifacts.manifest.manifest import digest, write_manifest
 from circuit.artifacts.prompts.prompts import PromptSet
-from circuit.artifacts.steering_files.files import Direction, write_directions
+from circuit.artifacts.prompts.read import read_prompts
+from circuit.artifacts.steering_files.files import read_steering_file, write_directions
 from circuit.errors import DataError, UsageError
+from circuit.methods.arrays import Array
 from circuit.methods.steering.dose_response import response
+from circuit.present.document import Cell, Document, Estimate, Number, Table, Text
+from circuit.stages.options import ActionOptions
 from circuit.stages.rows.holdout import check_size
-from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Track, untracked
-from circuit.stages.steering.intervention import Intervention, Manner, Part
+from circuit.stages.rows.prompting import encode, format_for
+from circuit.stages.rows.provenance import fit_of
+from circuit.stages.rows.same_weights import check_model
+from circuit.stages.run import SILENT, Command, Job, Plan, Record, Session
+from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.neutral import neutral_prompts
-from circuit.stages.steering.readout import Reader, Readout, reader
+from circuit.stages.steering.readout import Reader, Readout, ReadoutValues, reader
 from circuit.stages.steering.rollouts import Neutral, prepared, roll_out
-from circuit.stages.steering.strength import TOLERANCE, calibrate, check_target, resolve
+from circuit.stages.steering.rules import check_action, check_uncalibrated, resolve
+from circuit.stages.steering.source import Source, named, parse_numbers, sources_of
+from circuit.stages.steering.strength import TOLERANCE, calibrate, check_target
+from circuit.stages.sweep.experiment import check_training
+from circuit.stages.sweep.request import SelectRequest
+from circuit.stages.sweep.result import Triple
 from circuit.values import schemas
 from circuit.values.prompt_format import PromptFormat
 
-SHARES = (0.5, 1.0)
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+
+FRACTIONS = (0.5, 1.0)
 MAX_DEPTH = 0.8
+VALID = 0.5  # least share of prompts whose answers hold half of the probability
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A direction at a strength: its effect on validation prompts [Δ, low, high], and its damage."""
+    """A direction at a strength: its effect on validation prompts, and its damage."""
 
     direction: str
     name: str
@@ -52,209 +71,299 @@ class Candidate:
     method: str | None
     share: float
     coefficient: float
-    effect: list[float]
+    effect: Triple
     kl: float
     valid: float | None
     allowed: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Choosing:
-    """Candidate directions, the validation prompts and their read-out, and the bound."""
+@dataclass(frozen=True, kw_only=True)
+class SelectResult:
+    """Every candidate, the chosen one, and how many were tried."""
+
+    candidates: list[Candidate]
+    chosen: Candidate
+    configs_tried: int
+    n_validation: int
+    n_groups: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Selection:
+    """Candidate directions, validation prompts with their read-out and format, and the bounds.
+
+    ``shares`` are fractions of c*. ``neutral`` replaces the built-in neutral texts.
+    """
 
     directions: Sequence[Direction]
-    manner: Manner
     validation: PromptSet
     readout: Readout
     form: PromptFormat
+    action: ActionOptions = field(default_factory=ActionOptions)
     kl: float = 1.0
-    shares: tuple[float, ...] = SHARES
+    shares: tuple[float, ...] = FRACTIONS
     max_depth: float = MAX_DEPTH
     n_boot: int = 1000
     seed: int = 0
-    neutral: tuple[str, ...] | None = None  # in place of the built-in neutral texts
+    neutral: tuple[str, ...] | None = None
 
-    def check(self) -> None:
-        """Raise for what makes no choice."""
-        check_choice(self.validation, self.readout, self.kl, self.shares, self.max_depth)
-        self.manner.check()
-        if not self.directions:
-            message = "there is no direction to choose"
-            raise UsageError(message, hint="give steering files with -d")
-
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, object]:
         """Return every choice, for the manifest."""
         own = ("kl", "shares", "max_depth", "n_boot", "seed", "neutral")
         return {
             **{name: getattr(self, name) for name in own},
-            **vars(self.manner),
-            "directions": [d.tensor for d in self.directions],
+            **vars(self.action),
+            "directions": [direction.tensor for direction in self.directions],
             "readout": self.readout.described(self.validation.prompts),
             "format": asdict(self.form),
         }
 
 
-def check_choice(
-    validation: PromptSet,
-    readout: Readout,
-    kl: float,
-    shares: Sequence[float],
-    max_depth: float = MAX_DEPTH,
-) -> None:
-    """Raise what can be known without the model."""
+def plan(request: SelectRequest) -> Plan[SelectResult]:
+    """Read the validation prompts and the files of the candidates."""
+    validation, readout = read_prompts(request.validation), Readout.of(request.readout)
+    shares = parse_numbers(request.strengths, "--strengths")
     readout.check(validation.prompts)
     check_size(validation)
+    check_bounds(request.kl, shares, request.max_depth)
+    check_action(request.action)
+    check_uncalibrated(request.action.rule)
+    sources = sources_of(request.directions)
+    check_training([fit_of(each.file) for each in sources], "validation", validation)
+    known = {
+        "kl": request.kl,
+        "shares": shares,
+        "max_depth": request.max_depth,
+        "seed": request.seed.seed,
+        **vars(request.action),
+    }
+
+    def begin(model: "LoadedModel") -> Job[SelectResult]:
+        allow = request.directions.allow_other_model
+        directions = candidates_of(model, sources, allow_other_model=allow)
+        selection = Selection(
+            directions=directions,
+            validation=validation,
+            readout=readout,
+            form=format_for(validation, request.prompt_format, made_in=directions[0].format),
+            action=request.action,
+            kl=request.kl,
+            shares=shares,
+            max_depth=request.max_depth,
+            seed=request.seed.seed,
+        )
+
+        def compute(session: Session) -> SelectResult:
+            result = select(model, selection, session)
+            file = chosen_path(request.output.output).with_suffix(".safetensors")
+            session.note(f"the chosen direction is written to `{file}`")
+            return result
+
+        def write(result: SelectResult, record: Record) -> None:
+            write_selection(request.output.output, selection, result, record)
+
+        return Job(
+            parameters=selection.parameters(),
+            compute=compute,
+            write=write,
+        )
+
+    return Plan(
+        result=SelectResult,
+        schema=schemas.SELECTION,
+        model=request.model,
+        inputs=[*(source.file for source in sources), request.validation],
+        output=request.output.output,
+        force=request.output.force,
+        known=known,
+        begin=begin,
+    )
+
+
+def check_bounds(kl: float, shares: Sequence[float], max_depth: float) -> None:
+    """Raise ``UsageError`` for numbers that bound nothing."""
     check_target(kl)
     if not shares or not all(0 < share <= 1 for share in shares):
-        message = "the strengths are shares of c*"
-        raise UsageError(message, hint='write for example --strengths "0.5,1"')
+        message = "`--strengths` must be fractions of c*, above 0 and at most 1"
+        hint = 'write for example --strengths "0.5,1"'
+        raise UsageError("out-of-range", message, hint=hint, shares=shares)
     if not 0 < max_depth <= 1:
-        message = f"{max_depth:g} is not a share of the depth"
-        raise UsageError(message, hint="give --max-depth a number up to 1, such as 0.8")
+        message = f"`--max-depth` must be above 0 and at most 1, got {max_depth:g}"
+        raise UsageError("out-of-range", message, hint="such as 0.8", max_depth=max_depth)
 
 
-def select(
-    model: Any,
-    choosing: Choosing,
-    *,
-    out: Path,
-    inputs: Sequence[Path] = (),
-    force: bool = False,
-    track: Track = untracked,
-) -> tuple[dict[str, Any], bool]:
-    """Choose, and write ``out`` and the chosen direction beside it; return the results and whether they were there."""
-    started = time.perf_counter()
-    choosing.check()
-    about = {
-        "schema": schemas.SELECTION,
-        "parameters": {
-            **choosing.parameters(),
-            "tokenizer_sha256": model.tokenizer_identity.files_sha256,
-        },
-        "inputs": [path if path.is_file() else manifest_path(path) for path in inputs],
-        "model": model.identity,
-    }
-    if (found := reusable(out, **about, force=force)) is not None:
-        return found.results, True
-    candidates = measured(model, choosing, track)
-    best = the_best(candidates, choosing.kl)
-    results: dict[str, Any] = plain(
-        {
-            "candidates": [asdict(each) for each in candidates],
-            "chosen": asdict(best),
-            "configs_tried": len(candidates),
-            "n_validation": len(choosing.validation.prompts),
-            "n_groups": len(set(choosing.validation.groups().tolist())),
-        }
-    )
-    common: dict[str, Any] = {
-        "model": model.identity,
-        "tokenizer": model.tokenizer_identity,
-        "run": Run.since(started),
-        "force": force,
-    }
-    files = about["inputs"]
-    _write_chosen(chosen_path(out), choosing, best, results, files, common)
-    write_manifest(
-        out,
-        **{k: v for k, v in about.items() if k != "model"},
-        outputs=[chosen_path(out).with_suffix(".safetensors"), chosen_path(out)],
-        results=results,
-        **common,
-    )
-    return results, False
+def candidates_of(
+    model: "LoadedModel", sources: Sequence[Source], *, allow_other_model: bool
+) -> list[Direction]:
+    """Read every source's directions, at the layers that it names or else at all of its file."""
+    found: list[Direction] = []
+    for source in sources:
+        if source.layer is None:
+            found += named(read_steering_file(source.file), source.name, source.file)
+        else:
+            found += [term.direction for term in source.terms(model.n_layers)]
+    for direction in found:
+        check_model(direction, model, allow_other=allow_other_model)
+    return found
 
 
-def chosen_path(out: Path) -> Path:
-    """Return where the chosen direction goes: ``x.direction.json`` beside ``x.json``."""
-    return out.with_name(f"{out.name.removesuffix('.json')}.direction.json")
-
-
-def _write_chosen(
-    path: Path,
-    choosing: Choosing,
-    best: Candidate,
-    results: dict[str, Any],
-    inputs: Sequence[Path],
-    common: dict[str, Any],
-) -> None:
-    direction = next(
-        d for d in choosing.directions if (d.tensor, d.method) == (best.direction, best.method)
-    )
-    validation = [digest(each) for each in inputs if each.suffix == ".json"][-1:]
-    selection = {
-        "configs_tried": results["configs_tried"],
-        "coefficient": best.coefficient,
-        "kl": best.kl,
-        "effect": best.effect,
-        "validation_sha256": validation[0] if validation else None,
-    }
-    extra = {**direction.extra, "recommended": True, "selection": selection}
-    write_directions(
-        path,
-        [replace(direction, extra=extra)],
-        parameters={"selection": selection, **choosing.parameters()},
-        inputs=inputs,
-        **common,
+def select(model: "LoadedModel", selection: Selection, session: Session = SILENT) -> SelectResult:
+    """Measure every candidate, and choose one."""
+    candidates = _measured(model, selection, session)
+    return SelectResult(
+        candidates=candidates,
+        chosen=best_of(candidates, selection.kl),
+        configs_tried=len(candidates),
+        n_validation=len(selection.validation.prompts),
+        n_groups=len(set(selection.validation.groups().tolist())),
     )
 
 
-def measured(model: Any, choosing: Choosing, track: Track = untracked) -> list[Candidate]:
-    """Measure every candidate."""
-    encoded = encode(model, choosing.validation.texts, choosing.form)
-    reads = reader(model, choosing.readout, choosing.validation.prompts, encoded)
-    neutral = prepared(model, neutral_prompts(model, choosing.form, choosing.neutral))
-    base: Any = None
+def _measured(model: "LoadedModel", selection: Selection, session: Session) -> list[Candidate]:
+    validation, form = selection.validation, selection.form
+    encoded = encode(model, validation.texts, form)
+    reads = reader(model, selection.readout, validation.prompts, encoded)
+    neutral = prepared(model, neutral_prompts(model, form, selection.neutral))
+    base = reads.measure([])
+    directions = list(selection.directions)
     candidates: list[Candidate] = []
-    directions = list(choosing.directions)
-    for direction in track(directions, "Choosing", len(directions)):
-        intervention = resolve(model, [Part(direction)], choosing.manner, choosing.form)
-        base = reads.measure(intervention, 0.0) if base is None else base
-        candidates += _of(model, choosing, direction, intervention, reads, neutral, base)
+    for direction in session.track(directions, "Choosing", len(directions)):
+        intervention = resolve(model, [Term(direction)], selection.action, form)
+        candidates += _candidates(model, selection, intervention, reads, neutral, base=base)
     return candidates
 
 
-def _of(
-    model: Any,
-    choosing: Choosing,
-    direction: Direction,
+def _candidates(
+    model: "LoadedModel",
+    selection: Selection,
     intervention: Intervention,
     reads: Reader,
     neutral: Neutral,
-    base: Any,
+    *,
+    base: ReadoutValues,
 ) -> list[Candidate]:
-    """Measure one direction at each share of its c*."""
-    shallow = direction.layer < choosing.max_depth * model.n_layers
-    star = calibrate(model, intervention, neutral, target=choosing.kl, sign=1)
-    listed = []
-    for share in choosing.shares:
+    """Measure one direction at each fraction of its c*."""
+    direction = intervention.terms[0].direction
+    shallow = direction.layer < selection.max_depth * model.n_layers
+    star = calibrate(model, intervention, neutral, target=selection.kl, sign=1)
+    found = []
+    for share in selection.shares:
         c = share * star.coefficient
-        kl = star.kl if share == 1 else roll_out(model, intervention, c, neutral).statistic("p95")
-        found = reads.measure(intervention, c)
-        valid = None if found.pmass is None else float(found.valid.mean())
-        bounded = kl <= choosing.kl * (1 + TOLERANCE)
-        allowed = shallow and bounded and (valid is None or valid >= 0.5)
-        effect = _mean(found.m - base.m, choosing)
-        about = (direction.tensor, direction.name, direction.layer, direction.method)
-        listed.append(Candidate(*about, share, c, effect, kl, valid, allowed))
-    return listed
+        steerings = intervention.at(c)
+        kl = star.kl if share == 1 else roll_out(model, steerings, neutral).statistic("p95")
+        values = reads.measure(steerings)
+        valid = None if values.pmass is None else float(values.valid.mean())
+        bounded = kl <= selection.kl * (1 + TOLERANCE)
+        found.append(
+            Candidate(
+                direction=direction.tensor,
+                name=direction.name,
+                layer=direction.layer,
+                method=direction.method,
+                share=share,
+                coefficient=c,
+                effect=_effect(values.m - base.m, selection),
+                kl=kl,
+                valid=valid,
+                allowed=shallow and bounded and (valid is None or valid >= VALID),
+            )
+        )
+    return found
 
 
-def _mean(values: Any, choosing: Choosing) -> list[float]:
-    doses = np.array([0.0, 1.0])
-    m = np.stack([np.zeros(len(values)), values], axis=1)
-    groups = choosing.validation.groups()
-    return (
-        response(doses, m, groups, n_boot=choosing.n_boot, seed=choosing.seed)
-        .mean(values)
-        .as_list()
-    )
+def _effect(change: Array, selection: Selection) -> Triple:
+    doses, m = np.array([0.0, 1.0]), np.stack([np.zeros(len(change)), change], axis=1)
+    groups = selection.validation.groups()
+    answer = response(doses, m, groups, n_boot=selection.n_boot, seed=selection.seed)
+    value, low, high = answer.mean(change).as_list()
+    return value, low, high
 
 
-def the_best(candidates: Sequence[Candidate], kl: float) -> Candidate:
+def best_of(candidates: Sequence[Candidate], kl: float) -> Candidate:
     """Return the allowed candidate of the largest effect; raise ``DataError`` where none is allowed."""
     allowed = [each for each in candidates if each.allowed]
     if not allowed:
-        message = f"none of {len(candidates)} candidates is shallow enough and keeps the divergence at {kl:g} nats with answers that are readable"
-        raise DataError(message, hint="raise --kl, or change the answers of the read-out")
+        message = (
+            f"none of {len(candidates)} candidates is shallow enough, keeps the divergence at "
+            f"{kl:g} nats and has readable answers"
+        )
+        hint = "raise --kl, or change the answers of the read-out"
+        raise DataError("no-candidate", message, hint=hint, n=len(candidates))
     return max(allowed, key=lambda each: each.effect[0])
+
+
+def chosen_path(out: Path) -> Path:
+    """Return where the chosen direction goes: ``x.direction.json`` for ``x.json``."""
+    return out.with_name(f"{out.name.removesuffix('.json')}.direction.json")
+
+
+def write_selection(out: Path, selection: Selection, result: SelectResult, record: Record) -> None:
+    """Write the chosen direction as a steering file, and the selection after it."""
+    chosen, path = result.chosen, chosen_path(out)
+    direction = next(
+        each
+        for each in selection.directions
+        if (each.tensor, each.method) == (chosen.direction, chosen.method)
+    )
+    validation = [digest(each) for each in record.inputs if each.suffix == ".json"][-1:]
+    about = {
+        "configs_tried": result.configs_tried,
+        "coefficient": chosen.coefficient,
+        "kl": chosen.kl,
+        "effect": chosen.effect,
+        "validation_sha256": validation[0] if validation else None,
+    }
+    extra: Mapping[str, object] = {**direction.extra, "recommended": True, "selection": about}
+    write_directions(
+        path,
+        [replace(direction, extra=extra)],
+        parameters={"selection": about, **record.parameters},
+        inputs=record.inputs,
+        model=record.model,
+        tokenizer=record.tokenizer,
+        run=record.run,
+        force=record.force,
+    )
+    outputs = [path.with_suffix(".safetensors"), path]
+    write_manifest(out, **vars(record), outputs=outputs, results=plain(result))
+
+
+def present(result: SelectResult, *, kl: float | None = None) -> Document:
+    """Show the candidates, the chosen one marked; ``kl`` is the bound on the divergence."""
+    chosen = result.chosen
+    rows: list[list[Cell]] = [
+        [
+            f"{each.name}{' *' if each == chosen else ''}",
+            each.layer,
+            each.method or "",
+            Number(each.coefficient),
+            Estimate(*each.effect, form="+.2f"),
+            Number(each.kl, ".2f"),
+            Number(each.valid, ".0%"),
+            "" if each.allowed else "no",
+        ]
+        for each in result.candidates
+    ]
+    header = ["direction", "layer", "method", "c", "effect", "KL p95", "valid", "allowed"]
+    title = (
+        f"{result.configs_tried} configurations on {result.n_validation} validation prompts in "
+        f"{result.n_groups} groups{'' if kl is None else f', KL p95 on neutral prompts <= {kl:g} nats'}"
+    )
+    summary = Text(
+        [
+            f"Chosen: {chosen.name} at layer {chosen.layer}, c = {chosen.coefficient:.3f}. Its effect "
+            f"is the largest of {result.configs_tried}: measure it on test prompts (circuit steer sweep)."
+        ]
+    )
+    note = "effect: change of m, with its 95 % interval over groups. The chosen one has a star."
+    return Document(title, [Table(header=header, rows=rows, note=note), summary])
+
+
+SELECT = Command(
+    request=SelectRequest,
+    plan=plan,
+    present=present,
+    display=lambda request: {"kl": request.kl},
+    schema=schemas.SELECTION,
+    result=SelectResult,
+)

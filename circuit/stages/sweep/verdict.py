@@ -1,21 +1,19 @@
-"""What a sweep may be called, in words: beaten controls or none, and what a reader has to know.
+"""What a sweep may be called: the verdict in a word, and what a reader has to know.
 
     few groups      under 10 groups of test prompts nothing is claimed
     not readable    the answers of the read-out hold less than half of the probability at most points
     wrong way       the interval of the slope lies below 0
-    no effect       it holds 0
-    not above ...   above 0, but a random or a shuffled-label direction of the same size moves the read-out as far
+    no effect       the interval contains 0
+    not above ...   above 0, but a random or shuffled-label direction of the same size moves the read-out as far
     few controls    above 0 and above all controls, but there are fewer than 10 of a kind
     steers          above 0, and above every one of 10 or more random and of 10 or more shuffled-label directions
 
 With k controls of a kind, "above every one" has p = 1/(k + 1): a larger k can say more.
 """
 
-from typing import Any
-
+from circuit.stages.sweep.result import ControlSlopes, SweepResult, Verdict
 from circuit.values.thresholds import MIN_CONTROLS, MIN_GROUPS, MIN_PROMPTS
 
-Record = dict[str, Any]
 FEW, UNREADABLE, WRONG, NONE, UNCONTROLLED, STEERS = (
     "few groups",
     "not readable",
@@ -25,94 +23,96 @@ FEW, UNREADABLE, WRONG, NONE, UNCONTROLLED, STEERS = (
     "steers",
 )
 NAMES = {"random": "random", "shuffled": "shuffled labels"}
+READABLE = 0.5  # least share of points whose answers hold half of the probability
+MORE_COLLAPSED = 0.2  # rise in the share of collapsed texts that is named
 
 
-def verdict(results: Record) -> Record:
+def verdict(result: SweepResult) -> Verdict:
     """Return the word, and a sentence that says why."""
-    word = _word(results)
-    return {"word": word, "text": _TEXTS.get(word, _BELOW).format(**_numbers(results))}
-
-
-def _word(results: Record) -> str:
-    low, high = results["slope_ci"]
-    if results["n_groups"] < MIN_GROUPS:
-        return FEW
-    if results["valid_frac"] is not None and results["valid_frac"] < 0.5:
-        return UNREADABLE
+    low, high = result.slope_ci
+    not_above = {k: c for k, c in result.controls.items() if not _above(result, c)}
+    both = f"{result.random.n} random and {result.shuffled.n} shuffled-label directions"
+    if result.n_groups < MIN_GROUPS:
+        text = f"Test prompts of {result.n_groups} groups cannot show anything: {MIN_GROUPS} are needed."
+        return Verdict(FEW, text)
+    if result.valid_frac is not None and result.valid_frac < READABLE:
+        text = (
+            f"The given answers hold half of the probability at {result.valid_frac:.0%} of the points "
+            "only: the model does not answer this question in these words."
+        )
+        return Verdict(UNREADABLE, text)
     if high < 0:
-        return WRONG
+        text = "It steers the wrong way: more of it gives less of the positive answer."
+        return Verdict(WRONG, text)
     if low <= 0:
-        return NONE
-    below = [NAMES[kind] for kind in NAMES if not _above(results, kind)]
-    if below:
-        return f"not above {' or '.join(below)}"
-    if any(results[kind]["n"] < MIN_CONTROLS for kind in NAMES):
-        return UNCONTROLLED
-    return STEERS
+        return Verdict(NONE, "The interval of the slope contains 0: no effect is shown.")
+    if not_above:
+        return Verdict(
+            f"not above {' or '.join(NAMES[kind] for kind in not_above)}",
+            _beaten(result, not_above),
+        )
+    if any(each.n < MIN_CONTROLS for each in result.controls.values()):
+        text = (
+            f"It moves the read-out further than {both}; with fewer than {MIN_CONTROLS} of a kind, "
+            "the effect is not shown to be this direction's."
+        )
+        return Verdict(UNCONTROLLED, text)
+    text = f"It moves the read-out further than each of {both} of the same {_same(result)}."
+    return Verdict(STEERS, text)
 
 
-def _above(results: Record, kind: str) -> bool:
-    """Whether the slope is larger than that of every control of a kind, whatever their sign."""
-    return all(abs(slope) < results["slope"] for slope in results[kind]["slopes"])
+def _above(result: SweepResult, control: ControlSlopes) -> bool:
+    """Say whether the slope is larger than that of every control of a kind, whatever their sign."""
+    return all(abs(slope) < result.slope for slope in control.slopes)
 
 
-_TEXTS = {
-    FEW: f"{{n_groups}} groups of test prompts are too few to claim anything; {MIN_GROUPS} are the least.",
-    UNREADABLE: "The answers that were asked for hold half of the probability at {valid:.0%} of the points only: "
-    "the model does not answer this question in these words.",
-    WRONG: "It steers the wrong way: more of it gives less of the positive answer.",
-    NONE: "The interval of the slope holds 0: no effect is shown.",
-    UNCONTROLLED: "It moves the read-out, further than the {n_random} random and {n_shuffled} shuffled-label directions beside it; "
-    f"with fewer than {MIN_CONTROLS} of each, nothing says that it is this direction that matters.",
-    STEERS: "It moves the read-out further than each of {n_random} random and {n_shuffled} shuffled-label directions of the "
-    "same {same}.",
-}
-_BELOW = "It moves the read-out, and {beaten} of the same {same} move it as far: the effect is not shown to be this direction's."
+def _same(result: SweepResult) -> str:
+    return "KL" if result.random.same == "kl" else "norm"
 
 
-def _numbers(results: Record) -> Record:
-    beaten = [
-        f"{sum(abs(s) >= results['slope'] for s in results[kind]['slopes'])} of {results[kind]['n']} {kind} directions"
-        for kind in NAMES
-        if not _above(results, kind)
+def _beaten(result: SweepResult, controls: dict[str, ControlSlopes]) -> str:
+    counts = [
+        f"{sum(abs(slope) >= result.slope for slope in each.slopes)} of {each.n} {kind} directions"
+        for kind, each in controls.items()
     ]
-    return {
-        "n_groups": results["n_groups"],
-        "valid": results["valid_frac"] or 0.0,
-        "n_random": results["random"]["n"],
-        "n_shuffled": results["shuffled"]["n"],
-        "same": "KL" if results["random"]["same"] == "kl" else "norm",
-        "beaten": " and ".join(beaten),
-    }
+    return (
+        f"It moves the read-out, and {' and '.join(counts)} of the same {_same(result)} move it as "
+        "far: the effect is not shown to be this direction's."
+    )
 
 
-def warnings(results: Record, *, known: bool) -> list[str]:
-    """Return what a reader has to know beside the numbers."""
+def warnings(result: SweepResult, *, known: bool) -> list[str]:
+    """Return what a reader has to know; ``known``: the training prompts of the direction."""
     found = []
     if not known:
-        found.append("the prompts that the direction was fitted to are not known")
-    if results["n_test"] < MIN_PROMPTS:
-        found.append(f"{results['n_test']} test prompts: under {MIN_PROMPTS} there is no score")
-    calibration = results["calibration"]
-    if calibration is not None and calibration["status"] != "converged":
-        found.append(
-            f"calibration: {calibration['status']}, KL {calibration['statistic']} {calibration['kl']:.2g} at c*"
-        )
-    collapsed = [
-        f"{dose:+g}"
-        for dose, share in zip(results["doses"], results["collapsed"], strict=True)
-        if share is not None and share > results["collapsed"][results["doses"].index(0)] + 0.2
-    ]
-    if collapsed:
+        found.append("the training prompts of the direction are not known")
+    if result.n_test < MIN_PROMPTS:
+        found.append(f"{result.n_test} test prompts: under {MIN_PROMPTS} there is no score")
+    calibration = result.calibration
+    if calibration is not None and calibration.status != "converged":
+        at = f"KL {calibration.statistic} {calibration.kl:.2g} at c*"
+        found.append(f"calibration: {calibration.status}, {at}")
+    if collapsed := _collapsed(result):
         found.append(f"texts collapse into repetition at dose {', '.join(collapsed)}")
-    if results["readout"]["order_balanced"] is False:
+    if result.readout.order_balanced is False:
         found.append("the order of the answers is not balanced over the prompts")
-    asked, curve = results["prompt_baseline"], [point[0] for point in results["curve"]]
-    if results["readout"]["kind"] == "logprob" and max(curve) < 0:
+    top = max(value for value, _, _ in result.curve)
+    if result.readout.kind == "logprob" and top < 0:
         found.append(
-            f"the positive answers stay the less likely ones at every dose (m at most {max(curve):.1f}): "
-            "what the model writes need not change"
+            f"the positive answers stay less likely than the others at every dose (m at most {top:.1f}): "
+            "the generated text need not change"
         )
-    if asked is not None and asked["delta_m"] >= max(curve) - curve[results["doses"].index(0)]:
-        found.append("asking for it in words moves the read-out as far as any dose")
+    asked = result.prompt_baseline
+    if asked is not None and asked.delta_m >= top - result.curve[result.zero][0]:
+        found.append("asking in words moves the read-out as far as any dose")
     return found
+
+
+def _collapsed(result: SweepResult) -> list[str]:
+    """Name the doses at which more texts collapse than without steering."""
+    base = result.collapsed[result.zero] or 0.0
+    return [
+        f"{dose:+g}"
+        for dose, share in zip(result.doses, result.collapsed, strict=True)
+        if share is not None and share > base + MORE_COLLAPSED
+    ]

@@ -1,4 +1,4 @@
-"""Answers: the bytes depend on the answers alone, whatever the order, the interruptions and the damage."""
+"""Answers: the bytes do not depend on the order, interruptions and damage."""
 
 import json
 import os
@@ -100,7 +100,7 @@ def test_lines_after_damage_are_written_again(tmp_path, expected):
     assert write(tmp_path / "x", [range(6), range(6, N)]).read_bytes() == expected
 
 
-def test_a_run_that_ended_before_its_manifest_is_taken_up(tmp_path, expected):
+def test_a_run_that_ended_before_its_manifest_is_resumed(tmp_path, expected):
     write(tmp_path / "x", [range(N)])
     with AnswersWriter(tmp_path / "x", HEADER, range(N)) as writer:
         assert writer.has(range(N))
@@ -142,7 +142,7 @@ def test_a_folder_that_is_a_file_is_an_error(tmp_path):
         AnswersWriter(tmp_path / "file" / "x", HEADER, range(N))
 
 
-def test_a_forced_run_goes_on_from_its_own_part(tmp_path):
+def test_a_forced_run_resumes_its_own_answers(tmp_path):
     with AnswersWriter(tmp_path / "x", HEADER, range(N), force=True) as writer:
         writer.put([answer(3)])
     with AnswersWriter(tmp_path / "x", HEADER, range(N), force=True) as writer:

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from asking import directions as directions_stage
 from direction_contract import FAST, by_role, checks
 from errors import raises
 from planted_archive import write_planted
@@ -17,8 +18,7 @@ from circuit.methods import directions
 from circuit.methods.directions import Rows, available, fit_direction, load
 from circuit.methods.directions.lda import ledoit_wolf_shrinkage
 from circuit.methods.quality.crossfit import cross_fitted_quality
-from circuit.stages.directions.fit import Choices as DirectionChoices
-from circuit.stages.directions.run import directions as directions_stage
+from circuit.methods.quality.design import design
 
 TOYS = {
     "toy_median": """
@@ -69,13 +69,13 @@ def test_a_new_file_is_a_method(name, tmp_path, monkeypatch):
         for check in checks(name):
             check(name)
         write_planted(tmp_path / "a")
-        choices = DirectionChoices(layers="3", method=name, n_boot=20)
+        options = {"layers": "3", "method": name, "n_boot": 20}
         if name == "toy_median":
-            results, _ = directions_stage(tmp_path / "a.safetensors", tmp_path / "d", choices)
-            assert results["best"]["layer"] == 3
+            results, _ = directions_stage(tmp_path / "a.safetensors", tmp_path / "d", **options)
+            assert results.best.layer == 3
         else:  # this command reads activations only
             with raises(UsageError, "method-input-missing", missing=["gradients"]):
-                directions_stage(tmp_path / "a.safetensors", tmp_path / "d", choices)
+                directions_stage(tmp_path / "a.safetensors", tmp_path / "d", **options)
     finally:
         sys.modules.pop(f"circuit.methods.directions.{name}", None)
     monkeypatch.undo()
@@ -85,7 +85,7 @@ def test_a_new_file_is_a_method(name, tmp_path, monkeypatch):
 def test_controls_are_at_chance_where_the_method_is_perfect():
     # Averaged over seeds, because any one random direction can lie well by accident.
     H, y, groups, _ = planted(n=120, d=512, n_groups=30, gap=6)
-    assert cross_fitted_quality("mean_diff", H, y, groups, **FAST).auroc.value > 0.97
+    assert cross_fitted_quality("mean_diff", H, design(y, groups), **FAST).auroc.value > 0.97
     for name in ("random", "random_within"):
         cosines = [
             fit_direction(name, H[y == 1], H[y == 0], seed=k).vector @ np.eye(512)[0]
@@ -115,7 +115,7 @@ def test_shuffled_pairs_keep_each_pair_together():
     assert fit_direction("mean_diff", H[y == 1], H[y == 0]).vector @ direction > 0.97
 
 
-def test_mean_centered_takes_the_corpus_off():
+def test_mean_centered_subtracts_the_corpus():
     H, y, _, _ = planted(gap=6)
     p, q = H[y == 1], H[y == 0]
     same = fit_direction("mean_diff", p, q).vector
@@ -126,7 +126,7 @@ def test_mean_centered_takes_the_corpus_off():
     assert found @ expected / np.linalg.norm(expected) == pytest.approx(1)
 
 
-def test_many_labellings_at_once_are_the_fits_one_by_one():
+def test_combine_gives_the_fit_of_every_labelling():
     H, y, _, _ = planted(n=40, d=30, n_groups=10)
     how = load("mean_diff")
     labellings = np.stack([y, 1 - y, np.arange(40) % 2])
@@ -143,7 +143,7 @@ def test_unknown_method():
     assert "mean_diff" in caught.value.hint
 
 
-def test_uncentred_pca_finds_what_centring_would_lose():
+def test_uncentred_pca_finds_the_direction_that_centring_loses():
     H, y, _, _pairs, direction = planted_pairs()
     D = H[y == 1] - H[y == 0]
     centred = np.linalg.svd(D - D.mean(axis=0))[2][0]
@@ -191,4 +191,4 @@ def test_in_sample_separation_of_noise_is_what_crossfitting_removes():
     v = fit_direction("mean_diff", H[y == 1], H[y == 0]).vector
     in_sample = H @ v
     assert in_sample[y == 1].mean() - in_sample[y == 0].mean() > 3
-    assert cross_fitted_quality("mean_diff", H, y, groups, **FAST).auroc.low < 0.5
+    assert cross_fitted_quality("mean_diff", H, design(y, groups), **FAST).auroc.low < 0.5

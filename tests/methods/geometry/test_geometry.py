@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from errors import raises
 from planted_rows import noise, planted
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
@@ -100,7 +101,7 @@ def test_cka_of_a_constant_layer_is_not_defined():
     H = np.random.default_rng(0).normal(size=(10, 4))
     grams = [similarity.centred_gram(X) for X in (H, np.ones((10, 4)))]
     assert np.isnan(similarity.cka(grams)[0, 1])
-    with pytest.raises(DataError):
+    with raises(DataError, "too-few-prompts", n=3):
         similarity.centred_gram(H[:3])
 
 
@@ -129,5 +130,5 @@ def test_umap_is_repeatable_and_keeps_clusters_apart():
     np.testing.assert_array_equal(a.coordinates, b.coordinates)
     assert a.parameters["seed"] == 3
     assert silhouette_score(a.coordinates, y) > 0.5
-    with pytest.raises(DataError):
+    with raises(DataError, "too-few-prompts", n=4):
         projection.umap(H[:4])

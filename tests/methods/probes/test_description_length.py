@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from errors import raises
 from planted_rows import noise
 
 from circuit.errors import DataError
@@ -15,7 +16,7 @@ def labelled(gap, n=600, d=40, seed=0):
     return H, y, groups
 
 
-def test_noise_is_not_compressed_and_a_concept_is_the_more_the_clearer_it_is():
+def test_noise_is_not_compressed_and_a_clear_concept_is():
     found = [description_length(*labelled(gap), n_boot=100) for gap in (0, 1.5, 6)]
     noise_, weak, strong = (each.compression for each in found)
     assert noise_.value == pytest.approx(1, abs=0.06)
@@ -54,5 +55,5 @@ def test_three_classes_cost_log_three():
 
 
 def test_few_rows_are_refused():
-    with pytest.raises(DataError, match="480 rows is noise"):
+    with raises(DataError, "too-few-rows", n=480):
         description_length(*noise(480, 8, 120))

@@ -10,7 +10,7 @@ from circuit.methods.uncertainty.splits import enough_groups, least_groups
 
 
 @pytest.mark.parametrize(("n", "few"), [(3, True), (4, True), (8, False)])
-def test_a_class_of_few_groups_gets_no_star(n, few):
+def test_a_class_of_few_groups_is_not_decodable(n, few):
     rng = np.random.default_rng(0)
     y = np.array([1] * n + [0] * 150)
     groups = np.array([*range(n), *(100 + i % 30 for i in range(150))])
@@ -20,7 +20,7 @@ def test_a_class_of_few_groups_gets_no_star(n, few):
     assert (found.n_groups, found.least_groups) == (30 + n, n)
     assert found.auroc.value > 0.95
     assert decodable({0: found}) == {0: not few}
-    beside = {"surface": [], "tokens": [], "control": None, "sure": Certainty.of(y, groups)}
+    beside = {"surface": [], "tokens": [], "control": None, "certainty": Certainty.of(y, groups)}
     assert verdict({0: found}, **beside) == (FEW_GROUPS if few else DECODABLE)
 
 

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from errors import raises
 
 from circuit.errors import DataError
 from circuit.methods.directions import available, load
 from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.design import design
 from circuit.methods.quality.transfer import transfer_matrix
 
 
@@ -35,7 +37,7 @@ def test_the_diagonal_of_one_part_is_the_cross_fitted_score():
     H, y, groups, _ = two_concepts(0.3, gap=2.0)
     whole = {"all": np.arange(len(y))}
     found = transfer_matrix("mean_diff", H, y, groups, whole, n_boot=50)
-    quality = cross_fitted_quality("mean_diff", H, y, groups, n_boot=50)
+    quality = cross_fitted_quality("mean_diff", H, design(y, groups), n_boot=50)
     assert found.values()[0, 0] == pytest.approx(quality.auroc.value)
     assert (found.n, found.n_groups) == ((160,), (40,))
 
@@ -62,9 +64,9 @@ def test_unbalanced_parts_are_fitted_balanced():
     assert found.values()[0, 1] > 0.9
 
 
-def test_a_part_of_one_class_is_refused_and_one_of_few_groups_is_left_blank():
+def test_a_part_of_one_class_is_refused_and_one_of_few_groups_has_no_score():
     H, y, groups, parts = two_concepts(0.0)
-    with pytest.raises(DataError, match="`one` has rows of one class only"):
+    with raises(DataError, "one-class", part="one"):
         transfer_matrix("mean_diff", H, y, groups, {"one": np.flatnonzero(y == 1)})
     tiny = np.flatnonzero(groups < 2)
     found = transfer_matrix("mean_diff", H, y, groups, {"tiny": tiny, **parts}, n_boot=20)

@@ -25,26 +25,26 @@ def test_slopes_of_lines_are_exact(lines):
     np.testing.assert_allclose(slopes(DOSES, m), b, atol=1e-9)
 
 
-def test_a_line_has_everything_and_a_flat_curve_nothing():
+def test_the_shape_of_a_line_and_of_a_flat_curve():
     line = shape(DOSES, 3 + 2 * DOSES)
-    assert line["r2"] == pytest.approx(1)
-    assert line["spearman"] == pytest.approx(1)
-    assert line["monotone_frac"] == 1
-    assert line["symmetry"] == pytest.approx(1)
-    assert line["bidirectional"]
-    assert line["linear_range"] == 1.5
+    assert line.r2 == pytest.approx(1)
+    assert line.spearman == pytest.approx(1)
+    assert line.monotone_frac == 1
+    assert line.symmetry == pytest.approx(1)
+    assert line.bidirectional
+    assert line.linear_range == 1.5
     flat = shape(DOSES, np.full(9, 2.0))
-    assert flat["r2"] == 0
-    assert flat["spearman"] is None
-    assert flat["symmetry"] is None
-    assert not flat["bidirectional"]
+    assert flat.r2 == 0
+    assert flat.spearman is None
+    assert flat.symmetry is None
+    assert not flat.bidirectional
 
 
 def test_an_effect_of_one_sign_is_not_symmetric():
     hinge = shape(DOSES, np.maximum(DOSES, 0))
-    assert hinge["symmetry"] == 0
-    assert not hinge["bidirectional"]
-    assert hinge["slope_positive"] == pytest.approx(1)
+    assert hinge.symmetry == 0
+    assert not hinge.bidirectional
+    assert hinge.slope_positive == pytest.approx(1)
 
 
 def test_the_linear_range_ends_where_the_curve_saturates():
@@ -73,7 +73,7 @@ def test_the_interval_counts_groups_and_not_prompts():
     assert wide.high - wide.low > 4 * (narrow.high - narrow.low)
 
 
-def test_one_group_knows_nothing():
+def test_one_group_has_an_infinite_interval():
     m = np.ones((5, 1)) * DOSES
     found = response(DOSES, m, np.zeros(5, int))
     estimate = found.mean(found.slopes)

@@ -1,4 +1,5 @@
 import pytest
+from errors import raises
 
 from circuit.errors import UsageError
 from circuit.methods.text.criteria import satisfies
@@ -42,12 +43,15 @@ def test_criteria(criterion, text, met):
 def test_expected():
     assert satisfies("expected", "It is 63, I think", expected="63")
     assert not satisfies("expected", "It is 163", expected="63")
-    with pytest.raises(UsageError, match="needs prompts with an expected text"):
+    with raises(UsageError, "no-expected-text"):
         satisfies("expected", "63")
 
 
-@pytest.mark.parametrize("criterion", ["", "  ", "regex:("])
-def test_nonsense_is_a_usage_error(criterion):
-    with pytest.raises(UsageError) as caught:
+@pytest.mark.parametrize(
+    ("criterion", "code"),
+    [("", "empty-criterion"), ("  ", "empty-criterion"), ("regex:(", "not-a-pattern")],
+)
+def test_an_invalid_criterion_is_a_usage_error(criterion, code):
+    with raises(UsageError, code) as caught:
         satisfies(criterion, "text")
     assert caught.value.hint

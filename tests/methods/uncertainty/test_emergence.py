@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from errors import raises
 from planted_rows import planted
 
 from circuit.errors import UsageError
@@ -53,7 +54,7 @@ def test_emergence_needs_to_stay():
 def test_threshold_crossing_is_the_first():
     assert threshold_crossing([0, 4, 8], [0.5, 0.75, 0.9], 0.75) == 4
     assert threshold_crossing([0, 4, 8], [0.5, 0.6, 0.7], 0.75) is None
-    with pytest.raises(UsageError):
+    with raises(UsageError, "out-of-range", value=0.5):
         check_threshold(0.5)
 
 
@@ -67,7 +68,7 @@ def test_a_clear_step_is_certain_and_a_slope_is_not():
     assert slope.interval[0] < slope.interval[1]
 
 
-def test_the_best_baseline_and_the_star_both_count():
+def test_emergence_needs_every_baseline_and_decodability():
     values = [0.6, 0.7, 0.8, 0.9, 0.9]
     lax = emergence(at(values), [scored(0.5).draws], starred(values), MANY)
     strict = emergence(
@@ -84,7 +85,7 @@ def test_nothing_emerges_from_flat_curves():
     assert found.never > 0.99
 
 
-def test_saturation_is_the_first_that_is_not_worse():
+def test_saturation_is_the_first_layer_that_is_not_worse():
     draws = {k: each.draws for k, each in at([0.5, 0.7, 0.895, 0.9, 0.9], 0.001).items()}
     assert saturation_layer(draws, n_groups=2000) == 2
     assert saturation_layer({0: draws[0]}, n_groups=2000) == 0
@@ -153,18 +154,18 @@ def test_a_planted_concept_is_selective_and_noise_is_not_decodable():
     assert [k for k, star in decodable(results).items() if star] == [2, 3, 4, 5]
     control = dict.fromkeys(results, beside.draws)
     sides = {"surface": [beside], "tokens": [beside], "control": control}
-    assert verdict(results, **sides, sure=MANY) == SELECTIVE
+    assert verdict(results, **sides, certainty=MANY) == SELECTIVE
     nothing = {k: r for k, r in results.items() if k < 2}
-    assert verdict(nothing, **sides, sure=MANY) == NOT_DECODABLE
+    assert verdict(nothing, **sides, certainty=MANY) == NOT_DECODABLE
 
 
-def test_what_the_surface_carries_is_called_surface():
+def test_a_label_that_the_text_gives_away_is_called_surface():
     layers, y, groups = planted_at(0, 3)
     found, results, beside = located(layers, y, groups, 3, surface=y[:, None] * 1.0)
     assert beside.auroc.value == 1
     assert found.layer is None
     chance = probe(np.zeros((len(y), 1)), prepare(y, groups, seed=3, n_boot=200, n_shuffles=199))
-    rest = {"control": dict.fromkeys(results, chance.draws), "sure": MANY}
+    rest = {"control": dict.fromkeys(results, chance.draws), "certainty": MANY}
     assert verdict(results, surface=[beside], tokens=[chance], **rest) == SURFACE
     assert verdict(results, surface=[chance], tokens=[beside], **rest) == TOKENS
     by_layer = dict.fromkeys(results, beside)
@@ -177,7 +178,7 @@ def test_under_ten_groups_nothing_is_claimed():
     results = {0: probe(H, task)}
     assert results[0].auroc.value == 1
     assert not any(decodable(results).values())
-    assert verdict(results, surface=[], tokens=[], control=None, sure=MANY) == "few groups"
+    assert verdict(results, surface=[], tokens=[], control=None, certainty=MANY) == "few groups"
 
 
 def concept(seed, *, n_groups=24, n=144, d=48, gap=0.0, share=0.0):
@@ -197,7 +198,9 @@ def said(layers, text, y, groups, seed, *, n_shuffles=199):
     task = prepare(y, groups, seed=seed, n_boot=300, n_shuffles=n_shuffles)
     results = {layer: probe(H, task) for layer, H in layers.items()}
     beside = probe(text, task)
-    word = verdict(results, surface=[beside], tokens=[], control=None, sure=Certainty.of(y, groups))
+    word = verdict(
+        results, surface=[beside], tokens=[], control=None, certainty=Certainty.of(y, groups)
+    )
     return word, results, beside
 
 
@@ -208,7 +211,7 @@ def test_a_baseline_at_chance_with_a_wide_interval_explains_nothing():
     assert word == "decodable"
 
 
-def test_a_baseline_that_is_neither_beaten_nor_readable_leaves_it_unresolved():
+def test_an_undecodable_baseline_that_is_not_exceeded_gives_unresolved():
     layers, text, y, groups = concept(9, gap=1.0, share=0.35)
     word, _, beside = said(layers, text, y, groups, 9)
     assert beside.auroc.value > 0.6

@@ -9,7 +9,7 @@ from checkpoints import write_checkpoint
 from in_process import invoke
 
 from circuit.model.checkpoint.loading import load_model
-from circuit.model.sites.reading_places import SITES
+from circuit.model.sites.table import SITES
 from circuit.stages.checks.sites import list_sites
 
 

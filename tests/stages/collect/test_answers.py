@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from asking import analyze, directions
 from collecting import prepared
+from errors import raises
 from processes import run_circuit
 
 from circuit.artifacts.activations.activations import Activations
@@ -13,7 +15,6 @@ from circuit.artifacts.prompts.expansion import expand
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.errors import ArtifactError, DataError, UsageError
-from circuit.stages.analyze.run import analyze
 from circuit.stages.collect.answers import (
     AnswerOptions,
     answer_all,
@@ -24,7 +25,6 @@ from circuit.stages.collect.answers import (
 )
 from circuit.stages.collect.recording import Recording
 from circuit.stages.collect.run import collect
-from circuit.stages.directions.run import Choices, directions
 from circuit.stages.options import ModelOptions
 from circuit.stages.rows.labels import labelled, relabelled
 from circuit.stages.rows.prompting import choose_format, encode
@@ -128,30 +128,30 @@ def test_labels_of_the_model_are_its_verdicts(collected, prompts):
             assert new.label == view.labels[bool(called)]
             assert new.expected_tool == (called or None)
             differing += (old.label == "tool") != bool(called)
-    assert agreement["n_differing"] == differing > 0
-    assert sum(map(sum, agreement["counts"])) == agreement["n"]
+    assert agreement.n_differing == differing > 0
+    assert sum(map(sum, agreement.counts)) == agreement.n
     assert archive.labels == ["no_tool", "tool"]
     assert view.groups().tolist() == archive.groups().tolist()
 
 
 def test_a_direction_is_fitted_to_what_the_model_did(collected):
     folder, _ = collected
-    choices = Choices(labels="model:function_call", per_tool=True, n_boot=50, folds=3)
-    results, _ = directions(folder / "acts", folder / "did", choices)
-    assert results["label_direction"] == "function_call_vs_not_function_call"
-    assert results["layers"][0]["auroc"][0] > 0.9
-    table = results["labels"]
-    assert results["layers"][0]["n"] == table["n"]
-    assert any(d["name"].startswith("tool:") for d in results["directions"])
-    held_out = next(iter(results["held_out"].values()))
-    assert sum(held_out["positive"]) == sum(row[1] for row in table["counts"])
-    again, reused = directions(folder / "acts", folder / "did", choices)
+    options = {"labels": "model:function_call", "per_tool": True, "n_boot": 50, "folds": 3}
+    results, _ = directions(folder / "acts", folder / "did", **options)
+    assert results.label_direction == "function_call_vs_not_function_call"
+    assert results.layers[0].auroc[0] > 0.9
+    table = results.labels
+    assert results.layers[0].n == table.n
+    assert any(d.name.startswith("tool:") for d in results.directions)
+    held_out = next(iter(results.held_out.values()))
+    assert sum(held_out.positive) == sum(row[1] for row in table.counts)
+    again, reused = directions(folder / "acts", folder / "did", **options)
     assert (again, reused) == (results, True)
-    with pytest.raises(ArtifactError, match="already there"):
-        directions(folder / "acts", folder / "did", Choices(per_tool=True, n_boot=50, folds=3))
+    with raises(ArtifactError, "output-exists"):
+        directions(folder / "acts", folder / "did", per_tool=True, n_boot=50, folds=3)
     analysed, _ = analyze(folder / "acts", labels="model:function_call", n_boot=50, folds=3)
-    assert analysed["labels"] == table
-    assert analysed["questions"]["label"]["classes_order"] == table["classes"]
+    assert analysed.labels == table
+    assert analysed.questions["label"].classes_order == table.classes
 
 
 def test_the_commands_print_the_agreement(collected):
@@ -167,15 +167,15 @@ def test_the_commands_print_the_agreement(collected):
 def test_labels_that_are_not_there_are_refused(collected, tmp_path):
     folder, _ = collected
     archive = Activations.open(folder / "acts")
-    with pytest.raises(UsageError, match="were judged by 3 criteria") as raised:
+    with raises(UsageError, "ambiguous-criterion") as raised:
         labelled(archive, "model")
     assert "model:refusal" in raised.value.hint
-    with pytest.raises(UsageError, match="were not judged by `sorry`"):
+    with raises(UsageError, "unknown-criterion", criterion="sorry"):
         labelled(archive, "model:sorry")
     for bad in ("annotator", "model:", "", "prompts:x"):
-        with pytest.raises(UsageError, match="is not where labels come from"):
+        with raises(UsageError, "unknown-label-source", labels=bad):
             labelled(archive, bad)
-    with pytest.raises(DataError, match="are all `not_regex:zzz`"):
+    with raises(DataError, "one-class", label="not_regex:zzz"):
         labelled(archive, "model:regex:zzz")
 
 
@@ -184,8 +184,8 @@ def test_an_archive_without_answers_is_refused(prompts, tmp_path):
     collect(
         prepared(TINY, tmp_path / "prompts.json", tmp_path / "few", recording=Recording(layers="3"))
     )
-    with pytest.raises(ArtifactError, match="holds no answers of the model") as raised:
-        directions(tmp_path / "few", tmp_path / "d", Choices(labels="model"))
+    with raises(ArtifactError, "no-answers") as raised:
+        directions(tmp_path / "few", tmp_path / "d", labels="model")
     assert "--generate" in raised.value.hint
 
 
@@ -203,8 +203,8 @@ def test_too_few_groups_and_changed_answers_are_refused(
     few.save(tmp_path / "prompts.json")
     wanted = Recording(layers="3", answers=asked)
     collect(prepared(TINY, tmp_path / "prompts.json", tmp_path / "few", recording=wanted))
-    with pytest.raises(DataError, match="`function_call` occurs in one group only"):
-        directions(tmp_path / "few", tmp_path / "d", Choices(labels="model"))
+    with raises(DataError, "class-of-one-group", label="function_call"):
+        directions(tmp_path / "few", tmp_path / "d", labels="model")
     path = answers_path(tmp_path / "few")
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     with pytest.raises(ArtifactError, match="is not the file that"):

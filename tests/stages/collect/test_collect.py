@@ -113,7 +113,7 @@ def test_bad_input_leaves_nothing_behind(llama_folder, dataset, tmp_path):
     cases = [
         (dataset, {"recording": {"layers": "3"}}, UsageError, "out of range"),
         (dataset, {"recording": {"sites": "nowhere"}}, UsageError, "unknown site"),
-        (dataset, {"recording": {"positions": "7"}}, DataError, "has no position 7"),
+        (dataset, {"recording": {"positions": "7"}}, DataError, "position 7 of prompt"),
         (dataset, {"system": "x"}, UsageError, "need a chat template"),
         (long, {}, DataError, "prompt 1 has 401 tokens"),
         (tmp_path / "none.json", {}, ArtifactError, "none.json"),
@@ -202,9 +202,9 @@ def test_a_dry_run_knows_the_size_of_the_file(llama_folder, dataset, tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"dtype": "float8"}, "cannot be stored as `float8`"),
+        ({"dtype": "float8"}, "unknown archive type `float8`"),
         ({"positions": "re:("}, "not a regular expression"),
-        ({"truncate": "top"}, "not a side"),
+        ({"truncate": "top"}, "unknown side"),
         ({"answers": AnswerOptions(3, ("regex:(",))}, "not a regular expression"),
         ({"answers": AnswerOptions(3, ("expected",))}, "needs prompts with an expected text"),
     ],
@@ -245,7 +245,7 @@ def test_a_manifest_without_its_archive_is_named(llama_folder, dataset, tmp_path
     run(llama_folder, dataset, tmp_path / "a")
     whole = (tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "a.safetensors").unlink()
-    with pytest.raises(ArtifactError, match="which is not there") as caught:
+    with pytest.raises(ArtifactError, match="which does not exist") as caught:
         run(llama_folder, dataset, tmp_path / "a")
     assert "write it again with --force" in caught.value.hint
     run(llama_folder, dataset, tmp_path / "a", force=True)
@@ -256,7 +256,7 @@ def test_a_shards_errors_count_prompts_in_the_whole_set(llama_folder, tmp_path):
     texts = ["long enough"] * 5 + ["x"]
     dataset = write_prompts(tmp_path / "prompts.json", texts)
     job = prepared(llama_folder, dataset, tmp_path / "a", recording=Recording(positions="4"))
-    with pytest.raises(DataError, match=r"prompt 5 has \d tokens, so it has no position 4"):
+    with pytest.raises(DataError, match="position 4 of prompt 5 is out of range"):
         job.layout(2, 2)
     assert job.layout(1, 2).plan.first == 0
 

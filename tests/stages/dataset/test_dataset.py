@@ -249,7 +249,7 @@ def test_equal_rows(tmp_path: Path):
     ("name", "text", "message"),
     [
         ("a.txt", "x", "not a table"),
-        ("a.csv", "text,label\na\n", "line 2 .* as many cells"),
+        ("a.csv", "text,label\na\n", "line 2 .* more or fewer cells"),
         ("a.csv", 'text\n"a"b\n', "line 2 .* not CSV"),
         ("a.csv", "prompt\na\n", "row 0 .* has no `text`"),
         ("a.csv", "text\n", "no rows"),

@@ -172,7 +172,7 @@ def test_an_import_says_where_it_came_from(tmp_path, llama, llama_folder):
     model = manifest["model"]
     assert (model["family"], model["n_layers"], model["d_model"]) == ("llama", 3, D)
     shown, _ = show_directions(tmp_path / "in.safetensors")
-    assert "v.npz" in shown["provenance"]["made from"]
+    assert "v.npz" in shown.provenance["made from"]
     check_model(read_steering_file(tmp_path / "in.safetensors")[0], llama, allow_other=False)
 
 

@@ -1,0 +1,45 @@
+"""The document of any artifact: its result is restored, and its command presents it.
+
+``ARTIFACTS`` names the command (``module:NAME``) that writes each schema, in the order of a report.
+A command is imported when its artifact is read, so that this file imports no stage.
+"""
+
+import importlib
+from pathlib import Path
+
+from circuit.artifacts.manifest.manifest import Manifest
+from circuit.errors import ArtifactError, DataError
+from circuit.present.document import Document
+from circuit.stages.run import Command
+from circuit.values import schemas
+
+ARTIFACTS = {
+    schemas.PROBES: "circuit.stages.probes.run:RUN",
+    schemas.ANALYSIS: "circuit.stages.analyze.run:COMMAND",
+    schemas.DIRECTIONS: "circuit.stages.directions.run:COMMAND",
+    schemas.STEERING: "circuit.stages.steering.steer:STEER",
+    schemas.SWEEP: "circuit.stages.sweep.run:SWEEP",
+}
+AGAIN = "run the command that writes it again, with --force"
+
+
+def document_of(manifest: Manifest, path: Path) -> Document:
+    """Return the document of the artifact at ``path``."""
+    schema = manifest.schema_name
+    if schema not in ARTIFACTS:
+        message = f"`{path}` holds `{schema}`, which has no document"
+        hint = f"give artifacts of {', '.join(ARTIFACTS)}"
+        raise ArtifactError("not-presentable", message, hint=hint, schema=schema)
+    module, _, name = ARTIFACTS[schema].partition(":")
+    command = getattr(importlib.import_module(module), name)
+    try:
+        assert isinstance(command, Command)
+        document = command.present(command.restored(manifest))
+    except ArtifactError as error:
+        raise error.within(f"`{path}`") from error
+    except (AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
+        what = f"{type(error).__name__}: {error}"
+        message = f"`{path}` is not as this version of circuit writes it ({what})"
+        raise DataError("artifact-of-another-version", message, hint=AGAIN) from error
+    assert document is not None
+    return document

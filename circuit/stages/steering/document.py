@@ -1,0 +1,312 @@
+"""What ``circuit steer`` says: did the direction move the answers further than random directions of the same norm?
+
+*Used* is said where that is so after Holm's correction for all labels and coefficients that were tried, with 10
+groups of prompts or more. With k random directions no p is below 1/(k + 1); where that is what was reached, the
+sentence says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from circuit.methods.probes.permutation import LEVEL, holm
+from circuit.present.document import (
+    Cell,
+    Control,
+    Controls,
+    Document,
+    Estimate,
+    Facts,
+    Figure,
+    Finding,
+    Number,
+    Part,
+    Section,
+    Table,
+    Text,
+)
+from circuit.present.numbers import counted, p_text, written
+from circuit.stages.steering.result import ExtractResult, Generation, SteerResult
+from circuit.stages.steering.trial import Rate, Trial
+from circuit.values.thresholds import MIN_GROUPS
+
+if TYPE_CHECKING:
+    from circuit.plots.rates import Response
+
+Key = tuple[str, float]
+MeanAndRange = tuple[float, float, float]
+SHOWN = 20  # answers in the table of a trial; the artifact has all
+
+
+def extract_document(result: ExtractResult) -> Document:
+    """Show what was extracted from a pair of prompts."""
+    made = result.direction
+    facts: list[tuple[str, Cell]] = [
+        ("Positive", repr(made.extra["positive_prompt"])),
+        ("Negative", repr(made.extra["negative_prompt"])),
+        ("Layer", made.layer),
+        ("Norm", Number(made.norm, ".4f")),
+        ("Cosine similarity (positive, negative)", Number(result.cosine, ".4f")),
+        ("Separation", Number(1 - result.cosine, ".4f")),
+    ]
+    return Document(f"Direction `{made.name}`", [Facts(facts)])
+
+
+def steer_document(result: SteerResult, *, complete: bool = True) -> Document:
+    """Show the answers, or what a trial found; ``complete``: both, and what was not measured."""
+    title = title_of(result)
+    if result.trial is None and not complete:
+        return Document(title, _answer_sections(result))
+    if result.trial is None:
+        return Document(title, [_not_measured(result), _answers(result.generations)])
+    trial, corrected = result.trial, corrected_p(result.trial)
+    parts: list[Part] = [
+        *_findings(result, trial, corrected),
+        rates_figure(result, trial, corrected),
+        _rates(trial, corrected),
+        *([_answers(result.generations)] if complete else []),
+        _controls(trial, len(corrected)),
+    ]
+    return Document(title, parts)
+
+
+def _not_measured(result: SteerResult) -> Finding:
+    return Finding(
+        subject=result.direction.name,
+        verdict="not measured",
+        strength=0,
+        sentence="No criterion judged the answers: nothing is counted, so nothing is claimed.",
+    )
+
+
+def title_of(result: SteerResult) -> str:
+    """Name the directions, the number of answers and the coefficients."""
+    acting = ", ".join(f"{each.name} at layer {each.layer}" for each in result.directions)
+    coefficients = sorted({each.coefficient for each in result.generations})
+    return (
+        f"{acting}: {counted(len(result.generations), 'answer')} at "
+        f"{'coefficient' if len(coefficients) == 1 else 'coefficients'} "
+        f"{', '.join(f'{c:g}' for c in coefficients)}"
+    )
+
+
+def heading(prompt: str, coefficient: float) -> str:
+    """Return what stands before an answer that is shown while it is written."""
+    return f"=== Prompt: {prompt!r} ===\n{_named(coefficient)}:\n"
+
+
+def _answer_sections(result: SteerResult) -> list[Part]:
+    sections: list[Part] = []
+    for prompt in dict.fromkeys(each.prompt for each in result.generations):
+        lines = []
+        for each in result.generations:
+            if each.prompt == prompt:
+                lines += [f"{_named(each.coefficient)}:{_remarks(each)}", f"  {each.output!r}"]
+        sections.append(Section(f"Prompt: {prompt!r}", [Text(lines)]))
+    return sections
+
+
+def _named(coefficient: float) -> str:
+    sense = "unsteered" if coefficient == 0 else "positive" if coefficient > 0 else "negative"
+    return f"c = {coefficient:+g} ({sense})" if coefficient else f"c = 0 ({sense})"
+
+
+def _remarks(answer: Generation) -> str:
+    remarks = {
+        "not steered: the probe does not fire": answer.coefficient and not answer.steered,
+        "repetitive": answer.collapsed,
+    }
+    return "".join(f" [{remark}]" for remark, applies in remarks.items() if applies)
+
+
+def key(rate: Rate) -> Key:
+    """Label and coefficient."""
+    return rate.label, rate.coefficient
+
+
+def corrected_p(trial: Trial) -> dict[Key, float | None]:
+    """Correct the p of every label and coefficient for their number (Holm)."""
+    return holm({key(rate): rate.p for rate in trial.rates if rate.controls})
+
+
+def _findings(
+    result: SteerResult, trial: Trial, corrected: Mapping[Key, float | None]
+) -> list[Part]:
+    rates_ = [rate for rate in trial.rates if rate.coefficient != 0]
+    return [
+        _finding(
+            result.direction.name,
+            trial,
+            [rate for rate in rates_ if rate.label == label],
+            corrected,
+        )
+        for label in dict.fromkeys(rate.label for rate in rates_)
+    ]
+
+
+def _finding(
+    name: str, trial: Trial, own: Sequence[Rate], corrected: Mapping[Key, float | None]
+) -> Finding:
+    """Describe the coefficient with the smallest p, and then the largest change, for one label."""
+    label = own[0].label
+    zero = next((r for r in trial.rates if key(r) == (label, 0)), None)
+    start = 0.0 if zero is None else zero.rate
+    rate = min(own, key=lambda r: (1 if r.p is None else r.p, -abs(r.rate - start)))
+    p = corrected.get(key(rate))
+    verdict, meaning = _verdict(rate, p, trial.n_controls)
+    random = _mean_and_range(rate)
+    before = "" if zero is None else f", against {written(_share(zero))} unsteered"
+    others = "" if random is None else f"; random directions of the same norm {_range(random)}"
+    baselines: dict[str, float | None] = {} if zero is None else {"unsteered": zero.rate}
+    if random is not None:
+        baselines["random"] = random[0]
+    return Finding(
+        subject=f"{name} on {label} prompts",
+        verdict=verdict,
+        strength=2 if verdict == "used" else 0,
+        sentence=(
+            f"At coefficient {rate.coefficient:g}, {written(_share(rate))} of the answers to "
+            f"{label} prompts meet “{trial.criterion}”{before}{others} "
+            f"(n = {rate.n} in {rate.n_groups} groups; p {p_text(rate.p)}, {p_text(p)} after "
+            f"correction for {len(corrected)} comparisons). {meaning}"
+        ),
+        score=_share(rate),
+        measure="share of answers",
+        baselines=baselines,
+        n=rate.n,
+        n_groups=rate.n_groups,
+    )
+
+
+def _verdict(rate: Rate, p: float | None, controls: int) -> tuple[str, str]:
+    if not controls or p is None or rate.p is None:
+        return "not controlled", "Without random directions, any direction may do the same."
+    if rate.n_groups < MIN_GROUPS:
+        return "few groups", f"Under {MIN_GROUPS} groups nothing is claimed."
+    if p <= LEVEL:
+        return "used", "The model uses this direction, or one near it, for this behaviour."
+    if rate.p <= 1.0 / (controls + 1) + 1e-9:
+        return (
+            "use not shown",
+            f"It moved the answers further than each of {controls} random directions, but with so "
+            "few of them and so many comparisons no smaller p is possible: use more --controls.",
+        )
+    return "use not shown", "Random directions move the answers as far, so use is not shown."
+
+
+def _share(rate: Rate) -> Estimate:
+    return Estimate(rate.rate, *rate.interval)
+
+
+def _mean_and_range(rate: Rate) -> MeanAndRange | None:
+    found = rate.controls
+    return (sum(found) / len(found), min(found), max(found)) if found else None
+
+
+def _range(found: MeanAndRange | None) -> str:
+    return "-" if found is None else f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
+
+
+def _rates(trial: Trial, corrected: Mapping[Key, float | None]) -> Table:
+    rows: list[Sequence[Cell]] = [
+        (
+            rate.label,
+            f"{rate.coefficient:+g}" if rate.coefficient else "0",
+            _share(rate),
+            _range(_mean_and_range(rate)),
+            Number(rate.p if rate.controls else None),
+            Number(corrected.get(key(rate))),
+            rate.n,
+            rate.n_groups,
+        )
+        for rate in trial.rates
+    ]
+    header = [
+        "prompts",
+        "coefficient",
+        "share",
+        "random: mean (range)",
+        "p",
+        "p (Holm)",
+        "n",
+        "groups",
+    ]
+    note = (
+        f"Share of answers that meet `{trial.criterion}`, with Wilson's 95 % interval (which counts "
+        f"prompts, not groups), alongside {trial.n_controls} random directions of the same norm."
+    )
+    return Table(title="Share of answers by coefficient", header=header, rows=rows, note=note)
+
+
+def rates_figure(
+    result: SteerResult, trial: Trial, corrected: Mapping[Key, float | None]
+) -> Figure:
+    """Draw the share of answers against the coefficient, a panel for each label."""
+    direction = result.direction
+
+    def draw() -> bytes:
+        from circuit.plots.rates import rates
+        from circuit.plots.style import png
+
+        labels = dict.fromkeys(rate.label for rate in trial.rates)
+        responses = [
+            _response([rate for rate in trial.rates if rate.label == label], corrected)
+            for label in labels
+        ]
+        return png(rates(responses, ylabel=f"Answers that meet {trial.criterion}"))
+
+    return Figure(
+        name="dose_response",
+        png=draw,
+        caption=(
+            f"Share of answers that meet “{trial.criterion}” against the coefficient of "
+            f"`{direction.name}` at layer {direction.layer} (blue; Wilson's 95 % interval, which "
+            f"counts prompts, not groups), alongside {trial.n_controls} random directions of the "
+            f"same norm (grey: mean and range). Filled: further than random directions, p at most "
+            f"{LEVEL} after Holm's correction for {len(corrected)} comparisons."
+        ),
+        numbers={
+            "rates": [{**vars(rate), "p_holm": corrected.get(key(rate))} for rate in trial.rates]
+        },
+    )
+
+
+def _response(own: Sequence[Rate], corrected: Mapping[Key, float | None]) -> "Response":
+    from circuit.plots.rates import Response
+
+    ps = [corrected.get(key(rate)) for rate in own]
+    return Response(
+        f"{own[0].label} (n = {own[0].n}, {own[0].n_groups} groups)",
+        [rate.coefficient for rate in own],
+        [[rate.rate, *rate.interval] for rate in own],
+        [rate.controls for rate in own],
+        [p is not None and p <= LEVEL for p in ps],
+    )
+
+
+def _controls(trial: Trial, comparisons: int) -> Controls:
+    n = trial.n_controls
+    apart = "not recorded: `dataset split` provides them"
+    in_words = "a system message that asks for the same was not tried"
+    return Controls(
+        [
+            Control(
+                "random directions of the same norm",
+                bool(n),
+                f"{n}, so no p below {1 / (n + 1):.3f}",
+            ),
+            Control(
+                "several labels and coefficients", bool(n), f"Holm over {comparisons} comparisons"
+            ),
+            Control("other prompts than the direction was fitted to", False, apart),
+            Control("baseline of a prompt", False, in_words),
+            Control("damage to the text", False, "coherence was not measured"),
+        ]
+    )
+
+
+def _answers(generations: Sequence[Generation]) -> Table:
+    shown = generations[:SHOWN]
+    rows = [[each.prompt, f"{each.coefficient:g}", each.output] for each in shown]
+    title = f"Answers: the first {len(shown)} of {len(generations)}"
+    header = ["prompt", "coefficient", "answer"]
+    return Table(title=title, header=header, rows=rows, prose=True, folded=True)

@@ -1,0 +1,138 @@
+"""``steer table``: several sweeps as one table and one figure."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from circuit.artifacts.files.documents import plain
+from circuit.artifacts.manifest.manifest import write_manifest
+from circuit.errors import UsageError
+from circuit.present.document import Cell, Document, Notice, Number, Table, Text
+from circuit.stages.figures.archive import Picture, described_picture, write_picture
+from circuit.stages.run import Command, Job, Plan, Record, without_model
+from circuit.stages.sweep.document import band, slope_of
+from circuit.stages.sweep.figures import multiples_figure, unit_of
+from circuit.stages.sweep.request import TableRequest
+from circuit.stages.sweep.result import SweepResult, read_sweep
+from circuit.stages.sweep.verdict import STEERS
+from circuit.values import schemas
+
+Sweeps = dict[str, SweepResult]
+PLOTS = "plots.json"
+HEADER = (
+    "",
+    "read-out",
+    "n (groups)",
+    "layer",
+    "c*",
+    "KL at c*",
+    "slope [95% interval]",
+    "anti-steerable",
+    "random: band",
+    "p",
+    "shuffled: band",
+    "p",
+    "ΔNLL at -1, +1",
+    "verdict",
+)
+
+
+def named_sweeps(sweeps: list[str]) -> dict[str, Path]:
+    """Read FILE or NAME=FILE; a file without a name is named after its folder or itself."""
+    files: dict[str, Path] = {}
+    for each in sweeps:
+        name, is_named, file = each.partition("=")
+        path = Path(file if is_named else each)
+        own = path.stem if path.stem != "sweep" else path.parent.name or "sweep"
+        key = name if is_named else own
+        if key in files:
+            message = f"two sweeps are named `{key}`"
+            raise UsageError("duplicate-name", message, hint="name them: NAME=FILE", name=key)
+        files[key] = path
+    return files
+
+
+def plan(request: TableRequest) -> Plan[Sweeps]:
+    """Read the sweeps, and draw them where that is asked for."""
+    files = named_sweeps(request.sweeps)
+    read = {name: read_sweep(path) for name, path in files.items()}
+    found = {name: result for name, (_, result) in read.items()}
+    if request.plots is None:
+        return Plan(result=dict, begin=without_model(Job(parameters={}, compute=lambda _: found)))
+    folder, parameters = request.plots, {"sweeps": list(files)}
+
+    def write(result: Sweeps, record: Record) -> None:
+        picture = Picture.of(multiples_figure(result))
+        written = write_picture(picture, folder, record.force)
+        results = {"figures": [plain(described_picture(picture))]}
+        write_manifest(folder / PLOTS, **vars(record), outputs=written, results=results)
+
+    job = Job(
+        parameters=parameters,
+        compute=lambda _: found,
+        write=write,
+        about_model=next(iter(read.values()))[0].model,
+    )
+    return Plan(
+        result=dict,
+        schema=schemas.PLOTS,
+        inputs=list(files.values()),
+        output=folder / PLOTS,
+        saved_as=folder / "steering.png",
+        force=request.force,
+        known=parameters,
+        begin=without_model(job),
+        read=lambda _: found,
+    )
+
+
+def present(result: Sweeps) -> Document:
+    """Show one row for each sweep, and the notes below."""
+    unit = next(iter(result.values())).dose_unit
+    notes = [
+        f"Dose 1: {unit}. anti-steerable: share of prompts that move the wrong way. ΔNLL: nats per token",
+        "by which the steered text is less likely to the unsteered model. p: directions of a kind whose",
+        "slope is as steep, of either sign.",
+    ]
+    verdicts = [
+        f"{name}: {each.verdict.text}"
+        for name, each in result.items()
+        if each.verdict.word != STEERS
+    ]
+    warnings = [f"{name}: {text}." for name, each in result.items() for text in each.warnings]
+    title = "Held-out dose-response in units of c*, at which neutral text changes by the same KL divergence"
+    table = Table(header=HEADER, rows=[_row(name, each) for name, each in result.items()])
+    return Document(title, [table, Text(["", *notes, *verdicts]), *map(Notice, warnings)])
+
+
+def _row(name: str, result: SweepResult) -> list[Cell]:
+    calibration, ends = result.calibration, []
+    for dose in (-1.0, 1.0):
+        at = result.nll_delta[result.doses.index(dose)] if dose in result.doses else None
+        ends.append("-" if at is None else f"{at:.2f}")
+    return [
+        name,
+        unit_of(result.readout),
+        f"{result.n_test} ({result.n_groups})",
+        "+".join(str(each.layer) for each in result.directions),
+        Number(result.c_star),
+        Number(None if calibration is None else calibration.kl, ".2f"),
+        slope_of(result),
+        Number(result.anti_steerable_frac, ".0%"),
+        band(result.random),
+        Number(result.random.perm_p, ".2f"),
+        band(result.shuffled),
+        Number(result.shuffled.perm_p, ".2f"),
+        ", ".join(ends),
+        result.verdict.word,
+    ]
+
+
+def data(result: Mapping[str, SweepResult]) -> object:
+    """Return the results without the read-outs of single prompts."""
+    return {
+        name: {key: value for key, value in plain(each).items() if key != "m"}
+        for name, each in result.items()
+    }
+
+
+TABLE = Command(request=TableRequest, plan=plan, present=present, data=data)
