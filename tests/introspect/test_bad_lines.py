@@ -1,4 +1,4 @@
-"""Command lines that ask for what there is not: one sentence, a hint and a code, before a model is loaded where that is possible."""
+"""Faulty command lines: one sentence, a hint and a code, before a model is loaded if possible."""
 
 import shlex
 

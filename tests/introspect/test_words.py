@@ -1,4 +1,4 @@
-"""What commands say of one prompt, of prompts that fail, and of labels is English, and names options that there are."""
+"""Messages about one prompt, failing prompts and labels are English and name existing options."""
 
 import pytest
 from in_process import invoke

@@ -1,14 +1,16 @@
 """Ablation from Python: ``AblationStudy`` over ``ablate``.
 
 study = AblationStudy.from_pretrained("tiny")
-result = study.run_layer_sweep(prompt="…", criterion=lambda text: "…" in text, component=ComponentType.MLP, layers=range(3))
+result = study.run_layer_sweep(
+    prompt="…", criterion=lambda text: "…" in text, component=ComponentType.MLP, layers=range(3)
+)
 study.print_sweep_summary(result)
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
 from circuit.introspect.ablation.components import components_of
@@ -17,11 +19,15 @@ from circuit.introspect.questions.ablate import Study, ablate
 from circuit.stages.options import ModelOptions
 from circuit.stages.rows.prompt_input import PromptInput
 
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.interventions.ablation import Component
+
 Criterion = str | Callable[[str], bool]
 
 
 class ComponentType(StrEnum):
-    """What is taken out of a block."""
+    """Which component of a block is ablated."""
 
     MLP = "mlp"
     ATTENTION = "attention"
@@ -30,9 +36,9 @@ class ComponentType(StrEnum):
 
 @dataclass(frozen=True)
 class AblationConfig:
-    """How answers are made and what stands in a component's place: its mean, a resample, or zero.
+    """How answers are generated, and the replacement: the mean, a resample, or zero.
 
-    ``raw`` None takes the model's chat template where it has one.
+    ``raw`` None uses the model's chat template where it has one.
     """
 
     max_new_tokens: int = 60
@@ -43,9 +49,9 @@ class AblationConfig:
 
 
 class AblationStudy:
-    """Takes components out of a loaded model and looks at its answers."""
+    """Ablates components of a loaded model and judges its answers."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: "LoadedModel") -> None:
         self.model = model
 
     @classmethod
@@ -64,7 +70,7 @@ class AblationStudy:
         layers: Iterable[int] | None = None,
         config: AblationConfig | None = None,
     ) -> Study:
-        """Take the component out of one layer after the other."""
+        """Ablate the component in one layer after the other."""
         at = range(self.model.n_layers) if layers is None else layers
         ablations = [(f"L{layer}", components_of(component.value, [layer])) for layer in at]
         return self._study(prompt, criterion, ablations, config or AblationConfig())
@@ -77,7 +83,7 @@ class AblationStudy:
         component: ComponentType | None = None,
         config: AblationConfig | None = None,
     ) -> str:
-        """Return the answer without the component in all of ``layers``; with no layer, the model's own."""
+        """Return the answer with the component ablated in all ``layers``, or unmodified."""
         chosen = config or AblationConfig()
         kind = chosen.component if component is None else component
         ablations = [("all", components_of(kind.value, layers))] if layers else []
@@ -85,18 +91,18 @@ class AblationStudy:
         return study.trials[0].outputs[0] if study.trials else study.baseline[0]
 
     def print_sweep_summary(self, study: Study) -> None:
-        """Print the share of prompts that still pass, and what each ablation costs."""
+        """Print the proportion of prompts that still pass, and the cost of each ablation."""
         for trial in study.trials:
             passed = "no prompt passed" if trial.rate is None else f"{trial.rate:.2f} still pass"
             known = [each for each in trial.delta if each is not None]
-            cost = f", {sum(known) / len(known):+.3f} nats a token" if known else ""
+            cost = f", {sum(known) / len(known):+.3f} nats per token" if known else ""
             print(f"{trial.name:>8}: {passed}{cost}")  # noqa: T201
 
     def _study(
         self,
         prompt: str | Sequence[str],
         criterion: Criterion,
-        ablations: Any,
+        ablations: "Sequence[tuple[str, Sequence[Component]]]",
         config: AblationConfig,
     ) -> Study:
         texts = [prompt] if isinstance(prompt, str) else list(prompt)
