@@ -3,8 +3,8 @@
 Each head gets the scores of ``circuit.methods.geometry.head_patterns`` on each prompt: how much it
 attends to the previous token, the first, itself, an earlier copy of the token, and to what came
 after that copy. The scores of several prompts have a mean and an interval over prompts. Text
-repeats itself by chance only, so induction and duplicate heads are looked for on sequences of random
-tokens that occur twice: there, only the repetition can be predicted.
+repeats itself by chance only, so induction and duplicate heads are looked for on sequences of
+random tokens that occur twice: there, only the repetition can be predicted.
 
 A pattern says where a head looks, not what it moves or whether anything reads it.
 """
@@ -234,7 +234,8 @@ def present(result: AttentionResult) -> Document:
     """Show of each kind of head those that are most of that kind."""
     about = (
         f"Attention of `{result.model}`: {counted(len(result.prompts))}, {result.format}; "
-        f"duplicate and induction on {result.n_repeated} sequences of random tokens that occur twice"
+        f"duplicate and induction on {result.n_repeated} sequences of random tokens that occur "
+        "twice"
     )
     tables = [_table(result, name) for name in ABOUT if name in result.uniform]
     parts: list[Part] = [Text([about]), *tables]
