@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from checkpoints import unit_vector
+from circuit.stages.steering.setup import Setup
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.condition import Condition
 from circuit.stages.steering.from_prompts import Pair
 from circuit.stages.steering.intervention import Intervention, Manner, Part, kl_target
-from circuit.stages.steering.setup import Setup
 from circuit.stages.steering.source import Source, parse_source
 from circuit.stages.steering.steer import Job, steer
 from circuit.stages.steering.strength import resolve

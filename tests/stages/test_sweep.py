@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from checkpoints import unit_vector
+from circuit.stages.sweep.job import Choices, Job
 
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.prompts.prompts import PromptSet
@@ -17,7 +18,6 @@ from circuit.stages.steering.controls import controls
 from circuit.stages.steering.intervention import Intervention, Manner
 from circuit.stages.steering.readout import Readout
 from circuit.stages.sweep.best_layers import best_layers
-from circuit.stages.sweep.job import Choices, Job
 from circuit.stages.sweep.run import sweep
 from circuit.stages.sweep.select import Choosing, chosen_path, select, the_best
 from circuit.stages.sweep.verdict import verdict
@@ -300,8 +300,9 @@ def test_best_layers_are_typed_sorted_and_at_the_same_damage(llama):
 
 
 def test_pictures_are_drawn_of_one_sweep_and_of_several(identity_llama, planted, tmp_path):
-    from circuit.stages.figures.reports import visualize_report
     from circuit.stages.figures.sweep import visualize_sweeps
+
+    from circuit.stages.figures.reports import visualize_report
     from circuit.stages.report.request import ReportRequest
     from circuit.stages.run import run
 
@@ -343,8 +344,9 @@ def test_a_chosen_direction_leads_back_to_what_it_was_fitted_to(workspace, tmp_p
 
 
 def test_specificity_runs_every_direction_on_every_test_set(workspace):
-    from circuit.stages.legacy import ModelOptions
     from circuit.stages.sweep.results import read_sweep
+
+    from circuit.stages.legacy import ModelOptions
     from circuit.stages.sweep.specificity import specificity
 
     model = ModelOptions("tiny").load()

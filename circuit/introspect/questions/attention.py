@@ -259,7 +259,7 @@ def _table(result: AttentionResult, name: str) -> Table:
     rows: list[list[Cell]] = [
         [
             f"L{each.layer}.H{each.head}",
-            Estimate(each.value, *(each.interval or (None, None)), form=".3f"),
+            Estimate.of((each.value, *(each.interval or (None, None))), ".3f"),
         ]
         for each in sorted(own, key=lambda each: -each.value)[:TOP]
     ]

@@ -308,7 +308,8 @@ def present(result: WeightDiffResult, top: int = 10) -> Document:
     changed = [each for each in result.tensors if each.largest]
     if changed:
         parts.append(_tensor_table(changed, top, result.n_without_spectrum))
-    relatives = [each.relative for each in (*result.components, *result.tensors)]
+    relatives = [each.relative for each in result.components]
+    relatives += [each.relative for each in result.tensors]
     if any(value is not None and value > MUCH for value in relatives):
         parts.append(Text([f"{MARK}: a relative change over {MUCH:g}"]))
     if missing := _missing(result):
