@@ -42,13 +42,14 @@ WIDE = 6  # prompts whose answers are shown in columns
 
 @dataclass(frozen=True, kw_only=True)
 class AblateRequest:
-    """Ablate components, one by one or together, and see what the model can no longer do.
+    r"""Ablate components, one by one or together, and see what the model can no longer do.
 
     Prompts that the unmodified model fails are left out and counted.
 
     Examples:
       circuit introspect ablate -m tiny -p "50 + 25 = |31 + 4 = " -c number --raw --layers 0-2 -n 4
-      circuit introspect ablate -m tiny -p x -c x --prompts "10 + 10 = :20|45 + 45 = :90" --raw --layers 2,3 --multi -n 4
+      circuit introspect ablate -m tiny -p x -c x --prompts "10 + 10 = :20|45 + 45 = :90" --raw \
+        --layers 2,3 --multi -n 4
     """
 
     model: ModelOptions = group(ModelOptions)

@@ -57,11 +57,12 @@ ABOUT = {
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionRequest:
-    """Where every head attends: to the token before, the first one, an earlier copy, its successor.
+    r"""Where every head attends: to the token before, the first one, an earlier copy, its successor.
 
     Examples:
       circuit introspect attention -m tiny -p "The cat saw the dog and the cat" --plot heads.png
-      circuit introspect attention -m tiny -p "50 + 25 = |31 + 4 = " --heads 0.0,5.3 --plot patterns.png -o attention.json
+      circuit introspect attention -m tiny -p "50 + 25 = |31 + 4 = " --heads 0.0,5.3 --plot \
+        patterns.png -o attention.json
     """
 
     model: ModelOptions = group(ModelOptions)

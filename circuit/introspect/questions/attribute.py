@@ -57,11 +57,12 @@ SHOWN, TOP, DRAWN = 4, 12, 24  # prompts and heads that are shown, terms that ar
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeRequest:
-    """Divide a logit difference among the components that write it: embedding, heads, MLPs.
+    r"""Divide a logit difference among the components that write it: embedding, heads, MLPs.
 
     Examples:
       circuit introspect attribute -m tiny -p "50 + 25 = " --answer 7 --wrong 2
-      circuit introspect attribute -m tiny -p "50 + 25 = |31 + 4 = |64 + 22 = " -o attribution.json --plot attribution.png
+      circuit introspect attribute -m tiny -p "50 + 25 = |31 + 4 = |64 + 22 = " -o \
+        attribution.json --plot attribution.png
     """
 
     model: ModelOptions = group(ModelOptions)

@@ -70,12 +70,13 @@ TOP_TOKENS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronsRequest:
-    """Show single neurons: activations, which separate labels, which tokens they promote.
+    r"""Show single neurons: activations, which separate labels, which tokens they promote.
 
     Examples:
       circuit introspect neurons -m tiny -p "50 + 25 = |50 + 25 =" -l 3 -n 5,7 --labels works,fails
       circuit introspect neurons -m tiny -p "50 + 25 = " --from-direction computation.npz --top-k 3
-      circuit introspect neurons -m tiny -p @prompts.json -l 2 --auto-discover --top-k 3 -o neurons.json
+      circuit introspect neurons -m tiny -p @prompts.json -l 2 --auto-discover --top-k 3 -o \
+        neurons.json
     """
 
     model: ModelOptions = group(ModelOptions)

@@ -21,9 +21,9 @@ corrected for the number of probes (Holm). ``flags`` of a probe say in words wha
 rows (``stages.rows.warnings``).
 
 The report is a manifest, schema ``circuit.probes/1``, with the held-out scores of every prompt and
-a checklist. The archives and the probes, fitted to all prompts (``<report>.fitted.safetensors``, for
-``probes apply``), are its outputs. A star says that an answer can be read off a layer, not that the
-model uses it; only an intervention can show that.
+a checklist. The archives and the probes, fitted to all prompts (``<report>.fitted.safetensors``,
+for ``probes apply``), are its outputs. A star says that an answer can be read off a layer, not that
+the model uses it; only an intervention can show that.
 """
 
 import hashlib

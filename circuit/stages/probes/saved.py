@@ -1,11 +1,10 @@
 """Probes to keep: fitted to all prompts of a battery, saved as directions with a slope and a bias.
 
 ``<report>.fitted.safetensors`` is an archive of directions (schema ``circuit.directions/1``). Each
-vector v is a probe's weight w at unit length; ``extra`` holds what makes it a probe:
-``logit = slope · (v · h) + bias``. A question of two classes is one direction, named after the
-probe; one of K classes is K of them, ``probe:class``, whose logits go through a softmax. So the file
-also steers and projects like any other. A layer at which all prompts have the same activations has
-no probe.
+vector v is a probe's weight w at unit length; ``extra`` holds what makes it a probe: ``logit =
+slope · (v · h) + bias``. A question of two classes is one direction, named after the probe; one of
+K classes is K of them, ``probe:class``, whose logits go through a softmax. So the file also steers
+and projects like any other. A layer at which all prompts have the same activations has no probe.
 """
 
 import time

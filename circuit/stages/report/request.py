@@ -11,8 +11,8 @@ from circuit.values.requests import argument, option
 class ReportRequest:
     """Join the artifacts of a run in one page: what was found, how sure that is, and where it comes from.
 
-    The page loads nothing from anywhere, so it can be sent, kept and read on a phone. Of a folder, every
-    artifact in it is shown, and the pictures of visualize in the folders below it.
+    The page loads nothing from anywhere, so it can be sent, kept and read on a phone. Of a folder,
+    every artifact in it is shown, and the pictures of visualize in the folders below it.
 
     Examples:
       circuit report . -o run.html

@@ -1,6 +1,7 @@
 """``circuit steer calibrate``: c*, at which a steering changes neutral text by a given divergence.
 
-See ``circuit.stages.steering.strength``; ``circuit.calibration/1`` holds both sides with every evaluation.
+See ``circuit.stages.steering.strength``; ``circuit.calibration/1`` holds both sides with every
+evaluation.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """What ``circuit steer`` says: did the direction move the answers further than random directions of the same norm?
 
-*Used* is said where that is so after Holm's correction for all labels and coefficients that were tried, with 10
-groups of prompts or more. With k random directions no p is below 1/(k + 1); where that is what was reached, the
-sentence says so.
+*Used* is said where that is so after Holm's correction for all labels and coefficients that were
+tried, with 10 groups of prompts or more. With k random directions no p is below 1/(k + 1); where
+that is what was reached, the sentence says so.
 """
 
 from collections.abc import Mapping, Sequence

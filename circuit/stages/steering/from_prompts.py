@@ -1,7 +1,7 @@
 """A direction from one pair of prompts, d = h_positive − h_negative at the last token, or from one prompt, d = h_positive.
 
-``separation`` is 1 − cos(h_positive, h_negative). One pair is no sample: how well the direction separates
-anything is unknown; ``circuit directions`` measures that.
+``separation`` is 1 − cos(h_positive, h_negative). One pair is no sample: how well the direction
+separates anything is unknown; ``circuit directions`` measures that.
 """
 
 from collections.abc import Mapping, Sequence

@@ -3,9 +3,10 @@
     norm          h' = h + c · v · ‖h‖, the token's own norm (the default)
     raw           c times the direction's natural length, ‖μ⁺ − μ⁻‖
     projection    c = 1 moves the mean of the negative class, along v, to that of the positive one
-    median-norm   c times the median ‖h‖ at that layer, over the tokens of neutral prompts but the first
-    kl:X          rule ``norm``, with c in units of the c* at which the KL divergence on neutral prompts
-                  is X nats (``circuit.stages.steering.strength``)
+    median-norm   c times the median ‖h‖ at that layer, over the tokens of neutral prompts but the
+                  first
+    kl:X          rule ``norm``, with c in units of the c* at which the KL divergence on neutral
+                  prompts is X nats (``circuit.stages.steering.strength``)
 
 A rule is one entry of ``RULES``.
 """
@@ -27,7 +28,8 @@ from circuit.values.sites import Site
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
 
-# Methods whose vector is a difference of means, so that its natural length is the distance along it.
+# Methods whose vector is a difference of means, so that its natural length is the distance along
+# it.
 _MEANS = ("mean_diff", "mean_centered", "pair", "single")
 
 

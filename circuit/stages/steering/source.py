@@ -1,9 +1,9 @@
 """Which directions act: those of steering files, each at its layers and with its weight.
 
-A source is written ``FILE`` or ``FILE,name=NAME,layer=LAYERS,weight=W,plane=NAME``. Without a name, and
-without a layer, it is the direction that the file recommends. At several layers the file's directions of that
-name act at their own; a file with one direction may be used at other layers than its own. ``plane`` names
-another direction of the file, for ``--operator angular``.
+A source is written ``FILE`` or ``FILE,name=NAME,layer=LAYERS,weight=W,plane=NAME``. Without a name,
+and without a layer, it is the direction that the file recommends. At several layers the file's
+directions of that name act at their own; a file with one direction may be used at other layers than
+its own. ``plane`` names another direction of the file, for ``--operator angular``.
 """
 
 import math

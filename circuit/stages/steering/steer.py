@@ -1,9 +1,10 @@
 """``circuit steer``: directions and prompts in, steered text out, and how often it meets a criterion.
 
-Every answer is generated through mlx-lm while an ``Intervention`` acts, by default h' = h + c · v · ‖h‖ at the
-direction's layer, at every token. With a criterion, the share of answers that meet it is given per label with a
-Wilson interval, alongside that of random directions of the same norm at the same coefficient
-(``circuit.stages.steering.trial``): an effect that they have as well is not the direction's.
+Every answer is generated through mlx-lm while an ``Intervention`` acts, by default h' = h + c · v ·
+‖h‖ at the direction's layer, at every token. With a criterion, the share of answers that meet it is
+given per label with a Wilson interval, alongside that of random directions of the same norm at the
+same coefficient (``circuit.stages.steering.trial``): an effect that they have as well is not the
+direction's.
 
 ``--extract`` only makes a direction of two prompts and saves it.
 """

@@ -1,7 +1,7 @@
 """What a sweep measures at one dose: the read-out of all test prompts, and the cost on neutral ones.
 
-Each measurement is a pure function of the model, the experiment and its name, and is kept in a journal
-(``circuit.artifacts.files.measurements``), so an interrupted run resumes.
+Each measurement is a pure function of the model, the experiment and its name, and is kept in a
+journal (``circuit.artifacts.files.measurements``), so an interrupted run resumes.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,8 +1,8 @@
 """The figures of sweeps, each with its numbers.
 
 dose_response   the read-out against the dose, over random and shuffled-label directions
-frontier        effect against damage: divergence on neutral text, and how unlikely the steered text is to the
-                unsteered model
+frontier        effect against damage: divergence on neutral text, and how unlikely the steered text
+                is to the unsteered model
 steering        several sweeps: small multiples of the first
 """
 

@@ -1,20 +1,21 @@
 """``steer select``: which direction, layer and strength, chosen on validation prompts under a bound on the damage.
 
-    candidates   every direction of the given files at every layer, at given fractions of its own c*, where the
-                 divergence on neutral prompts meets the bound κ (``circuit.stages.steering.strength``)
+    candidates   every direction of the given files at every layer, at given fractions of its own
+                 c*, where the divergence on neutral prompts meets the bound κ
+                 (``circuit.stages.steering.strength``)
     effect       Δ = mean over validation prompts of m(c) − m(0), with its interval over groups
                  (``circuit.stages.steering.readout``)
-    chosen       the largest Δ, signed, among those whose divergence is at most κ (5 % more, the tolerance of the
-                 calibration), whose answers hold half of the probability at half of the prompts or more, and whose
-                 layer lies below 80 % of the depth: later ones write the answer's tokens into the output rather
-                 than change what the model decides
+    chosen       the largest Δ, signed, among those whose divergence is at most κ (5 % more, the
+                 tolerance of the calibration), whose answers hold half of the probability at half
+                 of the prompts or more, and whose layer lies below 80 % of the depth: later ones
+                 write the answer's tokens into the output rather than change what the model decides
 
-Arditi et al. 2024 (2406.11717), generalised: they bound the divergence on harmless prompts by 0.1 and leave out the
-last fifth of the layers. The effect of the chosen one is the largest of many and therefore too large: report that
-of ``steer sweep``, on test prompts.
+Arditi et al. 2024 (2406.11717), generalised: they bound the divergence on harmless prompts by 0.1
+and leave out the last fifth of the layers. The effect of the chosen one is the largest of many and
+therefore too large: report that of ``steer sweep``, on test prompts.
 
-Writes ``circuit.selection/1``, and the chosen direction as a steering file whose manifest says how many
-configurations were tried.
+Writes ``circuit.selection/1``, and the chosen direction as a steering file whose manifest says how
+many configurations were tried.
 """
 
 from collections.abc import Mapping, Sequence

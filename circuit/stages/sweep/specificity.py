@@ -1,13 +1,13 @@
 """Specificity: k directions on the test prompts and read-outs of all k, each at its own c*.
 
-    s_ij    slope of read-out j on the dose of direction i (``circuit.methods.steering.dose_response``), doses −1 to
-            1 in units of c*_i
-    share   |s_ij| / |s_jj|, within a column, whose unit is that of read-out j: how far direction i moves what
-            direction j is for
+    s_ij    slope of read-out j on the dose of direction i
+            (``circuit.methods.steering.dose_response``), doses −1 to 1 in units of c*_i
+    share   |s_ij| / |s_jj|, within a column, whose unit is that of read-out j: how far direction i
+            moves what direction j is for
 
-A direction that moves everything is specific to nothing. Directions, strengths, test prompts, formats and read-outs
-come from finished sweeps. No intervals beyond those of the sweeps' own slopes; with k directions there are k (k − 1)
-comparisons. Writes ``circuit.specificity/1``.
+A direction that moves everything is specific to nothing. Directions, strengths, test prompts,
+formats and read-outs come from finished sweeps. No intervals beyond those of the sweeps' own
+slopes; with k directions there are k (k − 1) comparisons. Writes ``circuit.specificity/1``.
 """
 
 from collections.abc import Mapping

@@ -1,12 +1,15 @@
 """What a sweep may be called: the verdict in a word, and what a reader has to know.
 
     few groups      under 10 groups of test prompts nothing is claimed
-    not readable    the answers of the read-out hold less than half of the probability at most points
+    not readable    the answers of the read-out hold less than half of the probability at most
+                    points
     wrong way       the interval of the slope lies below 0
     no effect       the interval contains 0
-    not above ...   above 0, but a random or shuffled-label direction of the same size moves the read-out as far
+    not above ...   above 0, but a random or shuffled-label direction of the same size moves the
+                    read-out as far
     few controls    above 0 and above all controls, but there are fewer than 10 of a kind
-    steers          above 0, and above every one of 10 or more random and of 10 or more shuffled-label directions
+    steers          above 0, and above every one of 10 or more random and of 10 or more
+                    shuffled-label directions
 
 With k controls of a kind, "above every one" has p = 1/(k + 1): a larger k can say more.
 """
