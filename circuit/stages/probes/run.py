@@ -146,7 +146,7 @@ def _collections(
     out: Path,
     session: Session,
 ) -> list[Collection]:
-    """Run the prompts through the model, then through it with random weights, which replace its own."""
+    """Run the prompts through the model, then through the same model with random weights."""
     trained = [_collected(model, pool, request, _stem(out, pool), session) for pool in gathered]
     if not request.random_weights:
         return [Collection(p, t, None) for p, t in zip(gathered, trained, strict=True)]

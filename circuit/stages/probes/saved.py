@@ -174,7 +174,7 @@ class SavedProbe:
 def read_probe(
     path: Path, name: str | None, layer: str | None
 ) -> tuple[SavedProbe, ModelIdentity | None]:
-    """Read one probe of ``path``: the only one, or ``name``; at ``layer``, or where it scored best."""
+    """Read one probe of ``path``, the only one or ``name``, at ``layer`` or its best layer."""
     saved = [each for each in read_directions(path) if each.method == "probe"]
     names = list(dict.fromkeys(each.extra["probe"] for each in saved))
     if not saved:

@@ -1,4 +1,4 @@
-"""Conditional steering: only prompts for which a saved probe answers its positive class are steered.
+"""Conditional steering: only prompts on which a saved probe fires are steered.
 
 The probe (``probes run`` saves them) is read at the last token of each prompt, in the unsteered
 model:

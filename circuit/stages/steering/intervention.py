@@ -58,7 +58,7 @@ class Intervention:
         return self.terms[0].direction.name
 
     def at(self, coefficient: float | None = None) -> "list[Steering]":
-        """Return what the model layer applies at a coefficient, by default the intervention's own."""
+        """Return what the model layer applies at a coefficient, by default at the own one."""
         from circuit.model.forward.scopes import parse_scope
         from circuit.model.interventions.steering import Steering
 

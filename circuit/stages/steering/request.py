@@ -119,7 +119,7 @@ class SteerRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateRequest:
-    r"""Find c*, at which steering changes neutral text by --kl nats; then --rule kl:1.0 steers in units of it.
+    r"""Find c*, at which steering changes neutral text by --kl nats (the unit of --rule kl:1.0).
 
     The steered model writes a few tokens after each neutral prompt, and KL(steered || unsteered) is
     measured at each of them. Its 95th percentile is brought to the target within 5 %, for + and for

@@ -96,7 +96,7 @@ def prepared(
 
 
 def roll_out(model: "LoadedModel", steerings: "Sequence[Steering]", neutral: Neutral) -> Rollouts:
-    """Write after every neutral prompt while ``steerings`` act, and compare both models on that text."""
+    """Write after every neutral prompt while ``steerings`` act; compare both models on the text."""
     from circuit.model.forward.teacher_forcing import divergence
     from circuit.model.interventions.steering import steered
 

@@ -1,4 +1,4 @@
-"""Strength rules: what coefficient 1 of an intervention is (h the residual of a token, v the unit direction).
+"""Strength rules: what coefficient 1 of an intervention is (h: residual, v: unit direction).
 
     norm          h' = h + c · v · ‖h‖, the token's own norm (the default)
     raw           c times the direction's natural length, ‖μ⁺ − μ⁻‖
@@ -143,7 +143,7 @@ def _positive(number: str, rule: str, example: str) -> float:
 
 
 def check_action(action: ActionOptions, coefficients: Sequence[float] = ()) -> None:
-    """Raise ``UsageError`` for unknown rules, operators and scopes, and for unsuitable coefficients."""
+    """Raise ``UsageError`` for unknown rules, operators, scopes and unsuitable coefficients."""
     from circuit.model.forward.scopes import parse_scope
     from circuit.model.interventions.operators import find_operator
 

@@ -67,7 +67,7 @@ def judge(
     criterion: str,
     controls: int,
 ) -> Trial:
-    """Judge every answer and count by label; in a labelled set, prompts without one do not count."""
+    """Judge every answer and count by label; in a labelled set only labelled prompts count."""
     judged = _judged(prompts)
     met = {
         (each.control, each.coefficient): np.array(

@@ -113,7 +113,7 @@ def direction_of_array(vector: ArrayLike, layer: int, name: str) -> Direction:
 def shares(
     model: "LoadedModel", vectors: Sequence[Intervention], encoded: "Sequence[EncodedPrompt]"
 ) -> list[float | None]:
-    """Return each vector's added length as a share of the median residual of the prompts ``encoded``.
+    """Return each vector's added length as a share of the prompts' median residual.
 
     None for an operator that adds no length.
     """

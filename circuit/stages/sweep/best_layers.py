@@ -1,4 +1,4 @@
-"""At which layers does steering make a word likelier? Every layer at the strength that does the same damage.
+"""At which layers does steering make a word likelier? Every layer at the same damage.
 
 For each layer L: the direction of a pair of prompts at L
 (``circuit.stages.steering.from_prompts``), at its own c*, where the divergence on neutral prompts

@@ -30,7 +30,7 @@ class SelectionOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectRequest:
-    r"""Choose direction, layer and strength: the largest effect on validation prompts with KL at most --kl.
+    r"""Choose direction, layer and strength: the largest validation effect with KL at most --kl.
 
     Every direction of every file -d is tried at every layer of the file (or at --layer). The effect
     of the chosen one is the largest of many: report what `steer sweep` finds for it on test
@@ -64,7 +64,7 @@ class SelectRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRequest:
-    r"""Measure a steering on held-out prompts: dose-response, controls of the same size, and its cost.
+    r"""Measure a steering on held-out prompts: dose-response, controls of the same size, cost.
 
     Doses count in c*, at which neutral text changes by --kl nats. A read-out is --positive-answers
     with --negative-answers, or a --criterion of the written text. A slope counts when random

@@ -183,7 +183,7 @@ def _controls(experiment: Experiment, steering: Intervention) -> list[Control]:
 
 
 def _in_words(model: "LoadedModel", experiment: Experiment) -> DosePoint:
-    """Read the test prompts when a system message, or text before a raw prompt, asks for the same."""
+    """Read the test prompts when a system message (or text before them) asks for the same."""
     text, test = str(experiment.settings.prompt_baseline), experiment.test
     chat = experiment.form.chat
     form = replace(experiment.form, system=text) if chat else experiment.form

@@ -1,4 +1,4 @@
-"""``steer select``: which direction, layer and strength, chosen on validation prompts under a bound on the damage.
+"""``steer select``: direction, layer and strength, chosen under a bound on the damage.
 
     candidates   every direction of the given files at every layer, at given fractions of its own
                  c*, where the divergence on neutral prompts meets the bound κ
@@ -281,7 +281,7 @@ def _effect(change: Array, selection: Selection) -> Triple:
 
 
 def best_of(candidates: Sequence[Candidate], kl: float) -> Candidate:
-    """Return the allowed candidate of the largest effect; raise ``DataError`` where none is allowed."""
+    """Return the allowed candidate of the largest effect; ``DataError`` where none is allowed."""
     allowed = [each for each in candidates if each.allowed]
     if not allowed:
         message = (
@@ -348,12 +348,15 @@ def present(result: SelectResult, *, kl: float | None = None) -> Document:
     header = ["direction", "layer", "method", "c", "effect", "KL p95", "valid", "allowed"]
     title = (
         f"{result.configs_tried} configurations on {result.n_validation} validation prompts in "
-        f"{result.n_groups} groups{'' if kl is None else f', KL p95 on neutral prompts <= {kl:g} nats'}"
+        f"{result.n_groups} "
+        f"groups{'' if kl is None else f', KL p95 on neutral prompts <= {kl:g} nats'}"
     )
     summary = Text(
         [
-            f"Chosen: {chosen.name} at layer {chosen.layer}, c = {chosen.coefficient:.3f}. Its effect "
-            f"is the largest of {result.configs_tried}: measure it on test prompts (circuit steer sweep)."
+            f"Chosen: {chosen.name} at layer {chosen.layer}, c = {chosen.coefficient:.3f}. Its "
+            f"effect "
+            f"is the largest of {result.configs_tried}: measure it on test prompts (circuit "
+            f"steer sweep)."
         ]
     )
     note = "effect: change of m, with its 95 % interval over groups. The chosen one has a star."

@@ -45,7 +45,7 @@ DOSES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class SpecificityResult:
-    """Slopes of direction i (row) on read-out j (column), and each as a share of the column's own."""
+    """Slopes of direction i (row) on read-out j (column), and as shares of the column's own."""
 
     names: list[str]
     slopes: list[list[Triple]]
@@ -54,7 +54,7 @@ class SpecificityResult:
 
 @dataclass(frozen=True, eq=False)
 class FinishedSweep:
-    """A finished sweep, ready to run on other prompts: its direction at c*, and its own test prompts."""
+    """A finished sweep, ready for other prompts: its direction at c*, and its test prompts."""
 
     intervention: Intervention
     prompts: PromptSet

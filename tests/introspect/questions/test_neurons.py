@@ -13,7 +13,6 @@ from circuit.introspect.neurons.choice import NeuronChoice, parse_indices
 from circuit.introspect.questions.neurons import (
     NeuronsRequest,
     neurons,
-
 )
 from circuit.methods.quality.single_feature import choose_feature, effect_sizes
 from circuit.methods.uncertainty.scores import auroc
