@@ -203,7 +203,10 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(folder, tmp_path):
     files.check(Choices(1, Sampling(temperature=0)))
     with pytest.raises(UsageError, match="not a regular expression"):
         files.check(Choices(criteria=("regex:(",)))
-    for entry, words in (("rule: volume", "unknown strength rule"), ("operator: x", "unknown operator")):
+    for entry, words in (
+        ("rule: volume", "unknown strength rule"),
+        ("operator: x", "unknown operator"),
+    ):
         text = f"vectors: [{{name: v, positive_prompt: a, layer: 0, coefficient: 1, {entry}}}]"
         (tmp_path / "steering.yaml").write_text(text)
         with pytest.raises(UsageError, match=words):
