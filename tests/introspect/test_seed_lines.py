@@ -97,7 +97,7 @@ LINES = {
     'ablate -m tiny -p "a" -c sorry --component both --layers 0 --max-tokens 2': SWEEP[:2],
     # Steering is a question about a model, too.
     'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" --layer 3 '
-    "-o direction.npz": ["Direction saved to: direction.npz"],
+    "-o direction.npz": ["Saved to: direction.npz"],
     'steer -m tiny -d direction.npz -p "50 + 25 =" --compare "-2,-1,0,1,2"': [
         "Comparing steering at coefficients: [-2.0, -1.0, 0.0, 1.0, 2.0]"
     ],
