@@ -125,7 +125,7 @@ class WorksWithoutAVerb(LazyGroup):
         self.request = request
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Require the group's own options only where no verb comes first, misspelt ones included."""
+        """Require the group's own options only where no verb comes first, even a misspelt one."""
         ctx.resilient_parsing = bool(args) and not args[0].startswith("-")
         verb_first = ctx.resilient_parsing
         if not verb_first:

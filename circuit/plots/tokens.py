@@ -11,7 +11,7 @@ MAX_TOKENS = 60  # legible below the axis
 
 def token_lines(tokens: Sequence[str], lines: Mapping[str, Sequence[float]], ylabel: str) -> Figure:
     """Draw one line per condition over ``tokens``, of which the first ``MAX_TOKENS`` are shown."""
-    shown = [_visible(token) for token in tokens[:MAX_TOKENS]]
+    shown = [axis_label(token) for token in tokens[:MAX_TOKENS]]
     width = max(COLUMN, 0.13 * len(shown) + 1)
     with panels(width=width, height=HEIGHT) as axes:
         (ax,) = axes
@@ -29,6 +29,6 @@ def token_lines(tokens: Sequence[str], lines: Mapping[str, Sequence[float]], yla
         return figure_of(axes)
 
 
-def _visible(token: str) -> str:
-    """Return a token with visible whitespace, and ``$`` escaped."""
-    return token.replace(" ", "␣").replace("\n", "↵").replace("$", r"\$") or "·"
+def axis_label(token: str) -> str:
+    """Return a token as an axis can show it: whitespace visible, mathematics off."""
+    return token.replace(" ", "␣").replace("\n", "↵").replace("$", r"\$") or "∅"

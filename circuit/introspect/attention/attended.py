@@ -13,9 +13,8 @@ from circuit.present.document import Cell, Number, Table
 class Attended:
     """Weights of the last token in one layer, averaged over heads.
 
-    ``top`` are (index, token, weight), the largest first. ``entropy`` is the mean over heads of a
-    head's entropy in nats. A head with a sink of its own
-    gives its keys less than 1 altogether.
+    ``top`` are (index, token, weight), the largest first; ``entropy`` is the mean over heads of a
+    head's entropy in nats. With a learned sink the weights of a head add up to less than 1.
     """
 
     layer: int

@@ -13,21 +13,20 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
-from circuit.introspect.ablation.components import components_of
+from circuit.introspect.ablation.components import Ablation, components_of, layer_ablations
 from circuit.introspect.inputs.cases import Case
-from circuit.introspect.questions.ablate import Study, ablate
+from circuit.introspect.questions.ablate import AblateResult, ablate
 from circuit.stages.options import ModelOptions
 from circuit.stages.rows.prompt_input import PromptInput
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-    from circuit.model.interventions.ablation import Component
 
 Criterion = str | Callable[[str], bool]
 
 
 class ComponentType(StrEnum):
-    """Which component of a block is ablated."""
+    """What is ablated in a block."""
 
     MLP = "mlp"
     ATTENTION = "attention"
@@ -36,7 +35,7 @@ class ComponentType(StrEnum):
 
 @dataclass(frozen=True)
 class AblationConfig:
-    """How answers are generated, and the replacement: the mean, a resample, or zero.
+    """How answers are made and what replaces a component: its mean, a resample, or zero.
 
     ``raw`` None uses the model's chat template where it has one.
     """
@@ -49,7 +48,7 @@ class AblationConfig:
 
 
 class AblationStudy:
-    """Ablates components of a loaded model and judges its answers."""
+    """Ablates components of a loaded model and reads its answers."""
 
     def __init__(self, model: "LoadedModel") -> None:
         self.model = model
@@ -69,10 +68,10 @@ class AblationStudy:
         component: ComponentType = ComponentType.BOTH,
         layers: Iterable[int] | None = None,
         config: AblationConfig | None = None,
-    ) -> Study:
+    ) -> AblateResult:
         """Ablate the component in one layer after the other."""
         at = range(self.model.n_layers) if layers is None else layers
-        ablations = [(f"L{layer}", components_of(component.value, [layer])) for layer in at]
+        ablations = layer_ablations(component.value, at)
         return self._study(prompt, criterion, ablations, config or AblationConfig())
 
     def ablate_and_generate(
@@ -86,12 +85,12 @@ class AblationStudy:
         """Return the answer with the component ablated in all ``layers``, or unmodified."""
         chosen = config or AblationConfig()
         kind = chosen.component if component is None else component
-        ablations = [("all", components_of(kind.value, layers))] if layers else []
+        ablations = [Ablation("all", components_of(kind.value, layers))] if layers else []
         study = self._study(prompt, "regex:", ablations, chosen)
         return study.trials[0].outputs[0] if study.trials else study.baseline[0]
 
-    def print_sweep_summary(self, study: Study) -> None:
-        """Print the proportion of prompts that still pass, and the cost of each ablation."""
+    def print_sweep_summary(self, study: AblateResult) -> None:
+        """Print the share of prompts that still pass, and what each ablation costs."""
         for trial in study.trials:
             passed = "no prompt passed" if trial.rate is None else f"{trial.rate:.2f} still pass"
             known = [each for each in trial.delta if each is not None]
@@ -102,9 +101,9 @@ class AblationStudy:
         self,
         prompt: str | Sequence[str],
         criterion: Criterion,
-        ablations: "Sequence[tuple[str, Sequence[Component]]]",
+        ablations: Sequence[Ablation],
         config: AblationConfig,
-    ) -> Study:
+    ) -> AblateResult:
         texts = [prompt] if isinstance(prompt, str) else list(prompt)
         return ablate(
             self.model,

@@ -1,4 +1,4 @@
-"""What ``steer sweep`` says: the verdict, the response at every dose with its controls and its cost."""
+"""What ``steer sweep`` says: the verdict, and the response, controls and cost at every dose."""
 
 from collections.abc import Sequence
 
@@ -112,7 +112,8 @@ def _doses(result: SweepResult) -> Table:
         header=["dose", "m", "change", *bands, *costs.values()],
         rows=rows,
         note=(
-            "m with its 95 % interval over groups of test prompts, and the lowest and highest of the "
+            "m with its 95 % interval over groups of test prompts, and the lowest and highest "
+            "of the "
             "controls. KL, agreement, ΔNLL and repetitions on neutral prompts; nats."
         ),
     )
@@ -149,7 +150,10 @@ def _slopes(result: SweepResult) -> Table:
     ]
     header = ["", "slope per dose", "95 % of |slope|", "p", "n", "groups"]
     same = "KL" if result.random.same == "kl" else "norm"
-    note = f"Controls have the same {same}; p: the share of them whose slope is as steep, of either sign."
+    note = (
+        f"Controls have the same {same}; p: the share of them whose slope is as steep, of "
+        f"either sign."
+    )
     return Table(title="Slopes", header=header, rows=rows, note=note)
 
 
