@@ -99,12 +99,12 @@ LINES = {
     'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" --layer 3 '
     "-o direction.npz": ["Saved to: direction.npz"],
     'steer -m tiny -d direction.npz -p "50 + 25 =" --compare "-2,-1,0,1,2"': [
-        "Comparing steering at coefficients: [-2.0, -1.0, 0.0, 1.0, 2.0]"
+        "5 answers at coefficients -2, -1, 0, 1, 2"
     ],
     "directions direction.npz probe.npz --threshold 0.1 -o cosines.json": [
-        "Orthogonal: ",
-        "Correlated: ",
-        "Aligned: ",
+        "Orthogonal pairs: ",
+        "Correlated pairs: ",
+        "Aligned pairs: ",
     ],
     'hooks -m tiny -p "a" --layers 0,1 --capture-attention --last-only --no-logit-lens': [
         "Attention of the last token"
