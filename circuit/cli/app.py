@@ -219,7 +219,7 @@ def app() -> LazyGroup:
     """Return the whole command."""
     info = CommandInfo(name="circuit", callback=circuit)
     root = get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
-    introspect = {**questions(), "steer": STEER}
+    introspect: Table = {**questions(), "steer": STEER}
     return LazyGroup(
         name="circuit",
         table={**COMMANDS, "introspect": introspect},
