@@ -126,7 +126,7 @@ def patch(
     for key in keys:
         effects = np.stack([each[key] for each in found])
         names = _columns(model, used, key[0], positions)
-        grids.append(_grid(key, choice.layers_of(key[0]), names, effects, groups, seed))
+        grids.append(_grid(key, choice.layers_of(key[0]), names, effects, groups, seed=seed))
     checked = [] if verify is None else verified(grids, used, choice, positions, verify)
     return PatchResult(
         model=model.id,
@@ -173,6 +173,7 @@ def _grid(
     columns: list[str],
     effects: Array,
     groups: Sequence[str],
+    *,
     seed: int,
 ) -> Grid:
     """Average effects (n_pairs, n_layers, n_columns) over the pairs."""
