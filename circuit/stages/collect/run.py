@@ -1,6 +1,6 @@
 """Prompts in, activations out: the states of a model at chosen sites, layers and positions.
 
-``collect`` does it for a ``Collection``, which the probes stage uses, too, and ``collect_shard`` for
+``collect`` does it for a ``Collection``, which the probes stage uses, too, ``collect_shard`` for
 one shard of it. How the work is laid out is in ``circuit.stages.collect.collection``.
 
 An archive is written while it is computed and resumes where a kill left it, so that its writer, and
