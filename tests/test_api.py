@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errors import raises
 
 import circuit
 from circuit import api, create_contrast_vector, generate_with_steering
@@ -100,26 +101,31 @@ def test_one_prompt_makes_a_vector_too(llama):
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "code"),
     [
-        ({"layer": 1, "coefficient": 2}, "has no vector"),
-        ({"vector": np.full(32, np.nan), "layer": 1}, "NaN"),
-        ({"vector": np.zeros(32), "layer": 1}, "is zero"),
-        ({"vector": np.ones(31), "layer": 1}, "31 entries"),
-        ({"vector": np.ones((2, 16)), "layer": 1}, "shape"),
-        ({"vector": np.ones(32)}, "has no layer"),
-        ({"vector": np.ones(32), "layer": 3}, "out of range"),
-        ({"vector": np.ones(32), "layer": True}, "the layer"),
-        ({"vector": np.ones(32), "layer": 1, "coefficient": "much"}, "not a number"),
-        ({"vector": np.ones(32), "layer": 1, "coefficient": float("nan")}, "not a number"),
-        ({"vector": np.ones(32), "layer": 1, "coeficient": 1}, "unknown key `coeficient`"),
-        ({"vector": np.ones(32), "layer": 1, "rule": "volume"}, "no strength rule"),
-        ({"vector": np.ones(32), "layer": 1, "scope": "some"}, "unknown scope"),
+        ({"layer": 1, "coefficient": 2}, "vector-missing"),
+        ({"vector": np.full(32, np.nan), "layer": 1}, "not-a-direction"),
+        ({"vector": np.zeros(32), "layer": 1}, "not-a-direction"),
+        ({"vector": np.ones(31), "layer": 1}, "widths-differ"),
+        ({"vector": np.ones((2, 16)), "layer": 1}, "not-a-direction"),
+        ({"vector": np.ones(32)}, "layer-missing"),
+        ({"vector": np.ones(32), "layer": 3}, "layer-out-of-range"),
+        ({"vector": np.ones(32), "layer": True}, "layer-not-a-number"),
+        ({"vector": np.ones(32), "layer": 1, "coefficient": "much"}, "not-a-number"),
+        ({"vector": np.ones(32), "layer": 1, "coefficient": float("nan")}, "not-a-number"),
+        ({"vector": np.ones(32), "layer": 1, "coeficient": 1}, "unknown-key"),
+        ({"vector": np.ones(32), "layer": 1, "rule": "volume"}, "unknown-rule"),
+        ({"vector": np.ones(32), "layer": 1, "scope": "some"}, "unknown-scope"),
     ],
 )
-def test_each_mistake_is_named(llama, given, words):
-    with pytest.raises(CircuitError, match=re.escape(words)):
+def test_each_mistake_is_named(llama, given, code):
+    with raises(CircuitError, code):
         generate_with_steering(llama, "red", [given])
+
+
+def test_an_unknown_setting_of_sampling_is_an_error(llama):
+    with pytest.raises(TypeError, match="heat"):
+        generate_with_steering(llama, "red", heat=1)
 
 
 def test_layers_are_ordered_by_how_much_likelier_they_make_the_word(llama):

@@ -79,7 +79,7 @@ def test_stratigraphy_ends_in_a_report_and_notices_other_questions(tmp_path):
     small = [f"OUT={tmp_path / 'out'}", "MODEL=tiny"]
     asked = "PROBES=--category syntactic --layers 1,4 --no-random-weights"
     said = run_pipeline("stratigraphy", *small, asked)
-    assert "COMPUTATIONAL STRATIGRAPHY" in said
+    assert "=== Computational stratigraphy ===" in said
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     for name in ("imperative", "question", "verb_type"):
         assert f"<strong>{name}</strong>" in page

@@ -82,7 +82,7 @@ COMMANDS: Table = {
     },
     "export": "circuit.stages.exchange.request:ExportRequest",
     "import": "circuit.stages.exchange.request:ImportRequest",
-    "introspect": {**questions(), "steer": STEER},
+    "introspect": {"steer": STEER},  # and the files of ``QUESTIONS``
     "report": "circuit.stages.report.request:ReportRequest",
     "verify": "circuit.stages.checks.request:VerifyRequest",
     "sites": "circuit.stages.checks.request:SitesRequest",
@@ -125,7 +125,7 @@ class WorksWithoutAVerb(LazyGroup):
         self.request = request
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Require the group's own options only where no verb comes first, misspelt ones included."""
+        """Require the group's own options only where no verb comes first, even a misspelt one."""
         ctx.resilient_parsing = bool(args) and not args[0].startswith("-")
         verb_first = ctx.resilient_parsing
         if not verb_first:
@@ -219,9 +219,10 @@ def app() -> LazyGroup:
     """Return the whole command."""
     info = CommandInfo(name="circuit", callback=circuit)
     root = get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
+    introspect = {**questions(), "steer": STEER}
     return LazyGroup(
         name="circuit",
-        table=COMMANDS,
+        table={**COMMANDS, "introspect": introspect},
         help=root.help,
         params=root.params,
         callback=root.callback,

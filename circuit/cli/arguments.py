@@ -5,6 +5,7 @@ a field is ``--json``, since it changes what is printed and not what is done.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
@@ -60,8 +61,9 @@ def command(name: str, request: type[Any], act: Callable[[Any, bool], None]) -> 
 
 
 def help_text(request: type[Any]) -> str:
-    """Return the docstring of a request; ``\\b`` keeps the lines of the examples apart."""
-    return (inspect.getdoc(request) or "").replace("Examples:\n", "\b\nExamples:\n")
+    """Return the docstring of a request, each example on one line; ``\\b`` keeps them apart."""
+    text = re.sub(r" \\\n\s*", " ", inspect.getdoc(request) or "")
+    return text.replace("Examples:\n", "\b\nExamples:\n")
 
 
 def signature(request: type[Any]) -> list[inspect.Parameter]:

@@ -1,4 +1,4 @@
-"""Signed terms of a sum as horizontal bars with their intervals, largest on top."""
+"""Signed terms of a sum as horizontal bars with their intervals, the first one on top."""
 
 from collections.abc import Sequence
 

@@ -1,30 +1,34 @@
-"""Grids of numbers: layers upwards, tokens or heads along, one panel each, on one scale or several.
+"""Grids of numbers in panels: layers upwards, tokens or heads along the x axis.
 
-Effects are drawn from blue over 0 (white) to red, weights from 0 (white) to blue. A ``Scale`` ends
-at the largest number of its panels, and not below ``least``: with 1 a full effect has the full
-colour in every picture, with 0 small numbers are seen.
+All panels share one scale of colour, or each has its own. Effects are drawn from blue over 0
+(white) to red, weights from 0 (white) to blue. A ``Scale`` ends at the largest number of its
+panels, and not below ``least``: with 1 a full effect has the full colour in every picture, with 0
+small numbers are visible.
 """
 
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from circuit.plots.style import DPI, GREY, INK, Array, figure_style
 
-NAMED = 40  # columns that are named one by one; more are counted
-WIDE = 0.062  # inches of a letter of a label
+MAX_NAMES = 40  # columns with a name each; more have numbers
+LETTER = 0.062  # inches
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """One panel: a matrix (n_rows, n_columns); ``marked`` cells get a frame, ``dotted`` ones a dot."""
+    """One panel: a matrix (n_rows, n_columns) with the names of its rows and columns.
+
+    ``marked`` cells get a frame, ``dotted`` ones a dot.
+    """
 
     title: str
     matrix: Array
@@ -39,7 +43,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Scale:
-    """The scale of colours: ``label`` names the numbers, ``own`` gives each panel its own scale."""
+    """The scale of colours: ``label`` names the numbers; ``own`` gives each panel its own scale."""
 
     label: str
     signed: bool = True
@@ -80,22 +84,29 @@ def cells(drawings: Sequence[Cells], scale: Scale, *, across: int, title: str = 
             )
             _finish(ax, drawing)
             if scale.own:
-                _bar(figure, image, [ax], scale.label, height)
+                _bar(figure, image, [ax], scale.label, height=height)
         for ax in axes[len(drawings) :]:
             ax.set_axis_off()
         if not scale.own:
-            _bar(figure, image, axes, scale.label, height * min(down, 1.6), min(1.0, 1.6 / down))
+            of_all, shrink = height * min(down, 1.6), min(1.0, 1.6 / down)
+            _bar(figure, image, axes, scale.label, height=of_all, shrink=shrink)
         if title:
             figure.suptitle(title)
     return figure
 
 
 def _bar(
-    figure: Figure, image: Any, axes: list[Axes], label: str, height: float, shrink: float = 1.0
+    figure: Figure,
+    image: AxesImage,
+    axes: list[Axes],
+    label: str,
+    *,
+    height: float,
+    shrink: float = 1.0,
 ) -> None:
-    """Add the bar of ``height`` inches, with as many lines of its label as fit."""
+    """Add a colour bar of ``height`` inches; its label is broken into lines of that length."""
     bar = figure.colorbar(image, ax=axes, shrink=shrink, aspect=22, pad=0.01)
-    bar.set_label(textwrap.fill(label, max(10, int((height - 0.45) / WIDE))))
+    bar.set_label(textwrap.fill(label, max(10, int((height - 0.45) / LETTER))))
     bar.outline.set_visible(False)
 
 
@@ -104,7 +115,7 @@ def _finish(ax: Axes, drawing: Cells) -> None:
     ax.set(xlabel=drawing.xlabel, ylabel=drawing.ylabel)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    if len(drawing.columns) <= NAMED:
+    if len(drawing.columns) <= MAX_NAMES:
         long = max(map(len, drawing.columns)) > 3
         ax.set_xticks(
             range(len(drawing.columns)), list(drawing.columns), rotation=90 if long else 0
@@ -112,7 +123,7 @@ def _finish(ax: Axes, drawing: Cells) -> None:
         ax.tick_params(axis="x", labelsize=5.5)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    if len(drawing.rows) <= NAMED:
+    if len(drawing.rows) <= MAX_NAMES:
         step = 1 if len(drawing.rows) <= 14 else 2
         ax.set_yticks(range(0, len(drawing.rows), step), list(drawing.rows)[::step])
         ax.tick_params(axis="y", labelsize=5.5)

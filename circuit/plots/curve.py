@@ -1,4 +1,4 @@
-"""Scores along the layers: each series with its interval as a band, baselines, chance, threshold.
+"""Scores over the layers, or over another number: series with intervals, baseline and chance.
 
 The baseline is drawn as a grey band (its range) under the curves; a curve is above it where its own
 band is.
@@ -40,7 +40,7 @@ class Panel:
 
 
 def curves(drawings: Sequence[Panel], *, xlabel: str = "Layer") -> Figure:
-    """Draw one panel beside the other."""
+    """Draw the panels side by side."""
     with panels(len(drawings)) as axes:
         for ax, drawing in zip(axes, drawings, strict=True):
             _draw(ax, drawing, xlabel)
@@ -83,7 +83,7 @@ def _chances(ax: Axes, drawing: Panel, labels: list[tuple[float, str, str]]) -> 
     for level, i in levels.items():
         ink = colour(i) if len(levels) > 1 else GREY
         ax.axhline(level, color=ink, linewidth=0.8, linestyle=(0, (1, 2)))
-        if all(s.baseline is None for s in drawing.series):  # else the baseline says it
+        if all(s.baseline is None for s in drawing.series):  # else the baseline shows it
             labels.append((level, f"chance {level:.2g}", ink))
 
 

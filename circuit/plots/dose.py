@@ -1,9 +1,9 @@
-"""Dose and response: the read-out against the dose, with controls of the same size.
+"""Dose and response: the read-out against the dose, compared with control vectors of the same size.
 
-The direction is the thick line, with the band of the 95 % interval of its change; single prompts
-are thin lines where m is no yes or no; random directions and those fitted to shuffled labels are
-bands from their lowest to their highest curve. A dashed line is what asking in words does. Several
-panels share the axis of doses.
+The direction is the thick line, with the band of the 95 % interval of its change. Single prompts
+are thin lines where the read-out is not binary. Random directions and those fitted to shuffled
+labels are bands from their lowest to their highest curve. A dashed line is the prompt-only
+baseline. Several panels share the axis of doses.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from circuit.plots.style import GREY, Array, colour, figure_of, grid, name_end, spread
 
-DIRECTION, RANDOM, SHUFFLED, ASKED = colour(0), GREY, colour(4), colour(1)
-SHOWN = 40  # single prompts that are drawn
+DIRECTION, RANDOM, SHUFFLED, PROMPTED = colour(0), GREY, colour(4), colour(1)
+MAX_PROMPTS = 40  # drawn one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Dose:
     random: Array
     shuffled: Array
     prompts: Array | None = None
-    asked: float | None = None
+    prompted: float | None = None  # the prompt-only baseline
     note: str = ""
 
 
@@ -61,7 +61,9 @@ def draw_dose(ax: Axes, sweep: Dose) -> None:
     """Draw one sweep."""
     x = sweep.doses
     if sweep.prompts is not None:
-        rows = np.linspace(0, len(sweep.prompts) - 1, min(SHOWN, len(sweep.prompts))).astype(int)
+        rows = np.linspace(0, len(sweep.prompts) - 1, min(MAX_PROMPTS, len(sweep.prompts))).astype(
+            int
+        )
         for row in np.unique(rows):
             ax.plot(x, sweep.prompts[row], color=DIRECTION, linewidth=0.35, alpha=0.22)
     for curves, ink, hatch in ((sweep.random, RANDOM, None), (sweep.shuffled, SHUFFLED, "////")):
@@ -74,23 +76,23 @@ def draw_dose(ax: Axes, sweep: Dose) -> None:
     value, low, high = sweep.curve.T
     ax.fill_between(x, low, high, color=DIRECTION, alpha=0.25, linewidth=0)
     ax.plot(x, value, color=DIRECTION, marker="o", markersize=2.6)
-    if sweep.asked is not None:
-        ax.axhline(sweep.asked, color=ASKED, linewidth=0.9, linestyle=(0, (4, 2)))
+    if sweep.prompted is not None:
+        ax.axhline(sweep.prompted, color=PROMPTED, linewidth=0.9, linestyle=(0, (4, 2)))
     ax.axvline(0, color=GREY, linewidth=0.4)
     ax.set_title(sweep.name + (f"\n{sweep.note}" if sweep.note else ""), fontsize=6.5)
     ax.set_xlim(x[0] - 0.05, x[-1] + 0.05)
 
 
 def _lines(sweep: Dose) -> list[tuple[float, str, str]]:
-    """Where each thing ends, its name and its colour."""
+    """Return where each line ends, its name and its colour."""
     ends = [(float(sweep.curve[-1, 0]), "direction", DIRECTION)]
     if len(sweep.random):
         ends.append((float(sweep.random[:, -1].mean()), f"{len(sweep.random)} random", RANDOM))
     if len(sweep.shuffled):
         count = len(sweep.shuffled)
         ends.append((float(sweep.shuffled[:, -1].mean()), f"{count} shuffled", SHUFFLED))
-    if sweep.asked is not None:
-        ends.append((sweep.asked, "asked in words", ASKED))
+    if sweep.prompted is not None:
+        ends.append((sweep.prompted, "prompt only", PROMPTED))
     return ends
 
 
@@ -111,13 +113,13 @@ def _legend(ax: Axes, sweeps: Sequence[Dose]) -> None:
     labels = ["direction, 95 % interval"]
     if any(len(sweep.random) for sweep in sweeps):
         handles.append(Patch(facecolor=RANDOM, alpha=0.3))
-        labels.append("random directions, all")
+        labels.append("random directions, range")
     if any(len(sweep.shuffled) for sweep in sweeps):
         handles.append(Patch(facecolor=SHUFFLED, alpha=0.4, hatch="////", edgecolor=SHUFFLED))
-        labels.append("shuffled labels, all")
-    if any(sweep.asked is not None for sweep in sweeps):
-        handles.append(Line2D([], [], color=ASKED, linestyle=(0, (4, 2))))
-        labels.append("asked in words")
+        labels.append("shuffled labels, range")
+    if any(sweep.prompted is not None for sweep in sweeps):
+        handles.append(Line2D([], [], color=PROMPTED, linestyle=(0, (4, 2))))
+        labels.append("prompt only")
     figure = ax.figure
     assert isinstance(figure, Figure)
     figure.legend(

@@ -1,9 +1,9 @@
-"""Effect against damage: how far a dose moves the read-out, and what it does to other text.
+"""Effect against damage: the change of the read-out, and the change of unrelated text.
 
-One point per dose of the direction, joined in the order of the doses on each side of 0, the dose
-written beside it; controls are points at dose 1. Right and low is free of charge, left and up is
-what a random vector does. The damage is on a root scale, because for small doses the effect grows
-with c and the divergence with c².
+One point per dose of the direction, joined in the order of the doses on each side of 0, labelled
+with the dose; controls are points at dose 1. Right and low is an effect without damage, left and
+high is the region of random vectors. The damage is on a square-root scale, because for small doses
+the effect grows with c and the divergence with c².
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ MARKS = {"random": "x", "shuffled": "^"}
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Effect and damage (n, 2) of the direction at its doses, and of each kind of control."""
+    """Effect and damage of the direction at its doses, and of each kind of control (n, 2)."""
 
     doses: Array
     effect: Array
@@ -78,7 +78,7 @@ def _root(values: Array) -> Array:
 
 
 def _ticks(ax: Axes) -> None:
-    """Write the damage itself on its root scale."""
+    """Label the root scale with the damage itself."""
     low, high = ax.get_ylim()
     steps = [0, 0.01, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 12, 20]
     both = sorted({*steps, *(-s for s in steps if s > 0.01)})

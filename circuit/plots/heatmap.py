@@ -1,4 +1,4 @@
-"""A matrix with a number in every cell: cosines, AUROCs (½ is white) or shares."""
+"""A matrix with a number in every cell: cosines (−1 to 1), AUROCs (0 to 1), fractions (0 to 1)."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from circuit.plots.style import Array, figure_of, panels
 
-MOST_NAMES = 40  # that can be read along a side
+MAX_NAMES = 40  # legible along a side
 SCALES = {"cosine": ("RdBu_r", -1, 1), "auroc": ("RdBu_r", 0, 1), "share": ("Blues", 0, 1)}
 
 
@@ -20,13 +20,16 @@ def heatmap(
     axis: str = "",
     scale: str = "cosine",
 ) -> Figure:
-    """Draw ``matrix`` (k, k) on a scale of ``SCALES``; NaN is an empty cell, ``note`` gives chance."""
+    """Draw ``matrix`` (k, k); ``scale`` is one of ``SCALES``, NaN an empty cell.
+
+    ``note`` is the title: the level of chance.
+    """
     k = len(names)
     side = float(np.clip(1.6 + 0.27 * k, 2.4, 7.0))
     with panels(width=side + 0.6, height=side) as (ax,):
         colours, low, high = SCALES[scale]
         image = ax.imshow(matrix, cmap=colours, vmin=low, vmax=high)
-        ticks = range(0, k, -(-k // MOST_NAMES))
+        ticks = range(0, k, -(-k // MAX_NAMES))
         shown = [names[i] for i in ticks]
         if max(map(len, names)) > 3:
             ax.set_xticks(ticks, shown, rotation=45, ha="right", rotation_mode="anchor")

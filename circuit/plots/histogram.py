@@ -1,4 +1,4 @@
-"""Held-out projections on a direction: a histogram for each class, and their separation."""
+"""Held-out projections on a direction, by class: histograms on one axis, the scores as title."""
 
 from collections.abc import Sequence
 

@@ -1,8 +1,8 @@
-"""Many curves over the layers as small panels: AUROC with its band, over what it has to beat.
+"""Many curves over the layers as small panels: AUROC with its band, and its baselines.
 
 In each panel: the probe (colour, band of the 95 % interval), the same layers with random weights
-(grey, thin), the control task (dotted), each baseline without layers as a line at its height;
-chance and the threshold. One legend names them all. A dot is filled where the layer is decodable.
+(grey, thin), the control task (dotted), each baseline without layers as a horizontal line; chance
+and the threshold. One legend names them all. A dot is filled where the layer is decodable.
 """
 
 import math
@@ -19,7 +19,7 @@ from circuit.plots.style import GREY, PALE, colour, figure_of, grid
 
 Bounds = Sequence[float]  # value, low, high
 # Colour and dashes of the baselines without layers, in their order.
-BESIDE = ((1, "-"), (5, (0, (2, 1))), (3, (0, (4, 1.5))), (2, (0, (4, 1, 1, 1))))
+BASELINES = ((1, "-"), (5, (0, (2, 1))), (3, (0, (4, 1.5))), (2, (0, (4, 1, 1, 1))))
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def multiples(curves: Sequence[Curve], *, threshold: float, columns: int = 4) ->
 
 
 def floor(curves: Sequence[Curve]) -> float:
-    """Return the tenth below everything that is drawn, so that no band is cut."""
+    """Return the lower limit of the axis, in tenths, at which no band is cut."""
     drawn = [bound for curve in curves for bounds in curve.scores for bound in bounds]
     drawn += [bound for curve in curves for bounds in curve.random or () for bound in bounds]
     drawn += [bounds[0] for curve in curves for bounds in curve.control or ()]
@@ -64,14 +64,14 @@ def _draw(ax: Axes, curve: Curve, threshold: float, low: float) -> None:
         ax.fill_between(x, random[1], random[2], color=PALE, alpha=0.5, linewidth=0)
         ax.plot(x, random[0], color=GREY, linewidth=0.8, label="random weights")
     for i, (name, bounds) in enumerate(curve.baselines.items()):
-        ink, dashes = BESIDE[i % len(BESIDE)]
+        ink, dashes = BASELINES[i % len(BASELINES)]
         ax.axhline(bounds[0], color=colour(ink), linewidth=0.8, linestyle=dashes, label=name)
     if curve.control is not None:
         control = np.array(curve.control)[:, 0]
         ax.plot(x, control, color=colour(4), linewidth=0.8, ls=(0, (1, 1)), label="control task")
     _scores(ax, curve)
     if curve.emergence is not None:
-        ax.plot(curve.emergence, low + 0.04 * span, "^", color="black", ms=3, label="emerges")
+        ax.plot(curve.emergence, low + 0.04 * span, "^", color="black", ms=3, label="emergence")
     ax.set_title(curve.name, fontsize=6.5)
     ax.set_ylim(low, 1 + 0.04 * span)
     margin = 0.06 * max(float(np.ptp(x)), 1)
@@ -81,7 +81,7 @@ def _draw(ax: Axes, curve: Curve, threshold: float, low: float) -> None:
 
 
 def _scores(ax: Axes, curve: Curve) -> None:
-    """Draw the probe itself, which lies over everything else."""
+    """Draw the probe, on top."""
     value, low, high = np.array(curve.scores, dtype=float).T
     x, filled = np.array(curve.layers), np.array(curve.decodable)
     ax.fill_between(x, low, high, color=colour(0), alpha=0.18, linewidth=0)

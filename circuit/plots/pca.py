@@ -1,4 +1,4 @@
-"""A layer at a glance: its rows on two principal components, and the whole spectrum."""
+"""A layer: its rows on the first two principal components, next to the whole spectrum."""
 
 from matplotlib.figure import Figure
 
@@ -14,7 +14,7 @@ def pca(
     spectrum: Array,
     crossings: dict[float, int],
 ) -> Figure:
-    """Draw ``coordinates`` (n, 2), whose axes hold ``shares`` of the variance, and ``spectrum`` (r,)."""
+    """Draw ``coordinates`` (n, 2), with their ``shares`` of the variance, and ``spectrum`` (r,)."""
     with panels(2, height=2.6) as axes:
         points(axes[0], coordinates, classes)
         axes[0].set(xlabel=f"PC 1 ({shares[0]:.1%})", ylabel=f"PC 2 ({shares[1]:.1%})")

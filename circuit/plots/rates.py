@@ -1,8 +1,9 @@
-"""Dose and response: the share of answers that meet a criterion, a panel for each label.
+"""Dose and response: the rate of answers that meet a criterion, against the steering strength.
 
-The direction in colour, with the band of its 95 % interval; random directions of the same norm in
-grey, as their mean and range. A dot is filled where the direction is shown to move the answers
-further than they do; at strength 0 nothing is steered, and all curves meet.
+A panel for each label: the direction in colour, with the band of its 95 % interval; random
+directions of the same norm in grey, as their mean and range. A dot is filled where the direction is
+shown to move the answers further than they do; at strength 0 nothing is steered, and all curves
+meet.
 """
 
 from collections.abc import Sequence
@@ -43,9 +44,9 @@ def _draw(ax: Axes, response: Response) -> None:
     x = np.array(response.coefficients, dtype=float)
     value, low, high = np.array(response.shares, dtype=float).T
     ends = [(float(value[-1]), "direction", colour(0))]
-    beside = _random(response, value)
-    if beside is not None:
-        mean, least, most = beside
+    controls = _random(response, value)
+    if controls is not None:
+        mean, least, most = controls
         ax.fill_between(x, least, most, color=PALE, alpha=0.6, linewidth=0)
         ax.plot(x, mean, color=GREY, linewidth=0.9)
         ends.append((float(mean[-1]), "random", GREY))
@@ -63,7 +64,7 @@ def _draw(ax: Axes, response: Response) -> None:
 
 
 def _random(response: Response, value: np.ndarray) -> tuple[np.ndarray, ...] | None:
-    """Mean and range of the random directions; at coefficient 0 the share itself."""
+    """Return mean, minimum, maximum of the random directions; the unsteered rate at strength 0."""
     if not any(len(shares) for shares in response.random):
         return None
     known = [list(r) or [v] for r, v in zip(response.random, value.tolist(), strict=True)]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from circuit.plots.style import COLUMN, GREY, Array, colour, figure_of, marker, panels
 
-ABOVE, BESIDE = 4, 18  # rows of a legend above the points, and at their right
+ROWS_ABOVE, ROWS_RIGHT = 4, 18  # rows of a legend above the points, and at their right
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def scatter(
 
 
 def points(ax: Axes, coordinates: Array, classes: Classes) -> None:
-    """Draw points in ``ax`` with a legend under the title, or at the right if it is long."""
+    """Draw points in ``ax`` with a legend above, or at the right where it has many rows."""
     size = float(np.clip(1200 / max(len(coordinates), 1), 4, 14))
     hollow = classes.numbers < 0
     if hollow.any():
@@ -71,7 +71,7 @@ def points(ax: Axes, coordinates: Array, classes: Classes) -> None:
     ax.legend(
         loc="center left" if many else "lower left",
         bbox_to_anchor=(1, 0.5) if many else (0, 1),
-        ncols=-(-(len(classes.names) + 1) // BESIDE) if many else _columns(classes),
+        ncols=-(-(len(classes.names) + 1) // ROWS_RIGHT) if many else _columns(classes),
         handletextpad=0.1,
         columnspacing=0.8,
         borderpad=0.2,
@@ -80,8 +80,8 @@ def points(ax: Axes, coordinates: Array, classes: Classes) -> None:
 
 
 def _many(classes: Classes) -> bool:
-    """Say whether a legend above the points would take more height than is good."""
-    return _rows(classes) > ABOVE
+    """Tell whether the legend has too many rows to stand above the points."""
+    return _rows(classes) > ROWS_ABOVE
 
 
 def _columns(classes: Classes) -> int:

@@ -1,4 +1,4 @@
-"""The spectrum of a layer: variance of each component, cumulated, with the 90 and 95 % crossings."""
+"""Variance of the principal components of a layer: each, cumulative, with 90 and 95 % points."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,14 +7,14 @@ from circuit.plots.style import GREY, Array, colour
 
 
 def cumulative(ax: Axes, spectrum: Array, *, crossings: dict[float, int]) -> None:
-    """Draw the cumulative share of ``spectrum`` (r,); mark ``crossings`` {share: components}."""
+    """Draw ``spectrum`` (r,), its cumulative sum, and the ``crossings`` {share: components}."""
     x = np.arange(1, len(spectrum) + 1)
     total = 100 * np.cumsum(spectrum)
     ax.plot(x, total, color=colour(0))
     ax.plot(x, 100 * spectrum, color=colour(5), linewidth=0.9)
     at = min(int(np.searchsorted(total, 70)), len(x) - 1) if len(x) else 0
     if len(x) > 2:
-        _name(ax, "cumulated", (x[at], total[at]), colour(0), -8)
+        _name(ax, "cumulative", (x[at], total[at]), colour(0), -8)
         _name(ax, "each", (x[1], 100 * spectrum[1]), colour(5), 2)
     for share, components in crossings.items():
         _mark(ax, share, components)

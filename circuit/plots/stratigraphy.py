@@ -1,10 +1,10 @@
-"""A battery at a glance: probes against layers, beside their baselines, with where each emerges.
+"""A battery of probes in one picture: scores by layer, baselines, and emergence layers.
 
-One row for each probe, strata apart. Left the baselines (text, embedding, random weights), right
-the layers; a cell's colour is its AUROC from ½ (white) up, below ½ in grey, and a dot marks where
-it is decodable. A black line under the cells spans 90 % of the resampled emergence layers, with a
-triangle at the emergence layer and an arrow where they reach to "never"; a row without one says in
-words why.
+One row for each probe, grouped by stratum. Left the baselines (text, embedding, random weights),
+right the layers; the colour of a cell is its AUROC from ½ (white) up, below ½ in grey, and a dot
+marks where it is decodable. A black line under the cells spans 90 % of the resampled emergence
+layers, with a triangle at the emergence layer, and an arrow where the interval includes "never"; a
+row without one states its verdict.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Row:
 
 
 def stratigraphy(rows: Sequence[Row], baselines: Sequence[str], layers: Sequence[int]) -> Figure:
-    """Draw ``rows`` in the order in which they come; equal strata must stand together."""
+    """Draw ``rows`` in their order; rows of one stratum must be neighbours."""
     tops = _tops(rows)
     columns = len(baselines) + GAP + len(layers)
     width = float(np.clip(2.9 + 0.26 * columns, 4.2, 12.0))
@@ -56,7 +56,7 @@ def stratigraphy(rows: Sequence[Row], baselines: Sequence[str], layers: Sequence
 
 
 def _tops(rows: Sequence[Row]) -> list[float]:
-    """Vertical place of each row; strata stand apart."""
+    """Return the y position of each row; strata are separated."""
     tops, y = [], 0.0
     for before, row in zip([None, *rows[:-1]], rows, strict=True):
         if before is not None and before.stratum != row.stratum:

@@ -1,10 +1,10 @@
-"""What all figures share: size, type, colours, and how one becomes a file.
+"""Size, type, colours of all figures, and their conversion to files.
 
-A figure is 3.4 inches wide for a panel, the width of a column in two-column papers, with 7-point
-type at that size. Colours are those of Okabe and Ito (2008), told apart by colour-blind readers;
-past eight classes the marker changes too, so that a class is never told by its colour alone. Lines
-are labelled where they end. Only the object interface of matplotlib is used: no global state, no
-window, no second-long import of pyplot.
+A panel is 3.4 inches wide, the width of a column in two-column papers, with 7-point type. The
+colours are those of Okabe and Ito (2008), which colour-blind readers can distinguish; beyond eight
+classes the marker changes, too, so that a class is never identified by its colour alone. Lines are
+labelled at their ends. Only the object interface of matplotlib is used: no global state, no window,
+no slow import of pyplot.
 """
 
 import io
@@ -62,8 +62,8 @@ _TYPE: Any = {
     "figure.dpi": DPI,
 }
 _VECTORS: Any = {
-    "svg.hashsalt": "circuit",  # names of parts are random without it
-    "pdf.fonttype": 42,  # journals refuse fonts of type 3
+    "svg.hashsalt": "circuit",  # else element ids are random
+    "pdf.fonttype": 42,  # journals reject fonts of type 3
 }
 _UNDATED: dict[str, dict[str, None]] = {
     "png": {"Software": None},
@@ -74,7 +74,7 @@ _UNDATED: dict[str, dict[str, None]] = {
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw in the type of all figures, for one that makes its own axes."""
+    """Apply the style of all figures, for a figure that makes its own axes."""
     with rc_context(_TYPE):
         yield
 
@@ -104,7 +104,7 @@ def grid(
     xlabel: str = "Layer",
     ylabel: str = "Held-out AUROC",
 ) -> Iterator[list[Axes]]:
-    """Give ``n`` axes in rows of ``columns``, each ``width`` × ``height`` inches, labels shared."""
+    """Give ``n`` axes in rows of ``columns``, ``width`` × ``height`` inches each, shared labels."""
     rows = -(-n // columns)
     with rc_context(_TYPE):
         figure = Figure(figsize=(width * columns, height * rows + 0.2), layout="constrained")
@@ -132,7 +132,7 @@ def png(figure: Figure) -> bytes:
 
 
 def render(figure: Figure, form: str) -> bytes:
-    """Render as ``png``, ``pdf`` or ``svg``; equal figures give equal bytes, without a date."""
+    """Render as ``png``, ``pdf`` or ``svg``; undated, so that equal figures give equal bytes."""
     buffer = io.BytesIO()
     with rc_context({**_TYPE, **_VECTORS}):
         figure.savefig(buffer, format=form, dpi=DPI, metadata=_UNDATED[form])
@@ -140,12 +140,12 @@ def render(figure: Figure, form: str) -> bytes:
 
 
 def colour(i: int) -> str:
-    """Colour of class or series ``i``."""
+    """Return the colour of class or series ``i``."""
     return COLOURS[i % len(COLOURS)]
 
 
 def marker(i: int) -> str:
-    """Marker of class ``i``: a new one for each round of the colours."""
+    """Return the marker of class ``i``: another one for each cycle of the colours."""
     return MARKERS[(i // len(COLOURS)) % len(MARKERS)]
 
 
@@ -169,7 +169,7 @@ def name_end(
 def spread(
     positions: Sequence[float], gap: float, within: tuple[float, float] | None = None
 ) -> list[float]:
-    """Move labels along one axis as little as possible, so that neighbours are ``gap`` apart.
+    """Move labels apart along one axis by as little as possible, to distances of ``gap`` or more.
 
     All stay ``within`` two ends, if there is room for them.
     """

@@ -1,4 +1,4 @@
-"""A number of every token of a text, a line for each condition, above the tokens."""
+"""A number for every token of a text, one line per condition; the tokens label the x axis."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,18 +6,18 @@ from matplotlib.figure import Figure
 
 from circuit.plots.style import COLUMN, HEIGHT, colour, figure_of, name_end, panels, spread
 
-MOST = 60  # tokens that can still be read below the axis
+MAX_TOKENS = 60  # legible below the axis
 
 
 def token_lines(tokens: Sequence[str], lines: Mapping[str, Sequence[float]], ylabel: str) -> Figure:
-    """Draw one line per condition over ``tokens``, of which the first ``MOST`` are shown."""
-    shown = [_visible(token) for token in tokens[:MOST]]
+    """Draw one line per condition over ``tokens``, of which the first ``MAX_TOKENS`` are shown."""
+    shown = [axis_label(token) for token in tokens[:MAX_TOKENS]]
     width = max(COLUMN, 0.13 * len(shown) + 1)
     with panels(width=width, height=HEIGHT) as axes:
         (ax,) = axes
         ends = []
         for i, (name, values) in enumerate(lines.items()):
-            drawn = values[:MOST]
+            drawn = values[:MAX_TOKENS]
             ax.plot(range(len(drawn)), drawn, color=colour(i), marker="o", markersize=2.2)
             ends.append((drawn[-1] if drawn else 0.0, name, colour(i)))
         ax.set_xticks(range(len(shown)), shown, rotation=90, fontsize=5.5)
@@ -29,6 +29,6 @@ def token_lines(tokens: Sequence[str], lines: Mapping[str, Sequence[float]], yla
         return figure_of(axes)
 
 
-def _visible(token: str) -> str:
-    """Return a token with its blanks shown, and the sign that starts formulas escaped."""
-    return token.replace(" ", "␣").replace("\n", "↵").replace("$", r"\$") or "·"
+def axis_label(token: str) -> str:
+    """Return a token as an axis can show it: whitespace visible, mathematics off."""
+    return token.replace(" ", "␣").replace("\n", "↵").replace("$", r"\$") or "∅"

@@ -93,7 +93,7 @@ class Finding:
     """One answer to one question.
 
     ``verdict`` is the word that the evidence allows, ``strength`` its weight: 0 nothing is shown,
-    1 something, 2 all that can be. ``score`` is a ``measure`` (held-out AUROC, …), drawn as a bar
+    1 something, 2 all that can be. ``score`` is a ``measure``, drawn as a bar
     between the ends of ``scale`` with ``chance`` and the ``baselines`` marked. ``layer`` is where
     the answer emerges.
     """
@@ -103,7 +103,7 @@ class Finding:
     strength: int
     sentence: str
     score: Estimate | None = None
-    measure: str = "AUROC"
+    measure: str = "held-out AUROC"
     baselines: Mapping[str, float | None] = field(default_factory=dict)
     n: int | None = None
     n_groups: int | None = None

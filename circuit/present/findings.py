@@ -6,6 +6,7 @@ opened (``present.style``), without a script.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from circuit.present.document import Finding
 from circuit.present.markup import Html, cell_text, element, escaped, joined
@@ -53,7 +54,7 @@ def _rows(found: Finding) -> list[Html]:
         element("td", element("details", element("summary", found.subject)), class_="wraps"),
         element("td", element("span", found.verdict, class_="word")),
         element("td", bar(found)),
-        element("td", "" if found.score is None else cell_text(found.score), class_="number"),
+        element("td", _score(found), class_="number"),
         _labelled("best baseline", best_baseline(found), "text"),
         _labelled("n", size, "number"),
         _labelled("layer", layer, "number"),
@@ -64,6 +65,11 @@ def _rows(found: Finding) -> list[Html]:
         element("tr", *cells, class_=f"row {kind}"),
         element("tr", sentence, class_="sentence"),
     ]
+
+
+def _score(found: Finding) -> str:
+    """Write the score without a star: the verdict says what it allows."""
+    return "" if found.score is None else cell_text(replace(found.score, marked=False))
 
 
 def _labelled(label: str, text: str, kind: str) -> Html:

@@ -7,6 +7,7 @@ is not read. Text from an artifact can move no cursor: control characters are sh
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from circuit.present.characters import visible, width
@@ -94,7 +95,8 @@ def _finding(found: Finding) -> list[Cell]:
     return [
         found.subject,
         found.verdict,
-        found.score,
+        # Without a star: the verdict says what it allows.
+        None if found.score is None else replace(found.score, marked=False),
         best_baseline(found) or None,
         found.n,
         found.n_groups,

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
-from circuit.artifacts.files.atomic import refuse_overwrite
+from circuit.artifacts.files.atomic import check_writable, refuse_overwrite
 from circuit.artifacts.files.documents import plain, restored
 from circuit.artifacts.files.measurements import Measurements, remove_finished_measurements
 from circuit.artifacts.files.paths import manifest_path, refuse_input
@@ -235,10 +235,10 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
         if plan.resumes and plan.output is not None:
             remove_finished_measurements(plan.output)
     else:
-        with _measurements(plan, job, model) as kept:
-            result = job.compute(replace(session, measurements=kept))
+        with _measurements(plan, job, model) as measurements:
+            result = job.compute(replace(session, measurements=measurements))
             _write(plan, job, model, result, started)
-            kept.discard()
+            measurements.discard()
     for path, draw in plan.pictures.items():
         if found is None or not path.exists():
             draw(result, path)
@@ -274,6 +274,8 @@ def _refuse(plan: Plan[T]) -> None:
         refuse_overwrite(plan.output, force=plan.force or again)
     for path in beside:
         refuse_overwrite(path, force=plan.force or again)
+    if plan.output is not None and not again:
+        check_writable(plan.output)
 
 
 def _may_be_reused(plan: Plan[T]) -> bool:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from checkpoints import unit_vector, write_checkpoint
 
 from circuit.artifacts.steering_files.files import Direction
-from circuit.stages.legacy import ModelOptions
+from circuit.stages.options import ModelOptions
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.rollouts import prepared
@@ -41,10 +41,16 @@ def rows(name, model, form, target, layers, directions):
             cells = [
                 cell
                 for side in result.sides.values()
-                for cell in (f"{side.c:.4f}", f"{side.value / target:.3f}", len(side.history))
+                for cell in (
+                    f"{side.coefficient:.4f}",
+                    f"{side.kl / target:.3f}",
+                    len(side.history),
+                )
             ]
             print(LINE.format(name, layer, seed, *cells, result.status), flush=True)
-            found += [(side.converged, len(side.history)) for side in result.sides.values()]
+            found += [
+                (side.status == "converged", len(side.history)) for side in result.sides.values()
+            ]
     return found
 
 
@@ -54,7 +60,7 @@ def main():
     parser.add_argument("--directions", type=int, default=3)
     directions = parser.parse_args().directions
     print(LINE.format("model", "layer", "dir", "+c", "KL/X", "n", "-c", "KL/X", "n", "status"))
-    tiny = ModelOptions("tiny").load()
+    tiny = ModelOptions(model="tiny").load()
     found = rows("tiny, raw", tiny, RAW, 1.0, (0, 3, 5), directions)
     found += rows("tiny, chat", tiny, PromptFormat(chat=True), 1.0, (0, 3, 5), directions)
     for family in FAMILIES:

@@ -10,7 +10,7 @@ import argparse
 
 from common import report
 
-from circuit.introspect.ablation.components import named_ablations
+from circuit.introspect.ablation.components import ComponentChoice
 from circuit.introspect.inputs.cases import Case
 from circuit.introspect.inputs.choices import LayerStrategy
 from circuit.introspect.lens.logit_lens import AnalysisConfig, analyze
@@ -44,7 +44,7 @@ def main() -> None:
     model = load_model("tiny")
     texts = [f"{10 + i % 80} + {10 + i // 2} = " for i in range(n)]
     cases = [Case(each, "number") for each in texts]
-    ablations = named_ablations(model, "mlp", "all", None, None, multi=False)
+    ablations = ComponentChoice(component="mlp", layers="all").ablations(model)
     encoded = encode(model, texts, RAW)
 
     def together() -> None:

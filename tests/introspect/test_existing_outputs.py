@@ -1,4 +1,4 @@
-"""Output that exists stops a command before its model is loaded; the run that wrote it passes, and nothing is lost."""
+"""Output that exists stops a command before its model is loaded, except the run that wrote it."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""A question that was answered is not asked again; another model, template, prompt or choice is another question."""
+"""A question that was answered is not asked again; with another template it is another one."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""The command lines that the documents of the project print, word for word but for the model and its layers.
+"""The command lines that the project's documents print, with another model and its layers.
 
 Each runs in one process and prints the sections that its document shows.
 """
@@ -75,7 +75,9 @@ LINES = {
     "weight-diff -b tiny -f tiny -o weights.json": ["=== Components ==="],
     'activation-diff -b tiny -f tiny -p "prompt"': ["cosine", "Nothing moved."],
     'activation-diff -b tiny -f tiny -p "a|b|c|d" -o moved.json': ["CKA"],
-    'probe -m tiny --class-a "10 + 10 = |45 + 45 = " --class-b "What is it?|Who is it?" --label-a sum --label-b question -l 3 --method difference --save-direction probe.npz -t "5 + 5 = " -o probe.json': [
+    'probe -m tiny --class-a "10 + 10 = |45 + 45 = " --class-b "What is it?|Who is it?" '
+    "--label-a sum --label-b question -l 3 --method difference --save-direction probe.npz "
+    '-t "5 + 5 = " -o probe.json': [
         "Held-out AUROC by layer",
         "=== Test prompts ===",
         "Saved to: probe.npz",
@@ -87,17 +89,15 @@ LINES = {
     ],
     'neurons -m tiny -p "10 + 10 = |45 + 45 =" -l 0 -n 1 -n 2 --labels easy,hard': ["easy", "hard"],
     # Every option of the tables.
-    'analyze --model tiny --prompt "a" --layer-strategy first_last --top-k 2 --embedding-scale 1.0 --output lens.json': [
-        "Captured layers: [0, 5]"
-    ],
+    'analyze --model tiny --prompt "a" --layer-strategy first_last --top-k 2 '
+    "--embedding-scale 1.0 --output lens.json": ["Captured layers: [0, 5]"],
     'analyze -m tiny -p "a" -s 3': ["Captured layers: [0, 3, 5]"],
     'ablate -m tiny -p "a" -c b --component mlp --layers 0,2-3 --raw --max-tokens 2': SWEEP[:2],
     'ablate -m tiny -p "a" -c b --component attention --layers 0 --max-tokens 2': SWEEP[:2],
     'ablate -m tiny -p "a" -c sorry --component both --layers 0 --max-tokens 2': SWEEP[:2],
     # Steering is a question about a model, too.
-    'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" --layer 3 -o direction.npz': [
-        "Direction saved to: direction.npz"
-    ],
+    'steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" --layer 3 '
+    "-o direction.npz": ["Saved to: direction.npz"],
     'steer -m tiny -d direction.npz -p "50 + 25 =" --compare "-2,-1,0,1,2"': [
         "Comparing steering at coefficients: [-2.0, -1.0, 0.0, 1.0, 2.0]"
     ],

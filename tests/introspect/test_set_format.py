@@ -1,4 +1,4 @@
-"""A prompt set brings its format, its tools and its system message along, and a saved file names it as what was read."""
+"""A prompt set brings its format, tools and system message; a saved file names it as input."""
 
 import json
 

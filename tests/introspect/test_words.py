@@ -1,31 +1,31 @@
-"""What commands say of one prompt, of prompts that fail, and of labels is English, and names options that there are."""
+"""Messages about one prompt, failing prompts and labels are English and name existing options."""
 
 import pytest
 from in_process import invoke
 
-from circuit.cli.ablation_text import study_text
 from circuit.errors import UsageError
-from circuit.introspect.ablation.components import named_ablations
+from circuit.introspect.ablation.components import ComponentChoice
 from circuit.introspect.inputs.cases import criterion_cases
-from circuit.introspect.questions.ablate import ablate
+from circuit.introspect.questions.ablate import ablate, present
 from circuit.introspect.questions.layer import labels_of
+from circuit.present.terminal import terminal
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.values.prompt_format import RAW
 
 
 def test_an_ablation_says_what_it_leaves_out(llama):
-    ablations = named_ablations(llama, "mlp", "0", None, None, multi=False)
+    ablations = ComponentChoice(component="mlp", layers="0").ablations(llama)
     options = {"form": RAW, "max_tokens": 1}
     for n, method, said in (
-        (1, "zero", ["Ablation to zero: 1 prompt, raw", "0 of 1 pass; 1 prompt that the model"]),
-        (2, "mean", ["Ablation by mean of the neutral", "0 of 2 pass; 2 prompts that the model"]),
+        (1, "zero", ["Ablation: to zero; 1 prompt, raw", "0 of 1 pass; 1 prompt left out"]),
+        (2, "mean", ["Ablation: by mean of the neutral", "0 of 2 pass; 2 prompts left out"]),
     ):
         cases = criterion_cases(["a", "b"][:n], "no such answer")
         study = ablate(llama, cases, ablations, method=method, **options)
-        text = study_text({"format": "raw", **study.as_dict()}, verbose=False)
+        text = terminal(present(study))
         assert all(part in text for part in said)
         (row,) = [line.split() for line in text.splitlines() if "no prompt passed" in line]
-        assert row == ["L0", "no", "prompt", "passed", "–"]
+        assert row == ["L0", "no", "prompt", "passed", "-"]
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_figures_are_png_of_200_dpi_at_column_width(figure):
 
 
 @pytest.mark.parametrize("figure", [a_curve, a_pca])
-def test_axes_are_labelled_with_what_is_measured(figure):
+def test_axes_have_labels(figure):
     for ax in figure().axes:
         assert ax.get_xlabel()
         assert ax.get_ylabel()
@@ -274,7 +274,7 @@ def test_panels_share_one_legend_and_a_scale_that_cuts_no_band():
 @pytest.mark.parametrize(
     ("suffix", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("PNG", b"\x89PNG")]
 )
-def test_a_picture_is_what_its_name_says_and_undated(tmp_path, suffix, start):
+def test_the_suffix_sets_the_format_and_files_are_undated(tmp_path, suffix, start):
     path = tmp_path / f"picture.{suffix}"
     written = []
     for _ in range(2):

@@ -138,7 +138,7 @@ def test_a_sentence_stands_in_the_row_below_with_all_baselines():
     words = Page(joined(fragments([one])).text).words
     assert "It can be read. Baselines: words 0.61, embed 0.40, random not run." in words
     assert "words 0.61 40 (20) L0" in words
-    assert "AUROC, bars from 0 to 1" in words
+    assert "held-out AUROC, bars from 0 to 1" in words
     empty = Page(joined(fragments([finding()])).text)
     assert not empty.all("svg")
     assert "Baselines" not in empty.words

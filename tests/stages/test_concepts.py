@@ -234,7 +234,7 @@ def test_scans_as_they_are_asked_for(llama):
         (("hapy", "layers", None, None), "unknown concept"),
         (("happy", "depth", None, None), "no scan over"),
         (("happy", "layers", None, "1,2"), "one strength"),
-        (("happy", "layers", None, "much"), "not a number"),
+        (("happy", "layers", None, "much"), "not a finite number"),
     ):
         with pytest.raises(UsageError, match=words):
             planned(*arguments)

@@ -17,10 +17,8 @@ from circuit.model.sites.sites import hidden_states
 from circuit.stages.evaluate.request import Files
 from circuit.stages.evaluate.run import TOGETHER, UNSTEERED, Choices, evaluate
 from circuit.stages.rows.prompting import encode
-from circuit.stages.steering import rollouts
-from circuit.stages.steering.from_prompts import Pair, extract_direction
-from circuit.stages.steering.generate import AS_IT_IS, coherence, write
-from circuit.stages.steering.rollouts import Rollouts, prepared
+from circuit.stages.steering.from_prompts import extract_direction
+from circuit.stages.steering.generate import coherence, mean_coherence, write
 from circuit.values.prompt_format import RAW
 from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
@@ -73,16 +71,14 @@ def test_every_vector_answers_every_question(results):
 
 
 def test_a_vector_adds_what_its_entry_says(llama, folder):
-    steerings = {
-        v.name: v.intervention.steerings(v.coefficient)[0] for v in job(llama, folder).vectors
-    }
+    steerings = {vector.name: vector.at()[0] for vector in job(llama, folder).vectors}
     form = RAW
-    pair = extract_direction(llama, Pair("red ", "blue"), layer="1", form=form)
+    pair = extract_direction(llama, "red ", "blue", layer="1", form=form)
     added = steerings["pair"]
     assert (added.site.layer, added.coefficient, added.unit) == (1, 2, pair.norm)
     assert np.array_equal(added.vector, pair.vector)
     assert (steerings["unit"].unit, steerings["share"].unit) == (1.0, None)
-    single = extract_direction(llama, Pair("red", None), layer="0", form=form)
+    single = extract_direction(llama, "red", layer="0", form=form)
     (rows,) = encode(llama, ["red"], form)
     held = np.array(
         hidden_states(llama, mx.array(rows.ids[None]), [Site("resid_post", 0)]).popitem()[1]
@@ -207,7 +203,10 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(folder, tmp_path):
     files.check(Choices(1, Sampling(temperature=0)))
     with pytest.raises(UsageError, match="not a regular expression"):
         files.check(Choices(criteria=("regex:(",)))
-    for entry, words in (("rule: volume", "no strength rule"), ("operator: x", "unknown operator")):
+    for entry, words in (
+        ("rule: volume", "unknown strength rule"),
+        ("operator: x", "unknown operator"),
+    ):
         text = f"vectors: [{{name: v, positive_prompt: a, layer: 0, coefficient: 1, {entry}}}]"
         (tmp_path / "steering.yaml").write_text(text)
         with pytest.raises(UsageError, match=words):
@@ -216,8 +215,8 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(folder, tmp_path):
 
 def test_coherence_is_the_likelihood_under_the_model_as_it_is(llama):
     encoded = encode(llama, ["red green", "blue"], RAW)
-    answers = write(llama, encoded, AS_IT_IS, Sampling(5))
-    found = coherence(llama, encoded, answers, AS_IT_IS)
+    answers = write(llama, encoded, [], Sampling(5))
+    found = coherence(llama, encoded, answers, [])
     ids = np.concatenate([encoded[0].ids, answers[0].ids])
     logits = llama.network(mx.array(ids[None])).astype(mx.float32)[0]
     log_probs = np.array(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
@@ -229,12 +228,11 @@ def test_coherence_is_the_likelihood_under_the_model_as_it_is(llama):
 
 def test_a_sweep_measures_the_coherence_that_an_evaluation_measures(llama):
     encoded = encode(llama, ["red green", "blue", "red"], RAW)
-    answers = write(llama, encoded, AS_IT_IS, Sampling(max_tokens=5))
+    answers = write(llama, encoded, [], Sampling(max_tokens=5))
     answers = [
         replace(answer, ids=answer.ids[:n]) for answer, n in zip(answers, (5, 1, 0), strict=True)
     ]
-    each = coherence(llama, encoded, answers, AS_IT_IS)[:2]
-    written = Rollouts([answer.ids for answer in answers], np.zeros(6), np.ones(6))
-    means = rollouts.coherence(llama, written, prepared(llama, encoded, 5))
-    for name, value in means.items():
+    each = coherence(llama, encoded, answers, [])[:2]
+    means = mean_coherence(llama, encoded, [answer.ids for answer in answers])
+    for name, value in vars(means).items():
         assert value == pytest.approx(np.mean([getattr(one, name) for one in each])), name

@@ -10,6 +10,7 @@ time is set to now: make(1) must see that the command that should write it has r
 import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -89,6 +90,13 @@ def remove_on_failure(path: Path) -> Iterator[None]:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Raise ``ArtifactError`` now where a file could not be written to ``path`` after long work."""
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    with write_errors(path), tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,27 +1,88 @@
-"""Which parts of a model an ablation takes out, as options name them.
+"""Which components an ablation removes, as options name them.
 
-``--component`` and ``--layers`` name whole blocks' parts, ``--heads`` and ``--neurons`` single ones as ``layer.number``; layers count from the
-end where they are negative. What is wrong without a model is a ``UsageError`` before there is one.
+``--component`` and ``--layers`` name the attention or MLP of layers, ``--heads`` and ``--neurons``
+single ones as ``layer.number``; negative layers count from the end. What is wrong without a model
+is a ``UsageError`` before one is loaded.
 """
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from circuit.errors import UsageError
 from circuit.values.layers import parse_layers
 
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.interventions.ablation import Component
+
 KINDS = ("mlp", "attention", "both")
-COMPONENT, LAYERS = "both", "all"  # where nothing is named
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What one run removes, and what it is called."""
+
+    name: str
+    components: "list[Component]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentChoice:
+    """The attention, MLP or both of layers, or else heads and neurons.
+
+    Raises ``UsageError`` for an unknown component, for a head or a neuron that cannot be read, and
+    for components that are chosen in both ways.
+    """
+
+    component: str | None = None
+    layers: str | None = None
+    heads: str | None = None
+    neurons: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.heads is None and self.neurons is None:
+            object.__setattr__(self, "component", self.component or "both")
+            object.__setattr__(self, "layers", self.layers or "all")
+            check_kind(str(self.component))
+            return
+        if self.component is not None or self.layers is not None:
+            message = "the components are chosen twice"
+            hint = "use --component and --layers, or --heads and --neurons, which name their layers"
+            raise UsageError("conflicting-options", message, hint=hint)
+        parse_numbers("head", self.heads)
+        parse_numbers("neuron", self.neurons)
+
+    def ablations(self, model: "LoadedModel", *, multi: bool = False) -> list[Ablation]:
+        """Return one ablation for each layer, head or neuron, or one of all with ``multi``."""
+        if self.layers is None:
+            single = _numbered(model, "head", self.heads)
+            single += _numbered(model, "neuron", self.neurons)
+            each = [Ablation(str(one), [one]) for one in single]
+        else:
+            at = parse_layers(self.layers, range(model.n_layers), model.n_layers)
+            each = layer_ablations(str(self.component), at)
+        if not multi:
+            return each
+        together = [one for ablation in each for one in ablation.components]
+        return [Ablation("+".join(ablation.name for ablation in each), together)]
 
 
 def check_kind(kind: str) -> None:
-    """Raise ``UsageError`` for a component that there is not."""
+    """Raise ``UsageError`` for an unknown component."""
     if kind not in KINDS:
-        raise UsageError(f"there is no component `{kind}`", hint=f"use {', '.join(KINDS)}")
+        message = f"unknown component `{kind}`"
+        hint = f"use one of: {', '.join(KINDS)}"
+        raise UsageError("unknown-component", message, hint=hint, component=kind)
 
 
-def components_of(kind: str, layers: Sequence[int]) -> list[Any]:
+def layer_ablations(kind: str, layers: Iterable[int]) -> list[Ablation]:
+    """Return an ablation of the attention, the MLP, or both, for each layer."""
+    return [Ablation(f"L{layer}", components_of(kind, [layer])) for layer in layers]
+
+
+def components_of(kind: str, layers: Iterable[int]) -> "list[Component]":
     """Return the attention, the MLP, or both, of each layer."""
     from circuit.model.interventions.ablation import Component
 
@@ -30,68 +91,20 @@ def components_of(kind: str, layers: Sequence[int]) -> list[Any]:
     return [Component(each, layer) for layer in layers for each in kinds]
 
 
-def check_parts(
-    component: str | None,
-    layers: str | None,
-    heads: str | None,
-    neurons: str | None,
-    method: str = "mean",
-) -> None:
-    """Raise ``UsageError`` for parts that are named badly, or twice, and for a method that there is not."""
-    from circuit.model.interventions.ablation import check_method
-
-    check_method(method)
-    if heads is None and neurons is None:
-        check_kind(component or COMPONENT)
-        return
-    if component is not None or layers is not None:
-        message = "what is taken out is chosen twice"
-        hint = "use --component and --layers, or --heads and --neurons, which name their layers"
-        raise UsageError(message, hint=hint)
-    parse_numbers("head", heads)
-    parse_numbers("neuron", neurons)
-
-
 def parse_numbers(kind: str, text: str | None) -> list[tuple[int, int]]:
-    """Read ``3.0,-1.2``: the layer, which may count from the end, and the number of a head or a neuron."""
+    """Read ``3.0,-1.2``: layers, which may count from the end, and numbers of heads or neurons."""
     found = []
     for part in [] if text is None else text.split(","):
-        if not part.strip():
-            message = f"a {kind} is missing in `{text}`"
-            raise UsageError(
-                message, hint=f"write layer.{kind}, as 3.0, with one comma between two"
-            )
         numbers = re.fullmatch(r"(-?[0-9]+)\.([0-9]+)", part.strip())
         if numbers is None:
-            raise UsageError(f"`{part}` is not a {kind}", hint=f"write layer.{kind}, as 3.0")
+            message = f"`{part}` in `{text}` is not a {kind}"
+            hint = f"write layer.{kind}, as 3.0, with one comma between two"
+            raise UsageError(f"not-a-{kind}", message, hint=hint, part=part)
         found.append((int(numbers[1]), int(numbers[2])))
     return found
 
 
-def named_ablations(
-    model: Any,
-    component: str | None,
-    layers: str | None,
-    heads: str | None,
-    neurons: str | None,
-    *,
-    multi: bool,
-) -> list[tuple[str, list[Any]]]:
-    """Return what options name as ablations: one a layer, head or neuron, or all of them as one."""
-    check_parts(component, layers, heads, neurons)
-    if heads is not None or neurons is not None:
-        single = _numbered(model, "head", heads) + _numbered(model, "neuron", neurons)
-        each = [(str(one), [one]) for one in single]
-    else:
-        at = parse_layers(layers or LAYERS, range(model.n_layers), model.n_layers)
-        each = [(f"L{layer}", components_of(component or COMPONENT, [layer])) for layer in at]
-    if not multi:
-        return each
-    together = [one for _, components in each for one in components]
-    return [("+".join(name for name, _ in each), together)]
-
-
-def _numbered(model: Any, kind: str, text: str | None) -> list[Any]:
+def _numbered(model: "LoadedModel", kind: str, text: str | None) -> "list[Component]":
     from circuit.model.interventions.ablation import Component
 
     n = model.n_layers

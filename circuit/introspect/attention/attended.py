@@ -1,4 +1,4 @@
-"""Which tokens a prompt's last token attends to, in words and numbers: means over the heads of a layer."""
+"""Which tokens a prompt's last token attends to: means over the heads of a layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from circuit.methods.arrays import Array
 from circuit.present.document import Cell, Number, Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Attended:
-    """Weights of the last token in one layer, averaged over heads; ``top`` are (index, token, weight), the largest first.
+    """Weights of the last token in one layer, averaged over heads.
 
-    ``entropy`` is the mean over heads of a head's entropy in nats. A head with a sink of its own gives its keys less than 1 altogether.
+    ``top`` are (index, token, weight), the largest first; ``entropy`` is the mean over heads of a
+    head's entropy in nats. With a learned sink the weights of a head add up to less than 1.
     """
 
     layer: int
@@ -31,13 +32,13 @@ def attended(layer: int, weights: Array, tokens: Sequence[str], *, top: int = 5)
     order = np.argsort(-mean, kind="stable")[:top]
     logs = np.log(np.where(weights > 0, weights, 1))
     return Attended(
-        layer,
-        len(weights),
-        float(mean[0]),
-        float(mean[-2]) if len(mean) > 1 else 0.0,
-        float(mean[-1]),
-        float(-(weights * logs).sum(axis=1).mean()),
-        [(int(i), tokens[i], round(float(mean[i]), 6)) for i in order],
+        layer=layer,
+        n_heads=len(weights),
+        first=float(mean[0]),
+        previous=float(mean[-2]) if len(mean) > 1 else 0.0,
+        itself=float(mean[-1]),
+        entropy=float(-(weights * logs).sum(axis=1).mean()),
+        top=[(int(i), tokens[i], round(float(mean[i]), 6)) for i in order],
     )
 
 

@@ -1,12 +1,12 @@
-"""Captured states of a network in memory: ``ModelHooks`` over a model that ``mlx_lm.load`` returned.
+"""Captured states of a network in memory: ``ModelHooks`` over what ``mlx_lm.load`` returned.
 
     hooks = ModelHooks(model)
     hooks.configure(CaptureConfig(layers=[0, 2], positions=PositionSelection.LAST))
     logits = hooks.forward(input_ids)
     hooks.state.hidden_states[2]        # resid_post of block 2: (batch, tokens, d_model)
 
-The model's own forward pass runs, with taps; nothing of it is written again. ``LogitLens`` reads the
-states through the model's own tail.
+The model's own forward pass runs, with taps; nothing of it is written again. ``LogitLens`` reads
+the states through the model's own tail.
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class CaptureConfig:
 
 @dataclass
 class CapturedState:
-    """Arrays by layer: states (batch, tokens, d_model), attention weights (batch, tokens, n_heads, keys)."""
+    """Arrays by layer: states (batch, tokens, d_model), weights (batch, tokens, n_heads, keys)."""
 
     hidden_states: dict[int, Tensor] = field(default_factory=dict)
     attention_weights: dict[int, Tensor] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class ModelHooks:
         return self
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Run token ids (batch, tokens), fill ``state``, and return the logits (batch, tokens, vocabulary)."""
+        """Run token ids (batch, tokens), fill ``state``, and return the logits of every token."""
         from circuit.model.sites.sites import recording, sites_at
 
         layers = range(self.model.n_layers) if self._config.layers is None else self._config.layers
@@ -136,7 +136,7 @@ class LogitLens:
     def evolution(
         self, *, position: int = -1, top_k: int = 5, row: int = 0
     ) -> dict[int, list[tuple[str, float]]]:
-        """Return the ``top_k`` most likely tokens with their probabilities at each captured layer."""
+        """Return the most likely tokens and their probabilities at each captured layer."""
         captured = self.hooks.state.hidden_states
         if not captured:
             hint = "call hooks.forward with capture_hidden_states=True"

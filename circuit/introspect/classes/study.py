@@ -1,27 +1,32 @@
 """Ablation from Python: ``AblationStudy`` over ``ablate``.
 
 study = AblationStudy.from_pretrained("tiny")
-result = study.run_layer_sweep(prompt="…", criterion=lambda text: "…" in text, component=ComponentType.MLP, layers=range(3))
+result = study.run_layer_sweep(
+    prompt="…", criterion=lambda text: "…" in text, component=ComponentType.MLP, layers=range(3)
+)
 study.print_sweep_summary(result)
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import circuit.model  # noqa: F401  # a fast BLAS before MLX is imported
-from circuit.introspect.ablation.components import components_of
+from circuit.introspect.ablation.components import Ablation, components_of, layer_ablations
 from circuit.introspect.inputs.cases import Case
-from circuit.introspect.questions.ablate import Study, ablate
+from circuit.introspect.questions.ablate import AblateResult, ablate
 from circuit.stages.options import ModelOptions
 from circuit.stages.rows.prompt_input import PromptInput
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
 
 Criterion = str | Callable[[str], bool]
 
 
 class ComponentType(StrEnum):
-    """What is taken out of a block."""
+    """What is ablated in a block."""
 
     MLP = "mlp"
     ATTENTION = "attention"
@@ -30,9 +35,9 @@ class ComponentType(StrEnum):
 
 @dataclass(frozen=True)
 class AblationConfig:
-    """How answers are made and what stands in a component's place: its mean, a resample, or zero.
+    """How answers are made and what replaces a component: its mean, a resample, or zero.
 
-    ``raw`` None takes the model's chat template where it has one.
+    ``raw`` None uses the model's chat template where it has one.
     """
 
     max_new_tokens: int = 60
@@ -43,9 +48,9 @@ class AblationConfig:
 
 
 class AblationStudy:
-    """Takes components out of a loaded model and looks at its answers."""
+    """Ablates components of a loaded model and reads its answers."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: "LoadedModel") -> None:
         self.model = model
 
     @classmethod
@@ -63,10 +68,10 @@ class AblationStudy:
         component: ComponentType = ComponentType.BOTH,
         layers: Iterable[int] | None = None,
         config: AblationConfig | None = None,
-    ) -> Study:
-        """Take the component out of one layer after the other."""
+    ) -> AblateResult:
+        """Ablate the component in one layer after the other."""
         at = range(self.model.n_layers) if layers is None else layers
-        ablations = [(f"L{layer}", components_of(component.value, [layer])) for layer in at]
+        ablations = layer_ablations(component.value, at)
         return self._study(prompt, criterion, ablations, config or AblationConfig())
 
     def ablate_and_generate(
@@ -77,28 +82,28 @@ class AblationStudy:
         component: ComponentType | None = None,
         config: AblationConfig | None = None,
     ) -> str:
-        """Return the answer without the component in all of ``layers``; with no layer, the model's own."""
+        """Return the answer with the component ablated in all ``layers``, or unmodified."""
         chosen = config or AblationConfig()
         kind = chosen.component if component is None else component
-        ablations = [("all", components_of(kind.value, layers))] if layers else []
+        ablations = [Ablation("all", components_of(kind.value, layers))] if layers else []
         study = self._study(prompt, "regex:", ablations, chosen)
         return study.trials[0].outputs[0] if study.trials else study.baseline[0]
 
-    def print_sweep_summary(self, study: Study) -> None:
+    def print_sweep_summary(self, study: AblateResult) -> None:
         """Print the share of prompts that still pass, and what each ablation costs."""
         for trial in study.trials:
             passed = "no prompt passed" if trial.rate is None else f"{trial.rate:.2f} still pass"
             known = [each for each in trial.delta if each is not None]
-            cost = f", {sum(known) / len(known):+.3f} nats a token" if known else ""
+            cost = f", {sum(known) / len(known):+.3f} nats per token" if known else ""
             print(f"{trial.name:>8}: {passed}{cost}")  # noqa: T201
 
     def _study(
         self,
         prompt: str | Sequence[str],
         criterion: Criterion,
-        ablations: Any,
+        ablations: Sequence[Ablation],
         config: AblationConfig,
-    ) -> Study:
+    ) -> AblateResult:
         texts = [prompt] if isinstance(prompt, str) else list(prompt)
         return ablate(
             self.model,

@@ -1,14 +1,15 @@
-"""Two models and the same prompts: each one's prediction, where it emerges, and the other's answer in it.
+"""Two models and the same prompts: their predictions, where these emerge, and each other's answers.
 
     answer       the top next token, with its text
     emergence    first layer from which the logit lens ranks that token first up to the last layer;
-                 its depth is (layer + 1) / number of blocks, which two models of different depth share
+                 its depth is (layer + 1) / number of blocks, comparable between models
     rank, p      of the other's answer in this model's distribution (rank from 1)
     JS, KL       between both distributions, in nats, where the models share one vocabulary
 
-With two tokenizers an answer is looked up by its text (``vocabulary``); one that the other tokenizer
-splits into several tokens has no rank there, and its pieces are named. Over a set of prompts: the
-proportion of equal answers with Wilson's interval, and means with a bootstrap interval over groups.
+With two tokenizers an answer is looked up by its text (``vocabulary``); one that the other
+tokenizer splits into several tokens has no rank there, and its pieces are named. Over a set of
+prompts: the proportion of equal answers with Wilson's interval, and means with a bootstrap interval
+over groups.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenRank:
-    """A token in a model: its rank and probability, or the pieces that its tokenizer makes of the text."""
+    """A token in a model: its rank and probability, or the tokens that its text is split into."""
 
     text: str
     rank: int | None
@@ -199,7 +200,7 @@ def _prediction(
 
 
 def emergence(analysis: AnalysisResult, token: int) -> int | None:
-    """Return the first layer from which ``token`` is on top up to the last; None if not at the last."""
+    """Return the first layer from which ``token`` is top-1 up to the last; None if not there."""
     first = None
     for layer in reversed(analysis.layer_predictions):
         if layer.predictions[0].token_id != token:
@@ -234,7 +235,7 @@ def _tracked_rank(own: _Output, row: int, text: str) -> TokenRank:
 def mean_depth(
     prompts: Sequence[PromptComparison], model: int, groups: Sequence[str]
 ) -> list[float | None] | None:
-    """Return the mean depth of emergence of model 0 or 1 with its interval; None where nothing emerges."""
+    """Return the mean depth of emergence of model 0 or 1; None where nothing emerges."""
     known = [
         (depth, group)
         for each, group in zip(prompts, groups, strict=True)

@@ -97,7 +97,7 @@ def in_turn(
 
 
 def keys_of(options: Sequence[ModelOptions]) -> list[ModelKey]:
-    """Return the keys of models, for the parameters of a run that is kept; no weight is read into memory."""
+    """Return the keys of models, for the parameters of a run; weights are not read into memory."""
     from circuit.model.machine.release import release
 
     keys = []

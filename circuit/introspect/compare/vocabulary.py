@@ -12,7 +12,7 @@ from typing import Any
 
 
 def is_whole(text: str) -> bool:
-    """Say whether a token's text is whole characters: pieces of one decode to a replacement mark."""
+    """Say whether a text is whole characters: a piece of one decodes to a replacement mark."""
     return "\N{REPLACEMENT CHARACTER}" not in text
 
 

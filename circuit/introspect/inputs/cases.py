@@ -1,9 +1,9 @@
 r"""Prompts with the criterion that each answer has to meet.
 
-``10*10=:100|45*45=:2025`` are two prompts, each with its expected text after the last colon; a colon
-in the expected text is written ``\:``. With one criterion for all, prompts are ``a|b``, ``@lines.txt``
-or ``@prompts.json``, whose groups are kept; the criterion ``expected`` is each prompt's own expected
-text.
+``10*10=:100|45*45=:2025`` are two prompts, each with its expected text after the last colon; a
+colon in the expected text is written ``\:``. With one criterion for all, prompts are ``a|b``,
+``@lines.txt`` or ``@prompts.json``, whose groups are kept; the criterion ``expected`` is each
+prompt's own expected text.
 """
 
 import re
@@ -80,7 +80,7 @@ def criterion_cases(prompts: PromptSet | list[str], criterion: str) -> list[Case
 def read_cases(
     prompt: str | None, criterion: str | None, prompts: str | None
 ) -> tuple[list[Case], PromptInput]:
-    """Read the cases that options name, and the prompts; with ``prompts`` the other two are ignored."""
+    """Read the cases that options name; with ``prompts`` the other two are ignored."""
     if prompts is not None:
         cases = expected_cases(prompts)
         return cases, PromptInput([case.prompt for case in cases])

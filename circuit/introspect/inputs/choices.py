@@ -25,7 +25,7 @@ class LayerStrategy(StrEnum):
 def strategy_of(
     name: str | None, *, all_layers: bool, layers: str | None, step: int | None = None
 ) -> LayerStrategy:
-    """Return the strategy that the options ``--layer-strategy``, ``--all-layers``, ``--layers`` and ``--layer-step`` name."""
+    """Return the strategy that the options for layers name: at most one of them may be given."""
     named = {
         name,
         LayerStrategy.ALL.value if all_layers else None,
@@ -98,7 +98,7 @@ def pieces_of(model: "LoadedModel", text: str) -> list[int]:
 
 
 def one_token(model: "LoadedModel", text: str) -> int:
-    """Return the token of ``text``; raises ``UsageError`` that lists its tokens where there are several."""
+    """Return the token of ``text``; raises ``UsageError`` where it is several tokens."""
     ids = pieces_of(model, text)
     if len(ids) > 1:
         pieces = ", ".join(repr(token_text(model, i)) for i in ids)

@@ -1,4 +1,4 @@
-"""Expected answers of prompts: as an option gives them, of the prompt set, or the value of a sum."""
+"""Expected answers of prompts: an option's, the prompt set's, or the value of a sum."""
 
 import re
 

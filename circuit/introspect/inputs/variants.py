@@ -20,7 +20,7 @@ class Variant:
 
 
 def variants(texts: Sequence[str], own: PromptFormat, *, template: bool) -> list[Variant]:
-    """Return the variants of ``texts``; the system message and tools of a chat are those of ``own``."""
+    """Return the variants of ``texts``; a chat has the system message and tools of ``own``."""
     bare = [text.rstrip(" ") for text in texts]
     spaced = [f"{text} " for text in bare]
     found = [Variant("raw, no blank", bare, RAW), Variant("raw, blank", spaced, RAW)]

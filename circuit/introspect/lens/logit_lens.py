@@ -2,8 +2,8 @@
 
     log p_l = log softmax(tail(h_l)),   h_l = resid_post of block l at the prompt's last token,
 
-through the model's own final norm, head and scaling (nostalgebraist 2020). At the last block this is
-the model's prediction. With a tuned lens (Belrose et al. 2023, 2303.08112; ``circuit introspect
+through the model's own final norm, head and scaling (nostalgebraist 2020). At the last block this
+is the model's prediction. With a tuned lens (Belrose et al. 2023, 2303.08112; ``circuit introspect
 tune-lens``) h_l is first mapped to an estimate of the last block's output. For each layer: the top
 tokens, the entropy, and the KL and JS divergence from the previous layer among those read.
 
@@ -72,7 +72,7 @@ class TokenPrediction:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerPredictionResult:
-    """The lens at one layer; the entropy in nats and as a fraction of log V (None: not computed)."""
+    """The lens at one layer; entropy in nats and as a fraction of log V (None: not computed)."""
 
     layer_idx: int
     predictions: list[TokenPrediction]

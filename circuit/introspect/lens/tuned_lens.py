@@ -1,10 +1,10 @@
-"""The tuned lens: its training, and its file, which fits the model that it was trained on and no other.
+"""The tuned lens: its training, and its file, which fits only the model that it was trained on.
 
 An archive ``<stem>.safetensors`` holds for each layer A (``map.<layer>``) and b (``bias.<layer>``),
-see ``circuit.model.gradients.lens_training``; its manifest (schema ``circuit.lens_maps/1``) names the
-model, by the digests of configuration and weights, and says how good the lens is: KL of the model's
-own prediction from the lens's, in nats per token, on held-out texts, with an interval over texts,
-next to that of the plain logit lens.
+see ``circuit.model.gradients.lens_training``; its manifest (schema ``circuit.lens_maps/1``) names
+the model, by the digests of configuration and weights, and says how good the lens is: KL of the
+model's own prediction from the lens's, in nats per token, on held-out texts, with an interval over
+texts, next to that of the plain logit lens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ MIN_TEXTS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class LayerFit:
-    """KL from the model's prediction on held-out texts, tuned and plain: [value, low, high] in nats per token."""
+    """KL from the model's prediction on held-out texts: [value, low, high] in nats per token."""
 
     layer: int
     tuned: list[float | None]
@@ -84,9 +84,10 @@ def tune_lens(
     seed: int = 0,
     track: Track = untracked,
 ) -> TunedLens:
-    """Train a map for every layer but the last on four fifths of the texts, and measure it on the others.
+    """Train a map for every layer but the last on four fifths of the texts.
 
-    Every token but the first of each text is used. Raises ``DataError`` with fewer than ten texts.
+    The maps are measured on the other texts. Every token but the first of each text is used. Raises
+    ``DataError`` with fewer than ten texts.
     """
     from circuit.model.gradients.lens_training import train_maps
 
@@ -200,7 +201,7 @@ def check_lens_file(stem: Path) -> Path:
 
 
 def check_lens_options(lens: str, file: Path | None) -> None:
-    """Raise ``UsageError`` for an unknown lens, and unless the lens `tuned` and a file go together."""
+    """Raise ``UsageError`` for an unknown lens, and unless `tuned` and a file go together."""
     if lens not in ("logit", "tuned"):
         raise UsageError("unknown-lens", f"unknown lens `{lens}`", hint="use logit or tuned")
     if (lens == "tuned") != (file is not None):

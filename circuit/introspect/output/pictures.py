@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from circuit.introspect.questions.attribute import Attribution
 from circuit.introspect.questions.patch import Patching
-from circuit.plots.bars import bars
 from circuit.plots.cells import Cells, Scale, cells
+from circuit.plots.tokens import axis_label
 from circuit.stages.figures.picture_files import write_picture
 
 
@@ -24,7 +23,7 @@ def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
             f"{name}, {grid.direction}",
             values if before is None else np.concatenate([before.matrix, values]),
             rows if before is None else [*before.rows, *rows],
-            [shown(column) for column in grid.columns],
+            [axis_label(column) for column in grid.columns],
             ylabel="Head" if head else "Layer",
         )
     across = len({grid.direction for grid in found.grids})
@@ -32,22 +31,3 @@ def draw_patching(found: Patching, out: Path, *, force: bool = False) -> None:
     if found.method == "attribution":
         scale = Scale("estimated share of the logit difference", least=0)
     write_picture(out, cells(list(drawings.values()), scale, across=across), force=force)
-
-
-def shown(token: str) -> str:
-    """Return a token as an axis can show it: blanks visible, mathematics off."""
-    return token.replace(" ", "␣").replace("\n", "↵").replace("$", r"\$") or "∅"
-
-
-def draw_attribution(found: Attribution, out: Path, *, force: bool = False, top: int = 24) -> None:
-    """Draw the largest terms: heads in the place of their attention where they are known."""
-    split = {term.layer for term in found.heads}
-    whole = [t for t in found.terms if not (t.kind == "attn_out" and t.layer in split)]
-    terms = sorted([*whole, *found.heads], key=lambda term: -abs(term.mean))[:top]
-    figure = bars(
-        [term.name for term in terms],
-        [term.mean for term in terms],
-        [term.interval for term in terms],
-        xlabel="Direct effect on the logit difference",
-    )
-    write_picture(out, figure, force=force)

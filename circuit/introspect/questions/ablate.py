@@ -1,60 +1,107 @@
-"""Ablation: which components a behaviour needs.
+"""``circuit introspect ablate``: which components a behaviour needs.
 
-Every prompt is answered by the model as it is (the baseline) and with components taken out (``circuit.model.interventions.ablation``). Prompts that
-fail already in the baseline say nothing about a component: they are left out of both measures, and counted. Side by side stand
+Every prompt is answered by the unmodified model (the baseline) and with components ablated
+(``circuit.model.interventions.ablation``). Prompts that fail in the baseline say nothing about a
+component: they are left out of both measures, and counted. The measures:
 
     pass rate    share of prompts whose answer meets the criterion, with Wilson's interval
-    Δ log p      log p(baseline's answer | prompt) with the ablation − without, a token's mean, in nats: the mean over prompts with a bootstrap
-                 interval over their groups. It sees a component that matters a little, which a pass rate does not
+    Δ log p      log p(baseline's answer | prompt) with the ablation − without, mean over tokens, in
+                 nats: the mean over prompts with a bootstrap interval over their groups. It detects
+                 a component that matters a little, which a pass rate does not
 
-A component without which the behaviour fails is needed *by the model as it computes now*: others may have taken over its part
-(self-repair), and a mean that is off the distribution may break what the component never did. Random components of the same kind
-stand for that where a set is found (``circuit introspect circuit``).
+A component without which the behaviour fails is needed *by the model as it computes now*: others
+may have compensated for it (self-repair), and a mean that is off the distribution may break what
+the component never did. ``circuit introspect circuit`` compares with random components of the same
+kind.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuit.errors import DataError
-from circuit.introspect.inputs.cases import Case
-from circuit.methods.uncertainty.means import mean_estimate
-from circuit.methods.uncertainty.scores import wilson
+from circuit.introspect.ablation.components import Ablation, ComponentChoice
+from circuit.introspect.ablation.trials import Answering, Trial, references_of, trial_of
+from circuit.introspect.inputs.cases import Case, read_cases
+from circuit.present.document import Cell, Document, Estimate, Facts, Notice, Part, Table, Text
+from circuit.present.numbers import counted, example_only
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Track, untracked
-from circuit.stages.steering.neutral import neutral_prompts
+from circuit.stages.run import SILENT, Command, Job, Plan, Result, Session
+from circuit.values import schemas
 from circuit.values.prompt_format import PromptFormat
-from circuit.values.sampling import Sampling
+from circuit.values.requests import group, option
 
-BATCH = 128  # answers are short, so many fit
-ENOUGH = 10  # prompts from which means are taken; with fewer, the neutral ones are
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+
+WIDE = 6  # prompts whose answers are shown in columns
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What one ablation does: the answers, which of them pass, and what it costs.
+@dataclass(frozen=True, kw_only=True)
+class AblateRequest:
+    r"""Ablate components, one by one or together, and see what the model can no longer do.
 
-    ``passes`` and ``delta``, Δ log p of each prompt, hold None where the baseline failed, and ``rate`` is None where it failed everywhere.
-    A delta is None, too, where the baseline's answer had no token. ``effect`` is the mean of delta with its interval over the prompts that
-    count: None where there is none of them, one of them has no delta, or there is one group only.
+    Prompts that the unmodified model fails are left out and counted.
+
+    Examples:
+      circuit introspect ablate -m tiny -p "50 + 25 = |31 + 4 = " -c number --raw --layers 0-2 -n 4
+      circuit introspect ablate -m tiny -p x -c x --prompts "10 + 10 = :20|45 + 45 = :90" --raw \
+        --layers 2,3 --multi -n 4
     """
 
-    name: str
-    components: list[str]
-    outputs: list[str]
-    passes: list[bool | None]
-    rate: float | None
-    interval: tuple[float, float] | None
-    delta: list[float | None]
-    effect: list[float] | None
+    model: ModelOptions = group(ModelOptions)
+    prompt: str | None = option(
+        "--prompt", "-p", help="a|b, @lines.txt or @prompts.json.", default=None
+    )
+    criterion: str | None = option(
+        "--criterion",
+        "-c",
+        help="What an answer has to meet: function_call, sorry, positive, negative, refusal, "
+        "number, expected, regex:PATTERN, or a text.",
+        default=None,
+    )
+    prompts: str | None = option(
+        "--prompts", help='Prompts with expected texts: "10*10=:100|45*45=:2025".', default=None
+    )
+    component: str | None = option(
+        "--component", help="mlp, attention or both.", default=None, shown_default="both"
+    )
+    layers: str | None = option("--layers", help=LAYERS, default=None, shown_default="all")
+    heads: str | None = option(
+        "--heads", help="Heads instead, as layer.head: 3.0,-1.2.", default=None
+    )
+    neurons: str | None = option(
+        "--neurons", help="Neurons instead, as layer.neuron: 3.17.", default=None
+    )
+    multi: bool = option(
+        "--multi", help="Ablate all of them together, not one by one.", default=False
+    )
+    method: str = option(
+        "--method", help="What replaces them: mean, resample, zero.", default="mean"
+    )
+    max_tokens: int = option(
+        "--max-tokens", "-n", help="Tokens to generate at most.", default=60, minimum=1
+    )
+    chat: bool | None = option(
+        "--chat/--raw",
+        help="A user's turn, or the text as it is.",
+        default=None,
+        shown_default="the prompt set's, or chat if there is a template",
+    )
+    verbose: bool = option("--verbose", "-v", help="Print every answer.", default=False)
+    output: OutputOptions = group(OutputOptions)
+    seed: SeedOptions = group(SeedOptions)
 
 
-@dataclass(frozen=True)
-class Study:
+@dataclass(frozen=True, kw_only=True)
+class AblateResult(Result):
     """The baseline and every ablation, in the order in which they were given."""
 
+    model: str
+    format: str
     prompts: list[str]
     criteria: list[str]
     baseline: list[str]
@@ -64,153 +111,184 @@ class Study:
     method: str
     reference: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
+
+def plan(request: AblateRequest) -> Plan[AblateResult]:
+    """Read the prompts, their criteria and the components."""
+    from circuit.model.interventions.ablation import check_method
+
+    check_method(request.method)
+    choice = ComponentChoice(
+        component=request.component,
+        layers=request.layers,
+        heads=request.heads,
+        neurons=request.neurons,
+    )
+    cases, given = read_cases(request.prompt, request.criterion, request.prompts)
+    known = {
+        **vars(choice),
+        "prompts": [case.prompt for case in cases],
+        "criteria": [case.criterion_name for case in cases],
+        "multi": request.multi,
+        "method": request.method,
+        "max_tokens": request.max_tokens,
+        "seed": request.seed.seed,
+    }
+
+    def begin(model: "LoadedModel") -> Job[AblateResult]:
+        form = given.form(request.chat, default=bool(model.tokenizer.has_chat_template))
+
+        def compute(session: Session) -> AblateResult:
+            return ablate(
+                model,
+                cases,
+                choice.ablations(model, multi=request.multi),
+                form=form,
+                method=request.method,
+                max_tokens=request.max_tokens,
+                seed=request.seed.seed,
+                session=session,
+            )
+
+        return Job(parameters={**known, "format": form.name}, compute=compute)
+
+    return Plan(
+        result=AblateResult,
+        schema=schemas.ABLATION,
+        model=request.model,
+        inputs=given.inputs,
+        output=request.output.output,
+        force=request.output.force,
+        known=known,
+        begin=begin,
+    )
 
 
 def ablate(
-    model: Any,
+    model: "LoadedModel",
     cases: Sequence[Case],
-    ablations: Sequence[tuple[str, Sequence[Any]]],
+    ablations: Sequence[Ablation],
     *,
     form: PromptFormat,
     method: str = "mean",
     max_tokens: int = 60,
     seed: int = 0,
-    track: Track = untracked,
-) -> Study:
-    """Run every ablation, a name and components, on every case; all prompts of one run as a batch.
+    session: Session = SILENT,
+) -> AblateResult:
+    """Run every ablation on every case; all prompts of one run are a batch.
 
-    Raises ``UsageError`` for components that there are not and ``DataError`` without a prompt.
+    Raises ``UsageError`` for components that are out of range and ``DataError`` without a prompt.
     """
     from circuit.model.forward.generate import may_be_ragged
     from circuit.model.interventions.ablation import ablated, check_components
 
     if not cases:
-        raise DataError("there are no prompts to ablate on", hint="give them with -p or --prompts")
-    every = list(dict.fromkeys(c for _, components in ablations for c in components))
-    check_components(model, every)
+        message = "ablation needs at least 1 prompt"
+        raise DataError("no-prompts", message, hint="give them with -p or --prompts")
+    components = list(dict.fromkeys(each for one in ablations for each in one.components))
+    check_components(model, components)
     encoded = encode(model, [case.prompt for case in cases], form)
-    run = _Run(model, encoded, max_tokens, may_be_ragged(model))
-    references, reference = _references(model, encoded, every, form, method)
+    run = Answering(model, encoded, max_tokens, may_be_ragged(model))
+    references, reference = references_of(run, components, form, method)
     baseline = run.answers(encoded)
     passed = [c.is_met(a.text) for c, a in zip(cases, baseline, strict=True)]
     plain = [each.log_probs for each in run.read(baseline)]
     trials = []
-    for name, components in track(ablations, "Ablating", len(ablations)):
-        with ablated(model, components, method, references, seed=seed):
+    for each in session.track(ablations, "Ablating", len(ablations)):
+        with ablated(model, each.components, method, references, seed=seed):
             answers, log_probs = run.answers_again(baseline)
         deltas = [
             float(np.mean(a - b)) if before and len(b) else None
             for a, b, before in zip(log_probs, plain, passed, strict=True)
         ]
-        trials.append(_trial(name, components, cases, answers, passed, deltas, seed))
-    return Study(
-        [case.prompt for case in cases],
-        [case.criterion_name for case in cases],
-        [answer.text for answer in baseline],
-        passed,
-        passed.count(False),
-        trials,
-        method,
-        reference,
+        trials.append(trial_of(each, cases, answers, passed, deltas=deltas, seed=seed))
+    return AblateResult(
+        model=model.id,
+        format=form.name,
+        prompts=[case.prompt for case in cases],
+        criteria=[case.criterion_name for case in cases],
+        baseline=[answer.text for answer in baseline],
+        baseline_passes=passed,
+        n_excluded=passed.count(False),
+        trials=trials,
+        method=method,
+        reference=reference,
     )
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A model, encoded prompts, and how they are answered."""
-
-    model: Any
-    encoded: Sequence[Any]
-    max_tokens: int
-    ragged: bool
-
-    def answers(self, encoded: Sequence[Any]) -> list[Any]:
-        """Return the greedy answers to prompts."""
-        from circuit.model.forward.generate import generate
-
-        return generate(
-            self.model,
-            encoded,
-            Sampling(self.max_tokens),
-            ragged=self.ragged,
-            batch_size=BATCH,
-        )
-
-    def answers_again(self, baseline: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Return the greedy answers to all prompts, and log p of every token of the baseline's.
-
-        One pass over the baseline's answers gives the log-probabilities and says where each of its tokens is still the likeliest:
-        that answer stands, since greedy generation would write it again. The others are generated anew.
-        """
-        read = self.read(baseline)
-        answers = list(baseline)
-        moved = [row for row, each in enumerate(read) if not self._stands(baseline[row], each)]
-        if moved:
-            for row, answer in zip(
-                moved, self.answers([self.encoded[r] for r in moved]), strict=True
-            ):
-                answers[row] = answer
-        return answers, [each.log_probs for each in read]
-
-    def _stands(self, answer: Any, read: Any) -> bool:
-        n = len(answer.ids)
-        ends = n == self.max_tokens or int(read.top1[n]) in self.model.tokenizer.eos_token_ids
-        return ends and read.top1[:n].tolist() == answer.ids
-
-    def read(self, answers: Sequence[Any]) -> list[Any]:
-        """Return what the model says of given answers, in one pass a text."""
-        from circuit.model.forward.teacher_forcing import Text, predictions
-
-        texts = [
-            Text(np.concatenate([p.ids, np.array(a.ids, np.int32)]), len(p.ids))
-            for p, a in zip(self.encoded, answers, strict=True)
-        ]
-        return predictions(self.model, texts)
-
-
-def _references(
-    model: Any, encoded: Sequence[Any], components: Sequence[Any], form: PromptFormat, method: str
-) -> tuple[Any, str]:
-    """Return what replaces a component, and in words where that comes from."""
-    from circuit.model.interventions.ablation import reference_values
-
-    if method == "zero":
-        return None, "nothing"
-    own = len(encoded) >= ENOUGH
-    prompts = encoded if own else neutral_prompts(model, form)
-    return reference_values(model, prompts, components), (
-        "the prompts" if own else f"the neutral prompts, since under {ENOUGH} prompts are given"
-    )
-
-
-def _trial(
-    name: str,
-    components: Sequence[Any],
-    cases: Sequence[Case],
-    answers: Sequence[Any],
-    passed: Sequence[bool],
-    deltas: list[float | None],
-    seed: int,
-) -> Trial:
-    passes = [
-        case.is_met(answer.text) if before else None
-        for case, answer, before in zip(cases, answers, passed, strict=True)
+def present(result: AblateResult, verbose: bool = False) -> Document:
+    """Show a table of ablations, the answers of few prompts in columns, and what broke."""
+    n = len(result.prompts)
+    kept = n - result.n_excluded
+    excluded = f"; {counted(result.n_excluded)} left out, which the model fails"
+    how = "to zero" if result.method == "zero" else f"by {result.method} of {result.reference}"
+    about: list[tuple[str, Cell]] = [
+        ("Ablation", f"{how}; {counted(n)}, {result.format}"),
+        ("Baseline", f"{kept} of {n} pass" + (excluded if result.n_excluded else "")),
     ]
-    counted = [each for each in passes if each is not None]
-    groups = [c.group or c.prompt for c, before in zip(cases, passed, strict=True) if before]
-    known = [each for each in deltas if each is not None]
-    whole = 0 < len(known) == len(groups)
-    effect = mean_estimate(np.array(known), groups, seed=seed) if whole else None
-    return Trial(
-        name,
-        [str(component) for component in components],
-        [answer.text for answer in answers],
-        passes,
-        float(np.mean(counted)) if counted else None,
-        wilson(sum(counted), len(counted)) if counted else None,
-        deltas,
-        None if effect is None else effect.as_list(),
+    rows: list[list[Cell]] = [[each.name, _rate(each), _effect(each)] for each in result.trials]
+    header = ["ablated", "still pass", "Δ log p of the answer, nats per token"]
+    parts: list[Part] = [Facts(about), Table(header=header, rows=rows)]
+    if n <= WIDE:
+        parts.append(_answers(result))
+    elif verbose:
+        parts.append(Text(list(_listed(result))))
+    return Document("", [*parts, *_summary(result, kept)])
+
+
+def _rate(trial: Trial) -> Cell:
+    if trial.rate is None or trial.interval is None:
+        return "no prompt passed"
+    return Estimate(trial.rate, *trial.interval)
+
+
+def _effect(trial: Trial) -> Cell:
+    if trial.effect is not None:
+        return Estimate.of(trial.effect, "+.3f")
+    return ", ".join(f"{delta:+.3f}" for delta in trial.delta if delta is not None) or None
+
+
+def _answers(result: AblateResult) -> Table:
+    """Show prompts in columns: whether each passes, and what was written."""
+    rows = [["none", *_cells(result.baseline_passes, result.baseline)]]
+    rows += [[each.name, *_cells(each.passes, each.outputs)] for each in result.trials]
+    header = ["ablated", *(repr(prompt) for prompt in result.prompts)]
+    return Table(title="Answers", header=header, rows=rows)
+
+
+def _cells(passes: Sequence[bool | None], outputs: Sequence[str]) -> list[str]:
+    mark = {True: "✓", False: "✗", None: "-"}
+    return [f"{mark[ok]} {_short(text)}" for ok, text in zip(passes, outputs, strict=True)]
+
+
+def _short(text: str, width: int = 24) -> str:
+    shown = repr(text)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+
+
+def _listed(result: AblateResult) -> Iterator[str]:
+    for i, prompt in enumerate(result.prompts):
+        yield f"{prompt!r}: {result.baseline[i]!r}"
+        yield from (f"  without {t.name}: {t.outputs[i]!r}" for t in result.trials)
+
+
+def _summary(result: AblateResult, kept: int) -> list[Part]:
+    """Say which ablations break the behaviour, and how much that is worth."""
+    if not kept:
+        return [Notice("The unmodified model fails every prompt: nothing can be concluded.")]
+    every = [each.name for each in result.trials if each.rate == 0]
+    some = [each.name for each in result.trials if each.rate is not None and 0 < each.rate < 1]
+    broken = Facts(
+        [
+            ("Breaks every prompt", ", ".join(every) or "none"),
+            ("Breaks some", ", ".join(some) or "none"),
+        ]
     )
+    few = example_only(kept)
+    return [broken, *([] if few is None else [Notice(few)])]
+
+
+def _display(request: AblateRequest) -> Mapping[str, object]:
+    return {"verbose": request.verbose}
+
+
+COMMAND = Command(request=AblateRequest, plan=plan, present=present, display=_display)

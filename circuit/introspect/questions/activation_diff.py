@@ -1,7 +1,8 @@
 """``circuit introspect activation-diff``: what fine-tuning changed in the activations.
 
-Two checkpoints, or one without and with an adapter, read the same prompts. At ``resid_post`` of each
-layer, at the last token of every prompt, with rows A of the base and B of the fine-tuned model:
+Two checkpoints, or one without and with an adapter, read the same prompts. At ``resid_post`` of
+each layer, at the last token of every prompt, with rows A of the base and B of the fine-tuned
+model:
 
     cosine      of row i in both, and *centred* (the mean of each model's rows is subtracted first:
                 what all prompts share says little about what changed)
@@ -10,9 +11,9 @@ layer, at the last token of every prompt, with rows A of the base and B of the f
                 where widths differ
 
 Means over prompts have bootstrap intervals over groups, CKA a jackknife's (``methods.geometry.
-cka_interval``). Each model reads the prompts with its own tokenizer and template; prompts that become
-other tokens are counted and named, since more than the weights differs there. Models of different
-depth are compared at the same relative depth. The models are loaded one after the other.
+cka_interval``). Each model reads the prompts with its own tokenizer and template; prompts that
+become other tokens are counted and named, since more than the weights differs there. Models of
+different depth are compared at the same relative depth. The models are loaded one after the other.
 """
 
 from collections.abc import Sequence
@@ -96,7 +97,7 @@ class LayerDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationDiffResult(Result):
-    """Every layer, and what else differs; ``cosines`` of the prompts at the layer that moved most."""
+    """Every layer, and what else differs; ``cosines`` are those at the layer that moved most."""
 
     models: tuple[ComparedModel, ComparedModel]
     format: str

@@ -1,129 +1,137 @@
-"""Attention patterns, and what each head does with them.
+"""``circuit introspect attention``: attention patterns, and what each head does.
 
-Of every head and prompt the scores of ``circuit.methods.geometry.head_patterns``: how much it looks at the previous token, the first, itself, an earlier
-copy of the token, and at what came after that copy. The scores of several prompts have a mean and an interval over prompts. Text
-repeats itself by chance only, so induction and duplicate heads are looked for on sequences of ``LENGTH`` random tokens said twice:
-there, nothing but the repetition can be known.
+Each head gets the scores of ``circuit.methods.geometry.head_patterns`` on each prompt: how much it
+attends to the previous token, the first, itself, an earlier copy of the token, and to what came
+after that copy. The scores of several prompts have a mean and an interval over prompts. Text
+repeats itself by chance only, so induction and duplicate heads are looked for on sequences of
+random tokens that occur twice: there, only the repetition can be predicted.
 
 A pattern says where a head looks, not what it moves or whether anything reads it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuit.errors import DataError, UsageError
+from circuit.introspect.attention.head_scores import (
+    HeadScore,
+    Pattern,
+    check_heads,
+    patterns,
+    repeated_tokens,
+    scores_of,
+)
 from circuit.introspect.inputs.choices import token_text
-from circuit.methods.arrays import Array
-from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
-from circuit.methods.uncertainty.means import mean_estimates
+from circuit.methods.geometry.head_patterns import SCORES
+from circuit.present.document import Cell, Document, Estimate, Notice, Part, Table, Text
+from circuit.present.numbers import counted, example_only
+from circuit.stages.figures.picture_files import check_picture, write_picture
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
+from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
+from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import RAW, PromptFormat
-from circuit.values.sites import Site
+from circuit.values.requests import group, option
 
-LENGTH, REPEATS = 24, 8
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.plots.cells import Cells
+
 ON_REPEATS = ("duplicate", "induction")
+TOP = 5  # heads of each kind that are shown
+ABOUT = {
+    "previous": "attends to the token before",
+    "first": "attends to the first token",
+    "self": "attends to the token itself",
+    "duplicate": "attends to an earlier copy of the token",
+    "induction": "attends to what came after an earlier copy",
+    "entropy": "spreads its attention (entropy relative to the largest)",
+}
 
 
-@dataclass(frozen=True)
-class HeadScore:
-    """One score of one head: its mean over sequences, and the interval of that where there are two or more."""
+@dataclass(frozen=True, kw_only=True)
+class AttentionRequest:
+    r"""Where every head attends: to the token before, the first one, an earlier copy, its successor.
 
-    layer: int
-    head: int
-    score: str
-    value: float
-    interval: tuple[float, float] | None
+    Examples:
+      circuit introspect attention -m tiny -p "The cat saw the dog and the cat" --plot heads.png
+      circuit introspect attention -m tiny -p "50 + 25 = |31 + 4 = " --heads 0.0,5.3 --plot \
+        patterns.png -o attention.json
+    """
+
+    model: ModelOptions = group(ModelOptions)
+    prompts: PromptsOptions = group(PromptsOptions)
+    layers: str = option("--layers", "-l", help=LAYERS, default="all")
+    heads: str | None = option(
+        "--heads",
+        help="Heads whose patterns are kept and drawn, as layer.head: 3.0,3.2.",
+        default=None,
+    )
+    plot: Path | None = option(
+        "--plot", help="Draw the patterns of --heads, or all scores (png, pdf, svg).", default=None
+    )
+    output: OutputOptions = group(OutputOptions)
+    seed: SeedOptions = group(SeedOptions)
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """The pattern (T, T) of one head for one prompt: rows are queries."""
+@dataclass(frozen=True, kw_only=True)
+class AttentionResult(Result):
+    """Scores of all heads; ``uniform`` are those of a head that attends to all tokens equally.
 
-    layer: int
-    head: int
-    weights: list[list[float]]
+    ``patterns`` holds the chosen heads of each prompt.
+    """
 
-
-@dataclass(frozen=True)
-class AttentionResult:
-    """Scores of all heads; ``uniform`` is what a head that looks everywhere alike would have."""
-
+    model: str
+    format: str
+    n_groups: int
     prompts: list[str]
     tokens: list[list[str]]
     n_repeated: int
     scores: list[HeadScore]
     uniform: dict[str, float]
-    patterns: list[list[Pattern]]  # of each prompt, the chosen heads
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
+    patterns: list[list[Pattern]]
 
 
-def attention(
-    model: Any,
-    prompts: Sequence[str],
-    *,
-    layers: Sequence[int],
-    heads: Sequence[tuple[int, int]] = (),
-    form: PromptFormat = RAW,
-    seed: int = 0,
-) -> AttentionResult:
-    """Score every head of ``layers`` on the prompts and on repeated random tokens; keep the patterns of ``heads``.
+def plan(request: AttentionRequest) -> Plan[AttentionResult]:
+    """Read the prompts and the heads."""
+    check_picture(request.plot)
+    heads = parse_heads(request.heads)
+    given = read_prompt_input(request.prompts.prompts)
+    form = given.form(request.prompts.chat)
+    parameters = {
+        "prompts": given.texts,
+        "layers": request.layers,
+        "heads": request.heads,
+        "seed": request.seed.seed,
+        "format": form.name,
+    }
 
-    Raises ``ModelError`` for a model whose patterns cannot be read and ``UsageError`` for a head that there is not.
-    """
-    encoded = [prompt.ids for prompt in encode(model, prompts, form)]
-    if all(len(ids) < 2 for ids in encoded):
-        raise DataError("a prompt of one token has no pattern", hint="give a longer one")
-    check_heads(model, heads)
-    wanted = sorted({*layers, *(layer for layer, _ in heads)})
-    own = [patterns(model, ids, wanted) for ids in encoded]
-    repeated = repeated_tokens(model, seed)
-    scores, even = _scores(encoded, own, layers, [s for s in SCORES if s not in ON_REPEATS], seed)
-    said_twice = [patterns(model, ids, layers) for ids in repeated]
-    more = _scores(repeated, said_twice, layers, ON_REPEATS, seed)
-    return AttentionResult(
-        list(prompts),
-        [[token_text(model, token) for token in ids] for ids in encoded],
-        len(repeated),
-        scores + more[0],
-        {**even, **more[1]},
-        [[Pattern(k, h, found[k][:, h].tolist()) for k, h in heads] for found in own],
+    def begin(model: "LoadedModel") -> Job[AttentionResult]:
+        layers = parse_layers(request.layers, range(model.n_layers), model.n_layers)
+
+        def compute(session: Session) -> AttentionResult:  # noqa: ARG001
+            seed = request.seed.seed
+            return attention(model, given, layers=layers, heads=heads, form=form, seed=seed)
+
+        return Job(parameters=parameters, compute=compute)
+
+    return Plan(
+        result=AttentionResult,
+        schema=schemas.ATTENTION,
+        model=request.model,
+        inputs=given.inputs,
+        output=request.output.output,
+        force=request.output.force,
+        known=parameters,
+        pictures={request.plot: draw_attention} if request.plot else {},
+        begin=begin,
     )
-
-
-def patterns(model: Any, ids: Any, layers: Sequence[int]) -> dict[int, Array]:
-    """Return the patterns (T, n_heads, T) of token ids (T,), for each layer."""
-    from circuit.model.patching.patching import states
-
-    found = states(model, ids, [Site("attn_pattern", layer) for layer in layers])
-    return {site.layer: np.asarray(rows) for site, rows in found.items()}
-
-
-def repeated_tokens(model: Any, seed: int, n: int = REPEATS, length: int = LENGTH) -> list[Array]:
-    """Return sequences of random tokens said twice, after the tokenizer's own first token; none of them occurs elsewhere in it."""
-    rng = np.random.default_rng(seed)
-    special = {*getattr(model.tokenizer, "all_special_ids", [])}
-    known = np.array([i for i in range(len(model.tokenizer.get_vocab())) if i not in special])
-    start = encode(model, ["a"], RAW)[0].ids[:1]
-    first = start if int(start[0]) in special else start[:0]
-    found = []
-    for _ in range(n):
-        once = rng.choice(known, size=min(length, len(known)), replace=False)
-        found.append(np.concatenate([first, once, once]).astype(np.int32))
-    return found
-
-
-def check_heads(model: Any, heads: Sequence[tuple[int, int]]) -> None:
-    """Raise ``UsageError`` for a layer or a head that there is not."""
-    from circuit.model.interventions.ablation import Component, check_components
-
-    check_components(model, [Component("head", layer, head) for layer, head in heads])
 
 
 def parse_heads(text: str | None) -> list[tuple[int, int]]:
@@ -132,39 +140,132 @@ def parse_heads(text: str | None) -> list[tuple[int, int]]:
     for part in [] if text is None else text.split(","):
         layer, dot, head = part.strip().partition(".")
         if not (dot and layer.isdecimal() and head.isdecimal()):
-            raise UsageError(f"`{part}` is not a head", hint="write layer.head, as 3.0")
+            message = f"`{part}` is not a head"
+            raise UsageError("not-a-head", message, hint="write layer.head, as 3.0", head=part)
         found.append((int(layer), int(head)))
     return found
 
 
-def _scores(
-    sequences: Sequence[Any],
-    found: Sequence[dict[int, Array]],
+def attention(
+    model: "LoadedModel",
+    given: PromptInput,
+    *,
     layers: Sequence[int],
-    names: Sequence[str],
-    seed: int,
-) -> tuple[list[HeadScore], dict[str, float]]:
-    """Return the scores of every head, and those of even attention, each a mean over sequences in which it is defined."""
-    scores = []
-    for layer in layers:
-        each = [head_scores(p[layer], ids) for p, ids in zip(found, sequences, strict=True)]
-        for name in names:
-            values = np.stack([one[name] for one in each])
-            values = values[np.isfinite(values).all(axis=1)]
-            if not len(values):
-                continue
-            estimates = mean_estimates(values, range(len(values)), seed=seed)
-            for head, value in enumerate(values.mean(axis=0)):  # a score is between 0 and 1
-                bounds = None
-                if estimates is not None:
-                    low, high = np.clip([estimates[1][head], estimates[2][head]], 0.0, 1.0)
-                    bounds = (float(low), float(high))
-                scores.append(HeadScore(layer, head, name, float(value), bounds))
-    even = [uniform(ids) for ids in sequences]
-    known = {name: [e[name] for e in even if np.isfinite(e[name])] for name in names}
-    return scores, {name: float(np.mean(v)) for name, v in known.items() if v}
+    heads: Sequence[tuple[int, int]] = (),
+    form: PromptFormat = RAW,
+    seed: int = 0,
+) -> AttentionResult:
+    """Score every head of ``layers`` on prompts and on repeats; keep the patterns of ``heads``.
+
+    Raises ``ModelError`` for a model whose patterns cannot be read and ``UsageError`` for a head
+    that is out of range.
+    """
+    encoded = [prompt.ids for prompt in encode(model, given.texts, form)]
+    if all(len(ids) < 2 for ids in encoded):
+        message = "an attention pattern needs a prompt of at least 2 tokens"
+        raise DataError("prompts-too-short", message, hint="give a longer prompt")
+    check_heads(model, heads)
+    read = sorted({*layers, *(layer for layer, _ in heads)})
+    own = [patterns(model, ids, read) for ids in encoded]
+    repeated = repeated_tokens(model, seed)
+    in_text = [name for name in SCORES if name not in ON_REPEATS]
+    scores, even = scores_of(encoded, own, layers, in_text, seed)
+    on_repeats = [patterns(model, ids, layers) for ids in repeated]
+    more = scores_of(repeated, on_repeats, layers, ON_REPEATS, seed)
+    return AttentionResult(
+        model=model.id,
+        format=form.name,
+        n_groups=given.n_groups,
+        prompts=given.texts,
+        tokens=[[token_text(model, int(token)) for token in ids] for ids in encoded],
+        n_repeated=len(repeated),
+        scores=scores + more[0],
+        uniform={**even, **more[1]},
+        patterns=[
+            [Pattern(layer=k, head=h, weights=found[k][:, h].tolist()) for k, h in heads]
+            for found in own
+        ],
+    )
 
 
-def parse_where(layers: str, n_layers: int) -> list[int]:
-    """Return the layers that ``layers`` names."""
-    return parse_layers(layers, range(n_layers), n_layers)
+def draw_attention(result: AttentionResult, path: Path) -> None:
+    """Draw the patterns of the chosen heads for the first prompt, or all scores."""
+    from circuit.plots.cells import Cells, Scale, cells
+    from circuit.plots.tokens import axis_label
+
+    if not result.patterns[0]:
+        drawings = [_score_cells(result, name) for name in SCORES if name in result.uniform]
+        own_scales = Scale("", signed=False, least=0, own=True)
+        write_picture(path, cells(drawings, own_scales, across=3), force=True)
+        return
+    tokens = [axis_label(token) for token in result.tokens[0]]
+    drawings = [
+        Cells(
+            f"Layer {each.layer}, head {each.head}",
+            np.array(each.weights),
+            tokens,
+            tokens,
+            xlabel="Key",
+            ylabel="Query",
+            upwards=False,
+        )
+        for each in result.patterns[0]
+    ]
+    n = len(result.prompts)
+    title = f"Prompt 1 of {n}" if n > 1 else ""
+    scale = Scale("attention", signed=False)
+    figure = cells(drawings, scale, across=min(3, len(drawings)), title=title)
+    write_picture(path, figure, force=True)
+
+
+def _score_cells(result: AttentionResult, name: str) -> "Cells":
+    from circuit.plots.cells import Cells
+
+    own = [score for score in result.scores if score.score == name]
+    layers = sorted({score.layer for score in own})
+    matrix = np.full((len(layers), 1 + max(score.head for score in own)), np.nan)
+    for score in own:
+        matrix[layers.index(score.layer), score.head] = score.value
+    heads = [str(h) for h in range(matrix.shape[1])]
+    title = f"{name} / largest" if name == "entropy" else name
+    return Cells(title, matrix, [str(layer) for layer in layers], heads, xlabel="Head")
+
+
+def present(result: AttentionResult) -> Document:
+    """Show of each kind of head those that are most of that kind."""
+    about = (
+        f"Attention of `{result.model}`: {counted(len(result.prompts))}, {result.format}; "
+        f"duplicate and induction on {result.n_repeated} sequences of random tokens that occur "
+        "twice"
+    )
+    tables = [_table(result, name) for name in ABOUT if name in result.uniform]
+    parts: list[Part] = [Text([about]), *tables]
+    if (first := result.patterns[0]) and len(result.prompts) > 1:
+        names = ", ".join(f"L{each.layer}.H{each.head}" for each in first)
+        parts.append(
+            Text(
+                [
+                    f"Patterns of {names}: the file has those of every prompt, "
+                    f"the picture those of {result.prompts[0]!r}."
+                ]
+            )
+        )
+    parts.append(Text(["A pattern says where a head looks, not what it moves."]))
+    few = example_only(result.n_groups)
+    return Document("", [*parts, *([] if few is None else [Notice(few)])])
+
+
+def _table(result: AttentionResult, name: str) -> Table:
+    own = [each for each in result.scores if each.score == name]
+    rows: list[list[Cell]] = [
+        [
+            f"L{each.layer}.H{each.head}",
+            Estimate.of((each.value, *(each.interval or (None, None))), ".3f"),
+        ]
+        for each in sorted(own, key=lambda each: -each.value)[:TOP]
+    ]
+    title = f"{name}: {ABOUT[name]} (even attention: {result.uniform[name]:.3f})"
+    return Table(title=title, header=["head", "score"], rows=rows)
+
+
+COMMAND = Command(request=AttentionRequest, plan=plan, present=present)

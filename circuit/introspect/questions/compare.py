@@ -1,6 +1,7 @@
 """``circuit introspect compare``: the predictions of two models for the same prompts.
 
-What is compared: ``circuit.introspect.compare.predictions``. The models are loaded one after the other.
+What is compared: ``circuit.introspect.compare.predictions``. The models are loaded one after the
+other.
 """
 
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ Mean = list[float | None]  # value, low, high
 
 @dataclass(frozen=True, kw_only=True)
 class CompareRequest:
-    """Compare the predictions of two models, the depth where they emerge, and the rank of each other's answer.
+    """Compare the predictions of two models: where they emerge, the rank of each other's answer.
 
     --adapter belongs to the second model. They are loaded one after the other.
 
@@ -80,7 +81,7 @@ class CompareRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareResult(Result):
-    """Two models on some prompts; means hold a value and the ends of its interval (None: one group)."""
+    """Two models on some prompts; means are [value, low, high], ends None with one group."""
 
     models: tuple[ComparedModel, ComparedModel]
     format: str
@@ -222,7 +223,8 @@ def _side_by_side(views: Sequence[ModelPrediction], names: Sequence[str]) -> Tab
 def _emerged(view: ModelPrediction) -> str:
     if view.emergence_layer is None:
         return repr(view.answer)
-    return f"{view.answer!r} is top-1 from layer {view.emergence_layer} ({view.depth:.0%} of the depth)"
+    where = f"layer {view.emergence_layer} ({view.depth:.0%} of the depth)"
+    return f"{view.answer!r} is top-1 from {where}"
 
 
 def rank_text(found: TokenRank) -> str:

@@ -1,15 +1,15 @@
-"""``circuit introspect format-sensitivity``: a space at the end of a prompt, and raw text against a chat.
+"""``circuit introspect format-sensitivity``: a space at the end of a prompt, and the chat template.
 
 Every prompt is read without and with a space at its end (raw), and, where the model has a chat
 template, as raw text and as a user's turn. For each of these contrasts, from form a to form b:
 
     per layer    cosine of h_a and h_b, ‖h_b − h_a‖ / ‖h_a‖, of ``resid_post`` at the last token:
-                 means over prompts with bootstrap intervals over groups, and for comparison the same
-                 between *different* prompts in form a
+                 means over prompts with bootstrap intervals over groups, and as a baseline the
+                 same between *different* prompts in form a
     output       the top next token in both forms, KL(p_b‖p_a) in nats, and the generated text
 
-With another last token (a space that is a token of its own) the states differ for that reason alone,
-so the last tokens are given.
+With another last token (a space that is a token of its own) the states differ for that reason
+alone, so the last tokens are given.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ Mean = list[float | None]  # value, low, high
 
 @dataclass(frozen=True, kw_only=True)
 class FormatSensitivityRequest:
-    """See what a space at the end of a prompt, and the chat template, change in the layers and in the output.
+    """See what a space at the end of a prompt, and the chat template, change in layers and output.
 
     Spaces at the end of the prompts are removed first.
 

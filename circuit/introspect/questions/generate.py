@@ -1,4 +1,4 @@
-r"""``circuit introspect generate``: what a model answers, in several formats, and where the answer begins.
+r"""``circuit introspect generate``: answers in several formats, and at which token they begin.
 
 With ``--compare-format`` every prompt is asked in up to four variants
 (``circuit.introspect.inputs.variants``); of two that give the same tokens the later one says so.
@@ -54,7 +54,8 @@ class GenerateRequest:
 
     Examples:
       circuit introspect generate -m tiny -p "2 + 2 =" --compare-format --show-tokens
-      circuit introspect generate -m tiny -p "50 + 25 = |31 + 4 = " --raw --expected "75|35" -n 4 -o answers.json
+      circuit introspect generate -m tiny -p "50 + 25 = |31 + 4 = " --raw \
+--expected "75|35" -n 4 -o answers.json
     """
 
     model: ModelOptions = group(ModelOptions)
@@ -110,7 +111,7 @@ class GeneratedAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerRate:
-    """How many prompts of a variant have the answer at all, and at once, with Wilson's intervals."""
+    """How many prompts of a variant have the answer, and at once, with Wilson's intervals."""
 
     name: str
     n: int
@@ -257,7 +258,7 @@ def _same_tokens(
 
 
 def onset(model: "LoadedModel", ids: Sequence[int], start: int) -> int:
-    """Return the number of the first token that carries the character ``start`` of the decoded text."""
+    """Return the first token that carries the character ``start`` of the decoded text."""
     for number in range(len(ids)):
         if len(model.tokenizer.decode(ids[: number + 1])) > start:
             return number

@@ -1,8 +1,8 @@
 """``circuit introspect hooks``: what a model holds while it reads a prompt, layer by layer.
 
 Everything is taken from one forward pass of each prompt (``circuit.model.sites.sites``). Of each
-site: its shape, the norm at the last token, and the mean norm over the tokens after the first, which
-is an attention sink with a norm of its own. With ``--last-only`` only the last token is kept.
+site: its shape, the norm at the last token, and the mean norm over the tokens after the first,
+which is an attention sink with a norm of its own. With ``--last-only`` only the last token is kept.
 Attention is that of the last token, averaged over heads. The lens is that of ``circuit introspect
 analyze``.
 """
@@ -34,11 +34,12 @@ DEFAULT = "resid_post"
 
 @dataclass(frozen=True, kw_only=True)
 class HooksRequest:
-    """Show what a model holds at its sites while it reads a prompt: shapes, norms, attention, the lens.
+    """Show a model's states while it reads a prompt: shapes, norms, attention, the logit lens.
 
     Examples:
       circuit introspect hooks -m tiny -p "The capital of France is"
-      circuit introspect hooks -m tiny -p "50 + 25 = " --layers 0,3,5 --sites resid_post,mlp_out --capture-attention --last-only --no-logit-lens
+      circuit introspect hooks -m tiny -p "50 + 25 = " --layers 0,3,5 --sites resid_post,mlp_out \
+--capture-attention --last-only --no-logit-lens
     """
 
     model: ModelOptions = group(ModelOptions)
@@ -58,7 +59,7 @@ class HooksRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteSummary:
-    """One site: its shape, and norms at the last token and on average (None with ``--last-only``)."""
+    """One site: shape, and norms at the last token and on average (None with ``--last-only``)."""
 
     site: str
     shape: tuple[int, ...]

@@ -1,15 +1,18 @@
-"""How alike a model holds some prompts, layer by layer: within a label and between labels.
+"""``circuit introspect layer``: similarity of prompts, layer by layer, within and between labels.
 
-h_i = ``resid_post`` at the last token of prompt i. Similarity is the cosine, raw and *centred* (the mean over the prompts is taken off first:
-residuals share a large common part, so that raw cosines are near 1 whatever the prompts say; with two prompts the centred one is −1 by
-construction, and it is left out under three).
+h_i = ``resid_post`` at the last token of prompt i. Similarity is the cosine, raw and *centred* (the
+mean over the prompts is subtracted first: residuals share a large common part, so that raw cosines
+are near 1 for any prompts; with two prompts the centred one is −1 by construction, and it is left
+out with fewer than three).
 
-    within       mean cosine of pairs of prompts with one label       between   of pairs with two labels
+    within       mean cosine of pairs of prompts with one label
+    between      the same of pairs with two labels
     separation   within − between
 
-Intervals come from a bootstrap over groups, within labels; a prompt that is drawn twice is no pair with itself. p is the share of permuted
-labels that separate at least as well; both need two groups of every label. A separation is about these prompts: a label that is also
-a matter of length or of one word separates, too.
+Intervals come from a bootstrap over groups, within labels; a prompt drawn twice is not a pair
+with itself. p is the proportion of permuted labels that separate at least as well; both need two
+groups of every label. A separation is about these prompts: a label that correlates with length or
+with one word separates, too.
 """
 
 from collections.abc import Sequence
@@ -38,7 +41,7 @@ from circuit.present.numbers import example_only
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Job, Plan, Session
+from circuit.stages.run import Command, Job, Plan, Result, Session
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.requests import group, option
@@ -56,7 +59,8 @@ class LayerRequest:
 
     Examples:
       circuit introspect layer -m tiny -p "100 - 37 = |100 - 37 =" -l working,broken --layers 2,4
-      circuit introspect layer -m tiny -p "58 + 31 = |50 + 25 = |58 + 31 =|50 + 25 =" -l works,works,fails,fails --layers 3 --attention
+      circuit introspect layer -m tiny -p "58 + 31 = |50 + 25 = |58 + 31 =|50 + 25 =" \
+-l works,works,fails,fails --layers 3 --attention
     """
 
     model: ModelOptions = group(ModelOptions)
@@ -84,7 +88,7 @@ class LayerSimilarity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerResult:
+class LayerResult(Result):
     """Every layer, and for each prompt where its last token attends."""
 
     model: str
@@ -107,11 +111,10 @@ def plan(request: LayerRequest) -> Plan[LayerResult]:
         "layers": request.layers,
         "seed": request.seed.seed,
         "attention": request.attention,
+        "format": given.form(request.prompts.chat).name,
     }
 
     def begin(model: "LoadedModel") -> Job[LayerResult]:
-        form = given.form(request.prompts.chat)
-
         def compute(session: Session) -> LayerResult:  # noqa: ARG001
             return layer_similarity(
                 model,
@@ -123,7 +126,7 @@ def plan(request: LayerRequest) -> Plan[LayerResult]:
                 seed=request.seed.seed,
             )
 
-        return Job(parameters={**known, "format": form.name}, compute=compute)
+        return Job(parameters=known, compute=compute)
 
     return Plan(
         result=LayerResult,
@@ -217,7 +220,7 @@ def _attention(model: "LoadedModel", ids: Array, layers: Sequence[int]) -> list[
 
 
 def present(result: LayerResult) -> Document:
-    """Show the cosines of few prompts as matrices, then what labels make of them, then attention."""
+    """Show the cosines of few prompts as matrices, the separation of labels, and attention."""
     parts: list[Part] = [Facts([("Model", f"{result.model} ({result.format})")])]
     if len(result.prompts) <= WIDE:
         named = zip(result.labels, result.prompts, strict=True)
@@ -259,4 +262,10 @@ def _separations(layers: Sequence[LayerSimilarity]) -> Table:
     return Table(title="Within and between labels", header=header, rows=rows)
 
 
-COMMAND = Command(request=LayerRequest, plan=plan, present=present)
+COMMAND = Command(
+    request=LayerRequest,
+    plan=plan,
+    present=present,
+    schema=schemas.LAYER_SIMILARITY,
+    result=LayerResult,
+)

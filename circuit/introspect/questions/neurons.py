@@ -1,82 +1,120 @@
-"""Single neurons of one MLP: how active they are, what tells prompts apart, and what they write.
+"""``circuit introspect neurons``: single neurons of one MLP.
 
-A neuron's activation is a column of ``mlp_act``, what the block's last map reads. It writes its activation times a vector w_i
-(``model.neurons``). Which neurons are looked at:
+A neuron's activation is a column of ``mlp_act``, the input of the block's last map. It writes its
+activation times a vector w_i (``model.interventions.neurons``). Which neurons are shown:
 
     by number       those that are named
-    by direction    the largest |w_i · v| for a steering file's v: what an activation of 1 adds along it, with cos(w_i, v) beside what the largest
-                    of as many random directions has
-    discovered      those whose activation at the last token tells two labels apart best. The best of thousands separates noise, so its quality
-                    is held out (``methods.single_feature``)
+    by direction    the largest |w_i · v| for a steering file's v: what an activation of 1 adds
+                    along it, and cos(w_i, v) with that of as many random directions
+    discovered      those whose activation at the last token separates two labels best. The best of
+                    thousands separates noise, so its quality is held out
+                    (``methods.quality.single_feature``)
 
-Of each: its activation at every token, mean activation at the last token by label with a bootstrap interval over groups, and the tokens that
-w_i promotes through the model's own tail, the direct effect only (``stages.directions_tokens``).
+For each: its activation at every token, its mean activation at the last token by label with a
+bootstrap interval over groups, and the tokens that w_i promotes through the model's own tail, the
+direct effect only (``stages.directions.tokens``).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.artifacts.files.documents import plain
-from circuit.artifacts.steering_files.files import Direction, read_steering_file
-from circuit.errors import DataError, UsageError
-from circuit.methods.arrays import Array
+from circuit.artifacts.directions.direction import Direction
+from circuit.artifacts.steering_files.files import read_steering_file
+from circuit.errors import UsageError
+from circuit.introspect.neurons.choice import (
+    Neuron,
+    NeuronChoice,
+    chosen_neurons,
+    discovery_of,
+    means_by_label,
+    parse_indices,
+    share_of,
+    token_activations,
+)
+from circuit.introspect.questions.layer import labels_of
 from circuit.methods.quality.chance_cosine import cosine_bound
-from circuit.methods.quality.single_feature import FeatureChoice, choose_feature
-from circuit.methods.uncertainty.means import mean_interval
-from circuit.stages.directions.tokens import promoted_by, the_one
-from circuit.stages.rows.prompt_input import PromptInput
-from circuit.stages.rows.prompting import encode
+from circuit.methods.quality.single_feature import FeatureChoice
+from circuit.present.document import (
+    Cell,
+    Document,
+    Estimate,
+    Facts,
+    Notice,
+    Number,
+    Part,
+    Section,
+    Table,
+    Text,
+)
+from circuit.present.numbers import example_only, interval, p_text
+from circuit.stages.directions.tokens import TokenEffect, promoted_by, the_one
+from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions, SeedOptions
+from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.same_weights import check_model
+from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
-from circuit.values.sites import Site
+from circuit.values.requests import group, option
 from circuit.values.thresholds import MIN_GROUPS
 
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which neurons: exactly one of their numbers, a steering file, or discovery by labels."""
-
-    indices: list[int] | None = None
-    direction: Path | None = None
-    discover: bool = False
-    top_k: int = 10
-
-    def __post_init__(self) -> None:
-        ways = [self.indices is not None, self.direction is not None, self.discover]
-        if sum(ways) != 1:
-            message = "which neurons is not said" if not any(ways) else "neurons are chosen twice"
-            raise UsageError(message, hint="give one of -n, --from-direction and --auto-discover")
+SHOWN = 4  # prompts whose tokens are shown one by one
+TOP_TOKENS = 5
 
 
-@dataclass(frozen=True)
-class Along:
-    """A neuron's part in a direction: w · v, and the cosine of both."""
+@dataclass(frozen=True, kw_only=True)
+class NeuronsRequest:
+    r"""Show single neurons: activations, which separate labels, which tokens they promote.
 
-    dot: float
-    cosine: float
+    Examples:
+      circuit introspect neurons -m tiny -p "50 + 25 = |50 + 25 =" -l 3 -n 5,7 --labels works,fails
+      circuit introspect neurons -m tiny -p "50 + 25 = " --from-direction computation.npz --top-k 3
+      circuit introspect neurons -m tiny -p @prompts.json -l 2 --auto-discover --top-k 3 -o \
+        neurons.json
+    """
+
+    model: ModelOptions = group(ModelOptions)
+    prompts: PromptsOptions = group(PromptsOptions)
+    layer: str | None = option(
+        "--layer",
+        "-l",
+        help="One layer: 3, -1, 50%.",
+        default=None,
+        shown_default="the direction's",
+    )
+    neurons: list[str] | None = option(
+        "--neurons", "-n", help="Numbers of neurons: 5,7; repeatable.", default=None
+    )
+    from_direction: Path | None = option(
+        "--from-direction",
+        help="Those that write most along the direction of a steering file.",
+        default=None,
+    )
+    auto_discover: bool = option(
+        "--auto-discover", help="Those that separate the labels best.", default=False
+    )
+    top_k: int = option("--top-k", help="Neurons to choose.", default=10, minimum=1)
+    labels: str | None = option(
+        "--labels", help="A label for each prompt.", default=None, shown_default="the prompt set's"
+    )
+    allow_other_model: bool = option(
+        "--allow-other-model", help="Use a direction of another model.", default=False
+    )
+    output: OutputOptions = group(OutputOptions)
+    seed: SeedOptions = group(SeedOptions)
 
 
-@dataclass(frozen=True)
-class Neuron:
-    """One neuron; ``activations`` are those of each prompt's tokens, ``by_label`` means at the last token."""
-
-    index: int
-    activations: list[list[float]]
-    by_label: dict[str, list[float | None]]
-    write_norm: float
-    along: Along | None
-    promoted: list[dict[str, Any]]
-    suppressed: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Neurons:
+@dataclass(frozen=True, kw_only=True)
+class NeuronsResult(Result):
     """The neurons that were chosen, and how."""
 
+    model: str
     layer: int
     n_neurons: int
     format: str
@@ -91,83 +129,115 @@ class Neurons:
     random_promotes: list[float]
     n_groups: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
+
+def plan(request: NeuronsRequest) -> Plan[NeuronsResult]:
+    """Read the prompts, their labels, and which neurons are chosen."""
+    given = read_prompt_input(request.prompts.prompts)
+    unlabelled = request.labels is None and given.prompt_set is None
+    labels = None if unlabelled else labels_of(given, request.labels)
+    file = request.from_direction
+    choice = NeuronChoice(
+        indices=parse_indices(request.neurons or []),
+        direction=None if file is None else the_one(read_steering_file(file)),
+        discover=request.auto_discover,
+        top_k=request.top_k,
+    )
+    form = given.form(request.prompts.chat)
+    known = {
+        "prompts": given.texts,
+        "labels": labels,
+        "top_k": request.top_k,
+        "neurons": choice.indices,
+        "auto_discover": request.auto_discover,
+        "seed": request.seed.seed,
+        "format": form.name,
+    }
+
+    def begin(model: "LoadedModel") -> Job[NeuronsResult]:
+        if choice.direction is not None:
+            check_model(choice.direction, model, allow_other=request.allow_other_model)
+        layer = _layer(model, request.layer, choice.direction)
+
+        def compute(session: Session) -> NeuronsResult:  # noqa: ARG001
+            return neurons(
+                model,
+                given,
+                choice,
+                layer=layer,
+                labels=labels,
+                chat=request.prompts.chat,
+                seed=request.seed.seed,
+            )
+
+        return Job(parameters={**known, "layer": layer}, compute=compute)
+
+    return Plan(
+        result=NeuronsResult,
+        schema=schemas.NEURONS,
+        model=request.model,
+        inputs=[*given.inputs, *([] if file is None else [file])],
+        output=request.output.output,
+        force=request.output.force,
+        known=known,
+        begin=begin,
+    )
 
 
-def parse_indices(texts: Sequence[str]) -> list[int] | None:
-    """Read neuron numbers, ``5,7`` or several options; None where there are none."""
-    parts = [part.strip() for text in texts for part in text.split(",")]
-    for part in parts:
-        if not part.isdecimal():
-            message = f"`{part}` is not the number of a neuron"
-            raise UsageError(message, hint="write -n 5,7")
-    return [int(part) for part in dict.fromkeys(parts)] if parts else None
-
-
-def read_direction(path: Path) -> Direction:
-    """Read the direction of a steering file: its only one, or the one that it recommends."""
-    return the_one(read_steering_file(path))
-
-
-def look_at_neurons(
-    model: Any,
+def neurons(
+    model: "LoadedModel",
     given: PromptInput,
-    wanted: Wanted,
+    choice: NeuronChoice,
     *,
-    layer: str | None = None,
+    layer: int,
     labels: Sequence[str] | None = None,
-    raw: bool | None = None,
-    top_tokens: int = 5,
+    chat: bool | None = None,
     seed: int = 0,
-    allow_other_model: bool = False,
-) -> Neurons:
-    """Choose neurons of a layer and describe them; the layer of a direction is the default with one."""
-    from circuit.model.interventions.neurons import n_neurons, write_vectors
+) -> NeuronsResult:
+    """Choose neurons of a layer and describe them."""
+    from circuit.model.interventions.neurons import write_vectors
 
-    direction = None if wanted.direction is None else read_direction(wanted.direction)
-    if direction is not None:
-        check_model(direction, model, allow_other=allow_other_model)
-    at = _layer(model, layer, direction)
     named = list(labels) if labels is not None else [""] * len(given.texts)
-    form = given.form(None if raw is None else not raw)
-    tokens, states = _activations(model, encode(model, given.texts, form), at)
+    form = given.form(chat)
+    tokens, states = token_activations(model, given, chat, layer)
     last = np.stack([rows[-1] for rows in states])
-    vectors = write_vectors(model, at)
-    discovery = _discover(last, named, given, wanted, seed) if wanted.discover else None
-    chosen = _chosen(wanted, discovery, vectors, direction, n_neurons(model, at))
-    lengths = np.linalg.norm(vectors[chosen], axis=1)
+    vectors = write_vectors(model, layer)
+    direction = choice.direction
+    discovery = discovery_of(last, named, given, choice, seed) if choice.discover else None
+    chosen = chosen_neurons(choice, discovery, vectors, layer)
+    lengths = [float(np.linalg.norm(vectors[index])) for index in chosen]
     units = [
-        (v / (n or 1)).astype(np.float32) for v, n in zip(vectors[chosen], lengths, strict=True)
+        (vectors[index] / (length or 1)).astype(np.float32)
+        for index, length in zip(chosen, lengths, strict=True)
     ]
-    promoted, random = promoted_by(model, units, top=top_tokens, seed=seed)
+    promoted, random = promoted_by(model, units, top=TOP_TOKENS, seed=seed)
     found = [
         Neuron(
-            index,
-            [np.round(rows[:, index].astype(float), 6).tolist() for rows in states],
-            _by_label(last[:, index], named, given.groups),
-            float(length),
-            None if direction is None else _along(vectors[index], direction.vector),
-            plain(said.promoted),
-            plain(said.suppressed),
+            index=index,
+            activations=[np.round(rows[:, index].astype(float), 6).tolist() for rows in states],
+            by_label=means_by_label(last[:, index], named, given.groups),
+            write_norm=length,
+            along=None if direction is None else share_of(vectors[index], direction.vector),
+            promoted=effects.promoted,
+            suppressed=effects.suppressed,
         )
-        for index, length, said in zip(chosen, lengths, promoted, strict=True)
+        for index, length, effects in zip(chosen, lengths, promoted, strict=True)
     ]
-    return Neurons(
-        at,
-        len(vectors),
-        form.name,
-        given.texts,
-        named,
-        tokens,
-        _how(wanted, direction),
-        found,
-        None if direction is None else round(cosine_bound(model.d_model, pairs=len(vectors)), 6),
-        discovery,
-        _claim(discovery),
-        random,
-        given.n_groups,
+    bound = None if direction is None else cosine_bound(model.d_model, pairs=len(vectors))
+    return NeuronsResult(
+        model=model.id,
+        layer=layer,
+        n_neurons=len(vectors),
+        format=form.name,
+        prompts=given.texts,
+        labels=named,
+        tokens=tokens,
+        how=choice.words,
+        neurons=found,
+        chance_cosine=None if bound is None else round(bound, 6),
+        discovery=discovery,
+        claimed=_claim(discovery),
+        random_promotes=random,
+        n_groups=given.n_groups,
     )
 
 
@@ -177,82 +247,108 @@ def _claim(discovery: FeatureChoice | None) -> bool | None:
     return discovery.p <= 0.05
 
 
-def _layer(model: Any, layer: str | None, direction: Direction | None) -> int:
-    if layer is None:
-        if direction is None:
-            message = "the layer of the neurons is not said"
-            raise UsageError(message, hint="name it with -l")
-        layer = str(direction.layer)
-    found = parse_layers(layer, range(model.n_layers), model.n_layers)
+def _layer(model: "LoadedModel", layer: str | None, direction: Direction | None) -> int:
+    """Return the one layer that is named, or that of the direction."""
+    if layer is None and direction is None:
+        raise UsageError("no-layer", "the layer of the neurons is missing", hint="name it with -l")
+    named = layer if layer is not None or direction is None else str(direction.layer)
+    found = parse_layers(str(named), range(model.n_layers), model.n_layers)
     if len(found) != 1:
-        message = f"`{layer}` names {len(found)} layers, neurons are looked at in one"
-        raise UsageError(message, hint="name one layer with -l")
+        message = f"`{layer}` names {len(found)} layers, and neurons are read in one"
+        raise UsageError("several-layers", message, hint="name one layer with -l", layers=found)
     return found[0]
 
 
-def _activations(
-    model: Any, encoded: Sequence[Any], layer: int
-) -> tuple[list[list[str]], list[Array]]:
-    """Return the tokens of each prompt and every neuron's activation at them, (n_tokens, n_neurons)."""
-    from circuit.model.forward.token_states import token_states, token_texts
+def present(result: NeuronsResult) -> Document:
+    """Show activations over tokens, means by label, and what each neuron writes."""
+    parts: list[Part] = [Facts(_about(result)), *_discovery(result)]
+    if result.chance_cosine is not None:
+        parts.append(_along_table(result, result.chance_cosine))
+    for i, prompt in enumerate(result.prompts[:SHOWN]):
+        parts.append(Section(f"Activations: {prompt!r}", [_token_table(result, i)]))
+    if (more := len(result.prompts) - SHOWN) > 0:
+        parts.append(Text([f"({more} more prompts: --json or -o has their tokens)"]))
+    parts += [_label_table(result.neurons), _promoted_table(result)]
+    few = example_only(result.n_groups)
+    return Document("", [*parts, *([] if few is None else [Notice(few)])])
 
-    site = Site("mlp_act", layer)
-    ids = [prompt.ids.tolist() for prompt in encoded]
-    return (
-        [token_texts(model, each) for each in ids],
-        [token_states(model, each, [site])[site] for each in ids],
+
+def _about(result: NeuronsResult) -> list[tuple[str, Cell]]:
+    number = f"{len(result.neurons)} of {result.n_neurons} neurons, {result.how}"
+    return [
+        ("Model", f"{result.model} ({result.format})"),
+        (f"Layer {result.layer}", number),
+    ]
+
+
+def _discovery(result: NeuronsResult) -> list[Part]:
+    found = result.discovery
+    if found is None:
+        return []
+    lines = [
+        f"Held-out AUROC of choosing the best: {interval(found.auroc)}, p {p_text(found.p)} "
+        f"(chosen by fold: {', '.join(map(str, found.by_fold))})"
+    ]
+    if result.claimed is not None:
+        lines.append(
+            "One neuron separates the labels on prompts that it was not chosen on."
+            if result.claimed
+            else "No neuron does better than with permuted labels."
+        )
+    return [Text(lines)]
+
+
+def _along_table(result: NeuronsResult, bound: float) -> Table:
+    rows: list[list[Cell]] = [
+        [str(each.index), Number(each.along.dot, "+.4f"), Number(each.along.cosine, "+.3f")]
+        for each in result.neurons
+        if each.along is not None
+    ]
+    note = f"(the largest |cosine| of as many random directions: 95 % below {bound:.3f})"
+    header = ["neuron", "w . v", "cosine"]
+    return Table(title="Along the direction", header=header, rows=rows, note=note)
+
+
+def _token_table(result: NeuronsResult, prompt: int) -> Table:
+    """Show a row for each token and a column for each neuron."""
+    rows: list[list[Cell]] = [
+        [repr(token), *(Number(each.activations[prompt][i], "+.2f") for each in result.neurons)]
+        for i, token in enumerate(result.tokens[prompt])
+    ]
+    return Table(header=["token", *(str(each.index) for each in result.neurons)], rows=rows)
+
+
+def _label_table(found: Sequence[Neuron]) -> Table:
+    labels = list(found[0].by_label)
+    rows: list[list[Cell]] = [
+        [str(each.index), *(Estimate.of(each.by_label[label], ".3f") for label in labels)]
+        for each in found
+    ]
+    header = ["neuron", *(label or "mean" for label in labels)]
+    return Table(title="At the last token", header=header, rows=rows)
+
+
+def _promoted_table(result: NeuronsResult) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            str(each.index),
+            Number(each.write_norm),
+            _tokens(each.promoted),
+            _tokens(each.suppressed),
+        ]
+        for each in result.neurons
+    ]
+    low, high = result.random_promotes
+    note = (
+        "(logits at a step of 0.1 of the residual's norm each way; the strongest token of a random "
+        f"direction has {low:.2f}, 95 % below {high:.2f})"
     )
+    header = ["neuron", "|w|", "promotes", "suppresses"]
+    return Table(title="What they promote", header=header, rows=rows, note=note)
 
 
-def _chosen(
-    wanted: Wanted,
-    discovery: FeatureChoice | None,
-    vectors: Array,
-    direction: Direction | None,
-    number: int,
-) -> list[int]:
-    if discovery is not None:
-        return discovery.features
-    if direction is not None:
-        if vectors.shape[1] != direction.vector.size:
-            message = f"the direction has {direction.vector.size} entries, the model's width is {vectors.shape[1]}"
-            raise DataError(message, hint="a direction belongs to the model it was made with")
-        order = np.argsort(-np.abs(vectors @ direction.vector), kind="stable")
-        return [int(i) for i in order[: wanted.top_k]]
-    for index in wanted.indices or []:
-        if index >= number:
-            message = f"there is no neuron {index}: the layer has {number}"
-            raise UsageError(message, hint=f"they are counted from 0 to {number - 1}")
-    return list(wanted.indices or [])
+def _tokens(found: Sequence[TokenEffect]) -> str:
+    return " ".join(f"{each.token!r} {each.difference:+.1f}" for each in found[:3])
 
 
-def _discover(
-    last: Array, labels: Sequence[str], given: PromptInput, wanted: Wanted, seed: int
-) -> FeatureChoice:
-    names = list(dict.fromkeys(labels))
-    if len(names) != 2:
-        message = f"--auto-discover tells two labels apart, not {len(names) if any(names) else 0}"
-        raise UsageError(message, hint="give --labels a,b,... with one for each prompt")
-    y = np.array([names.index(label) for label in labels])
-    return choose_feature(last, y, given.groups, top=wanted.top_k, seed=seed)
-
-
-def _by_label(
-    values: Array, labels: Sequence[str], groups: Sequence[str]
-) -> dict[str, list[float | None]]:
-    found = {}
-    for label in dict.fromkeys(labels):
-        rows = [i for i, each in enumerate(labels) if each == label]
-        found[label] = mean_interval(values[rows], [groups[i] for i in rows])
-    return found
-
-
-def _along(vector: Array, v: Array) -> Along:
-    dot, length = float(vector.astype(np.float64) @ v), float(np.linalg.norm(vector))
-    return Along(dot, dot / length if length else 0.0)
-
-
-def _how(wanted: Wanted, direction: Direction | None) -> str:
-    if direction is not None:
-        return f"the largest |w . v| for `{direction.name}` ({direction.site} {direction.layer})"
-    return "those that tell the labels apart best" if wanted.discover else "as named"
+COMMAND = Command(request=NeuronsRequest, plan=plan, present=present)

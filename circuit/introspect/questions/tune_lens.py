@@ -35,7 +35,8 @@ class TuneLensRequest:
     """Train a lens that reads early layers in their own basis, for `analyze --lens tuned`.
 
     Examples:
-      circuit introspect tune-lens -m tiny --texts @prompts.json --chat --steps 40 -o tuned.safetensors
+      circuit introspect tune-lens -m tiny --texts @prompts.json --chat --steps 40 \
+-o tuned.safetensors
     """
 
     model: ModelOptions = group(ModelOptions)

@@ -4,7 +4,8 @@ A detector: it divides by the variation that the classes share. For writing to t
 use ``mean_diff``. λ is that of Ledoit & Wolf 2004, whose estimate is
 (1 − ρ) S_w + ρ (tr S_w / r) I; the length of w does not matter, so λ = ρ/(1 − ρ) · tr S_w / r. It
 is solved in the row space of dimension r ≤ min(n − 1, d), outside of which S_w and μ_D are zero;
-the target is the mean variance *there*, so r replaces d of the paper. Marks & Tegmark 2023 (2310.06824).
+the target is the mean variance *there*, so r replaces d of the paper. Marks & Tegmark 2023
+(2310.06824).
 """
 
 import numpy as np

@@ -64,7 +64,7 @@ def entropy(ids: Ids) -> float:
 
 
 def collapsed(ids: Ids) -> bool:
-    """Say whether a text of ``SHORT`` tokens or more is a loop."""
+    """Tell whether a text of ``SHORT`` tokens or more is a loop."""
     if len(ids) < SHORT:
         return False
     _, counts = np.unique(np.asarray(ids), return_counts=True)

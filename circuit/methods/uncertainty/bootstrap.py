@@ -124,9 +124,9 @@ def cluster_bootstrap(
 
 
 def difference(a: Draws, b: Draws, *, n_groups: int) -> Estimate:
-    """Estimate a − b on the same resamples, paired: what the two share drops out.
+    """Estimate a − b on the same resamples, paired: variation that both share cancels.
 
-    Where no resample tells them apart the rule of three bounds the share of groups that would:
+    Where all resamples agree, the rule of three bounds the fraction of groups that would differ:
     1 − 0.05^(1/n_groups).
     """
     paired = Draws(a.value - b.value, a.draws - b.draws, a.factor)

@@ -13,7 +13,8 @@
     re:[0-9]+       every token that holds a character of a match of a regular expression
     role:user       the last token before the text of a role in a chat, that is, the end of its
                     header: ``<|user|>``, or the line end after ``<|im_start|>user``.
-                    ``role:system`` needs a system message; ``role:assistant`` is the token before the answer
+                    ``role:system`` needs a system message; ``role:assistant`` is the token before
+                    the answer
 
 ``text:`` and ``re:`` search the user's text as the model reads it: what a chat template trims or
 changes is not found, and what it adds around the text is not searched. A piece of a character

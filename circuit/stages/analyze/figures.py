@@ -41,7 +41,8 @@ def pca_figure(activations: Activations, entry: LayerEntry) -> Figure:
     caption = (
         f"{entry.where}. a: prompts on the first two principal components, which hold "
         f"{shares[0]:.1%} and {shares[1]:.1%} of the variance. b: variance of each component "
-        f"(pale) and cumulated; {shape.dim_90} components hold 90 %, {shape.dim_95} hold 95 %, of at most "
+        f"(pale) and cumulated; {shape.dim_90} components hold 90 %, {shape.dim_95} hold 95 %, "
+        f"of at most "
         f"{shape.max_dim}."
     )
     return Figure(
@@ -118,7 +119,8 @@ def probe_figure(
     sizes = "; ".join(f"{k}: {v.size}" for k, v in labellings.items())
     caption = (
         f"{entries[0].site} at the {entries[0].position} position. Logistic probes on held-out "
-        f"groups of prompts with 95 % cluster-bootstrap intervals ({sizes}). a: AUROC (macro, one against "
+        f"groups of prompts with 95 % cluster-bootstrap intervals ({sizes}). a: AUROC (macro, "
+        f"one against "
         "rest); grey: the same on shuffled labels, mean and 95 % range. b: balanced accuracy and "
         "its chance level."
     )

@@ -38,7 +38,7 @@ class SelfTest:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorResult:
-    """Device, BLAS, speed (GFLOP/s), versions, folders, advice, and a self-test of a named model."""
+    """Device, BLAS, speed (GFLOP/s), versions, folders, advice, self-test of a named model."""
 
     circuit: str
     python: str

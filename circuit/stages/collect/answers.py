@@ -103,7 +103,7 @@ def answers(
     *,
     ragged: bool | None = None,
 ) -> list[Answer]:
-    """Answer and judge the prompts ``encoded`` of ``rows``; ``ragged`` as in ``forward.generate``."""
+    """Answer and judge the prompts ``encoded`` of ``rows``; ``ragged``: see ``generate``."""
     from circuit.model.forward.generate import generate
 
     written = generate(model, encoded, Sampling(asked.max_tokens), ragged=ragged)

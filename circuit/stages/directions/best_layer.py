@@ -1,4 +1,4 @@
-"""Which layer's direction is the best, how good the choice is, and how it carries over categories."""
+"""Which layer's direction is best, how good the choice is, and how it transfers."""
 
 from collections.abc import Sequence
 

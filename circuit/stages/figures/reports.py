@@ -1,7 +1,7 @@
 """``visualize --report``: the figures of an artifact's document.
 
-A battery of probes gives ``stratigraphy`` and ``probes``, steering ``dose_response``, a sweep that and
-``frontier``.
+A battery of probes gives ``stratigraphy`` and ``probes``, steering ``dose_response``, a sweep that
+and ``frontier``.
 """
 
 from pathlib import Path

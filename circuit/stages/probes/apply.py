@@ -134,7 +134,7 @@ def _generated(
 
 
 def _check_model(model: "LoadedModel", identity: ModelIdentity | None, path: Path) -> None:
-    """Refuse a model of another shape; other weights may be meant (base, fine-tuned), and are noted."""
+    """Refuse a model of another shape; note other weights (base, fine-tuned)."""
     if identity is None:
         return
     if (model.n_layers, model.d_model) != (identity.n_layers, identity.d_model):

@@ -31,7 +31,7 @@ STRATA = ("syntactic", "semantic", "decision")
 
 @dataclass(frozen=True)
 class Probe:
-    """One question: a prompt set, the stratum that it belongs to, and the file that it came from."""
+    """One question: a prompt set, its stratum, and the file that it came from."""
 
     prompts: PromptSet
     stratum: str

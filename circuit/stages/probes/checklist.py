@@ -1,4 +1,4 @@
-"""What a battery's report controlled for and what it did not, item by item, as a reviewer would ask.
+"""What a battery's report controlled for and what it did not, item by item.
 
 Each item is a name, whether it was controlled, and the numbers that say how far. It is computed
 from the results: what the run did not do is listed as not controlled, not left out.

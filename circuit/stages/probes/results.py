@@ -82,7 +82,7 @@ class LabelBits:
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionScore:
-    """The scores of one question, in every layer and of every baseline (``stages.probes.score``)."""
+    """The scores of one question at every layer and of every baseline."""
 
     n: int
     n_groups: int

@@ -21,9 +21,9 @@ corrected for the number of probes (Holm). ``flags`` of a probe say in words wha
 rows (``stages.rows.warnings``).
 
 The report is a manifest, schema ``circuit.probes/1``, with the held-out scores of every prompt and
-a checklist. The archives and the probes, fitted to all prompts (``<report>.fitted.safetensors``, for
-``probes apply``), are its outputs. A star says that an answer can be read off a layer, not that the
-model uses it; only an intervention can show that.
+a checklist. The archives and the probes, fitted to all prompts (``<report>.fitted.safetensors``,
+for ``probes apply``), are its outputs. A star says that an answer can be read off a layer, not that
+the model uses it; only an intervention can show that.
 """
 
 import hashlib
@@ -146,7 +146,7 @@ def _collections(
     out: Path,
     session: Session,
 ) -> list[Collection]:
-    """Run the prompts through the model, then through it with random weights, which replace its own."""
+    """Run the prompts through the model, then through the same model with random weights."""
     trained = [_collected(model, pool, request, _stem(out, pool), session) for pool in gathered]
     if not request.random_weights:
         return [Collection(p, t, None) for p, t in zip(gathered, trained, strict=True)]

@@ -1,11 +1,10 @@
 """Probes to keep: fitted to all prompts of a battery, saved as directions with a slope and a bias.
 
 ``<report>.fitted.safetensors`` is an archive of directions (schema ``circuit.directions/1``). Each
-vector v is a probe's weight w at unit length; ``extra`` holds what makes it a probe:
-``logit = slope · (v · h) + bias``. A question of two classes is one direction, named after the
-probe; one of K classes is K of them, ``probe:class``, whose logits go through a softmax. So the file
-also steers and projects like any other. A layer at which all prompts have the same activations has
-no probe.
+vector v is a probe's weight w at unit length; ``extra`` holds what makes it a probe: ``logit =
+slope · (v · h) + bias``. A question of two classes is one direction, named after the probe; one of
+K classes is K of them, ``probe:class``, whose logits go through a softmax. So the file also steers
+and projects like any other. A layer at which all prompts have the same activations has no probe.
 """
 
 import time
@@ -175,7 +174,7 @@ class SavedProbe:
 def read_probe(
     path: Path, name: str | None, layer: str | None
 ) -> tuple[SavedProbe, ModelIdentity | None]:
-    """Read one probe of ``path``: the only one, or ``name``; at ``layer``, or where it scored best."""
+    """Read one probe of ``path``, the only one or ``name``, at ``layer`` or its best layer."""
     saved = [each for each in read_directions(path) if each.method == "probe"]
     names = list(dict.fromkeys(each.extra["probe"] for each in saved))
     if not saved:

@@ -1,9 +1,10 @@
 """``report``: the artifacts of a run as one HTML file that opens with what was found.
 
-Reads ``probes.json``, ``analysis.json``, ``directions.json``, ``steering.json`` (any number of each,
-told apart by their schema) and the pictures that a ``plots.json`` lists. Each artifact contributes
-the document that its command presents (``stages.documents``); the page joins their findings in one
-table (``contents``). Nothing is estimated here, and equal artifacts give equal bytes.
+Reads ``probes.json``, ``analysis.json``, ``directions.json``, ``steering.json`` (any number of
+each, told apart by their schema) and the pictures that a ``plots.json`` lists. Each artifact
+contributes the document that its command presents (``stages.documents``); the page joins their
+findings in one table (``contents``). Nothing is estimated here, and equal artifacts give equal
+bytes.
 """
 
 from collections.abc import Sequence

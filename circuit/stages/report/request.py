@@ -9,10 +9,10 @@ from circuit.values.requests import argument, option
 
 @dataclass(frozen=True, kw_only=True)
 class ReportRequest:
-    """Join the artifacts of a run in one page: what was found, how sure that is, and where it comes from.
+    """Join the artifacts of a run in one page: what was found, how sure, and from which files.
 
-    The page loads nothing from anywhere, so it can be sent, kept and read on a phone. Of a folder, every
-    artifact in it is shown, and the pictures of visualize in the folders below it.
+    The page loads nothing from anywhere, so it can be sent, kept and read on a phone. Of a folder,
+    every artifact in it is shown, and the pictures of visualize in the folders below it.
 
     Examples:
       circuit report . -o run.html
@@ -22,7 +22,7 @@ class ReportRequest:
     COMMAND: ClassVar[str] = "circuit.stages.report.report:REPORT"
 
     paths: tuple[Path, ...] = argument(
-        help="Artifacts of probes run, analyze, directions, steer and visualize, or folders of them."
+        help="Artifacts of probes run, analyze, directions, steer, visualize, or folders of them."
     )
     output: Path = option("--output", "-o", help="The page: one HTML file.")
     force: bool = option("--force", help="Replace output that exists.", default=False)

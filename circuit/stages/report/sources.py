@@ -1,4 +1,4 @@
-"""The artifacts of a report: which files are meant, the document of each, and what is wrong with them.
+"""The artifacts of a report: their files, the document of each, and warnings about them.
 
 Of a folder, every artifact in it is meant, and the ``plots.json`` of its folders. Artifacts whose
 outputs have changed since are refused, those whose outputs are gone are named in a warning, and
@@ -97,7 +97,7 @@ def _artifacts(given: Path) -> list[Path]:
 
 
 def _is_shown(path: Path) -> bool:
-    """Say whether the report of a folder shows this; the probes that a battery saved it does not."""
+    """Say whether the report of a folder shows this; saved probes of a battery are not shown."""
     document = read_json(path)
     schema = schema_of(document)
     results = document.get("results") if isinstance(document, Mapping) else None
@@ -184,7 +184,7 @@ def _versions(sources: Sequence[Source]) -> list[str]:
 
 
 def main_figure(sources: Sequence[Source]) -> Figure | None:
-    """Return the first figure of the battery, or else of the artifact with the strongest finding."""
+    """Return the first figure of the battery, else of the artifact with the strongest finding."""
     drawn = [source for source in sources if source.document.figures()]
     battery = [s for s in drawn if s.manifest.schema_name == schemas.PROBES]
     best = max(battery or drawn, key=lambda source: source.strength, default=None)

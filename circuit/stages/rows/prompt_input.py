@@ -41,14 +41,14 @@ class PromptInput:
         return [] if self.file is None else [self.file]
 
     def form(self, chat: bool | None, *, default: bool = False) -> PromptFormat:
-        """Return the format: ``chat`` where it is given, else the prompt set's own, else ``default``."""
+        """Return the format: ``chat`` if given, else the prompt set's own, else ``default``."""
         if self.prompt_set is not None:
             return choose_format(self.prompt_set, chat=chat, system=None, tools=None)
         return PromptFormat(chat=default if chat is None else chat)
 
 
 def read_prompt_input(spec: str) -> PromptInput:
-    """Read the prompts that an option names; raises ``DataError`` where one is empty or there is none."""
+    """Read the prompts that an option names; raises ``DataError`` if none, or one is empty."""
     found = parse_prompts(spec)
     file = Path(spec[1:]) if spec.startswith("@") else None
     if isinstance(found, PromptSet):

@@ -36,7 +36,7 @@ def choose_format(
 def format_for(
     prompts: PromptSet | Sequence[str], options: FormatOptions, *, made_in: str | None = None
 ) -> PromptFormat:
-    """Choose the format of prompts to steer: the options', then the prompt set's own, then ``made_in``.
+    """Choose the format of prompts to steer: the options', the prompt set's, then ``made_in``.
 
     ``made_in`` is the format in which the direction was made (``raw``, ``chat``; None: raw).
     """

@@ -1,6 +1,7 @@
 """``circuit steer calibrate``: c*, at which a steering changes neutral text by a given divergence.
 
-See ``circuit.stages.steering.strength``; ``circuit.calibration/1`` holds both sides with every evaluation.
+See ``circuit.stages.steering.strength``; ``circuit.calibration/1`` holds both sides with every
+evaluation.
 """
 
 from collections.abc import Sequence
@@ -95,7 +96,8 @@ def _texts(prompts: PromptSet | Sequence[str]) -> list[str]:
 def present(result: Calibration) -> Document:
     """Show every evaluation of both sides, and c*."""
     title = (
-        f"KL(steered || unsteered) on {result.n_prompts} neutral prompts, {result.n_tokens} steered "
+        f"KL(steered || unsteered) on {result.n_prompts} neutral prompts, {result.n_tokens} "
+        f"steered "
         f"tokens after each: {result.statistic} over tokens, target {result.target:g} nats"
     )
     rows: list[list[Cell]] = [

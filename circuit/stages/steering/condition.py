@@ -1,11 +1,13 @@
-"""Conditional steering: only prompts for which a saved probe answers its positive class are steered.
+"""Conditional steering: only prompts on which a saved probe fires are steered.
 
-The probe (``probes run`` saves them) is read at the last token of each prompt, in the unsteered model:
+The probe (``probes run`` saves them) is read at the last token of each prompt, in the unsteered
+model:
 
     steer where logit = log p − log(1 − p) > threshold, p the probability of its positive class
 
-A prompt below the threshold is answered by the unsteered model, to the bit. The probe's held-out quality is in
-its file. After Lee et al. 2024 (2409.05907), with a probe instead of a cosine with a threshold of its own.
+A prompt below the threshold is answered by the unsteered model, to the bit. The probe's held-out
+quality is in its file. After Lee et al. 2024 (2409.05907), with a probe instead of a cosine with a
+threshold of its own.
 """
 
 from collections.abc import Sequence

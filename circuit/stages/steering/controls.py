@@ -2,11 +2,12 @@
 
     random      isotropic unit vectors: what any push of this length does
     shuffled    the same method on the same rows under permuted labels
-                (``circuit.stages.rows.provenance``): what a push among the training prompts does, without
-                the concept
+                (``circuit.stages.rows.provenance``): what a push among the training prompts does,
+                without the concept
 
-Both replace the direction in the same intervention, so layer, operator, scope and length are equal. For the
-same KL instead of the same length, each is calibrated by itself. The opposite sign is among the doses.
+Both replace the direction in the same intervention, so layer, operator, scope and length are equal.
+For the same KL instead of the same length, each is calibrated by itself. The opposite sign is among
+the doses.
 """
 
 from collections.abc import Sequence

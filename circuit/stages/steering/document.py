@@ -1,8 +1,8 @@
-"""What ``circuit steer`` says: did the direction move the answers further than random directions of the same norm?
+"""What ``circuit steer`` says: did the direction do more than random ones of the same norm?
 
-*Used* is said where that is so after Holm's correction for all labels and coefficients that were tried, with 10
-groups of prompts or more. With k random directions no p is below 1/(k + 1); where that is what was reached, the
-sentence says so.
+*Used* is said where that is so after Holm's correction for all labels and coefficients that were
+tried, with 10 groups of prompts or more. With k random directions no p is below 1/(k + 1); where
+that is what was reached, the sentence says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -231,7 +231,8 @@ def _rates(trial: Trial, corrected: Mapping[Key, float | None]) -> Table:
         "groups",
     ]
     note = (
-        f"Share of answers that meet `{trial.criterion}`, with Wilson's 95 % interval (which counts "
+        f"Share of answers that meet `{trial.criterion}`, with Wilson's 95 % interval (which "
+        f"counts "
         f"prompts, not groups), alongside {trial.n_controls} random directions of the same norm."
     )
     return Table(title="Share of answers by coefficient", header=header, rows=rows, note=note)

@@ -1,4 +1,4 @@
-"""The direction of `--positive` and `--negative`, and ``circuit steer --extract``, which only saves it."""
+"""The direction of two prompts, and ``circuit steer --extract``, which saves it."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""A direction from one pair of prompts, d = h_positive − h_negative at the last token, or from one prompt, d = h_positive.
+"""A direction from prompts: d = h_positive − h_negative at the last token, or d = h_positive.
 
-``separation`` is 1 − cos(h_positive, h_negative). One pair is no sample: how well the direction separates
-anything is unknown; ``circuit directions`` measures that.
+``separation`` is 1 − cos(h_positive, h_negative). One pair is no sample: how well the direction
+separates anything is unknown; ``circuit directions`` measures that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def extract_direction(
     name: str = "direction",
     labels: tuple[str, str] = ("positive", "negative"),
 ) -> Direction:
-    """Return the difference of two prompts' last-token residuals after block ``layer``, or one residual.
+    """Return the difference of two prompts' last residuals after block ``layer``, or one residual.
 
     The default layer is the middle of the model. Raises ``DataError`` for several layers, and for
     two prompts with equal residuals.

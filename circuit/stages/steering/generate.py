@@ -3,13 +3,14 @@
 Each answer is measured without a judge, in nats per token:
 
     nll          mean negative log-probability of the answer under the unsteered model
-    kl           mean over the answer's tokens of KL(steered ‖ unsteered): how far the model was moved
+    kl           mean over the answer's tokens of KL(steered ‖ unsteered): how far the model was
+                 moved
     distinct_1, distinct_2, repeated_4, entropy, collapsed
                  from the tokens alone: ``circuit.methods.steering.coherence``
 
-An answer without a token has no ``nll`` and no ``kl`` (None). Sampled text is likely under the sampler,
-greedy text more so, and a loop is likely too: compare with the unsteered answers to the same prompts, made in
-the same way.
+An answer without a token has no ``nll`` and no ``kl`` (None). Sampled text is likely under the
+sampler, greedy text more so, and a loop is likely too: compare with the unsteered answers to the
+same prompts, made in the same way.
 """
 
 from collections.abc import Mapping, Sequence

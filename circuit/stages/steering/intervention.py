@@ -4,10 +4,10 @@ At coefficient c a direction v acts with the amount
 
     c · factor · weight · unit
 
-where ``weight`` is its own among several directions, ``unit`` the length of coefficient 1 (None: the token's
-norm ‖h‖), and ``factor`` what coefficient 1 of the whole intervention stands for: c* where it was calibrated.
-The strength rules (``circuit.stages.steering.rules``) set ``unit`` and ``factor``, so a control of the same
-size is the same intervention with other vectors.
+where ``weight`` is its own among several directions, ``unit`` the length of coefficient 1 (None:
+the token's norm ‖h‖), and ``factor`` what coefficient 1 of the whole intervention stands for: c*
+where it was calibrated. The strength rules (``circuit.stages.steering.rules``) set ``unit`` and
+``factor``, so a control of the same size is the same intervention with other vectors.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ class Intervention:
         return self.terms[0].direction.name
 
     def at(self, coefficient: float | None = None) -> "list[Steering]":
-        """Return what the model layer applies at a coefficient, by default the intervention's own."""
+        """Return what the model layer applies at a coefficient, by default at the own one."""
         from circuit.model.forward.scopes import parse_scope
         from circuit.model.interventions.steering import Steering
 

@@ -1,7 +1,7 @@
 """Neutral prompts, on which the strength of a steering is calibrated and its damage is measured.
 
-They are the built-in set ``neutral``: plain sentences and questions that make sense as raw text and as the
-turn of a user. They are encoded in the format of the prompts that are steered.
+They are the built-in set ``neutral``: plain sentences and questions that make sense as raw text and
+as the turn of a user. They are encoded in the format of the prompts that are steered.
 """
 
 from collections.abc import Sequence

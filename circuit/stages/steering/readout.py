@@ -1,19 +1,22 @@
 """What is measured of the model after each prompt, to see whether a steering moves it.
 
-    logprob     m = log p(y⁺) − log p(y⁻): the log-probability that the model continues with a positive rather
-                than a negative answer, p summed over the spellings of each side. pmass = Σ p(all spellings)
-                says whether the question is answered at all; m is valid where it is 0.5 or more. Without
-                negative answers everything else is negative, m = log p(y⁺) − log(1 − p(y⁺)) (as in Arditi et
-                al. 2406.11717), and pmass does not apply
-    criterion   m = 1 where the generated text meets a criterion (``circuit.methods.text.criteria``), else 0
+    logprob     m = log p(y⁺) − log p(y⁻): the log-probability that the model continues with a
+                positive rather than a negative answer, p summed over the spellings of each side.
+                pmass = Σ p(all spellings) says whether the question is answered at all; m is valid
+                where it is 0.5 or more. Without negative answers everything else is negative, m =
+                log p(y⁺) − log(1 − p(y⁺)) (as in Arditi et al. 2406.11717), and pmass does not
+                apply
+    criterion   m = 1 where the generated text meets a criterion
+                (``circuit.methods.text.criteria``), else 0
 
-Answers are tokenised after their prompt (``circuit.model.prompts.continuations``), several tokens by their
-summed log-probability. A spelling that begins with another one of its side is left out: its probability is
-part of that one's. ``prefill`` is the beginning of the answer, after which the model is read.
+Answers are tokenised after their prompt (``circuit.model.prompts.continuations``), several tokens
+by their summed log-probability. A spelling that begins with another one of its side is left out:
+its probability is part of that one's. ``prefill`` is the beginning of the answer, after which the
+model is read.
 
-Order of the answers: models prefer (A) to (B), or Yes to No, whatever is asked. In a set with both orders,
-``expected`` names the answer that shows the behaviour: where it is one of the negative spellings, the two sides
-are swapped for that prompt.
+Order of the answers: models prefer (A) to (B), or Yes to No, whatever is asked. In a set with both
+orders, ``expected`` names the answer that shows the behaviour: where it is one of the negative
+spellings, the two sides are swapped for that prompt.
 """
 
 from collections.abc import Sequence

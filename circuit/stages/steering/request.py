@@ -40,19 +40,24 @@ class PairOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SteerRequest:
-    """Add a direction to the residual stream while the model writes: h' = h + c v ||h||.
+    r"""Add a direction to the residual stream while the model writes: h' = h + c v ||h||.
 
     --rule says what coefficient 1 is, --operator what is done to the residual, --scope to which
     tokens. Coefficient 0 is always the unsteered model.
 
     Examples:
-      circuit steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" --layer 3 -o extracted.npz
+      circuit steer -m tiny --extract --positive "100 - 37 = " --negative "100 - 37 =" --layer 3 \
+        -o extracted.npz
       circuit steer -m tiny -d computation.npz -p "50 + 25 =|10 * 10 =" -c 0.8
       circuit steer -m tiny -d computation.npz -p "50 + 25 =" --compare "-2,-1,0,1,2"
-      circuit steer -m tiny --positive "I am so happy" --negative "I am so sad" -p "The meeting went" -c 0.5
-      circuit steer -m tiny -d directions.safetensors --layer all --operator ablate -p "What is the weather in Oslo?" -n 8
-      circuit steer -m tiny -d computation.npz,weight=0.5 -d directions.safetensors,layer=1 --rule raw --scope prompt -p "50 + 25 =" -n 8
-      circuit steer -m tiny -d directions.safetensors -p @prompts.json --compare "-1,0,1" --criterion function_call --controls 2 -n 8 -o steering.json
+      circuit steer -m tiny --positive "I am so happy" --negative "I am so sad" -p \
+        "The meeting went" -c 0.5
+      circuit steer -m tiny -d directions.safetensors --layer all --operator ablate -p \
+        "What is the weather in Oslo?" -n 8
+      circuit steer -m tiny -d computation.npz,weight=0.5 -d directions.safetensors,layer=1 \
+        --rule raw --scope prompt -p "50 + 25 =" -n 8
+      circuit steer -m tiny -d directions.safetensors -p @prompts.json --compare "-1,0,1" \
+        --criterion function_call --controls 2 -n 8 -o steering.json
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.steering.steer:STEER"
@@ -114,14 +119,16 @@ class SteerRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateRequest:
-    """Find c*, at which steering changes neutral text by --kl nats; then --rule kl:1.0 steers in units of it.
+    r"""Find c*, at which steering changes neutral text by --kl nats (the unit of --rule kl:1.0).
 
     The steered model writes a few tokens after each neutral prompt, and KL(steered || unsteered) is
-    measured at each of them. Its 95th percentile is brought to the target within 5 %, for + and for -.
+    measured at each of them. Its 95th percentile is brought to the target within 5 %, for + and for
+    -.
 
     Examples:
       circuit steer calibrate -m tiny -d directions.safetensors --sign +
-      circuit steer calibrate -m tiny -d computation.npz --kl 0.5 --sign + -p "The plates are in the drawer.|Rice is cooked in a pot." -o calibration.json
+      circuit steer calibrate -m tiny -d computation.npz --kl 0.5 --sign + -p \
+        "The plates are in the drawer.|Rice is cooked in a pot." -o calibration.json
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.steering.calibrate:CALIBRATE"

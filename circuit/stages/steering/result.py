@@ -1,4 +1,4 @@
-"""The results of ``circuit steer``: answers, judged by a criterion or not, or an extracted direction."""
+"""The results of ``circuit steer``: answers, or an extracted direction."""
 
 from dataclasses import dataclass
 from pathlib import Path

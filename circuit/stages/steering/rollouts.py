@@ -1,12 +1,13 @@
 """What a steering does to neutral text: rollouts of the steered model, read by both models.
 
-After each neutral prompt the steered model writes T tokens greedily; both models then read that text:
+After each neutral prompt the steered model writes T tokens greedily; both models then read that
+text:
 
     KL_t = Σ_v p_s(v) (log p_s(v) − log p_b(v))    s steered, b not, at every token that was chosen
 
-among them the token that ended a text before its T tokens were written. The 95th percentile over all tokens of
-all prompts is the statistic of ``circuit.stages.steering.strength``: damage comes in bursts, which a mean
-hides. Nats.
+among them the token that ended a text before its T tokens were written. The 95th percentile over
+all tokens of all prompts is the statistic of ``circuit.stages.steering.strength``: damage comes in
+bursts, which a mean hides. Nats.
 """
 
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ def prepared(
 
 
 def roll_out(model: "LoadedModel", steerings: "Sequence[Steering]", neutral: Neutral) -> Rollouts:
-    """Write after every neutral prompt while ``steerings`` act, and compare both models on that text."""
+    """Write after every neutral prompt while ``steerings`` act; compare both models on the text."""
     from circuit.model.forward.teacher_forcing import divergence
     from circuit.model.interventions.steering import steered
 

@@ -1,11 +1,12 @@
-"""Strength rules: what coefficient 1 of an intervention is (h the residual of a token, v the unit direction).
+"""Strength rules: what coefficient 1 of an intervention is (h: residual, v: unit direction).
 
     norm          h' = h + c · v · ‖h‖, the token's own norm (the default)
     raw           c times the direction's natural length, ‖μ⁺ − μ⁻‖
     projection    c = 1 moves the mean of the negative class, along v, to that of the positive one
-    median-norm   c times the median ‖h‖ at that layer, over the tokens of neutral prompts but the first
-    kl:X          rule ``norm``, with c in units of the c* at which the KL divergence on neutral prompts
-                  is X nats (``circuit.stages.steering.strength``)
+    median-norm   c times the median ‖h‖ at that layer, over the tokens of neutral prompts but the
+                  first
+    kl:X          rule ``norm``, with c in units of the c* at which the KL divergence on neutral
+                  prompts is X nats (``circuit.stages.steering.strength``)
 
 A rule is one entry of ``RULES``.
 """
@@ -27,7 +28,8 @@ from circuit.values.sites import Site
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
 
-# Methods whose vector is a difference of means, so that its natural length is the distance along it.
+# Methods whose vector is a difference of means, so that its natural length is the distance along
+# it.
 _MEANS = ("mean_diff", "mean_centered", "pair", "single")
 
 
@@ -141,7 +143,7 @@ def _positive(number: str, rule: str, example: str) -> float:
 
 
 def check_action(action: ActionOptions, coefficients: Sequence[float] = ()) -> None:
-    """Raise ``UsageError`` for unknown rules, operators and scopes, and for unsuitable coefficients."""
+    """Raise ``UsageError`` for unknown rules, operators, scopes and unsuitable coefficients."""
     from circuit.model.forward.scopes import parse_scope
     from circuit.model.interventions.operators import find_operator
 

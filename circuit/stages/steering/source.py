@@ -1,9 +1,9 @@
 """Which directions act: those of steering files, each at its layers and with its weight.
 
-A source is written ``FILE`` or ``FILE,name=NAME,layer=LAYERS,weight=W,plane=NAME``. Without a name, and
-without a layer, it is the direction that the file recommends. At several layers the file's directions of that
-name act at their own; a file with one direction may be used at other layers than its own. ``plane`` names
-another direction of the file, for ``--operator angular``.
+A source is written ``FILE`` or ``FILE,name=NAME,layer=LAYERS,weight=W,plane=NAME``. Without a name,
+and without a layer, it is the direction that the file recommends. At several layers the file's
+directions of that name act at their own; a file with one direction may be used at other layers than
+its own. ``plane`` names another direction of the file, for ``--operator angular``.
 """
 
 import math
@@ -96,7 +96,7 @@ def parse_source(text: str) -> Source:
 
 
 def parse_spec(text: str, keys: Sequence[str], example: str) -> tuple[Path, dict[str, str]]:
-    """Split ``FILE,key=value,…`` into file and fields; a value may hold commas, as ``layer=0,2``."""
+    """Split ``FILE,key=value,…`` into file and fields; a value may hold commas (``layer=0,2``)."""
     file, *rest = text.split(",")
     fields: dict[str, str] = {}
     for piece in rest:
@@ -141,7 +141,7 @@ def one_direction(source: Source, n_layers: int) -> Direction:
 
 
 def named(held: list[Direction], name: str | None, path: Path) -> list[Direction]:
-    """Return the directions of one name, at one or more layers; by default of the recommended one."""
+    """Return the directions of one name at all their layers; by default the recommended name."""
     names = list(dict.fromkeys(direction.name for direction in held))
     if name is None and len(names) > 1:
         recommended = _recommended(held)

@@ -1,9 +1,10 @@
-"""``circuit steer``: directions and prompts in, steered text out, and how often it meets a criterion.
+"""``circuit steer``: directions and prompts in, steered text and rates of a criterion out.
 
-Every answer is generated through mlx-lm while an ``Intervention`` acts, by default h' = h + c · v · ‖h‖ at the
-direction's layer, at every token. With a criterion, the share of answers that meet it is given per label with a
-Wilson interval, alongside that of random directions of the same norm at the same coefficient
-(``circuit.stages.steering.trial``): an effect that they have as well is not the direction's.
+Every answer is generated through mlx-lm while an ``Intervention`` acts, by default h' = h + c · v ·
+‖h‖ at the direction's layer, at every token. With a criterion, the share of answers that meet it is
+given per label with a Wilson interval, alongside that of random directions of the same norm at the
+same coefficient (``circuit.stages.steering.trial``): an effect that they have as well is not the
+direction's.
 
 ``--extract`` only makes a direction of two prompts and saves it.
 """
@@ -67,7 +68,7 @@ class SteerSettings:
         )
 
     def check(self, prompts: Prompts) -> None:
-        """Raise what judging these prompts' answers would raise, and for numbers that are not finite."""
+        """Raise for answers that cannot be judged, and for numbers that are not finite."""
         for number in (*self.coefficients, self.sampling.temperature):
             if not math.isfinite(number):
                 message = f"coefficients and temperature must be finite, got {number}"
@@ -223,7 +224,7 @@ def _answered(
     *,
     session: Session,
 ) -> list[Answers]:
-    """Answer with the intervention at every coefficient, and with random controls at those but 0."""
+    """Answer with the intervention at every coefficient, with random controls where it is not 0."""
     from circuit.model.forward.generate import may_be_ragged
 
     ragged = may_be_ragged(model)  # measured before anything is steered
@@ -292,7 +293,7 @@ def _generations(
 
 
 def streams(request: SteerRequest, to_terminal: bool) -> bool:
-    """Say whether the answer is shown while it is written: a single one, and by default on a terminal."""
+    """Say whether a single answer is shown while it is written; by default on a terminal."""
     if request.extract or request.prompts is None:
         return False
     n = len(texts_of(parse_prompts(request.prompts))) * len(_coefficients(request))

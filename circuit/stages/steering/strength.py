@@ -3,11 +3,11 @@
     c*   where the 95th percentile of KL_t over rollouts on neutral prompts
          (``circuit.stages.steering.rollouts``) is 1 nat
 
-found for + and for − by ``circuit.methods.steering.root`` to within 5 %, in at most 12 evaluations each; both
-differ, because a model is not symmetric. c* is the smaller of the two, so that neither side of a symmetric
-range of doses does more than the target; one sign can be asked for instead. Doses in units of c* can be
-compared between directions, layers and models. A divergence near the target does not prove that the text is
-whole: read it, or look at its coherence (``steer sweep``).
+found for + and for − by ``circuit.methods.steering.root`` to within 5 %, in at most 12 evaluations
+each; both differ, because a model is not symmetric. c* is the smaller of the two, so that neither
+side of a symmetric range of doses does more than the target; one sign can be asked for instead.
+Doses in units of c* can be compared between directions, layers and models. A divergence near the
+target does not prove that the text is whole: read it, or look at its coherence (``steer sweep``).
 
 ``circuit.calibration/1`` holds both sides with the history of every evaluation.
 """

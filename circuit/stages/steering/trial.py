@@ -1,9 +1,9 @@
 """How often steered answers meet a criterion, per label, alongside random directions.
 
-The share of a label's prompts whose answer meets the criterion has a Wilson 95 % interval. Each random direction
-(uniform on the sphere, same norm, same coefficient) gives one share. ``p`` is two-sided: the change of the
-share from the unsteered one against the changes by the random directions
-(``circuit.methods.uncertainty.p_values``).
+The share of a label's prompts whose answer meets the criterion has a Wilson 95 % interval. Each
+random direction (uniform on the sphere, same norm, same coefficient) gives one share. ``p`` is
+two-sided: the change of the share from the unsteered one against the changes by the random
+directions (``circuit.methods.uncertainty.p_values``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ def judge(
     criterion: str,
     controls: int,
 ) -> Trial:
-    """Judge every answer and count by label; in a labelled set, prompts without one do not count."""
+    """Judge every answer and count by label; in a labelled set only labelled prompts count."""
     judged = _judged(prompts)
     met = {
         (each.control, each.coefficient): np.array(

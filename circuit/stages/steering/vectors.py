@@ -1,8 +1,8 @@
 """Interventions from a configuration, from two prompts, or from an array of numbers.
 
-With the rule ``raw``, the default here, coefficient 1 adds the vector at its natural length. ``shares`` relates
-what an intervention adds to the size of the residual: |c| · length / median ‖h‖ over the tokens of some
-prompts but the first, at the layer where it acts.
+With the rule ``raw``, the default here, coefficient 1 adds the vector at its natural length.
+``shares`` relates what an intervention adds to the size of the residual: |c| · length / median ‖h‖
+over the tokens of some prompts but the first, at the layer where it acts.
 """
 
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def direction_of_array(vector: ArrayLike, layer: int, name: str) -> Direction:
 def shares(
     model: "LoadedModel", vectors: Sequence[Intervention], encoded: "Sequence[EncodedPrompt]"
 ) -> list[float | None]:
-    """Return each vector's added length as a share of the median residual of the prompts ``encoded``.
+    """Return each vector's added length as a share of the prompts' median residual.
 
     None for an operator that adds no length.
     """

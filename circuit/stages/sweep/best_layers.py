@@ -1,13 +1,15 @@
-"""At which layers does steering make a word likelier? Every layer at the strength that does the same damage.
+"""At which layers does steering make a word likelier? Every layer at the same damage.
 
-For each layer L: the direction of a pair of prompts at L (``circuit.stages.steering.from_prompts``), at its own c*,
-where the divergence on neutral prompts is the same for all layers (``circuit.stages.steering.strength``), and
+For each layer L: the direction of a pair of prompts at L
+(``circuit.stages.steering.from_prompts``), at its own c*, where the divergence on neutral prompts
+is the same for all layers (``circuit.stages.steering.strength``), and
 
     gain = mean over prompts of log p(word | prompt, steered) − log p(word | prompt)
 
-in nats, with its interval over prompts. Unequal strengths would rank layers by how strong their steering happens to
-be; one sample of text, in which the word occurs or not, would rank them by chance. The best of many layers looks
-better than it is: measure the chosen one on other prompts (``circuit steer sweep``).
+in nats, with its interval over prompts. Unequal strengths would rank layers by how strong their
+steering happens to be; one sample of text, in which the word occurs or not, would rank them by
+chance. The best of many layers looks better than it is: measure the chosen one on other prompts
+(``circuit steer sweep``).
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What ``steer sweep`` says: the verdict, the response at every dose with its controls and its cost."""
+"""What ``steer sweep`` says: the verdict, and the response, controls and cost at every dose."""
 
 from collections.abc import Sequence
 
@@ -94,7 +94,8 @@ def _finding(result: SweepResult) -> Finding:
 def _scale(result: SweepResult) -> tuple[float, float]:
     """Return a range that holds 0, the slope with its interval, and the slopes of all controls."""
     own = [0.0, *result.slope_ci, *result.random.slopes, *result.shuffled.slopes]
-    return min(own), max(own)
+    low, high = min(own), max(own)
+    return (low, high) if low < high else (-1.0, 1.0)
 
 
 def _doses(result: SweepResult) -> Table:
@@ -111,7 +112,8 @@ def _doses(result: SweepResult) -> Table:
         header=["dose", "m", "change", *bands, *costs.values()],
         rows=rows,
         note=(
-            "m with its 95 % interval over groups of test prompts, and the lowest and highest of the "
+            "m with its 95 % interval over groups of test prompts, and the lowest and highest "
+            "of the "
             "controls. KL, agreement, ΔNLL and repetitions on neutral prompts; nats."
         ),
     )
@@ -148,7 +150,10 @@ def _slopes(result: SweepResult) -> Table:
     ]
     header = ["", "slope per dose", "95 % of |slope|", "p", "n", "groups"]
     same = "KL" if result.random.same == "kl" else "norm"
-    note = f"Controls have the same {same}; p: the share of them whose slope is as steep, of either sign."
+    note = (
+        f"Controls have the same {same}; p: the share of them whose slope is as steep, of "
+        f"either sign."
+    )
     return Table(title="Slopes", header=header, rows=rows, note=note)
 
 

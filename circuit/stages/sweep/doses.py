@@ -1,7 +1,7 @@
-"""What a sweep measures at one dose: the read-out of all test prompts, and the cost on neutral ones.
+"""What a sweep measures at one dose: the read-out of test prompts, the cost on neutral ones.
 
-Each measurement is a pure function of the model, the experiment and its name, and is kept in a journal
-(``circuit.artifacts.files.measurements``), so an interrupted run resumes.
+Each measurement is a pure function of the model, the experiment and its name, and is kept in a
+journal (``circuit.artifacts.files.measurements``), so an interrupted run resumes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ DAMAGED = 1.0  # the dose at which the damage of controls is measured, too: c*
 
 @dataclass(frozen=True, kw_only=True)
 class DosePoint:
-    """m (and the answers' probability) of every test prompt at one dose, and the cost where measured."""
+    """m (and the answers' probability) of every test prompt at one dose, and the measured cost."""
 
     m: list[float]
     pmass: list[float] | None
@@ -45,7 +45,7 @@ Measure = Callable[[], DosePoint]
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """The model, the prepared test and neutral prompts, the doses, and what was measured already."""
+    """The model, prepared test and neutral prompts, the doses, and earlier measurements."""
 
     model: "LoadedModel"
     reader: Reader
@@ -88,7 +88,7 @@ class Bench:
     def planned(
         self, intervention: Intervention, controls: Sequence[Control]
     ) -> Iterator[tuple[str, float, Measure]]:
-        """Yield name, dose and measurement of every point; at dose 0 controls equal the direction."""
+        """Yield name, dose and measurement of every point; dose 0 is the same for controls."""
         for dose in self.doses:
             yield "direction", dose, partial(self.of_direction, intervention, dose)
         for control in controls:

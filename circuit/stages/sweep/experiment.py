@@ -21,7 +21,7 @@ DOSES = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5)
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """The numbers that decide a sweep; ``strength`` is the coefficient of dose 1, None: calibrated."""
+    """The numbers that decide a sweep; ``strength`` is the coefficient of dose 1."""
 
     doses: tuple[float, ...] = DOSES
     kl: float = 1.0
@@ -78,7 +78,7 @@ class SweepSettings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
-    """A resolved intervention, test prompts with their read-out and format, and what it was fitted to.
+    """A resolved intervention, test prompts, read-out, format, and what it was fitted to.
 
     ``fits`` has an entry for each term of the intervention, None where its training prompts are
     unknown; ``has_train`` says whether they were given instead. ``neutral`` replaces the built-in
@@ -121,7 +121,7 @@ def check_test(test: PromptSet, readout: Readout, settings: SweepSettings) -> No
 
 
 def check_training(fits: Sequence[Fit | None], name: str, prompts: PromptSet) -> None:
-    """Raise ``DataError`` where prompts share a group or a text with what a direction was fitted to."""
+    """Raise ``DataError`` where prompts share a group or text with the rows of a fit."""
     for fit in fits:
         if (fitted := training_prompts(fit)) is not None:
             check_apart({"training": fitted, name: prompts})

@@ -1,8 +1,8 @@
 """The figures of sweeps, each with its numbers.
 
 dose_response   the read-out against the dose, over random and shuffled-label directions
-frontier        effect against damage: divergence on neutral text, and how unlikely the steered text is to the
-                unsteered model
+frontier        effect against damage: divergence on neutral text, and how unlikely the steered text
+                is to the unsteered model
 steering        several sweeps: small multiples of the first
 """
 
@@ -95,8 +95,10 @@ def multiples_figure(sweeps: Mapping[str, SweepResult]) -> Figure:
         png=draw,
         caption=(
             "Held-out read-out against the dose in units of c*. Line: the direction, with the 95 % "
-            "interval of its change from dose 0 over groups of prompts; bands: all random (grey) and "
-            "all shuffled-label (yellow, hatched) directions of the same norm. Under each name: the "
+            "interval of its change from dose 0 over groups of prompts; bands: all random "
+            "(grey) and "
+            "all shuffled-label (yellow, hatched) directions of the same norm. Under each name: "
+            "the "
             "read-out and the verdict."
         ),
         numbers={name: _numbers(result, *names) for name, result in sweeps.items()},

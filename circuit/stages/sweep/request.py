@@ -30,13 +30,15 @@ class SelectionOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectRequest:
-    """Choose direction, layer and strength: the largest effect on validation prompts with KL at most --kl.
+    r"""Choose direction, layer and strength: the largest validation effect with KL at most --kl.
 
-    Every direction of every file -d is tried at every layer of the file (or at --layer). The effect of the
-    chosen one is the largest of many: report what `steer sweep` finds for it on test prompts.
+    Every direction of every file -d is tried at every layer of the file (or at --layer). The effect
+    of the chosen one is the largest of many: report what `steer sweep` finds for it on test
+    prompts.
 
     Examples:
-      circuit steer select -m tiny -d directions.safetensors --layer 1,3 --strengths 1 --validation held_out.json --positive-answers "<tool_call>" -o selection.json
+      circuit steer select -m tiny -d directions.safetensors --layer 1,3 --strengths 1 \
+        --validation held_out.json --positive-answers "<tool_call>" -o selection.json
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.sweep.select:SELECT"
@@ -62,15 +64,18 @@ class SelectRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRequest:
-    """Measure a steering on held-out prompts: dose-response, controls of the same size, and its cost.
+    r"""Measure a steering on held-out prompts: dose-response, controls of the same size, cost.
 
-    Doses count in c*, at which neutral text changes by --kl nats. A read-out is --positive-answers with
-    --negative-answers, or a --criterion of the written text. A slope counts when random directions, and
-    directions fitted to shuffled labels, do not have it as well.
+    Doses count in c*, at which neutral text changes by --kl nats. A read-out is --positive-answers
+    with --negative-answers, or a --criterion of the written text. A slope counts when random
+    directions, and directions fitted to shuffled labels, do not have it as well.
 
     Examples:
-      circuit steer sweep -m tiny -d directions.safetensors --layer 2 --test held_out.json --positive-answers "<tool_call>" --dose-one 0.3 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 1 -o tool_sweep.json --plots tool_pictures
-      circuit steer sweep -m tiny -d computation.npz --test sums.json --criterion number -n 3 --dose-one 0.5 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 0
+      circuit steer sweep -m tiny -d directions.safetensors --layer 2 --test held_out.json \
+        --positive-answers "<tool_call>" --dose-one 0.3 --doses "-1,-0.5,0,0.5,1" --random 1 \
+        --shuffled 1 -o tool_sweep.json --plots tool_pictures
+      circuit steer sweep -m tiny -d computation.npz --test sums.json --criterion number -n 3 \
+        --dose-one 0.5 --doses "-1,-0.5,0,0.5,1" --random 1 --shuffled 0
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.sweep.run:SWEEP"

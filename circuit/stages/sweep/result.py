@@ -1,20 +1,25 @@
 """The result of a sweep, ``circuit.sweep/2``: what the measured points say.
 
-    slope, slope_ci       mean per-prompt slope of m on the dose x = c/c*, 95 % bootstrap over groups; negative:
-                          it steers the wrong way
-    anti_steerable_frac   fraction of prompts whose own slope is negative; slope_quantiles: 25, 50 and 75 %
-    curve, change         mean m at each dose, and its change from dose 0, which is paired, with intervals; for
-                          a criterion ``rates`` has Wilson's interval, which counts prompts
+    slope, slope_ci       mean per-prompt slope of m on the dose x = c/c*, 95 % bootstrap over
+                          groups; negative: it steers the wrong way
+    anti_steerable_frac   fraction of prompts whose own slope is negative; slope_quantiles: 25, 50
+                          and 75 %
+    curve, change         mean m at each dose, and its change from dose 0, which is paired, with
+                          intervals; for a criterion ``rates`` has Wilson's interval, which counts
+                          prompts
     r2 … linear_range     of the mean curve (``circuit.methods.steering.dose_response``)
     pmass_min, valid_frac over all points; None where the read-out has no other answers
-    kl_p95 … nll_delta    on neutral prompts at each dose; compare nll_delta and repetitions with dose 0
-    efficiency            Δm/√KL at the smallest doses, ½ (m(x) − m(−x)) / √(mean of the KLs at ±x): needs no
-                          calibration
-    random, shuffled      their slopes, curves and divergence at dose 1, slope_p95 of |slope|, and perm_p
+    kl_p95 … nll_delta    on neutral prompts at each dose; compare nll_delta and repetitions with
+                          dose 0
+    efficiency            Δm/√KL at the smallest doses, ½ (m(x) − m(−x)) / √(mean of the KLs at ±x):
+                          needs no calibration
+    random, shuffled      their slopes, curves and divergence at dose 1, slope_p95 of |slope|, and
+                          perm_p
     prompt_baseline       what asking in words does: delta_m with its interval
     score                 seed 002's, repaired: slope · r2 · valid², None under 30 prompts
 
-Model, tokenizer and chat template are in the manifest, ``vector_sha256`` and the token scope in its parameters.
+Model, tokenizer and chat template are in the manifest, ``vector_sha256`` and the token scope in its
+parameters.
 """
 
 from dataclasses import dataclass

@@ -1,20 +1,21 @@
-"""``steer select``: which direction, layer and strength, chosen on validation prompts under a bound on the damage.
+"""``steer select``: direction, layer and strength, chosen under a bound on the damage.
 
-    candidates   every direction of the given files at every layer, at given fractions of its own c*, where the
-                 divergence on neutral prompts meets the bound κ (``circuit.stages.steering.strength``)
+    candidates   every direction of the given files at every layer, at given fractions of its own
+                 c*, where the divergence on neutral prompts meets the bound κ
+                 (``circuit.stages.steering.strength``)
     effect       Δ = mean over validation prompts of m(c) − m(0), with its interval over groups
                  (``circuit.stages.steering.readout``)
-    chosen       the largest Δ, signed, among those whose divergence is at most κ (5 % more, the tolerance of the
-                 calibration), whose answers hold half of the probability at half of the prompts or more, and whose
-                 layer lies below 80 % of the depth: later ones write the answer's tokens into the output rather
-                 than change what the model decides
+    chosen       the largest Δ, signed, among those whose divergence is at most κ (5 % more, the
+                 tolerance of the calibration), whose answers hold half of the probability at half
+                 of the prompts or more, and whose layer lies below 80 % of the depth: later ones
+                 write the answer's tokens into the output rather than change what the model decides
 
-Arditi et al. 2024 (2406.11717), generalised: they bound the divergence on harmless prompts by 0.1 and leave out the
-last fifth of the layers. The effect of the chosen one is the largest of many and therefore too large: report that
-of ``steer sweep``, on test prompts.
+Arditi et al. 2024 (2406.11717), generalised: they bound the divergence on harmless prompts by 0.1
+and leave out the last fifth of the layers. The effect of the chosen one is the largest of many and
+therefore too large: report that of ``steer sweep``, on test prompts.
 
-Writes ``circuit.selection/1``, and the chosen direction as a steering file whose manifest says how many
-configurations were tried.
+Writes ``circuit.selection/1``, and the chosen direction as a steering file whose manifest says how
+many configurations were tried.
 """
 
 from collections.abc import Mapping, Sequence
@@ -280,7 +281,7 @@ def _effect(change: Array, selection: Selection) -> Triple:
 
 
 def best_of(candidates: Sequence[Candidate], kl: float) -> Candidate:
-    """Return the allowed candidate of the largest effect; raise ``DataError`` where none is allowed."""
+    """Return the allowed candidate of the largest effect; ``DataError`` where none is allowed."""
     allowed = [each for each in candidates if each.allowed]
     if not allowed:
         message = (
@@ -347,12 +348,15 @@ def present(result: SelectResult, *, kl: float | None = None) -> Document:
     header = ["direction", "layer", "method", "c", "effect", "KL p95", "valid", "allowed"]
     title = (
         f"{result.configs_tried} configurations on {result.n_validation} validation prompts in "
-        f"{result.n_groups} groups{'' if kl is None else f', KL p95 on neutral prompts <= {kl:g} nats'}"
+        f"{result.n_groups} "
+        f"groups{'' if kl is None else f', KL p95 on neutral prompts <= {kl:g} nats'}"
     )
     summary = Text(
         [
-            f"Chosen: {chosen.name} at layer {chosen.layer}, c = {chosen.coefficient:.3f}. Its effect "
-            f"is the largest of {result.configs_tried}: measure it on test prompts (circuit steer sweep)."
+            f"Chosen: {chosen.name} at layer {chosen.layer}, c = {chosen.coefficient:.3f}. Its "
+            f"effect "
+            f"is the largest of {result.configs_tried}: measure it on test prompts (circuit "
+            f"steer sweep)."
         ]
     )
     note = "effect: change of m, with its 95 % interval over groups. The chosen one has a star."

@@ -1,13 +1,13 @@
 """Specificity: k directions on the test prompts and read-outs of all k, each at its own c*.
 
-    s_ij    slope of read-out j on the dose of direction i (``circuit.methods.steering.dose_response``), doses −1 to
-            1 in units of c*_i
-    share   |s_ij| / |s_jj|, within a column, whose unit is that of read-out j: how far direction i moves what
-            direction j is for
+    s_ij    slope of read-out j on the dose of direction i
+            (``circuit.methods.steering.dose_response``), doses −1 to 1 in units of c*_i
+    share   |s_ij| / |s_jj|, within a column, whose unit is that of read-out j: how far direction i
+            moves what direction j is for
 
-A direction that moves everything is specific to nothing. Directions, strengths, test prompts, formats and read-outs
-come from finished sweeps. No intervals beyond those of the sweeps' own slopes; with k directions there are k (k − 1)
-comparisons. Writes ``circuit.specificity/1``.
+A direction that moves everything is specific to nothing. Directions, strengths, test prompts,
+formats and read-outs come from finished sweeps. No intervals beyond those of the sweeps' own
+slopes; with k directions there are k (k − 1) comparisons. Writes ``circuit.specificity/1``.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ DOSES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class SpecificityResult:
-    """Slopes of direction i (row) on read-out j (column), and each as a share of the column's own."""
+    """Slopes of direction i (row) on read-out j (column), and as shares of the column's own."""
 
     names: list[str]
     slopes: list[list[Triple]]
@@ -54,7 +54,7 @@ class SpecificityResult:
 
 @dataclass(frozen=True, eq=False)
 class FinishedSweep:
-    """A finished sweep, ready to run on other prompts: its direction at c*, and its own test prompts."""
+    """A finished sweep, ready for other prompts: its direction at c*, and its test prompts."""
 
     intervention: Intervention
     prompts: PromptSet

@@ -47,7 +47,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """The measured points by vector name and dose, the prompt that asks in words, and dose 1's strength."""
+    """The measured points by vector and dose, the prompt baseline, and dose 1's strength."""
 
     by_name: Mapping[str, Mapping[float, DosePoint]]
     in_words: DosePoint | None

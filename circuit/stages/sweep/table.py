@@ -89,8 +89,10 @@ def present(result: Sweeps) -> Document:
     """Show one row for each sweep, and the notes below."""
     unit = next(iter(result.values())).dose_unit
     notes = [
-        f"Dose 1: {unit}. anti-steerable: share of prompts that move the wrong way. ΔNLL: nats per token",
-        "by which the steered text is less likely to the unsteered model. p: directions of a kind whose",
+        f"Dose 1: {unit}. anti-steerable: share of prompts that move the wrong way. ΔNLL: nats "
+        f"per token",
+        "by which the steered text is less likely to the unsteered model. p: directions of a "
+        "kind whose",
         "slope is as steep, of either sign.",
     ]
     verdicts = [
@@ -99,7 +101,10 @@ def present(result: Sweeps) -> Document:
         if each.verdict.word != STEERS
     ]
     warnings = [f"{name}: {text}." for name, each in result.items() for text in each.warnings]
-    title = "Held-out dose-response in units of c*, at which neutral text changes by the same KL divergence"
+    title = (
+        "Held-out dose-response in units of c*, at which neutral text changes by the same KL "
+        "divergence"
+    )
     table = Table(header=HEADER, rows=[_row(name, each) for name, each in result.items()])
     return Document(title, [table, Text(["", *notes, *verdicts]), *map(Notice, warnings)])
 

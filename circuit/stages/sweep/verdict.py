@@ -1,12 +1,15 @@
 """What a sweep may be called: the verdict in a word, and what a reader has to know.
 
     few groups      under 10 groups of test prompts nothing is claimed
-    not readable    the answers of the read-out hold less than half of the probability at most points
+    not readable    the answers of the read-out hold less than half of the probability at most
+                    points
     wrong way       the interval of the slope lies below 0
     no effect       the interval contains 0
-    not above ...   above 0, but a random or shuffled-label direction of the same size moves the read-out as far
+    not above ...   above 0, but a random or shuffled-label direction of the same size moves the
+                    read-out as far
     few controls    above 0 and above all controls, but there are fewer than 10 of a kind
-    steers          above 0, and above every one of 10 or more random and of 10 or more shuffled-label directions
+    steers          above 0, and above every one of 10 or more random and of 10 or more
+                    shuffled-label directions
 
 With k controls of a kind, "above every one" has p = 1/(k + 1): a larger k can say more.
 """
@@ -33,11 +36,15 @@ def verdict(result: SweepResult) -> Verdict:
     not_above = {k: c for k, c in result.controls.items() if not _above(result, c)}
     both = f"{result.random.n} random and {result.shuffled.n} shuffled-label directions"
     if result.n_groups < MIN_GROUPS:
-        text = f"Test prompts of {result.n_groups} groups cannot show anything: {MIN_GROUPS} are needed."
+        text = (
+            f"Test prompts of {result.n_groups} groups cannot show anything: {MIN_GROUPS} are "
+            f"needed."
+        )
         return Verdict(FEW, text)
     if result.valid_frac is not None and result.valid_frac < READABLE:
         text = (
-            f"The given answers hold half of the probability at {result.valid_frac:.0%} of the points "
+            f"The given answers hold half of the probability at {result.valid_frac:.0%} of the "
+            f"points "
             "only: the model does not answer this question in these words."
         )
         return Verdict(UNREADABLE, text)
@@ -99,7 +106,8 @@ def warnings(result: SweepResult, *, known: bool) -> list[str]:
     top = max(value for value, _, _ in result.curve)
     if result.readout.kind == "logprob" and top < 0:
         found.append(
-            f"the positive answers stay less likely than the others at every dose (m at most {top:.1f}): "
+            f"the positive answers stay less likely than the others at every dose (m at most "
+            f"{top:.1f}): "
             "the generated text need not change"
         )
     asked = result.prompt_baseline

@@ -1,4 +1,4 @@
-"""The Python examples of the introspection document, as they stand there but for where they import from, the model and its layers."""
+"""The Python examples of the introspection document, with another model and its layers."""
 
 import asyncio
 
@@ -131,7 +131,7 @@ def test_the_ablation_study(capsys):
     study.print_sweep_summary(result)
     assert [trial.name for trial in result.trials] == ["L0", "L1", "L2"]
     assert result.criteria == ["criterion"]
-    assert "nats a token" in capsys.readouterr().out
+    assert "nats per token" in capsys.readouterr().out
 
     config = AblationConfig(max_new_tokens=15, raw=True)
     original = study.ablate_and_generate("50 + 25 = ", layers=[], config=config)

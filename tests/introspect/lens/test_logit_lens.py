@@ -1,4 +1,4 @@
-"""The logit lens: the last layer is the model, blocks that do nothing change nothing, and numbers are what their names say."""
+"""The logit lens: the last layer is the model, and blocks that do nothing change nothing."""
 
 import mlx.core as mx
 import numpy as np
@@ -50,7 +50,7 @@ def test_blocks_that_do_nothing_change_nothing(identity_llama):
 
 
 def test_every_layer_is_what_the_tail_makes_of_its_residual(llama):
-    """With the blocks after layer k doing nothing, the model itself says what the lens reads at k."""
+    """With the blocks after layer k ablated, the model's own prediction is the lens at k."""
     from circuit.model.interventions.edits import Edit, edited
 
     (found,) = analyze(llama, ["Hello"], ALL)

@@ -1,4 +1,4 @@
-"""A lens starts as the logit lens, learns a map that is there to learn, is kept to the bit, and belongs to one model."""
+"""A tuned lens starts as the logit lens, learns a planted map, and belongs to one model."""
 
 import json
 

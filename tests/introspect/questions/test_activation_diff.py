@@ -1,4 +1,4 @@
-"""What moved between two models: nothing, a planted step, a rotation; and what cannot be compared."""
+"""What moved between two models: nothing, a planted step; and what cannot be compared."""
 
 import json
 
@@ -86,7 +86,7 @@ def test_few_prompts_have_no_interval(llama_folder):
 
 
 def test_cka_interval_holds_the_truth():
-    """Rows of which half the variance is shared: the interval of 20 samples holds the value of a large one."""
+    """Half the variance is shared: the interval of a sample holds the value of a large one."""
     rng = np.random.default_rng(0)
     mix = rng.standard_normal((8, 12))
 

@@ -1,4 +1,4 @@
-"""Two models beside each other: numbers are those of each alone, and what cannot be compared is said."""
+"""Two models: numbers are those of each alone, and what cannot be compared is reported."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""Forms of a prompt: numbers are those of the states, and a form that changes nothing changes nothing."""
+"""Forms of a prompt: numbers are those of the states."""
 
 import mlx.core as mx
 import numpy as np

@@ -1,4 +1,4 @@
-"""Similarity of prompts: cosines of the states, planted labels are found, labels that say nothing are not."""
+"""Similarity of prompts: cosines of the states; planted labels are found, random ones are not."""
 
 import mlx.core as mx
 import numpy as np
@@ -94,7 +94,7 @@ def test_labels_as_they_are_given(llama):
 
 
 def test_two_groups_a_label_make_no_interval():
-    """A resample that draws one group for all of a label has no pair within it: those left hold all the same pairs."""
+    """A resample that draws one group for all of a label has no pair within it."""
     S, labels = planted(np.random.default_rng(0), 8.0, n=4)[:2]
     few = separation(S, labels, ["0", "1", "2", "3"])
     for mean in (few.within, few.between, few.separation):

@@ -115,7 +115,7 @@ def test_shuffled_pairs_keep_each_pair_together():
     assert fit_direction("mean_diff", H[y == 1], H[y == 0]).vector @ direction > 0.97
 
 
-def test_mean_centered_takes_the_corpus_off():
+def test_mean_centered_subtracts_the_corpus():
     H, y, _, _ = planted(gap=6)
     p, q = H[y == 1], H[y == 0]
     same = fit_direction("mean_diff", p, q).vector
@@ -126,7 +126,7 @@ def test_mean_centered_takes_the_corpus_off():
     assert found @ expected / np.linalg.norm(expected) == pytest.approx(1)
 
 
-def test_many_labellings_at_once_are_the_fits_one_by_one():
+def test_combine_gives_the_fit_of_every_labelling():
     H, y, _, _ = planted(n=40, d=30, n_groups=10)
     how = load("mean_diff")
     labellings = np.stack([y, 1 - y, np.arange(40) % 2])
@@ -143,7 +143,7 @@ def test_unknown_method():
     assert "mean_diff" in caught.value.hint
 
 
-def test_uncentred_pca_finds_what_centring_would_lose():
+def test_uncentred_pca_finds_the_direction_that_centring_loses():
     H, y, _, _pairs, direction = planted_pairs()
     D = H[y == 1] - H[y == 0]
     centred = np.linalg.svd(D - D.mean(axis=0))[2][0]

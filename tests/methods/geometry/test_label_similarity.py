@@ -6,7 +6,7 @@ import pytest
 from circuit.methods.geometry.label_similarity import _mean_over, separation
 
 
-def test_copies_of_a_group_do_not_meet():
+def test_copies_of_a_group_are_not_compared():
     rng = np.random.default_rng(0)
     S = rng.normal(size=(12, 12))
     S = S + S.T

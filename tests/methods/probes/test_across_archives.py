@@ -14,7 +14,7 @@ def rotation(d, seed=0):
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
 
 
-def test_an_archive_has_not_moved_from_itself():
+def test_equal_archives_have_no_drift():
     H, _, groups = noise(60, 40, 20)
     found = drift(H, H, groups, n_boot=100)
     assert found.cka == pytest.approx(1, abs=1e-5)
@@ -63,7 +63,7 @@ def test_the_diagonal_is_the_probe():
     assert all(estimate.value == pytest.approx(own, abs=1e-6) for estimate in across.auroc.values())
 
 
-def test_other_widths_have_a_cka_only_and_other_prompts_nothing():
+def test_archives_of_other_widths_have_a_cka_only():
     H, _, groups = noise(60, 40, 20)
     found = drift(H, H[:, :30], groups, n_boot=10)
     assert found.cka > 0.5
@@ -72,7 +72,7 @@ def test_other_widths_have_a_cka_only_and_other_prompts_nothing():
         drift(H, H[:50], groups)
 
 
-def test_what_rows_without_variation_have_in_common_is_not_defined():
+def test_the_similarity_of_constant_rows_is_undefined():
     H, y, groups = noise(60, 40, 20)
     same = np.full_like(H, 0.3)
     for A, B in ((same, same), (same, H), (H, same)):

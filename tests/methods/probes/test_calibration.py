@@ -35,7 +35,7 @@ def test_scores_are_those_of_scikit_learn(n_classes):
         assert 0 <= estimate.low <= estimate.value <= estimate.high
 
 
-def test_a_calibrated_probe_errs_as_chance_says_and_a_sharpened_one_more():
+def test_a_calibrated_probe_has_the_error_of_chance_and_an_overconfident_one_more():
     honest, sharp = judged(*probabilities()), judged(*probabilities(sharpen=4))
     assert honest.error_by_chance.low <= honest.error.value <= honest.error_by_chance.high
     assert sharp.error.value > sharp.error_by_chance.high

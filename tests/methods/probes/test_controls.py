@@ -39,7 +39,7 @@ def test_an_unbalanced_task_has_an_unbalanced_control():
     )
 
 
-def test_folds_that_cut_groups_have_every_group_on_both_sides():
+def test_folds_across_groups_have_every_group_on_both_sides():
     groups = np.repeat(np.arange(12), 6)
     splits = folds_across_groups(groups, np.random.default_rng(0), folds=5)
     assert sorted(np.concatenate([held for _, held in splits]).tolist()) == list(range(72))
@@ -56,7 +56,7 @@ def test_a_planted_concept_is_selective():
     assert found.selectivity.low > 0.2
 
 
-def test_groups_that_can_be_recognised_are_remembered_but_not_decoded():
+def test_recognisable_groups_raise_the_memory_score_only():
     # Each group has a large offset of its own and the label means nothing: only a split through groups finds "it".
     H, y, groups = noise(120, 64, 24)
     H += 5 * np.random.default_rng(1).normal(size=(24, 64))[groups]
@@ -67,7 +67,7 @@ def test_groups_that_can_be_recognised_are_remembered_but_not_decoded():
     assert found.selectivity.low < 0 < found.selectivity.high
 
 
-def test_noise_is_neither_remembered_nor_selective():
+def test_noise_has_no_memory_and_no_selectivity():
     H, y, groups = noise(120, 256, 30)
     found = controlled(H, y, groups)
     assert found.memory.low < 0.5 < found.memory.high
@@ -94,7 +94,7 @@ def test_random_directions_are_at_chance_on_noise_and_above_it_on_the_main_axis(
     assert random_directions(everywhere, task).value > 0.7
 
 
-def test_random_directions_of_equal_rows_say_nothing():
+def test_random_directions_of_equal_rows_score_one_half():
     _, y, groups = noise()
     task = prepare(y, groups, n_boot=2, n_shuffles=0)
     found = random_directions(np.ones((80, 5)), task, n_directions=10)

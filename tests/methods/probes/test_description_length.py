@@ -16,7 +16,7 @@ def labelled(gap, n=600, d=40, seed=0):
     return H, y, groups
 
 
-def test_noise_is_not_compressed_and_a_concept_is_the_more_the_clearer_it_is():
+def test_noise_is_not_compressed_and_a_clear_concept_is():
     found = [description_length(*labelled(gap), n_boot=100) for gap in (0, 1.5, 6)]
     noise_, weak, strong = (each.compression for each in found)
     assert noise_.value == pytest.approx(1, abs=0.06)

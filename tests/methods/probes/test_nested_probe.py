@@ -19,7 +19,7 @@ def scored(gap: float, seed: int, layers: int = 6):
     return probes, nested_probe(probes, task), task
 
 
-def test_on_noise_choosing_is_worth_nothing_although_the_best_layer_looks_good():
+def test_on_noise_the_nested_score_is_at_chance_and_the_best_layer_is_above():
     found = [scored(0.0, seed) for seed in range(8)]
     best = np.mean([max(p.estimate for p in probes.values()) for probes, _, _ in found])
     chosen = np.mean([choice.auroc.value for _, choice, _ in found])
@@ -27,7 +27,7 @@ def test_on_noise_choosing_is_worth_nothing_although_the_best_layer_looks_good()
     assert chosen == pytest.approx(0.5, abs=0.05)
 
 
-def test_the_layer_that_knows_is_chosen_and_keeps_its_score():
+def test_the_informative_layer_is_chosen_and_keeps_its_score():
     probes, choice, _ = scored(4.0, 0)
     assert set(choice.chosen) == {2}
     assert choice.auroc.value == probes[2].estimate
@@ -45,6 +45,6 @@ def test_the_choice_ignores_the_rows_that_it_is_scored_on():
     assert probe(H, task).inner_loss[0] == probe(other, task).inner_loss[0]
 
 
-def test_one_layer_is_no_choice():
+def test_one_layer_has_no_nested_score():
     probes, _, task = scored(0.0, 0, layers=3)
     assert nested_probe({0: probes[0]}, task) is None

@@ -51,7 +51,7 @@ def test_the_statistic_is_that_of_scikit_learns_ridge(n_classes):
         assert ours[k, 0] == pytest.approx(np.mean([wins[c] / pairs[c] for c in classes]), abs=1e-9)
 
 
-def test_labellings_in_one_batch_do_not_see_each_other():
+def test_labellings_in_one_batch_are_independent():
     H, y, groups, _ = planted(gap=2)
     prepared = decompose(H, grouped_folds(y, groups))
     labellings = permuted_labels(y, groups, np.random.default_rng(0), size=7)

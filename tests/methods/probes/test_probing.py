@@ -33,7 +33,7 @@ def test_row_space_regression_is_that_of_scikit_learn_on_the_features(n, d, n_cl
     np.testing.assert_allclose(ours, reference.predict_proba((new - mean) / scale), atol=1e-3)
 
 
-def test_problems_in_one_batch_do_not_see_each_other():
+def test_problems_in_one_batch_are_independent():
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(30, 8)), rng.integers(0, 2, (30, 3, 1))
     weights = rng.integers(0, 2, (30, 3))

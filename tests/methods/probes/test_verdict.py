@@ -10,7 +10,7 @@ from circuit.methods.uncertainty.splits import enough_groups, least_groups
 
 
 @pytest.mark.parametrize(("n", "few"), [(3, True), (4, True), (8, False)])
-def test_a_class_of_few_groups_gets_no_star(n, few):
+def test_a_class_of_few_groups_is_not_decodable(n, few):
     rng = np.random.default_rng(0)
     y = np.array([1] * n + [0] * 150)
     groups = np.array([*range(n), *(100 + i % 30 for i in range(150))])

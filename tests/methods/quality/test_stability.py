@@ -61,7 +61,7 @@ def test_the_settled_cosine_estimates_the_cosine_with_the_truth():
     assert np.mean(settled) == pytest.approx(np.mean(true), abs=0.03)
 
 
-def test_halves_of_noise_agree_on_nothing():
+def test_halves_of_noise_have_orthogonal_directions():
     found = [split_half_cosine(MEAN, *noise_rows(seed), seed=seed).value for seed in range(20)]
     assert abs(np.mean(found)) < 0.03
 

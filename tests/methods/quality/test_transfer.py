@@ -64,7 +64,7 @@ def test_unbalanced_parts_are_fitted_balanced():
     assert found.values()[0, 1] > 0.9
 
 
-def test_a_part_of_one_class_is_refused_and_one_of_few_groups_is_left_blank():
+def test_a_part_of_one_class_is_refused_and_one_of_few_groups_has_no_score():
     H, y, groups, parts = two_concepts(0.0)
     with raises(DataError, "one-class", part="one"):
         transfer_matrix("mean_diff", H, y, groups, {"one": np.flatnonzero(y == 1)})

@@ -65,6 +65,6 @@ def test_every_measure_of_a_text_by_its_name():
     assert (found.entropy, found.collapsed) == (entropy(ids), True)
 
 
-def test_mean_nll_of_nothing_is_nothing():
+def test_mean_nll_of_an_empty_text_is_none():
     assert mean_nll(np.array([])) is None
     assert mean_nll(np.log(np.array([0.5, 0.25]))) == pytest.approx(1.5 * np.log(2))

@@ -25,7 +25,7 @@ def test_slopes_of_lines_are_exact(lines):
     np.testing.assert_allclose(slopes(DOSES, m), b, atol=1e-9)
 
 
-def test_a_line_has_everything_and_a_flat_curve_nothing():
+def test_the_shape_of_a_line_and_of_a_flat_curve():
     line = shape(DOSES, 3 + 2 * DOSES)
     assert line.r2 == pytest.approx(1)
     assert line.spearman == pytest.approx(1)
@@ -73,7 +73,7 @@ def test_the_interval_counts_groups_and_not_prompts():
     assert wide.high - wide.low > 4 * (narrow.high - narrow.low)
 
 
-def test_one_group_knows_nothing():
+def test_one_group_has_an_infinite_interval():
     m = np.ones((5, 1)) * DOSES
     found = response(DOSES, m, np.zeros(5, int))
     estimate = found.mean(found.slopes)

@@ -30,9 +30,7 @@ def test_within_a_factor_of_eight_two_evaluations_are_enough():
     st.floats(0.5, 40),
 )
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_every_growing_curve_that_saturates_is_solved_or_said_to_stay_below(
-    log_scale, power, target, top
-):
+def test_every_saturating_curve_is_solved_or_reported_below(log_scale, power, target, top):
     def f(c):
         x = (c / math.exp(log_scale)) ** power
         return top * x / (1 + x)
@@ -89,7 +87,7 @@ def test_a_target_below_the_smallest_value_is_above():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
-def test_what_is_not_a_number_is_refused(bad):
+def test_values_that_are_not_finite_are_refused(bad):
     with raises(DataError, "invalid-value"):
         solve(lambda c: bad if c > 1 else c * 0.01, 1.0)
 

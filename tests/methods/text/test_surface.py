@@ -25,7 +25,7 @@ def test_counts_are_those_of_scikit_learn(texts):
         assert sorted(ours(texts).T.tolist()) == sorted(theirs.T.tolist())
 
 
-def test_only_neighbouring_words_tell_an_order_from_a_statement():
+def test_word_pairs_separate_orders_from_statements_and_words_do_not():
     nouns = [f"noun{i}" for i in range(20)]
     texts = [t for n in nouns for t in (f"today ring the {n}", f"today the {n} ring")]
     y, groups = np.tile([1, 0], 20), np.repeat(np.arange(20), 2)

@@ -52,7 +52,7 @@ def test_the_tool_is_named_in_every_notation(text):
 
 
 @pytest.mark.parametrize("text", NONE)
-def test_what_is_no_call_names_no_tool(text):
+def test_a_text_without_a_call_names_no_tool(text):
     assert called_tool(text) is None
 
 

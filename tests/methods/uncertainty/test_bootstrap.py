@@ -31,7 +31,7 @@ def test_weights_are_repetitions():
     assert weighted == pytest.approx(auroc(s2[y2 == 1], s2[y2 == 0]))
 
 
-def test_a_group_of_both_labels_is_compared_with_itself_once_a_copy():
+def test_a_group_of_both_labels_is_compared_with_itself_once_per_copy():
     rng = np.random.default_rng(0)
     s, groups, w = rng.normal(size=24), np.arange(24) // 4, np.array([0, 1, 2, 3, 1, 2])
     y, fold = np.arange(24) % 2, np.arange(24) // 12
@@ -105,7 +105,7 @@ def test_groups_not_rows_are_drawn():
     assert intervals[0] == intervals[1]
 
 
-def test_two_groups_say_nothing():
+def test_two_groups_give_no_interval():
     y = np.array([0, 0, 1, 1])
     statistic = auroc_statistic(y * 1.0, y == 1, np.zeros(4, int), y)
     e = cluster_bootstrap(statistic, y, y, n_boot=100, rng=np.random.default_rng(0))

@@ -68,7 +68,7 @@ def test_a_clear_step_is_certain_and_a_slope_is_not():
     assert slope.interval[0] < slope.interval[1]
 
 
-def test_the_best_baseline_and_the_star_both_count():
+def test_emergence_needs_every_baseline_and_decodability():
     values = [0.6, 0.7, 0.8, 0.9, 0.9]
     lax = emergence(at(values), [scored(0.5).draws], starred(values), MANY)
     strict = emergence(
@@ -85,7 +85,7 @@ def test_nothing_emerges_from_flat_curves():
     assert found.never > 0.99
 
 
-def test_saturation_is_the_first_that_is_not_worse():
+def test_saturation_is_the_first_layer_that_is_not_worse():
     draws = {k: each.draws for k, each in at([0.5, 0.7, 0.895, 0.9, 0.9], 0.001).items()}
     assert saturation_layer(draws, n_groups=2000) == 2
     assert saturation_layer({0: draws[0]}, n_groups=2000) == 0
@@ -159,7 +159,7 @@ def test_a_planted_concept_is_selective_and_noise_is_not_decodable():
     assert verdict(nothing, **sides, certainty=MANY) == NOT_DECODABLE
 
 
-def test_what_the_surface_carries_is_called_surface():
+def test_a_label_that_the_text_gives_away_is_called_surface():
     layers, y, groups = planted_at(0, 3)
     found, results, beside = located(layers, y, groups, 3, surface=y[:, None] * 1.0)
     assert beside.auroc.value == 1
@@ -211,7 +211,7 @@ def test_a_baseline_at_chance_with_a_wide_interval_explains_nothing():
     assert word == "decodable"
 
 
-def test_a_baseline_that_is_neither_beaten_nor_readable_leaves_it_unresolved():
+def test_an_undecodable_baseline_that_is_not_exceeded_gives_unresolved():
     layers, text, y, groups = concept(9, gap=1.0, share=0.35)
     word, _, beside = said(layers, text, y, groups, 9)
     assert beside.auroc.value > 0.6

@@ -20,7 +20,7 @@ def test_newcombe_is_the_published_interval():
     assert (at_90.low, at_90.high) == pytest.approx((0.6591091902, 0.9822247871), abs=1e-8)
 
 
-def test_newcombe_is_antisymmetric_and_holds_the_extremes():
+def test_newcombe_is_antisymmetric_and_includes_the_extremes():
     for m, n in ((2, 2), (5, 9), (100, 3)):
         for a in (0.0, 0.3, 0.5, 0.9, 1.0):
             one, other = newcombe(a, m, n), newcombe(1 - a, n, m)
@@ -40,14 +40,14 @@ def test_the_bound_of_a_perfect_score_covers():
     assert missed / 2000 <= 0.05
 
 
-def test_perfect_scores_of_more_groups_are_surer():
+def test_more_groups_raise_the_bound_of_a_perfect_score():
     bounds = [perfect_auroc(np.arange(2 * g) % 2, np.arange(2 * g)) for g in (2, 5, 10, 40)]
     assert bounds == sorted(bounds)
     assert bounds[1] == pytest.approx(0.643, abs=0.001)
     assert perfect_recall(np.arange(20) % 2, np.arange(20)) == wilson(10, 10)[0]
 
 
-def test_copies_of_rows_make_a_perfect_score_no_surer():
+def test_repeated_rows_do_not_raise_the_bound_of_a_perfect_score():
     y = np.arange(12) % 2
     assert perfect_auroc(np.repeat(y, 50), np.repeat(np.arange(12), 50)) == perfect_auroc(
         y, np.arange(12)
@@ -59,7 +59,7 @@ def test_several_classes_are_averaged():
     assert perfect_auroc(y, np.arange(30)) == pytest.approx(newcombe(1.0, 10, 20).low)
 
 
-def test_an_interval_never_says_more_than_the_groups_allow():
+def test_an_interval_is_never_narrower_than_the_groups_allow():
     y = np.arange(20) % 2
     statistic = auroc_statistic(y * 1.0, y == 1, np.zeros(20, int), np.arange(20))
     plain = cluster_bootstrap(statistic, y, np.arange(20), n_boot=50, rng=np.random.default_rng(0))

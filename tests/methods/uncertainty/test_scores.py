@@ -27,7 +27,7 @@ def test_auroc_is_invariant_to_monotone_maps_and_antisymmetric(positive, negativ
     assert scores.auroc(q, p) == pytest.approx(1 - scores.auroc(p, q))
 
 
-def test_auroc_of_nothing_is_an_error():
+def test_auroc_needs_both_classes():
     with raises(DataError, "empty-class", n_positive=0, n_negative=1):
         scores.auroc(np.array([]), np.array([1.0]))
 

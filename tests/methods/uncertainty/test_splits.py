@@ -44,7 +44,7 @@ def test_fewer_groups_give_fewer_folds():
         ([0, 1, 0, 1], [7, 7, 7, 7], "class-of-one-group"),
     ],
 )
-def test_what_cannot_be_split_is_refused(y, groups, code):
+def test_labels_that_cannot_be_split_are_refused(y, groups, code):
     with raises(DataError, code) as caught:
         grouped_folds(np.array(y), groups)
     assert caught.value.hint

@@ -4,13 +4,12 @@ import json
 import re
 import shutil
 import subprocess
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import analyze, directions, visualize, visualize_report
+from asking import analyze, ask, directions, visualize, visualize_report
 from errors import raises
 from in_process import invoke
 from pages import Page, assert_loads_nothing
@@ -19,20 +18,18 @@ from planted_archive import prompt_set, write_planted
 from circuit.artifacts.files.documents import read_json
 from circuit.artifacts.manifest.manifest import read_manifest
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
-from circuit.artifacts.steering_files.files import Direction
+from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.stages.probes import document as probes_document
 from circuit.stages.probes.results import BatteryResult
 from circuit.stages.probes.run import RUN
-from circuit.stages.report import steering as report_steering
 from circuit.stages.report.report import ReportResult
 from circuit.stages.report.request import ReportRequest
 from circuit.stages.run import run as run_request
-from circuit.stages.steering.intervention import Intervention
-from circuit.stages.steering.steer import Job, steer
+from circuit.stages.steering.document import steer_document
+from circuit.stages.steering.request import SteerRequest
+from circuit.stages.steering.result import SteerResult
 from circuit.values import schemas
-from circuit.values.prompt_format import RAW
-from circuit.values.sampling import Sampling
 
 HOSTILE = "'\"><script>1</script>"
 
@@ -252,63 +249,67 @@ def steered(llama, tmp_path, *, criterion):
         labels=("a", "b"),
         prompts=tuple(Prompt(text=t, label="ab"[i % 2], group=str(i)) for i, t in enumerate(texts)),
     )
-    job = Job(
-        Intervention.of(direction),
-        prompts,
-        [0, 1],
-        RAW,
-        Sampling(max_tokens=2),
-        criterion,
-        2 if criterion else 0,
-    )
-    steer(llama, job, out=tmp_path / "steering.json")
-    return read_manifest(tmp_path / "steering.json", schemas.STEERING)
+    prompts.save(tmp_path / "prompts.json")
+    write_npz(tmp_path / "d.npz", direction)
+    asked = {"criterion": criterion, "controls": 2} if criterion else {}
+    result = ask(
+        SteerRequest,
+        model=llama.id,
+        direction=[str(tmp_path / "d.npz")],
+        prompts=f"@{tmp_path / 'prompts.json'}",
+        compare="0,1",
+        max_tokens=2,
+        output=tmp_path / "steering.json",
+        **asked,
+    ).result
+    assert isinstance(result, SteerResult)
+    return result
+
+
+def with_rates(result, n_controls, **changed):
+    """Return a steering result whose steered rates are others."""
+    rates = [
+        replace(each, n_groups=30, **(changed if each.coefficient else {}))
+        for each in result.trial.rates
+    ]
+    return replace(result, trial=replace(result.trial, n_controls=n_controls, rates=rates))
 
 
 def test_steering_is_called_use_only_where_random_directions_do_not_do_the_same(llama, tmp_path):
-    manifest = steered(llama, tmp_path, criterion="regex:[aeiou]")
-    section = report_steering.section(manifest)
-    assert {found.word for found in section.findings} == {"few groups"}  # 6 groups for each label
+    result = steered(llama, tmp_path, criterion="regex:[aeiou]")
+    found = steer_document(result).findings()
+    assert {each.verdict for each in found} == {"few groups"}  # 6 groups for each label
     report([tmp_path / "steering.json"], tmp_path / "report.html")
     assert "d<i> on a prompts" in page_at(tmp_path / "report.html").words
-    results = deepcopy(manifest.results)
-    for rate in results["trial"]["rates"]:
-        rate.update(
-            n_groups=30,
-            controls=[0.5] * 99 if rate["coefficient"] else [],
-            p=0.01 if rate["coefficient"] else None,
-        )
-    results["trial"]["n_controls"] = 99
-    strong = report_steering.section(manifest.model_copy(update={"results": results}))
-    assert [picture.name for picture in strong.pictures] == ["dose_response"]
-    assert strong.pictures[0].numbers["rates"][1]["p_holm"] == 0.02
-    assert [found.word for found in strong.findings] == ["used", "used"]
-    assert "0.020 after correction for 2 comparisons" in strong.findings[0].text
-    for rate in results["trial"]["rates"]:
-        rate["p"] = rate["p"] and 0.04
-    weak = report_steering.section(manifest.model_copy(update={"results": results}))
-    assert {found.word for found in weak.findings} == {"use not shown"}
+    beaten = {"n_controls": 99, "controls": [0.5] * 99}
+    strong = steer_document(with_rates(result, p=0.01, **beaten))
+    (figure,) = strong.figures()
+    assert figure.name == "dose_response"
+    assert figure.numbers["rates"][1]["p_holm"] == 0.02
+    assert [each.verdict for each in strong.findings()] == ["used", "used"]
+    assert "0.020 after correction for 2 comparisons" in strong.findings()[0].sentence
+    weak = steer_document(with_rates(result, p=0.04, **beaten))
+    assert {each.verdict for each in weak.findings()} == {"use not shown"}
 
 
 def test_answers_that_nobody_judged_show_nothing(llama, tmp_path):
-    section = report_steering.section(steered(llama, tmp_path, criterion=None))
-    assert [found.word for found in section.findings] == ["not measured"]
-    assert not section.pictures
+    document = steer_document(steered(llama, tmp_path, criterion=None))
+    assert [each.verdict for each in document.findings()] == ["not measured"]
+    assert not document.figures()
     with raises(DataError, "nothing-to-draw"):
         visualize_report(tmp_path / "steering.json", tmp_path / "pictures")
 
 
 def test_what_steering_did_is_drawn_with_its_numbers(llama, tmp_path):
-    manifest = steered(llama, tmp_path, criterion="regex:[aeiou]")
+    result = steered(llama, tmp_path, criterion="regex:[aeiou]")
     results, reused = visualize_report(tmp_path / "steering.json", tmp_path / "pictures")
     assert ([each.file for each in results.figures], reused) == (["dose_response.png"], False)
     drawn = read_json(tmp_path / "pictures" / "dose_response.json")["rates"]
-    told = manifest.results["trial"]["rates"]
     assert [(one["label"], one["rate"], one["controls"]) for one in drawn] == [
-        (one["label"], one["rate"], one["controls"]) for one in told
+        (rate.label, rate.rate, rate.controls) for rate in result.trial.rates
     ]
     assert visualize_report(tmp_path / "steering.json", tmp_path / "pictures")[1]
-    with raises(ArtifactError, "not-drawable", schema=schemas.PLOTS):
+    with raises(ArtifactError, "not-drawn", schema=schemas.PLOTS):
         visualize_report(tmp_path / "pictures" / "plots.json", tmp_path / "more")
 
 

@@ -57,7 +57,8 @@ def beside(path: Path) -> list[Path]:
 def read(path: Path) -> list[Direction]:
     """Read the vector of each block, and the sidecar's facts about how it was made."""
     archive = Archive(path)
-    vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
+    matches = {name: _ARRAY.fullmatch(name) for name in archive.names}
+    vectors = {int(m[1]): archive.read(name) for name, m in matches.items() if m is not None}
     said = _sidecar(path)
     method = said.get("method")
     return unpack_directions(

@@ -62,7 +62,8 @@ def read(path: Path) -> list[Direction]:
                 array=name,
                 method=method,
             )
-    vectors = {int(_ARRAY.fullmatch(name)[1]): archive.read(name) for name in archive.names}  # type: ignore[index]
+    matches = {name: _ARRAY.fullmatch(name) for name in archive.names}
+    vectors = {int(m[1]): archive.read(name) for name, m in matches.items() if m is not None}
     extra = {"coefficient": cfg["coeff"]} if isinstance(cfg.get("coeff"), int | float) else {}
     return unpack_directions(path, vectors, record_in_header(archive), method=method, extra=extra)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from checkpoints import unit_vector
+from errors import raises
 
 from circuit.artifacts.prompts.prompts import Prompt
 from circuit.artifacts.steering_files.files import Direction
@@ -25,7 +26,7 @@ def read(model, readout, texts, steering, c=0.0, expected=None, form=RAW):
         Prompt(text=t, expected=e)
         for t, e in zip(texts, expected or [None] * len(texts), strict=True)
     ]
-    return reader(model, readout, prompts, encode(model, texts, form)).measure(steering, c)
+    return reader(model, readout, prompts, encode(model, texts, form)).measure(steering.at(c))
 
 
 def log_softmax(model, ids):
@@ -66,7 +67,7 @@ def test_a_spelling_that_begins_with_another_is_in_it_already(llama, steering):
     short = read(llama, Readout(("Y",), ("N",)), ["Is it?"], steering)
     both = read(llama, Readout(("Yes", "Y"), ("N",)), ["Is it?"], steering)
     assert both.m[0] == pytest.approx(short.m[0], abs=1e-6)
-    with pytest.raises(UsageError, match="begins with the tokens"):
+    with raises(UsageError, "nested-answers"):
         read(llama, Readout(("Yes",), ("Y",)), ["Is it?"], steering)
 
 
@@ -85,9 +86,10 @@ def test_answers_change_sides_where_the_negative_one_is_expected(llama, steering
     assert found.m[0] == pytest.approx(plain.m[0])
     assert found.m[1] == pytest.approx(-plain.m[1])
     prompts = [Prompt(text="a", expected="(A)"), Prompt(text="b", expected="(B)")]
-    assert readout.described(prompts)["order_balanced"] is True
-    assert readout.described([*prompts[:1] * 9, prompts[1]])["order_balanced"] is False
-    assert readout.described([Prompt(text="a")])["order_balanced"] is None
+    assert readout.described(prompts).order_balanced is True
+    assert readout.described([*prompts[:1] * 9, prompts[1]]).order_balanced is False
+    assert readout.described([Prompt(text="a")]).order_balanced is None
+    assert readout.described(prompts).readout == readout
 
 
 def test_a_criterion_is_judged_on_what_is_written(llama, steering):
@@ -120,23 +122,28 @@ def test_steering_moves_it_and_zero_does_not(llama, steering):
 
 
 @pytest.mark.parametrize(
-    ("readout", "words"),
+    ("readout", "code"),
     [
-        (Readout(), "no read-out is given"),
-        (Readout(("a",), criterion="number"), "two read-outs are given"),
-        (Readout((), ("a",), criterion="number"), "needs --positive-answers"),
-        (Readout(("a", "b"), ("b",)), "both a positive and a negative"),
-        (Readout(criterion="expected"), "needs prompts with an expected text"),
+        (Readout(), "no-readout"),
+        (Readout(("a",), criterion="number"), "two-readouts"),
+        (Readout((), ("a",)), "option-needed"),
+        (Readout((), ("a",), criterion="number"), "option-needed"),
+        (Readout(("a", "b"), ("b",)), "ambiguous-answer"),
     ],
 )
-def test_a_readout_that_is_none_is_refused(readout, words):
-    with pytest.raises(UsageError, match=words):
+def test_a_readout_that_is_none_is_refused(readout, code):
+    with raises(UsageError, code):
         readout.check([Prompt(text="a")])
 
 
-def test_spellings_keep_their_blanks():
+def test_an_expected_text_is_needed_where_it_is_the_criterion():
+    with pytest.raises(UsageError, match="needs prompts with an expected text"):
+        Readout(criterion="expected").check([Prompt(text="a")])
+
+
+def test_spellings_keep_their_spaces():
     assert spellings("Yes| yes|YES ") == ("Yes", " yes", "YES ")
     assert spellings(None) == ()
     for bad in ("", "a||b", "a|a"):
-        with pytest.raises(UsageError, match="names an empty answer"):
+        with raises(UsageError, "invalid-spellings", spellings=bad):
             spellings(bad)

@@ -7,13 +7,13 @@ from architectures import CONFIGS
 from checkpoints import write_checkpoint
 from errors import raises
 
-from circuit.cli.attribution_text import attribution_text
 from circuit.errors import ModelError, UsageError
-from circuit.introspect.output.pictures import draw_attribution
 from circuit.introspect.questions import attribute as attribution
-from circuit.introspect.questions.attribute import attribute
+from circuit.introspect.questions.attribute import attribute, draw_attribution, present
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.gradients.linear_form import frozen_forms
+from circuit.present.terminal import terminal
+from circuit.stages.rows.prompt_input import PromptInput
 
 FAMILIES = [
     "llama",
@@ -41,7 +41,7 @@ def of(tmp_path_factory):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_terms_and_heads_add_up(of, family, tmp_path):
     model = of(family)
-    found = attribute(model, ["Hello there", "abc"])
+    found = attribute(model, PromptInput(["Hello there", "abc"]))
     values = np.array([term.values for term in found.terms])
     read = np.array([p.read for p in found.prompts])
     np.testing.assert_allclose(values.sum(axis=0), read, rtol=1e-4, atol=1e-6)
@@ -87,7 +87,7 @@ def test_the_form_of_a_layer_norm_is_its_own():
 
 
 def test_planted_parts_have_all_of_it(chain):
-    found = attribute(chain, ["xay."], answer="Q", wrong="Z")
+    found = attribute(chain, PromptInput(["xay."]), answer="Q", wrong="Z")
     mean = {term.name: term.mean for term in found.terms}
     assert mean["mlp.1"] == pytest.approx(found.prompts[0].difference, rel=1e-4)
     others = [abs(value) for name, value in mean.items() if name != "mlp.1"]
@@ -95,11 +95,11 @@ def test_planted_parts_have_all_of_it(chain):
 
 
 def test_unlike_pairs_of_tokens_and_few_prompts_are_said(llama):
-    own = attribute(llama, ["Hello", "1 + 1 = ", "xyz"])
+    own = attribute(llama, PromptInput(["Hello", "1 + 1 = ", "xyz"]))
     said = "Each prompt has its own pair of tokens"
-    assert said in attribution_text({"model": "m", "format": "raw", **own.as_dict()})
-    one = attribute(llama, ["Hello", "1 + 1 = "], answer="Q", wrong="Z")
-    text = attribution_text({"model": "m", "format": "raw", **one.as_dict()})
+    assert said in terminal(present(own))
+    one = attribute(llama, PromptInput(["Hello", "1 + 1 = "]), answer="Q", wrong="Z")
+    text = terminal(present(one))
     assert said not in text
     assert text.endswith(
         "2 independent prompts: an example, not a finding (under 10 nothing is claimed)."
@@ -107,16 +107,16 @@ def test_unlike_pairs_of_tokens_and_few_prompts_are_said(llama):
 
 
 def test_answers_and_what_cannot_be_divided(llama, monkeypatch):
-    found = attribute(llama, ["Hello"], wrong="Q")
+    found = attribute(llama, PromptInput(["Hello"]), wrong="Q")
     assert found.prompts[0].wrong == "Q"
-    with pytest.raises(UsageError, match="the same token"):
-        attribute(llama, ["Hello"], answer="Q", wrong="Q")
+    with raises(UsageError, "equal-answers"):
+        attribute(llama, PromptInput(["Hello"]), answer="Q", wrong="Q")
     with raises(UsageError, "several-tokens", n_tokens=9):
-        attribute(llama, ["Hello"], answer="two words")
-    every = attribution._parts
-    monkeypatch.setattr(attribution, "_parts", lambda *given: list(every(*given))[:2])
-    with pytest.raises(ModelError, match="do not add up"):
-        attribute(llama, ["Hello"])
+        attribute(llama, PromptInput(["Hello"]), answer="two words")
+    every = attribution.parts_of
+    monkeypatch.setattr(attribution, "parts_of", lambda *given: list(every(*given))[:2])
+    with raises(ModelError, "parts-do-not-add-up"):
+        attribute(llama, PromptInput(["Hello"]))
 
 
 def test_a_head_that_bends_is_refused(tmp_path, monkeypatch):
@@ -124,8 +124,8 @@ def test_a_head_that_bends_is_refused(tmp_path, monkeypatch):
 
     config = {**CONFIGS["gemma2"], "final_logit_softcapping": 2.0}
     model = load_model(str(write_checkpoint(tmp_path / "bent", "gemma2", **config)))
-    found = attribute(model, ["Hello there"])
+    found = attribute(model, PromptInput(["Hello there"]))
     assert found.soft_cap == 2.0
     monkeypatch.setattr(readout, "CAPS", ())  # as where the cap has a name that is not known
-    with pytest.raises(ModelError, match="not linear after a norm"):
-        attribute(model, ["Hello there"])
+    with raises(ModelError, "head-not-linear"):
+        attribute(model, PromptInput(["Hello there"]))

@@ -6,13 +6,14 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from errors import raises
 from mlx_lm.convert import convert
 
-from circuit.cli.weight_diff_text import weight_diff_text
 from circuit.errors import DataError, ModelError
-from circuit.introspect.questions.weight_diff import place_of, weight_diff
+from circuit.introspect.questions.weight_diff import place_of, present, weight_diff
 from circuit.methods.geometry.matrix_change import spectrum, sums
 from circuit.model.checkpoint.weights import open_weights
+from circuit.present.terminal import terminal
 
 NAME = "model.layers.1.mlp.down_proj.weight"
 
@@ -147,7 +148,7 @@ def test_what_only_one_has_is_listed(llama_folder, tmp_path):
         n_ctx=64,
         layer_norm_epsilon=1e-5,
     )
-    with pytest.raises(DataError, match="share no name of a tensor"):
+    with raises(DataError, "no-shared-tensor"):
         weight_diff(str(llama_folder), str(gpt2))
 
 
@@ -164,21 +165,19 @@ def test_another_depth_is_said_and_its_tensors_are_sorted(llama_folder, tmp_path
     layers = [place_of(name)[1] for name in found.only_finetuned]
     assert layers == sorted(layers)
     assert set(layers) == set(range(3, 12))
-    text = weight_diff_text(found.as_dict(), top=3)
-    assert "They have 3 and 12 blocks" in text
+    text = terminal(present(found, top=3))
+    assert "Blocks: 3 and 12" in text
     assert "***: a relative change over 0.1" in text
     assert "stable rank" in text
-    assert "blocks" not in weight_diff_text(
-        weight_diff(str(llama_folder), str(llama_folder)).as_dict(), top=3
-    )
+    assert "Blocks" not in terminal(present(weight_diff(str(llama_folder), str(llama_folder))))
 
 
 def test_files_that_cannot_be_read(llama_folder, tmp_path):
     (tmp_path / "config.json").write_text((llama_folder / "config.json").read_text())
-    with pytest.raises(ModelError, match="has no safetensors"):
+    with raises(ModelError, "weights-missing"):
         weight_diff(str(llama_folder), str(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with raises(ModelError, "read-failed"):
         weight_diff(str(llama_folder), str(tmp_path))
 
 

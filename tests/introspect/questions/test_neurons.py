@@ -4,18 +4,25 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import unit_vector, write_checkpoint
+from errors import raises
 from mlx_lm.convert import convert
 
 from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import DataError, UsageError
-from circuit.introspect.questions.neurons import Wanted, look_at_neurons, parse_indices
+from circuit.introspect.neurons.choice import NeuronChoice, parse_indices
+from circuit.introspect.questions.neurons import (
+    NeuronsRequest,
+    neurons,
+)
 from circuit.methods.quality.single_feature import choose_feature, effect_sizes
 from circuit.methods.uncertainty.scores import auroc
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.neurons import write_vectors
 from circuit.model.sites.sites import hidden_states
+from circuit.stages.options import ModelOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
+from circuit.stages.run import run
 from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site
 
@@ -66,7 +73,7 @@ def test_a_bias_is_nobodys(tmp_path):
 
 
 def test_activations_are_those_of_the_site(llama):
-    found = look_at_neurons(llama, GIVEN, Wanted([5, 63]), layer="1", labels=["x", "y"])
+    found = neurons(llama, GIVEN, NeuronChoice(indices=[5, 63]), layer=1, labels=["x", "y"])
     site = Site("mlp_act", 1)
     for i, prompt in enumerate(encode(llama, GIVEN.texts, RAW)):
         rows = np.array(hidden_states(llama, mx.array(prompt.ids[None]), [site])[site])[0]
@@ -80,27 +87,30 @@ def test_activations_are_those_of_the_site(llama):
 def test_neurons_along_a_direction(llama, llama_folder, tmp_path):
     v = unit_vector(32)
     write_npz(tmp_path / "v.npz", Direction("v", "resid_post", 2, v, 1.0))
-    found = look_at_neurons(llama, GIVEN, Wanted(direction=tmp_path / "v.npz", top_k=4))
+    model = ModelOptions(model=str(llama_folder))
+    prompts = PromptsOptions(prompts="Hello|ab c")
+    asked = {"model": model, "prompts": prompts, "top_k": 4}
+    found = run(NeuronsRequest(from_direction=tmp_path / "v.npz", **asked))
     dots = weights(llama_folder, 2).T @ v
     assert found.layer == 2
     assert [each.index for each in found.neurons] == list(np.argsort(-np.abs(dots))[:4])
     for each in found.neurons:
         assert each.along.dot == pytest.approx(dots[each.index], abs=1e-5)
     write_npz(tmp_path / "w.npz", Direction("w", "resid_post", 2, unit_vector(8), 1.0))
-    with pytest.raises(DataError, match="has 8 entries"):
-        look_at_neurons(llama, GIVEN, Wanted(direction=tmp_path / "w.npz"))
+    with raises(DataError, "widths-differ", n=8):
+        run(NeuronsRequest(from_direction=tmp_path / "w.npz", **asked))
 
 
 def test_discovery_finds_what_tells_labels_apart(llama):
     labels = ["asks"] * 12 + ["shouts"] * 12
-    found = look_at_neurons(llama, MARKS, Wanted(discover=True, top_k=3), layer="0", labels=labels)
+    found = neurons(llama, MARKS, NeuronChoice(discover=True, top_k=3), layer=0, labels=labels)
     value, low, high = found.discovery.auroc
     assert value > 0.9
     assert low < value < high
     assert found.claimed
     assert found.neurons[0].index == found.discovery.features[0]
-    with pytest.raises(UsageError, match="two labels apart, not 0"):
-        look_at_neurons(llama, MARKS, Wanted(discover=True), layer="0")
+    with raises(UsageError, "two-labels-expected", n=0):
+        neurons(llama, MARKS, NeuronChoice(discover=True), layer=0)
 
 
 def test_the_best_of_many_is_no_better_than_chance_on_noise():
@@ -133,18 +143,19 @@ def test_a_planted_feature_is_chosen():
     np.testing.assert_allclose(effect_sizes(H, two)[0], -effect_sizes(H, two)[1])
 
 
-def test_what_is_asked_for_wrongly(llama):
+def test_wrong_requests(llama, llama_folder):
     assert parse_indices([]) is None
     assert parse_indices(["5,7", "5"]) == [5, 7]
     for text in ("x", "-1", "5,"):
-        with pytest.raises(UsageError, match="not the number of a neuron"):
+        with raises(UsageError, "not-a-neuron"):
             parse_indices([text])
-    with pytest.raises(UsageError, match="not said"):
-        Wanted()
-    with pytest.raises(UsageError, match="chosen twice"):
-        Wanted([1], discover=True)
-    for layer, words in (("9", "out of range"), ("0,1", "names 2 layers"), (None, "not said")):
-        with pytest.raises(UsageError, match=words):
-            look_at_neurons(llama, GIVEN, Wanted([1]), layer=layer)
-    with pytest.raises(UsageError, match="neuron 64"):
-        look_at_neurons(llama, GIVEN, Wanted([64]), layer="0")
+    with raises(UsageError, "one-of-options", n=0):
+        NeuronChoice()
+    with raises(UsageError, "one-of-options", n=2):
+        NeuronChoice(indices=[1], discover=True)
+    model, prompts = ModelOptions(model=str(llama_folder)), PromptsOptions(prompts="a")
+    for layer, code in (("9", "layer-out-of-range"), ("0,1", "several-layers"), (None, "no-layer")):
+        with raises(UsageError, code):
+            run(NeuronsRequest(model=model, prompts=prompts, layer=layer, neurons=["1"]))
+    with raises(UsageError, "component-out-of-range", index=64):
+        neurons(llama, GIVEN, NeuronChoice(indices=[64]), layer=0)

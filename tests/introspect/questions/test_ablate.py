@@ -9,7 +9,7 @@ from checkpoints import VOCABULARY, write_checkpoint
 from errors import raises
 
 from circuit.errors import DataError, UsageError
-from circuit.introspect.ablation.components import named_ablations
+from circuit.introspect.ablation.components import ComponentChoice
 from circuit.introspect.inputs.cases import criterion_cases, expected_cases, read_cases
 from circuit.introspect.questions.ablate import ablate
 from circuit.model.checkpoint.loading import load_model
@@ -55,7 +55,7 @@ def planted(tmp_path_factory):
 @pytest.mark.parametrize("component", ["mlp", "attention", "both"])
 def test_only_the_block_that_writes_it_takes_the_behaviour_away(planted, component):
     cases = criterion_cases(["Hello", "1 + 1 =", "abc"], f"regex:^{ANSWER}")
-    ablations = named_ablations(planted, component, "all", None, None, multi=False)
+    ablations = ComponentChoice(component=component, layers="all").ablations(planted)
     study = ablate(planted, cases, ablations, form=RAW, method="zero", max_tokens=1)
     assert study.baseline == [ANSWER] * 3
     rates = {trial.name: trial.rate for trial in study.trials}
@@ -68,7 +68,7 @@ def test_only_the_block_that_writes_it_takes_the_behaviour_away(planted, compone
 def test_only_the_neuron_that_writes_it_does(planted):
     cases = criterion_cases(["Hello", "abc"], f"regex:^{ANSWER}")
     names = ",".join(f"{LAYER}.{i}" for i in (4, 5, 6))
-    ablations = named_ablations(planted, None, None, None, names, multi=False)
+    ablations = ComponentChoice(neurons=names).ablations(planted)
     study = ablate(planted, cases, ablations, form=RAW, method="zero", max_tokens=1)
     assert [trial.rate for trial in study.trials] == [1.0, 0.0, 1.0]
 
@@ -78,15 +78,15 @@ def test_every_answer_is_what_the_ablated_model_generates(method):
     """Most answers are not generated again but found to stand; the result is the same."""
     model = load_model("tiny")
     texts = [f"{a} + {b} = " for a in (11, 30, 52) for b in (4, 27, 40)]
-    ablations = named_ablations(model, "mlp", "all", None, None, multi=False)
+    ablations = ComponentChoice(component="mlp", layers="all").ablations(model)
     cases = criterion_cases(texts, "number")
     study = ablate(model, cases, ablations, form=RAW, method=method, max_tokens=5)
     encoded = encode(model, texts, RAW)
     means = reference_values(
-        model, neutral_prompts(model, RAW), [c for _, own in ablations for c in own]
+        model, neutral_prompts(model, RAW), [c for one in ablations for c in one.components]
     )
-    for trial, (_, components) in zip(study.trials, ablations, strict=True):
-        with ablated(model, components, method, means):
+    for trial, ablation in zip(study.trials, ablations, strict=True):
+        with ablated(model, ablation.components, method, means):
             alone = [generate(model, [each], Sampling(5))[0].text for each in encoded]
         assert trial.outputs == alone
     outputs = [trial.outputs for trial in study.trials]
@@ -97,7 +97,7 @@ def test_every_answer_is_what_the_ablated_model_generates(method):
 
 def test_prompts_that_fail_anyway_are_left_out(planted):
     cases = [*criterion_cases(["a", "b"], f"regex:^{ANSWER}"), *criterion_cases(["c"], "regex:^Z")]
-    ablations = named_ablations(planted, "mlp", "all", None, None, multi=True)
+    ablations = ComponentChoice(component="mlp", layers="all").ablations(planted, multi=True)
     (trial,) = (
         study := ablate(planted, cases, ablations, form=RAW, method="zero", max_tokens=1)
     ).trials
@@ -112,7 +112,7 @@ def test_the_effect_is_that_of_the_prompts_that_pass(planted):
     """A prompt that the model fails changes neither the mean nor its interval, and stands as None among the deltas."""
     passing = criterion_cases(["a", "b", "Hello"], f"regex:^{ANSWER}")
     cases = [passing[0], *criterion_cases(["c", "d"], "regex:^Z"), *passing[1:]]
-    ablations = named_ablations(planted, "mlp", "all", None, None, multi=False)
+    ablations = ComponentChoice(component="mlp", layers="all").ablations(planted)
     options = {"form": RAW, "method": "zero", "max_tokens": 1}
     whole = ablate(planted, cases, ablations, **options)
     alone = ablate(planted, passing, ablations, **options)
@@ -160,7 +160,7 @@ def test_what_stands_in_its_place(llama, kind):
 
 def test_batched_answers_are_those_of_single_prompts(llama):
     cases = criterion_cases(["Hello", "A longer one", "x"], "regex:.")
-    ablations = named_ablations(llama, "mlp", "0,2", None, None, multi=False)
+    ablations = ComponentChoice(component="mlp", layers="0,2").ablations(llama)
     whole = ablate(llama, cases, ablations, form=RAW, method="zero", max_tokens=5)
     for i, case in enumerate(cases):
         alone = ablate(llama, [case], ablations, form=RAW, method="zero", max_tokens=5)
@@ -187,38 +187,38 @@ def test_cases_as_they_are_written():
 
 
 def test_layers_of_heads_and_neurons_count_from_the_end(llama):
-    named = named_ablations(llama, None, None, "-1.3, 0.1", "-3.17", multi=False)
-    assert [name for name, _ in named] == ["head.2.3", "head.0.1", "neuron.0.17"]
+    named = ComponentChoice(heads="-1.3, 0.1", neurons="-3.17").ablations(llama)
+    assert [each.name for each in named] == ["head.2.3", "head.0.1", "neuron.0.17"]
 
 
 def test_parts_that_there_are_not(llama):
-    for kinds, words in {
-        ("both", "9", None, None): "out of range",
-        ("all", "0", None, None): "no component `all`",
-        (None, None, "0", None): "is not a head",
-        (None, None, None, "0.x"): "is not a neuron",
-        (None, None, "1.0,,", None): "a head is missing in `1.0,,`",
-        (None, "0", "1.0", None): "chosen twice",
-        ("mlp", None, None, "1.0"): "chosen twice",
-    }.items():
-        with pytest.raises(UsageError, match=words):
-            named_ablations(llama, *kinds, multi=False)
-    cases = criterion_cases(["a"], "b")
-    for heads, neurons, words in (
-        ("0.4", None, "head 4 is out of range"),
-        ("-4.0", None, "layer -4 is out of range"),
-        (None, "2.64", "neuron 64 is out of range"),
+    for code, choice in (
+        ("layer-out-of-range", {"component": "both", "layers": "9"}),
+        ("unknown-component", {"component": "all", "layers": "0"}),
+        ("not-a-head", {"heads": "0"}),
+        ("not-a-neuron", {"neurons": "0.x"}),
+        ("not-a-head", {"heads": "1.0,,"}),
+        ("conflicting-options", {"layers": "0", "heads": "1.0"}),
+        ("conflicting-options", {"component": "mlp", "neurons": "1.0"}),
     ):
-        ablations = named_ablations(llama, None, None, heads, neurons, multi=False)
-        with pytest.raises(UsageError, match=words):
+        with raises(UsageError, code):
+            ComponentChoice(**choice).ablations(llama)
+    cases = criterion_cases(["a"], "b")
+    for heads, neurons, code in (
+        ("0.4", None, "component-out-of-range"),
+        ("-4.0", None, "layer-out-of-range"),
+        (None, "2.64", "component-out-of-range"),
+    ):
+        ablations = ComponentChoice(heads=heads, neurons=neurons).ablations(llama)
+        with raises(UsageError, code):
             ablate(llama, cases, ablations, form=RAW)
-    with pytest.raises(DataError, match="no prompts"):
+    with raises(DataError, "no-prompts"):
         ablate(llama, [], [], form=RAW)
-    with pytest.raises(UsageError, match="unknown ablation method `noise`"):
+    with raises(UsageError, "unknown-ablation-method", method="noise"):
         ablate(
             llama,
             cases,
-            named_ablations(llama, "mlp", "0", None, None, multi=False),
+            ComponentChoice(component="mlp", layers="0").ablations(llama),
             form=RAW,
             method="noise",
         )

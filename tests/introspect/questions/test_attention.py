@@ -2,12 +2,19 @@
 
 import numpy as np
 import pytest
+from errors import raises
 
-from circuit.cli.head_kinds_text import attention_text
 from circuit.errors import UsageError
-from circuit.introspect.output.attention_pictures import draw_attention
-from circuit.introspect.questions.attention import attention, parse_heads, patterns, repeated_tokens
+from circuit.introspect.attention.head_scores import patterns, repeated_tokens
+from circuit.introspect.questions.attention import (
+    attention,
+    draw_attention,
+    parse_heads,
+    present,
+)
 from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
+from circuit.present.terminal import terminal
+from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
 
@@ -50,7 +57,7 @@ def test_even_attention():
 
 
 def test_a_planted_head_attends_evenly_and_all_heads_are_scored(chain, tmp_path):
-    found = attention(chain, ["xay.", "hello"], layers=[0, 2], heads=[(0, 1)])
+    found = attention(chain, PromptInput(["xay.", "hello"]), layers=[0, 2], heads=[(0, 1)])
     one = {s.score: s for s in found.scores if (s.layer, s.head) == (0, 1)}
     for name in SCORES:
         assert one[name].value == pytest.approx(found.uniform[name], abs=1e-5)
@@ -61,12 +68,11 @@ def test_a_planted_head_attends_evenly_and_all_heads_are_scored(chain, tmp_path)
         weights, np.tril(np.ones((5, 5))) / np.arange(1, 6)[:, None], atol=1e-6
     )
     draw_attention(found, tmp_path / "patterns.png")
-    about = {"model": "m", "format": "raw", "n_groups": 2}
-    text = attention_text({**about, **found.as_dict()})
+    text = terminal(present(found))
     assert "Patterns of L0.H1" in text
     assert "the picture those of 'xay.'" in text
     assert "2 independent prompts: an example" in text
-    draw_attention(attention(chain, ["xay."], layers=[0]), tmp_path / "scores.png")
+    draw_attention(attention(chain, PromptInput(["xay."]), layers=[0]), tmp_path / "scores.png")
 
 
 def test_patterns_are_rows_of_the_model_and_sequences_are_said_twice(llama):
@@ -86,11 +92,11 @@ def test_patterns_are_rows_of_the_model_and_sequences_are_said_twice(llama):
 def test_heads_that_there_are_not(llama):
     assert parse_heads("3.0, 1.2") == [(3, 0), (1, 2)]
     for bad in ("3", "a.b", "1."):
-        with pytest.raises(UsageError, match="is not a head"):
+        with raises(UsageError, "not-a-head"):
             parse_heads(bad)
-    for head in ((0, 4), (3, 0)):
-        with pytest.raises(UsageError, match="there is no"):
-            attention(llama, ["a"], layers=[0], heads=[head])
+    for head, code in (((0, 4), "component-out-of-range"), ((3, 0), "layer-out-of-range")):
+        with raises(UsageError, code):
+            attention(llama, PromptInput(["a"]), layers=[0], heads=[head])
 
 
 @pytest.mark.parity

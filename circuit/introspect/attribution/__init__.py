@@ -1,0 +1,1 @@
+"""Direct contributions of components to logits."""
