@@ -36,7 +36,7 @@ from circuit.stages.documents import document_of
 from circuit.stages.figures.of_archive import archive_figures, results_file, sources_of
 from circuit.stages.figures.pictures import FigureFiles, Picture, described_picture, write_picture
 from circuit.stages.figures.request import VisualizeRequest
-from circuit.stages.run import Command, Job, Plan, Record, Session, without_model
+from circuit.stages.run import Command, Job, Plan, Record, Result, Session, without_model
 from circuit.values import schemas
 
 PLOTS = "plots.json"
@@ -44,7 +44,7 @@ DRAWN = (schemas.PROBES, schemas.STEERING, schemas.SWEEP)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PicturesResult:
+class PicturesResult(Result):
     """A folder of pictures, and the pictures themselves where they were drawn by this run."""
 
     folder: Path
