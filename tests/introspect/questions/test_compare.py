@@ -12,7 +12,7 @@ from scipy.stats import entropy
 
 from circuit.errors import DataError, UsageError
 from circuit.introspect.compare.predictions import TokenRank
-from circuit.introspect.compare.two_models import LoadingOptions, in_turn
+from circuit.introspect.compare.two_models import LoadingOptions, in_turn, keys_of
 from circuit.introspect.compare.vocabulary import Vocabulary
 from circuit.introspect.lens.distributions import next_log_probs
 from circuit.introspect.questions.compare import compare, present, rank_text
@@ -130,3 +130,11 @@ def test_what_cannot_be_asked(llama_folder):
         with raises(DataError, "empty-prompt"):
             read_prompt_input(bad)
     assert read_prompt_input("a |a").texts == ["a ", "a"]
+
+
+def test_a_model_is_identified_without_its_weights(llama_folder, foreign):
+    for key, folder in zip(
+        keys_of(options(llama_folder, foreign)), (llama_folder, foreign), strict=True
+    ):
+        model = load_model(str(folder))
+        assert (key.model, key.tokenizer) == (model.identity, model.tokenizer_identity)
