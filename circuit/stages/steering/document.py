@@ -167,7 +167,7 @@ def _finding(
     if random is not None:
         baselines["random"] = random[0]
     return Finding(
-        subject=f"{name} on {label} prompts",
+        subject=f"{name} on {label} prompts, c = {rate.coefficient:+g}",
         verdict=verdict,
         strength=2 if verdict == "used" else 0,
         sentence=(
