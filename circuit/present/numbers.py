@@ -5,13 +5,11 @@ negative number is 0.00, not -0.00.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from circuit.present.document import Cell, Estimate, Finding, Number, Share
 from circuit.values.thresholds import MIN_GROUPS
 
-Record = dict[str, Any]
 # What each verdict of ``methods.probes.verdict`` is worth: 0 nothing shown, 1 readable, 2 readable
 # beyond every baseline.
 STRENGTH = {"selective": 2, "decodable": 1, "tokens": 1, "surface": 1, "unresolved": 1}
@@ -106,11 +104,6 @@ def in_groups(n: int, n_groups: int | None) -> str:
     return f"n = {n}" if n_groups is None else f"n = {n} in {counted(n_groups, 'group')}"
 
 
-def size(entry: Mapping[str, Any]) -> str:
-    """Say how many rows an entry has, and in how many groups."""
-    return in_groups(entry["n"], entry["n_groups"])
-
-
 def byte_size(n: float) -> str:
     """512 bytes, 1.2 MB."""
     for unit in ("bytes", "kB", "MB", "GB"):
@@ -135,8 +128,3 @@ def emergence_sentence(layer: int | None, interval_90: Sequence[int | None], nev
     low, high = map(layer_text, interval_90)
     some = f"; in {100 * never:.0f} % of them nothing emerges" if never else ""
     return f"It emerges at L{layer} (90 % of resamples: {low} to {high}{some})."
-
-
-def emergence_text(layer: int | None, found: Mapping[str, Any]) -> str:
-    """Say where something emerges, from a record with ``interval_90`` and ``never``."""
-    return emergence_sentence(layer, found["interval_90"], found["never"])

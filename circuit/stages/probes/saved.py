@@ -11,34 +11,21 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
 from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.probes.fitted_probe import FittedProbe, fit_probe, probabilities
-from circuit.stages.probes.battery import Pool, Probe
+from circuit.stages.probes.battery import Probe
+from circuit.stages.probes.question import PoolActivations
 from circuit.stages.probes.results import QuestionResult
 from circuit.values.identity import ModelIdentity
 from circuit.values.layers import parse_layers
 
 SITE = "resid_post"
-
-
-class PoolActivations(Protocol):
-    """Prompts of one format and their activations."""
-
-    @property
-    def pool(self) -> Pool:
-        """The prompts, and the probes that ask them."""
-
-    @property
-    def trained(self) -> Activations:
-        """Their activations in the trained model."""
 
 
 def save_probes(
