@@ -82,7 +82,7 @@ COMMANDS: Table = {
     },
     "export": "circuit.stages.exchange.request:ExportRequest",
     "import": "circuit.stages.exchange.request:ImportRequest",
-    "introspect": {**questions(), "steer": STEER},
+    "introspect": {"steer": STEER},  # and the files of ``QUESTIONS``
     "report": "circuit.stages.report.request:ReportRequest",
     "verify": "circuit.stages.checks.request:VerifyRequest",
     "sites": "circuit.stages.checks.request:SitesRequest",
@@ -219,9 +219,10 @@ def app() -> LazyGroup:
     """Return the whole command."""
     info = CommandInfo(name="circuit", callback=circuit)
     root = get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
+    introspect: Table = {**questions(), "steer": STEER}
     return LazyGroup(
         name="circuit",
-        table=COMMANDS,
+        table={**COMMANDS, "introspect": introspect},
         help=root.help,
         params=root.params,
         callback=root.callback,

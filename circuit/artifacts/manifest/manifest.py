@@ -97,7 +97,7 @@ def relative_path(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def write_manifest(
+def write_manifest(  # noqa: PLR0913 - the fields of a manifest
     path: Path,
     *,
     schema: str,

@@ -67,7 +67,7 @@ class Contents(BaseModel):
     directions: tuple[Entry, ...]
 
 
-def write_directions(
+def write_directions(  # noqa: PLR0913 - the fields of a manifest
     stem: Path,
     directions: Sequence[Direction],
     *,

@@ -1,225 +1,249 @@
-"""Activation patching: where, at which token and in which component, is what makes two prompts end differently?
+"""``circuit introspect patch``: where, at which token and in which component two prompts differ.
 
-What a component holds in one prompt's run (the source) is put into the other prompt's run (the base), and the logit difference
-d = logit(answer) − logit(wrong) at the last token is read again. Two directions, each as a share of the whole difference:
+The activation of a component in one prompt's run (the source) replaces that in the other prompt's
+run (the base), and the logit difference d = logit(answer) − logit(wrong) at the last token is read
+again. Two directions, each as a fraction of the whole difference:
 
-    denoising   base corrupt, source clean    (d_patched − d_corrupt) / (d_clean − d_corrupt)    what the component brings back
-    noising     base clean, source corrupt    (d_clean − d_patched) / (d_clean − d_corrupt)      what breaks with it
+    denoising   base corrupt, source clean    (d_patched − d_corrupt) / (d_clean − d_corrupt)
+    noising     base clean, source corrupt    (d_clean − d_patched) / (d_clean − d_corrupt)
 
-0 is no effect and 1 all of it. They differ where components stand in for each other: noising one of two that do the same does nothing,
-denoising either does all (Zhang & Nanda 2023, 2309.16042). ``resid_pre``, ``attn_out`` and ``mlp_out`` are patched token by token,
-heads (their part of z) at all chosen tokens together, and a head that is named by itself token by token. Where both runs hold the same numbers the effect is 0 and nothing is run.
+Denoising is what the component restores, noising what breaks without it; 0 is no effect and 1 all
+of it. They differ where components can replace each other: noising one of two that do the same has
+no effect, denoising either has the whole (Zhang & Nanda 2023, 2309.16042). ``resid_pre``,
+``attn_out`` and ``mlp_out`` are patched token by token, heads (their part of z) at all chosen tokens
+together, and a head that is named by itself token by token. Where both runs hold the same numbers
+the effect is 0 and nothing is run.
 
-With ``attribution`` every effect is first estimated from one backward pass, and the largest ones are verified by real patching:
-both numbers, and the rank correlation of the two among those verified. A pair whose clean run is not at least ``GAP`` above its
-corrupt one shows no behaviour: it is left out and counted.
+With ``--attribution`` every effect is first estimated from one backward pass, and the largest ones
+are verified by real patching: both numbers, and their rank correlation among those verified. A pair
+whose clean run is not at least 0.1 logits above its corrupt one shows no behaviour: it is left out and
+counted.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.errors import DataError
-from circuit.introspect.inputs.choices import token_text
-from circuit.introspect.patching.patch_runs import (
-    PairRun,
-    What,
-    estimated_cells,
-    head_count,
-    layer_cells,
-    patched_cells,
-    positions_of,
+from circuit.introspect.patching.cells import cell_choice
+from circuit.introspect.patching.effects import Grid, PatchResult, draw_patching, patch
+from circuit.introspect.patching.prompt_pairs import (
+    check_alignment,
+    check_pairs,
+    read_pairs,
 )
-from circuit.introspect.patching.prompt_pairs import Pair, align
-from circuit.methods.arrays import Array
-from circuit.methods.uncertainty.means import mean_estimates
-from circuit.stages.run import Track, untracked
-from circuit.values.prompt_format import PromptFormat
+from circuit.present.document import Cell, Document, Estimate, Notice, Number, Part, Table, Text
+from circuit.present.numbers import example_only, formatted
+from circuit.stages.figures.picture_files import check_picture
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.run import Command, Job, Plan, Session
+from circuit.values import schemas
+from circuit.values.requests import group, option
 
-GAP = 0.1  # logits
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+
+TOP = 8  # cells of a grid that are shown; all are in the file
+SHOWN = 3  # pairs that are shown
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Effects of one component in one direction, (n_layers, n_columns): columns are tokens, or heads where the component is ``heads``.
+@dataclass(frozen=True, kw_only=True)
+class PatchRequest:
+    """Patch activations of one prompt into the run of another: where do the two differ?
 
-    ``low`` and ``high`` bound the mean over pairs; None where there are fewer than two groups of pairs.
+    Examples:
+      circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --answer 7 --wrong 2 -o patching.json
+      circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --attribution --plot patching.png
+      circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --components "mlp_out,3.1" --position=-5--1
     """
 
-    component: str
-    direction: str
-    layers: list[int]
-    columns: list[str]
-    effect: list[list[float]]
-    low: list[list[float]] | None
-    high: list[list[float]] | None
+    model: ModelOptions = group(ModelOptions)
+    clean: str | None = option(
+        "--clean", "--source", help="The prompt that shows the behaviour.", default=None
+    )
+    corrupt: str | None = option(
+        "--corrupt", "--target", help="One that differs in what matters only.", default=None
+    )
+    pairs: str | None = option(
+        "--pairs",
+        "-d",
+        help="Pairs instead: a JSON list of clean, corrupt, answer, wrong; or prompts in pairs.",
+        default=None,
+    )
+    answer: str | None = option(
+        "--answer",
+        help="Token that answers the clean prompt.",
+        default=None,
+        shown_default="its top-1",
+    )
+    wrong: str | None = option(
+        "--wrong",
+        help="Token that answers the corrupt one.",
+        default=None,
+        shown_default="its top-1",
+    )
+    layers: str = option("--layers", "--layer", "-l", help=LAYERS, default="all")
+    position: str = option(
+        "--position", help="Tokens counted from the end: all | -1 | -8--1.", default="all"
+    )
+    components: str = option(
+        "--components",
+        help="Of resid_pre, attn_out, mlp_out, heads; or one head as 2.3, token by token.",
+        default="resid_pre,attn_out,mlp_out,heads",
+    )
+    direction: str = option("--direction", help="denoising, noising or both.", default="both")
+    align: str = option(
+        "--align",
+        help="same: equally many tokens; end: compare prompts of unequal length from the end.",
+        default="same",
+    )
+    attribution: bool = option(
+        "--attribution", help="Estimate all from a gradient, verify the largest.", default=False
+    )
+    verify: int = option(
+        "--verify", help="Estimates to verify in each direction.", default=20, minimum=3
+    )
+    chat: bool | None = option(
+        "--chat/--raw",
+        help="A user's turn, or the text as it is.",
+        default=None,
+        shown_default="the prompt set's, or raw",
+    )
+    plot: Path | None = option("--plot", help="Draw heat maps (png, pdf, svg).", default=None)
+    output: OutputOptions = group(OutputOptions)
+    seed: SeedOptions = group(SeedOptions)
 
 
-@dataclass(frozen=True)
-class Checked:
-    """One cell of a grid, by its layer and the index of its column: its effect as estimated from the gradient, and as it is when patched."""
+def plan(request: PatchRequest) -> Plan[PatchResult]:
+    """Read the pairs and which cells are patched."""
+    check_picture(request.plot)
+    choice = cell_choice(request.components, request.direction, request.position)
+    check_alignment(request.align)
+    pairs, given = read_pairs(
+        request.clean, request.corrupt, request.pairs, answer=request.answer, wrong=request.wrong
+    )
+    check_pairs(pairs)
+    form = given.form(request.chat)
+    parameters = {
+        "layers": request.layers,
+        "position": request.position,
+        "components": request.components,
+        "pairs": pairs,
+        "direction": request.direction,
+        "align": request.align,
+        "attribution": request.attribution,
+        "verify": request.verify,
+        "seed": request.seed.seed,
+        "format": form.name,
+    }
 
-    component: str
-    direction: str
-    layer: int
-    column: int
-    estimate: float
-    effect: float
+    def begin(model: "LoadedModel") -> Job[PatchResult]:
+        def compute(session: Session) -> PatchResult:
+            return patch(
+                model,
+                pairs,
+                choice.at(request.layers, model.n_layers),
+                form=form,
+                alignment=request.align,
+                verify=request.verify if request.attribution else None,
+                seed=request.seed.seed,
+                session=session,
+            )
 
+        return Job(parameters=parameters, compute=compute)
 
-@dataclass(frozen=True)
-class PairResult:
-    """A pair, its answers, and its logit difference in either run."""
-
-    clean: str
-    corrupt: str
-    answer: str
-    wrong: str
-    clean_difference: float
-    corrupt_difference: float
-    is_used: bool
-
-
-@dataclass(frozen=True)
-class Patching:
-    """All grids, and what was verified where they are estimates (``method`` is ``attribution``)."""
-
-    method: str
-    pairs: list[PairResult]
-    n_excluded: int
-    positions: list[int]
-    grids: list[Grid]
-    checked: list[Checked]
-    rank_correlation: dict[str, float | None]
-    n_groups: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
-
-
-def patch(
-    model: Any,
-    pairs: Sequence[Pair],
-    what: What,
-    *,
-    form: PromptFormat,
-    alignment: str = "same",
-    attribution: bool = False,
-    verify: int = 20,
-    seed: int = 0,
-    track: Track = untracked,
-) -> Patching:
-    """Patch, or estimate, every cell for every pair.
-
-    Raises ``UsageError`` for a component or a position that there is not, ``DataError`` for pairs that cannot be compared.
-    """
-    what.check(model)
-    aligned = align(model, pairs, form, alignment)
-    runs = [PairRun.of(model, each, what) for each in aligned]
-    used = [run for run in runs if run.gap >= GAP]
-    if not used:
-        message = f"in no pair is the clean run {GAP} logits above the corrupt one"
-        raise DataError(message, hint="check --answer and --wrong, or choose prompts that differ")
-    positions = positions_of(used, what)
-    keys = [(c, d) for c in what.components for d in what.directions]
-    how = estimated_cells if attribution else patched_cells
-    found = [how(run, what, positions) for run in track(used, "Patching", len(used))]
-    groups = [run.pair.pair.group or str(k) for k, run in enumerate(used)]
-    grids = []
-    for key in keys:
-        cells = np.stack([each[key] for each in found])
-        names = _columns(model, used, key[0], positions)
-        grids.append(_grid(key, what.layers_of(key[0]), names, cells, groups, seed))
-    checked = _verified(grids, used, what, positions, verify) if attribution else []
-    return Patching(
-        "attribution" if attribution else "patching",
-        [_described(model, run) for run in runs],
-        len(runs) - len(used),
-        positions,
-        grids,
-        checked,
-        {d: _correlation([c for c in checked if c.direction == d]) for d in what.directions}
-        if attribution
-        else {},
-        len(set(groups)),
+    return Plan(
+        result=PatchResult,
+        schema=schemas.PATCHING,
+        model=request.model,
+        inputs=given.inputs,
+        output=request.output.output,
+        force=request.output.force,
+        known=parameters,
+        pictures={request.plot: draw_patching} if request.plot else {},
+        begin=begin,
     )
 
 
-def _columns(
-    model: Any, runs: Sequence[PairRun], component: str, positions: Sequence[int]
-) -> list[str]:
-    """Name the columns: the token where all runs have the same there, both where a pair differs, else the position."""
-    if component == "heads":
-        layer = next(iter(runs[0].clean)).layer
-        return [f"H{h}" for h in range(head_count(model, layer))]
-    names = []
-    for p in positions:
-        here = {(int(run.pair.clean[p]), int(run.pair.corrupt[p])) for run in runs}
-        if len(here) > 1:
-            names.append(str(p))
-            continue
-        ((a, b),) = here
-        shown = token_text(model, a)
-        names.append(shown if a == b else f"{shown}|{token_text(model, b)}")
-    return names
+def present(result: PatchResult) -> Document:
+    """Show the pairs, the strongest cells of each grid, and estimates with their effects."""
+    parts: list[Part] = [Text(_about(result))]
+    parts += [_grid_table(grid, result.positions) for grid in result.grids]
+    parts += [_verified_table(result, each) for each in result.rank_correlation]
+    few = example_only(result.n_groups, "pair")
+    return Document("", [*parts, *([] if few is None else [Notice(few)])])
 
 
-def _grid(
-    key: tuple[str, str],
-    layers: Sequence[int],
-    columns: list[str],
-    cells: Array,
-    groups: Sequence[str],
-    seed: int,
-) -> Grid:
-    """Average cells (n_pairs, n_layers, n_columns) over the pairs."""
-    shape = cells.shape[1:]
-    found = mean_estimates(cells.reshape(len(cells), -1), groups, seed=seed)
-    low, high = (None, None) if found is None else (b.reshape(shape).tolist() for b in found[1:])
-    return Grid(*key, list(layers), columns, cells.mean(axis=0).tolist(), low, high)
+def _about(result: PatchResult) -> list[str]:
+    used = [pair for pair in result.pairs if pair.is_used]
+    lines = [
+        f"Activation patching of `{result.model}`: {len(used)} of {len(result.pairs)} pairs, "
+        f"{len(result.positions)} positions, {result.format}"
+    ]
+    if result.n_excluded:
+        lines.append(f"{result.n_excluded} pairs show no logit difference and are left out")
+    for pair in used[:SHOWN]:
+        lines.append(
+            f"  clean   {pair.clean!r}: {pair.answer!r} over {pair.wrong!r} by "
+            f"{pair.clean_difference:+.3f} logits"
+        )
+        lines.append(f"  corrupt {pair.corrupt!r}: {pair.corrupt_difference:+.3f}")
+    if len(used) > SHOWN:
+        lines.append(f"… and {len(used) - SHOWN} more pairs")
+    if result.method == "attribution":
+        lines.append("Effects are estimates from one gradient; the largest are verified below.")
+    return lines
 
 
-def _verified(
-    grids: Sequence[Grid], runs: Sequence[PairRun], what: What, positions: Sequence[int], n: int
-) -> list[Checked]:
-    """Patch the ``n`` cells of the largest estimates in each direction; strongest first."""
-    found = []
-    for direction in what.directions:
-        cells = [
-            (abs(value), grid, k, column)
-            for grid in grids
-            if grid.direction == direction
-            for k, row in enumerate(grid.effect)
-            for column, value in enumerate(row)
+def _grid_table(grid: Grid, positions: Sequence[int]) -> Part:
+    verb = {"denoising": "restored", "noising": "removed"}[grid.direction]
+    title = f"{grid.component}, {grid.direction}: fraction of the difference that is {verb}"
+    effects = np.array(grid.effect)
+    order = np.argsort(-np.abs(effects), axis=None, kind="stable")[:TOP]
+    rows: list[list[Cell]] = []
+    for k, column in zip(*np.unravel_index(order, effects.shape), strict=True):
+        if effects[k, column]:
+            where = _where(grid, int(column), positions)
+            rows.append([f"L{grid.layers[k]}", where, _estimate(grid, int(k), int(column))])
+    if not rows:
+        return Text([f"{title}: no cell has an effect"])
+    columns = "head" if grid.component == "heads" else "token"
+    return Table(title=title, header=["layer", columns, "effect"], rows=rows)
+
+
+def _estimate(grid: Grid, k: int, column: int) -> Estimate:
+    bounds = [None if each is None else each[k][column] for each in (grid.low, grid.high)]
+    return Estimate.of((grid.effect[k][column], *bounds), "+.3f")
+
+
+def _where(grid: Grid, column: int, positions: Sequence[int]) -> str:
+    name = grid.columns[column]
+    if grid.component == "heads" or name == str(positions[column]):
+        return name
+    return f"{name!r} ({positions[column]})"
+
+
+def _verified_table(result: PatchResult, direction: str) -> Table:
+    grids = {grid.component: grid for grid in result.grids}
+    rows: list[list[Cell]] = [
+        [
+            f"{one.component} L{one.layer}",
+            _where(grids[one.component], one.column, result.positions),
+            Number(one.estimate, "+.3f"),
+            Number(one.effect, "+.3f"),
         ]
-        for _, grid, k, column in sorted(cells, key=lambda cell: -cell[0])[:n]:
-            layer = grid.layers[k]
-            real = [
-                layer_cells(run, grid.component, direction, layer, positions, [column])[0]
-                for run in runs
-            ]
-            estimate, effect = grid.effect[k][column], float(np.mean(real))
-            found.append(Checked(grid.component, direction, layer, column, estimate, effect))
-    return found
-
-
-def _correlation(checked: Sequence[Checked]) -> float | None:
-    """Return Spearman's rank correlation of estimates and effects; None where one of them does not vary."""
-    from circuit.methods.uncertainty.ranks import rank_correlation
-
-    return rank_correlation([c.estimate for c in checked], [c.effect for c in checked])
-
-
-def _described(model: Any, run: PairRun) -> PairResult:
-    pair = run.pair
-    return PairResult(
-        pair.pair.clean,
-        pair.pair.corrupt,
-        token_text(model, pair.answer),
-        token_text(model, pair.wrong),
-        *run.difference,
-        run.gap >= GAP,
+        for one in result.checked
+        if one.direction == direction
+    ]
+    ranks = formatted(result.rank_correlation[direction])
+    return Table(
+        title=f"Largest estimates of {direction}, verified by patching",
+        header=["component", "where", "estimate", "effect"],
+        rows=rows,
+        note=f"Rank correlation: {ranks}",
     )
+
+
+COMMAND = Command(request=PatchRequest, plan=plan, present=present)

@@ -32,7 +32,7 @@ def use_fast_softmax() -> None:
         replace_function(NAME, _mlx_lms, attend)
 
 
-def attend(
+def attend(  # noqa: PLR0917 - the signature is mlx-lm's
     queries: mx.array,
     keys: mx.array,
     values: mx.array,

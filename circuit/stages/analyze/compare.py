@@ -62,7 +62,7 @@ def compare(
     return Comparison(
         model=None if other.manifest.model is None else other.manifest.model.id,
         layers=[
-            _compared(activations, other, place, layer, targets, n_boot)
+            _compared(activations, other, place, layer, targets, n_boot=n_boot)
             for place, layer in track(places, "Comparing", len(places))
         ],
     )
@@ -74,6 +74,7 @@ def _compared(
     place: Place,
     layer: int,
     targets: Sequence[Target],
+    *,
     n_boot: int,
 ) -> ComparedLayer:
     A, B = (  # noqa: N806

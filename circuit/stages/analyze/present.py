@@ -18,6 +18,7 @@ from circuit.present.numbers import (
     STRENGTH,
     counted,
     emergence_sentence,
+    formatted,
     interval,
     layer_text,
     listed,
@@ -154,7 +155,7 @@ def _tables(result: AnalysisResult, place: tuple[str, str], *, folded: bool) -> 
             *[f"{n}{key}" for n in names for key in (" accuracy", " majority", " calib. error")],
         ],
         rows=[
-            [str(entry.layer), *(cell for n in names for cell in _other_scores(entry.probes[n]))]
+            [f"L{entry.layer}", *(cell for n in names for cell in _other_scores(entry.probes[n]))]
             for entry in entries
         ],
         folded=True,
@@ -188,10 +189,14 @@ def _geometry_row(entry: LayerEntry, names: Sequence[str]) -> list[Cell]:
 
 def _separation(found: ClassSeparation) -> list[Cell]:
     return [
-        f"{found.silhouette:.3f} ({found.silhouette_chance[0]:.3f})",
-        f"{found.fisher_ratio:.3f} ({found.fisher_ratio_chance[0]:.3f})",
+        _with_chance(found.silhouette, found.silhouette_chance),
+        _with_chance(found.fisher_ratio, found.fisher_ratio_chance),
         Number(found.kmeans_adjusted_rand, ".2f"),
     ]
+
+
+def _with_chance(value: float, chance: tuple[float, float]) -> str:
+    return f"{formatted(value, '.3f')} ({formatted(chance[0], '.3f')})"
 
 
 def _other_scores(probe: LayerScore) -> list[Cell]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from circuit.present.numbers import in_groups
 from circuit.stages.rows.labelled_rows import ClassSize
 from circuit.stages.rows.labels import LabelAgreement
 from circuit.stages.rows.probe_scores import Interval, StarredScore
+from circuit.stages.run import Result
 
 Matrix = list[list[float | None]]
 
@@ -196,8 +198,10 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnalysisResult:
+class AnalysisResult(Result):
     """Everything that ``analyze`` finds; ``blind`` are the places at which all rows are equal."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.analyze.run:COMMAND"
 
     model: str | None
     n_layers: int

@@ -97,7 +97,9 @@ def plan(request: AnalyzeRequest) -> Plan[AnalysisResult]:
     }
 
     def compute(session: Session) -> AnalysisResult:
-        return analysis(activations, other, wanted, settings, request.probe.labels, session)
+        return analysis(
+            activations, other, wanted, settings, labels=request.probe.labels, session=session
+        )
 
     job = Job(
         parameters=parameters,
@@ -140,6 +142,7 @@ def analysis(
     other: Activations | None,
     wanted: Layers,
     settings: Settings,
+    *,
     labels: str,
     session: Session,
 ) -> AnalysisResult:

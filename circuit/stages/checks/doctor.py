@@ -4,14 +4,14 @@ import platform
 import sys
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from circuit.artifacts.files.documents import plain
 from circuit.errors import UsageError
 from circuit.present.document import Document, Facts, Part, Section, Text
 from circuit.stages.checks.request import DoctorRequest
 from circuit.stages.options import ModelOptions
-from circuit.stages.run import Command, Job, Plan, Session, without_model
+from circuit.stages.run import Command, Job, Plan, Result, Session, without_model
 from circuit.values.identity import ModelIdentity
 from circuit.values.version import VERSION
 
@@ -37,8 +37,10 @@ class SelfTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorResult:
+class DoctorResult(Result):
     """Device, BLAS, speed (GFLOP/s), versions, folders, advice, self-test of a named model."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.checks.doctor:DOCTOR"
 
     circuit: str
     python: str

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from circuit.present.document import Cell, Document, Part, Table, Text
 from circuit.stages.checks.request import SitesRequest
-from circuit.stages.run import Command, Job, Plan
+from circuit.stages.run import Command, Job, Plan, Result
 from circuit.values.sites import Site
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ class MissingSite:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SitesResult:
+class SitesResult(Result):
     """What can be collected from a model."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.checks.sites:SITES"
 
     model: str
     family: str

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from circuit.artifacts.files.documents import as_object, read_json, schema_of
 from circuit.artifacts.files.paths import index_path, manifest_path
@@ -29,7 +29,7 @@ from circuit.artifacts.prompts.builtin import datasets_folder, resolved_path
 from circuit.errors import ArtifactError
 from circuit.present.document import Document, Text
 from circuit.stages.checks.request import VerifyRequest
-from circuit.stages.run import Command, Job, Plan, Session, without_model
+from circuit.stages.run import Command, Job, Plan, Result, Session, without_model
 from circuit.values import schemas
 
 
@@ -175,8 +175,10 @@ class FileState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyResult:
+class VerifyResult(Result):
     """The state of every file of a chain."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.checks.verify:VERIFY"
 
     ok: bool
     files: list[FileState]

@@ -1,8 +1,7 @@
 """Prompts in, activations out: the states of a model at chosen sites, layers and positions.
 
-``collect`` does it for a file of prompts, whole or one shard of it; ``collect_prompts`` for a
-prompt set in memory, which the probes stage uses too. How the work is laid out is
-``circuit.stages.collect.collection``'s.
+``collect`` does it for a ``Collection``, which the probes stage uses, too, ``collect_shard`` for
+one shard of it. How the work is laid out is in ``circuit.stages.collect.collection``.
 
 An archive is written while it is computed and resumes where a kill left it, so that its writer, and
 not the runner, knows whether a run exists already.
@@ -10,7 +9,7 @@ not the runner, knows whether a run exists already.
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,6 @@ from circuit.stages.collect.sharding import combined
 from circuit.stages.rows.prompting import choose_format
 from circuit.stages.run import Command, Job, Outcome, Plan, Session, Track, untracked
 from circuit.values import schemas
-from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -144,31 +142,6 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
         raise UsageError("bad-shard", message, hint="--shard takes 1/4 to 4/4", shard=text)
     number, count = int(match[1]), int(match[2])
     return None if number == count == 1 else (number, count)
-
-
-def collect_prompts(
-    model: "LoadedModel",
-    prompts: PromptSet,
-    out: Path,
-    *,
-    recording: Recording,
-    prompt_format: PromptFormat,
-    inputs: Sequence[Path],
-    parameters: Mapping[str, Any],
-    force: bool = False,
-    track: Track = untracked,
-) -> Outcome[Activations]:
-    """Record activations of a prompt set in memory; ``inputs`` are the files that it came from."""
-    job = Collection(
-        model=model,
-        prompts=prompts,
-        out=out,
-        recording=recording,
-        prompt_format=prompt_format,
-        inputs=inputs,
-        parameters=parameters,
-    )
-    return collect(job, force=force, track=track)
 
 
 def _whole_or_shard(

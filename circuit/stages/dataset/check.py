@@ -23,7 +23,7 @@ from circuit.stages.rows.warnings import groups_of_one_label
 from circuit.values.thresholds import MIN_CLASS_GROUPS
 
 SURFACE: dict[str, Callable[[str], float]] = {
-    "characters": lambda text: len(text),
+    "characters": len,
     "words": lambda text: len(text.split()),
     "question mark": lambda text: text.rstrip().endswith("?"),
     "other punctuation": lambda text: sum(mark in ".,;:!" for mark in text),

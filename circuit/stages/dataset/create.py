@@ -7,7 +7,7 @@ without a tool; any other by prompts per class, or pairs. A size that does not a
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.files.paths import refuse_input
@@ -19,12 +19,14 @@ from circuit.errors import UsageError
 from circuit.present.document import Document
 from circuit.stages.dataset.describe import Counts, count, counts_text
 from circuit.stages.dataset.request import CreateRequest
-from circuit.stages.run import Command, Job, Plan, without_model
+from circuit.stages.run import Command, Job, Plan, Result, without_model
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptSetResult:
+class PromptSetResult(Result):
     """The counts of a prompt set that was written, and where."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.dataset.create:CREATE"
 
     counts: Counts
     output: Path

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from circuit.errors import DataError, UsageError
 from circuit.present.document import Cell, Document, Table
 from circuit.stages.dataset.describe import Counts, count
 from circuit.stages.dataset.request import SplitRequest
-from circuit.stages.run import Command, Job, Plan, Session, without_model
+from circuit.stages.run import Command, Job, Plan, Result, Session, without_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,10 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitResult:
+class SplitResult(Result):
     """Both parts."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.dataset.split:SPLIT"
 
     train: Part
     test: Part

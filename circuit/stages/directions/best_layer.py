@@ -31,6 +31,7 @@ def chosen_layer(
     of_label: Sequence[Fitted],
     place: Place,
     settings: FitSettings,
+    *,
     note: Note,
 ) -> BestLayer:
     """Choose a layer; with several, score the choice on prompts that it was not made on."""

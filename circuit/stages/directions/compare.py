@@ -30,7 +30,7 @@ from circuit.present.document import Document, Facts, Notice, Part, Text
 from circuit.stages.directions.cosines import cosine_table
 from circuit.stages.directions.request import CompareRequest
 from circuit.stages.rows.same_weights import other_weights
-from circuit.stages.run import Command, Job, Plan, Session, without_model
+from circuit.stages.run import Command, Job, Plan, Result, Session, without_model
 from circuit.values import schemas
 from circuit.values.sites import Site
 
@@ -88,7 +88,7 @@ class LoneDirection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CosinesResult:
+class CosinesResult(Result):
     """One matrix for each site and layer at which the files hold two directions or more."""
 
     files: list[str]

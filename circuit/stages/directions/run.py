@@ -173,7 +173,7 @@ def fit_directions(inputs: FitInputs, session: Session) -> FittedDirections:
         why = "with a corpus the choice of a layer is not scored"
         best = best_measured(of_label, why, session.note)
     else:
-        best = chosen_layer(activations, main, of_label, place, settings, session.note)
+        best = chosen_layer(activations, main, of_label, place, settings, note=session.note)
         transfer = category_transfer(activations, main, place, best.layer, settings)
     directions = _marked(fitted, best.layer)
     layers = [each.direction.layer for each in of_label]

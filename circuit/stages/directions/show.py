@@ -20,7 +20,7 @@ from circuit.stages.directions.tokens import (
     the_one,
     token_prompts,
 )
-from circuit.stages.run import Command, Job, Plan, Session
+from circuit.stages.run import Command, Job, Plan, Result, Session
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
 
@@ -47,7 +47,7 @@ class ShownDirection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowResult:
+class ShowResult(Result):
     """The directions of a file, where they came from, and the tokens of one of them."""
 
     file: str

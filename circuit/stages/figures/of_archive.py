@@ -165,7 +165,9 @@ def _probe_figures(sources: ArchiveSources, session: Session) -> Iterator[Figure
         )
         wanted = layers_of_places(sources.activations, chosen)
         settings = Settings(folds=request.folds, seed=request.seed.seed)
-        found = analysis(sources.activations, None, wanted, settings, OF_PROMPTS, session)
+        found = analysis(
+            sources.activations, None, wanted, settings, labels=OF_PROMPTS, session=session
+        )
     entries = found.entries_at(*place)
     if len(entries) == 1:
         session.note(f"the analysis holds layer {entries[0].layer} only, so its curve is one point")

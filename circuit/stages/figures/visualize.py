@@ -13,8 +13,8 @@ Reads the archive and, where they are given or lie beside it, ``analysis.json`` 
     directions_transfer.png             the direction of one category's prompts scored on another's
 
 and last ``plots.json`` (``circuit.plots/1``), which lists them with captions. With ``--report``,
-the pictures are those of ``stages.figures.reports``. All figures are drawn before the first file is
-written.
+the pictures are the figures of its document (``stages.documents``). All figures are drawn before
+the first file is written.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,21 +29,22 @@ from circuit.artifacts.manifest.manifest import (
     read_manifest,
     write_manifest,
 )
-from circuit.errors import ArtifactError, UsageError
+from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.uncertainty.emergence import check_threshold
 from circuit.present.document import Document, Text
-from circuit.stages.figures.archive import FigureFiles, Picture, described_picture, write_picture
+from circuit.stages.documents import document_of
 from circuit.stages.figures.of_archive import archive_figures, results_file, sources_of
-from circuit.stages.figures.reports import DRAWN, report_pictures
+from circuit.stages.figures.pictures import FigureFiles, Picture, described_picture, write_picture
 from circuit.stages.figures.request import VisualizeRequest
-from circuit.stages.run import Command, Job, Plan, Record, Session, without_model
+from circuit.stages.run import Command, Job, Plan, Record, Result, Session, without_model
 from circuit.values import schemas
 
 PLOTS = "plots.json"
+DRAWN = (schemas.PROBES, schemas.STEERING, schemas.SWEEP)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PicturesResult:
+class PicturesResult(Result):
     """A folder of pictures, and the pictures themselves where they were drawn by this run."""
 
     folder: Path
@@ -74,11 +75,20 @@ def _plan_of_report(request: VisualizeRequest, report: Path) -> Plan[PicturesRes
     check_outputs(report, manifest)
     return _plan_of(
         request,
-        lambda session: report_pictures(manifest, report),  # noqa: ARG005
+        lambda _: _report_pictures(manifest, report),
         parameters={"report": True},
         inputs=[report],
         source=manifest,
     )
+
+
+def _report_pictures(manifest: Manifest, report: Path) -> list[Picture]:
+    figures = document_of(manifest, report).figures()
+    if not figures:
+        message = f"`{report}` has nothing to draw: its answers were not judged by a criterion"
+        hint = "circuit steer --compare … --criterion … counts them"
+        raise DataError("nothing-to-draw", message, hint=hint, path=str(report))
+    return [Picture.of(figure) for figure in figures]
 
 
 def _plan_of_archive(request: VisualizeRequest, archive: Path) -> Plan[PicturesResult]:

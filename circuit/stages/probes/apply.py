@@ -9,19 +9,17 @@ not shown to read anything.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from circuit.errors import DataError
 from circuit.methods.probes.verdict import FEW_GROUPS, NOT_DECODABLE
 from circuit.present.document import Document, Estimate, Facts, Notice, Section, Share, Table
 from circuit.present.numbers import written
 from circuit.stages.probes.request import ApplyRequest
 from circuit.stages.probes.saved import SITE, SavedProbe, read_probe
 from circuit.stages.rows.prompting import encode, parse_prompts
-from circuit.stages.rows.same_weights import other_weights
+from circuit.stages.rows.same_weights import check_shape, other_weights
 from circuit.stages.run import Command, Job, Plan, Result
 from circuit.values.identity import ModelIdentity
 from circuit.values.prompt_format import PromptFormat
@@ -68,7 +66,7 @@ def plan(request: ApplyRequest) -> Plan[ApplyResult]:
     texts = given if isinstance(given, list) else given.texts
 
     def begin(model: "LoadedModel") -> Job[ApplyResult]:
-        _check_model(model, identity, request.probes)
+        check_shape(identity, model, request.probes)  # other weights are noted
         return Job(parameters={}, compute=lambda _: _apply(model, probe, identity, texts, request))
 
     return Plan(result=ApplyResult, model=request.model, inputs=[request.probes], begin=begin)
@@ -131,19 +129,6 @@ def _generated(
     from circuit.model.forward.generate import generate
 
     return [answer.ids for answer in generate(model, encoded, Sampling(n_tokens))]
-
-
-def _check_model(model: "LoadedModel", identity: ModelIdentity | None, path: Path) -> None:
-    """Refuse a model of another shape; note other weights (base, fine-tuned)."""
-    if identity is None:
-        return
-    if (model.n_layers, model.d_model) != (identity.n_layers, identity.d_model):
-        message = (
-            f"`{path}` is for a model of {identity.n_layers} layers and width {identity.d_model}, "
-            f"`{model.id}` has {model.n_layers} and {model.d_model}"
-        )
-        hint = f"it was made with `{identity.id}`"
-        raise DataError("model-of-another-shape", message, hint=hint, model=model.id)
 
 
 def _notes(

@@ -47,8 +47,9 @@ from circuit.methods.probes.permutation import holm
 from circuit.methods.probes.question import Task, prepare
 from circuit.methods.uncertainty.emergence import check_threshold
 from circuit.methods.uncertainty.splits import merge_identical
+from circuit.stages.collect.collection import Collection
 from circuit.stages.collect.recording import Recording
-from circuit.stages.collect.run import collect_prompts
+from circuit.stages.collect.run import collect
 from circuit.stages.probes.battery import Pool, Probe, load_battery, pools, summary
 from circuit.stages.probes.checklist import checklist
 from circuit.stages.probes.document import present
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Collection:
+class PoolActivations:
     """A pool's prompts run through the model, and through it with random weights."""
 
     pool: Pool
@@ -145,18 +146,18 @@ def _collections(
     gathered: Sequence[Pool],
     out: Path,
     session: Session,
-) -> list[Collection]:
+) -> list[PoolActivations]:
     """Run the prompts through the model, then through the same model with random weights."""
     trained = [_collected(model, pool, request, _stem(out, pool), session) for pool in gathered]
     if not request.random_weights:
-        return [Collection(p, t, None) for p, t in zip(gathered, trained, strict=True)]
+        return [PoolActivations(p, t, None) for p, t in zip(gathered, trained, strict=True)]
     from circuit.model.checkpoint.random_weights import randomise
 
     model = randomise(model, seed=request.seed.seed)
     random = [
         _collected(model, pool, request, _stem(out, pool, "random."), session) for pool in gathered
     ]
-    return [Collection(*each) for each in zip(gathered, trained, random, strict=True)]
+    return [PoolActivations(*each) for each in zip(gathered, trained, random, strict=True)]
 
 
 def _stem(out: Path, pool: Pool, weights: str = "") -> Path:
@@ -167,18 +168,16 @@ def _collected(
     model: "LoadedModel", pool: Pool, request: RunRequest, stem: Path, session: Session
 ) -> Activations:
     """Run the prompts of one format through the model, or open the archive that holds them."""
-    done = collect_prompts(
-        model,
-        pool.prompts,
-        stem,
+    collection = Collection(
+        model=model,
+        prompts=pool.prompts,
+        out=stem,
         recording=Recording(layers=request.layers, sites="embed,resid_post"),
         prompt_format=pool.form,
         inputs=[probe.path for probe in pool.probes if not probe.builtin],
         parameters={"battery_sha256": _sha256([probe.prompts for probe in pool.probes])},
-        force=request.force,
-        track=session.track,
     )
-    return done.result
+    return collect(collection, force=request.force, track=session.track).result
 
 
 def _write(
@@ -191,7 +190,7 @@ def _write(
     """Fit the probes to all prompts and write them, and the report last."""
     assert out is not None
     collections = [
-        Collection(
+        PoolActivations(
             pool,
             Activations.open(_stem(out, pool)),
             Activations.open(_stem(out, pool, "random.")) if request.random_weights else None,
@@ -216,7 +215,7 @@ def _write(
 
 
 def _results(
-    collections: Sequence[Collection], request: RunRequest, session: Session
+    collections: Sequence[PoolActivations], request: RunRequest, session: Session
 ) -> BatteryResult:
     jobs = [(probe, each) for each in collections for probe in each.pool.probes]
     scored = {
@@ -288,7 +287,7 @@ def _units(probe: Probe) -> list[str]:
     return [unit[row] for row in rows]
 
 
-def _scored(probe: Probe, each: Collection, request: RunRequest) -> QuestionResult:
+def _scored(probe: Probe, each: PoolActivations, request: RunRequest) -> QuestionResult:
     """Score one probe at every layer and beside every baseline."""
     labelled, _ = probe.prompts.y()
     rows, layers = each.pool.rows(probe)[labelled], each.trained.layers("resid_post")

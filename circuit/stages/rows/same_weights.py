@@ -52,4 +52,4 @@ def check_shape(identity: ModelIdentity | None, model: "LoadedModel", path: Path
             f"`{model.id}` has {model.n_layers} and {model.d_model}"
         )
         hint = f"it was made with `{identity.id}`"
-        raise DataError("other-model", message, hint=hint, model=model.id, made_with=identity.id)
+        raise DataError("model-of-another-shape", message, hint=hint, model=model.id)

@@ -40,15 +40,18 @@ SHOWN = 20  # answers in the table of a trial; the artifact has all
 def extract_document(result: ExtractResult) -> Document:
     """Show what was extracted from a pair of prompts."""
     made = result.direction
-    facts: list[tuple[str, Cell]] = [
-        ("Positive", repr(made.extra["positive_prompt"])),
-        ("Negative", repr(made.extra["negative_prompt"])),
-        ("Layer", made.layer),
-        ("Norm", Number(made.norm, ".4f")),
-        ("Cosine similarity (positive, negative)", Number(result.cosine, ".4f")),
-        ("Separation", Number(1 - result.cosine, ".4f")),
+    prompts: list[tuple[str, Cell]] = [
+        ("  Positive", repr(made.extra["positive_prompt"])),
+        ("  Negative", repr(made.extra["negative_prompt"])),
     ]
-    return Document(f"Direction `{made.name}`", [Facts(facts)])
+    numbers: list[tuple[str, Cell]] = [
+        ("  Layer", made.layer),
+        ("  Norm", Number(made.norm, ".4f")),
+        ("  Cosine similarity (pos, neg)", Number(result.cosine, ".4f")),
+        ("  Separation", Number(1 - result.cosine, ".4f")),
+    ]
+    title = f"Extracting direction from layer {made.layer}"
+    return Document(title, [Facts(prompts), Text(["", "Direction extracted:"]), Facts(numbers)])
 
 
 def steer_document(result: SteerResult, *, complete: bool = True) -> Document:
@@ -91,23 +94,27 @@ def title_of(result: SteerResult) -> str:
 
 def heading(prompt: str, coefficient: float) -> str:
     """Return what stands before an answer that is shown while it is written."""
-    return f"=== Prompt: {prompt!r} ===\n{_named(coefficient)}:\n"
+    return f"=== Prompt: {prompt!r} ===\n\n  {_named(coefficient)}:\n"
 
 
 def _answer_sections(result: SteerResult) -> list[Part]:
+    coefficients = list(dict.fromkeys(each.coefficient for each in result.generations))
     sections: list[Part] = []
+    if len(coefficients) > 1:
+        sections.append(Text([f"Comparing steering at coefficients: {coefficients}"]))
     for prompt in dict.fromkeys(each.prompt for each in result.generations):
         lines = []
         for each in result.generations:
             if each.prompt == prompt:
-                lines += [f"{_named(each.coefficient)}:{_remarks(each)}", f"  {each.output!r}"]
+                lines += ["", f"  {_named(each.coefficient)}:{_remarks(each)}"]
+                lines.append(f"    {each.output!r}")
         sections.append(Section(f"Prompt: {prompt!r}", [Text(lines)]))
     return sections
 
 
 def _named(coefficient: float) -> str:
-    sense = "unsteered" if coefficient == 0 else "positive" if coefficient > 0 else "negative"
-    return f"c = {coefficient:+g} ({sense})" if coefficient else f"c = 0 ({sense})"
+    sense = "neutral" if coefficient == 0 else "→ positive" if coefficient > 0 else "← negative"
+    return f"Coef {coefficient:+} ({sense})"
 
 
 def _remarks(answer: Generation) -> str:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from circuit.artifacts.directions.direction import Direction
+from circuit.stages.run import Result as NotebookResult
 from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.trial import Trial
 
@@ -47,8 +48,10 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SteerResult:
+class SteerResult(NotebookResult):
     """Every answer, and the trial where a criterion judged them."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.steering.steer:STEER"
 
     direction: DirectionSummary
     directions: list[DirectionSummary]
@@ -70,8 +73,10 @@ class SteerResult:
 
 
 @dataclass(frozen=True, eq=False)
-class ExtractResult:
+class ExtractResult(NotebookResult):
     """The direction that was made of two prompts, and its file."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.steering.steer:STEER"
 
     direction: Direction
     output: Path

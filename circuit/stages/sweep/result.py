@@ -24,13 +24,14 @@ parameters.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from circuit.artifacts.files.documents import restored
 from circuit.artifacts.manifest.manifest import Manifest, check_outputs, read_manifest
+from circuit.stages.run import Result
 from circuit.stages.steering.readout import ReadoutSummary
 from circuit.stages.steering.strength import Calibration
 from circuit.values import schemas
@@ -99,8 +100,10 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepResult:
+class SweepResult(Result):
     """The dose-response of an intervention, its controls and its cost: see the module."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.sweep.run:SWEEP"
 
     directions: list[SweptDirection]
     dose_unit: str

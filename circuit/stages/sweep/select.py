@@ -21,7 +21,7 @@ many configurations were tried.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -40,7 +40,7 @@ from circuit.stages.rows.holdout import check_size
 from circuit.stages.rows.prompting import encode, format_for
 from circuit.stages.rows.provenance import fit_of
 from circuit.stages.rows.same_weights import check_model
-from circuit.stages.run import SILENT, Command, Job, Plan, Record, Session
+from circuit.stages.run import SILENT, Command, Job, Plan, Record, Result, Session
 from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.readout import Reader, Readout, ReadoutValues, reader
@@ -79,8 +79,10 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectResult:
+class SelectResult(Result):
     """Every candidate, the chosen one, and how many were tried."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.sweep.select:SELECT"
 
     candidates: list[Candidate]
     chosen: Candidate

@@ -13,7 +13,7 @@ slopes; with k directions there are k (k − 1) comparisons. Writes ``circuit.sp
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from circuit.present.document import Document, Table
 from circuit.stages.options import ActionOptions
 from circuit.stages.rows.prompting import encode
 from circuit.stages.rows.same_weights import other_weights
-from circuit.stages.run import SILENT, Command, Job, Plan, Session
+from circuit.stages.run import SILENT, Command, Job, Plan, Result, Session
 from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.readout import Reader, ReadoutSummary, reader
 from circuit.stages.sweep.request import SpecificityRequest
@@ -44,8 +44,10 @@ DOSES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpecificityResult:
+class SpecificityResult(Result):
     """Slopes of direction i (row) on read-out j (column), and as shares of the column's own."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.sweep.specificity:SPECIFICITY"
 
     names: list[str]
     slopes: list[list[Triple]]

@@ -7,7 +7,7 @@ from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import write_manifest
 from circuit.errors import UsageError
 from circuit.present.document import Cell, Document, Notice, Number, Table, Text
-from circuit.stages.figures.archive import Picture, described_picture, write_picture
+from circuit.stages.figures.pictures import Picture, described_picture, write_picture
 from circuit.stages.run import Command, Job, Plan, Record, without_model
 from circuit.stages.sweep.document import band, slope_of
 from circuit.stages.sweep.figures import multiples_figure, unit_of

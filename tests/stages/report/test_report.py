@@ -309,7 +309,7 @@ def test_what_steering_did_is_drawn_with_its_numbers(llama, tmp_path):
         (rate.label, rate.rate, rate.controls) for rate in result.trial.rates
     ]
     assert visualize_report(tmp_path / "steering.json", tmp_path / "pictures")[1]
-    with raises(ArtifactError, "not-drawn", schema=schemas.PLOTS):
+    with raises(ArtifactError, "not-drawable", schema=schemas.PLOTS):
         visualize_report(tmp_path / "pictures" / "plots.json", tmp_path / "more")
 
 

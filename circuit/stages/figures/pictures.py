@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import document_bytes
@@ -18,7 +17,7 @@ class Picture:
     name: str
     image: bytes
     caption: str
-    numbers: Mapping[str, Any]
+    numbers: Mapping[str, object]
 
     @classmethod
     def of(cls, figure: Figure) -> "Picture":

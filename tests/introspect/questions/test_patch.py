@@ -8,14 +8,14 @@ from errors import raises
 from scipy.stats import spearmanr
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
-from circuit.cli.patching_text import patching_text
 from circuit.errors import DataError, UsageError
-from circuit.introspect.output.pictures import draw_patching
-from circuit.introspect.patching.patch_runs import what
+from circuit.introspect.patching.cells import cell_choice
+from circuit.introspect.patching.effects import draw_patching, patch
 from circuit.introspect.patching.prompt_pairs import Pair, align, read_pairs
-from circuit.introspect.questions.patch import patch
+from circuit.introspect.questions.patch import present
 from circuit.methods.uncertainty.means import mean_estimate, mean_estimates
 from circuit.methods.uncertainty.ranks import rank_correlation
+from circuit.present.terminal import terminal
 from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site
 
@@ -24,7 +24,7 @@ PAIR = Pair("xay.", "xby.", "Q", "Z")  # 5 tokens with the first; the third diff
 
 
 def asked(model, *, components=ALL, direction="both", position="all", layers="all"):
-    return what(components, direction, position).at(layers, model.n_layers)
+    return cell_choice(components, direction, position).at(layers, model.n_layers)
 
 
 def grids(found):
@@ -52,14 +52,14 @@ def test_a_head_by_itself_is_patched_token_by_token(chain, tmp_path):
         effects = grids(found)["head 0.1", direction]
         np.testing.assert_allclose(effects, [[0, 0, 0, 0, 1]], atol=1e-5)
         assert not grids(found)["head 0.2", direction].any()
-    estimated = patch(chain, [PAIR], asked(chain, components="0.1"), form=RAW, attribution=True)
+    estimated = patch(chain, [PAIR], asked(chain, components="0.1"), form=RAW, verify=20)
     assert np.array(estimated.grids[0].effect).argmax() == 4
     draw_patching(found, tmp_path / "p.png")
-    text = patching_text({"model": "m", "format": "raw", **found.as_dict()})
-    assert "\n1 independent pair: an example" in text
-    with pytest.raises(UsageError, match="head 7 is out of range"):
+    text = terminal(present(found))
+    assert "1 independent pair: an example" in text
+    with raises(UsageError, "component-out-of-range", index=7):
         patch(chain, [PAIR], asked(chain, components="1.7"), form=RAW)
-    with pytest.raises(UsageError, match=r"no component `1\.x`"):
+    with raises(UsageError, "unknown-component", component="1.x"):
         asked(chain, components="1.x")
 
 
@@ -110,7 +110,6 @@ def test_an_estimate_is_exact_where_nothing_comes_after_but_a_line(identity_llam
         [Pair("ab", "cd")],
         asked(identity_llama, components="resid_pre"),
         form=RAW,
-        attribution=True,
         verify=3,
     )
     assert found.method == "attribution"
@@ -128,7 +127,7 @@ def test_attribution_is_the_gradient_and_its_largest_are_patched(llama):
 
     pair = Pair("hello", "jelly", "x", "y")
     (one,) = align(llama, [pair], RAW)
-    found = patch(llama, [pair], asked(llama, direction="denoising"), form=RAW, attribution=True)
+    found = patch(llama, [pair], asked(llama, direction="denoising"), form=RAW, verify=20)
     site, step = Site("mlp_out", 1), 1e-2
     a, b = (states(llama, ids, [site])[site] for ids in (one.clean, one.corrupt))
 
@@ -177,27 +176,29 @@ def test_means_of_many_columns_are_those_of_each():
 
 def test_unequal_prompts_need_an_alignment(chain):
     unequal = Pair("xay.", "xxby.", "Q", "Z")
-    with pytest.raises(DataError, match="pair 0 have 5 and 6 tokens"):
+    with raises(DataError, "prompt-lengths-differ", pair=0):
         align(chain, [unequal], RAW)
     found = patch(chain, [unequal], asked(chain), form=RAW, alignment="end")
     assert len(found.positions) == 5
     assert grids(found)["attn_out", "denoising"][0, -1] == pytest.approx(1, abs=0.2)
-    with pytest.raises(UsageError, match="no alignment `start`"):
+    with raises(UsageError, "unknown-alignment", alignment="start"):
         align(chain, [unequal], RAW, "start")
 
 
 def test_pairs_from_files(tmp_path):
     listed = tmp_path / "pairs.json"
     listed.write_text(json.dumps([{"clean": "a ", "corrupt": "b ", "wrong": "z"}]))
-    assert read_pairs(None, None, f"@{listed}", "q", "w")[0] == [Pair("a ", "b ", "q", "z")]
+    assert read_pairs(None, None, f"@{listed}", answer="q", wrong="w")[0] == [
+        Pair("a ", "b ", "q", "z")
+    ]
     prompts = [
         Prompt(text=f"{label} {i}", label=label, pair=str(i), group=f"g{i}")
         for i in range(2)
         for label in ("no", "yes")
     ]
     PromptSet(name="p", labels=("no", "yes"), prompts=tuple(prompts)).save(tmp_path / "set.json")
-    pairs, given = read_pairs(None, None, str(tmp_path / "set.json"), None, None)
-    assert given is not None
+    pairs, given = read_pairs(None, None, str(tmp_path / "set.json"))
+    assert given.prompt_set is not None
     assert [(p.clean, p.corrupt, p.group) for p in pairs] == [
         ("yes 0", "no 0", "g0"),
         ("yes 1", "no 1", "g1"),
@@ -205,29 +206,29 @@ def test_pairs_from_files(tmp_path):
 
 
 def test_what_cannot_be_compared(chain, tmp_path):
-    for arguments, words in {
-        ("a", None, None): "no pair of prompts",
-        ("a", "b", "f.json"): "given twice",
+    for arguments, code in {
+        ("a", None, None): "no-pair",
+        ("a", "b", "f.json"): "conflicting-options",
     }.items():
-        with pytest.raises(UsageError, match=words):
-            read_pairs(*arguments, None, None)
+        with raises(UsageError, code):
+            read_pairs(*arguments)
     (tmp_path / "bad.json").write_text('[{"clean": "a"}]')
-    with pytest.raises(DataError, match="entry 0 of .* is not a pair"):
-        read_pairs(None, None, str(tmp_path / "bad.json"), None, None)
-    with pytest.raises(DataError, match="both prompts of pair 0 are answered"):
+    with raises(DataError, "not-a-pair", entry=0):
+        read_pairs(None, None, str(tmp_path / "bad.json"))
+    with raises(DataError, "equal-answers", pair=0):
         align(chain, [Pair("ab", "ab")], RAW)
-    with pytest.raises(DataError, match="no pair is the clean run"):
+    with raises(DataError, "no-behaviour"):
         patch(chain, [Pair("xby.", "xay.", "Q", "Z")], asked(chain), form=RAW)
     with raises(UsageError, "several-tokens", n_tokens=2):
         align(chain, [Pair("a", "b", "QQ", "Z")], RAW)
     for bad in (
-        ("resid", "both", "all"),
-        (ALL, "sideways", "all"),
-        (ALL, "both", "3"),
-        (ALL, "both", "-1--4"),
+        ("resid", "both", "all", "unknown-component"),
+        (ALL, "sideways", "all", "unknown-patching-direction"),
+        (ALL, "both", "3", "unknown-position"),
+        (ALL, "both", "-1--4", "unknown-position"),
     ):
-        with pytest.raises(UsageError):
-            what(*bad)
-    with pytest.raises(UsageError, match="position -9 is out of range"):
+        with raises(UsageError, bad[3]):
+            cell_choice(*bad[:3])
+    with raises(UsageError, "position-out-of-range", position=-9):
         patch(chain, [PAIR], asked(chain, position="-9"), form=RAW)
-    assert what(ALL, "both", "-4--2,-1").positions == [-4, -3, -2, -1]
+    assert cell_choice(ALL, "both", "-4--2,-1").positions == [-4, -3, -2, -1]

@@ -8,19 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from errors import raises
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
-from circuit.cli.circuit_text import _exhausted
 from circuit.errors import DataError, UsageError
-from circuit.introspect.output.circuit_files import draw_circuit, write_dot
-from circuit.introspect.questions.circuit import find_circuit, random_sets, split
+from circuit.introspect.circuits.found import NodeEffect, Search
+from circuit.introspect.circuits.pictures import draw_circuit, write_dot
+from circuit.introspect.circuits.search import random_sets, split
+from circuit.introspect.questions.circuit import shared_by_random
 from circuit.methods.steering.shortest_prefix import prune, shortest_prefix
 from circuit.model.patching.nodes import Behaviour, all_nodes, node_means, shared_ends
 from circuit.model.patching.patching import logit_difference
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def labelled(texts, name="words", labels=("without", "with")):
@@ -38,7 +40,7 @@ def words():
 
 
 def test_the_planted_parts_are_found_and_random_ones_do_not_do(chain, words, tmp_path):
-    found = find_circuit(chain, words, form=RAW, wrong="Z")
+    found = Search(chain, words, RAW, wrong="Z").run()
     assert (found.answer, found.circuit) == ("Q", ["embed", "head.0.1", "mlp.1"])
     assert found.faithfulness[0] == pytest.approx(1, abs=0.02)
     assert found.without[0] == pytest.approx(0, abs=0.02)
@@ -140,32 +142,44 @@ def test_groups_are_on_one_side_and_random_sets_of_the_same_kinds(chain, words):
     assert shared_ends([np.array([1, 2, 3, 9]), np.array([1, 4, 9])]) == (1, 1)
 
 
-def test_a_kind_that_every_random_set_has_whole_is_said():
+def test_a_kind_that_every_random_set_has_whole_is_said(chain, words):
     """Sets of as many MLPs as there are are one set."""
     kinds = ["embed", "head", "head", "mlp", "mlp"]
-    found = [{"kind": kind, "is_found": True} for kind in kinds]
-    assert "nothing is compared" in _exhausted(found, True)[0]
-    some = [{**each, "is_found": k != 1} for k, each in enumerate(found)]
-    (line,) = _exhausted(some, True)
-    assert line == "Every random set has all MLPs and the embedding too: heads only are compared."
-    assert _exhausted(some, False) == []
-    assert (
-        _exhausted([{**each, "is_found": k not in (1, 3)} for k, each in enumerate(found)], True)
-        == []
-    )
+    found = Search(chain, words, RAW, wrong="Z").run(verify=0, n_random=1)
+
+    def sentence(*missing, **changes):
+        nodes = [
+            NodeEffect(
+                name="",
+                kind=kind,
+                layer=0,
+                index=0,
+                estimate=0,
+                effect=0,
+                is_found=k not in missing,
+            )
+            for k, kind in enumerate(kinds)
+        ]
+        return shared_by_random(replace(found, nodes=nodes, **changes))
+
+    assert "nothing is compared" in sentence()
+    expected = "Every random set has all MLPs and the embedding, too: only heads are compared."
+    assert sentence(1) == expected
+    assert sentence(1, random=[]) == ""
+    assert sentence(1, 3) == ""
 
 
 def test_what_is_no_behaviour(chain, words):
-    with pytest.raises(DataError, match="does not tell the labels apart"):
-        find_circuit(chain, words, form=RAW, answer="Z", wrong="Q")
-    with pytest.raises(DataError, match="has 1 groups"):
+    with raises(DataError, "no-behaviour"):
+        Search(chain, words, RAW, answer="Z", wrong="Q").run()
+    with raises(DataError, "class-of-one-group", n=1):
         split(labelled([("xa.", 1), ("xb.", 0), ("yb.", 0)]), 0)
-    with pytest.raises(DataError, match="has 0 labels"):
+    with raises(DataError, "two-labels-expected", n=0):
         split(PromptSet(name="p", prompts=(Prompt(text="a"),)), 0)
-    with pytest.raises(UsageError, match="--keep"):
-        find_circuit(chain, words, form=RAW, keep=1.5)
-    with pytest.raises(UsageError, match="the same token"):
-        find_circuit(chain, words, form=RAW, answer="Q", wrong="Q")
+    with raises(UsageError, "out-of-range", value=1.5):
+        Search(chain, words, RAW).run(keep=1.5)
+    with raises(UsageError, "equal-answers"):
+        Search(chain, words, RAW, answer="Q", wrong="Q").run()
 
 
 @pytest.mark.slow
