@@ -44,26 +44,26 @@ CODES = {
     f"circuit -m {NOWHERE} -d missing.json": "file-not-found",
     'layer -m tiny -p "a|b" --layers 6': "layer-out-of-range",
     'hooks -m tiny -p "a" --sites nothing': "unknown-site",
+    f'neurons -m {NOWHERE} -p "a" -l 0': "one-of-options",
+    f'neurons -m {NOWHERE} -p "a" -l 0 -n 1 --auto-discover': "one-of-options",
+    f'neurons -m {NOWHERE} -p "a" -l 0 -n x': "not-a-neuron",
+    f'ablate -m {NOWHERE} -p "a" -c x --component foo': "unknown-component",
+    f'ablate -m {NOWHERE} -p "a" -c x --heads 3': "not-a-head",
+    f'ablate -m {NOWHERE} -p "a" -c x --heads "3.0,,"': "not-a-head",
+    f'ablate -m {NOWHERE} -p "a" -c x --heads -1.4 --layers 0': "conflicting-options",
+    f'ablate -m {NOWHERE} -p "a" -c x --neurons 1.4 --component mlp': "conflicting-options",
+    f'attention -m {NOWHERE} -p "a" --heads 3': "not-a-head",
+    'neurons -m tiny -p "a" -l 0 -n 448': "component-out-of-range",
 }
 # Faults that have no code yet, by a part of their sentence.
 LINES = {
     f'probe -m {NOWHERE} --class-a "a" --class-b "a"': "is in both classes",
     f'probe -m {NOWHERE} --class-a "a" --class-b "b" --method svm': "no probe method `svm`",
     f'probe -m {NOWHERE} --class-a "a" --class-b "b" --save-direction a.pt': "cannot be saved",
-    f'neurons -m {NOWHERE} -p "a" -l 0': "which neurons is not said",
-    f'neurons -m {NOWHERE} -p "a" -l 0 -n 1 --auto-discover': "chosen twice",
-    f'neurons -m {NOWHERE} -p "a" -l 0 -n x': "not the number of a neuron",
-    f'ablate -m {NOWHERE} -p "a" -c x --component foo': "no component `foo`",
-    f'ablate -m {NOWHERE} -p "a" -c x --heads 3': "`3` is not a head",
-    f'ablate -m {NOWHERE} -p "a" -c x --heads "3.0,,"': "a head is missing in `3.0,,`",
-    f'ablate -m {NOWHERE} -p "a" -c x --heads -1.4 --layers 0': "chosen twice",
-    f'ablate -m {NOWHERE} -p "a" -c x --neurons 1.4 --component mlp': "chosen twice",
-    f'attention -m {NOWHERE} -p "a" --heads 3': "is not a head",
     f'patch -m {NOWHERE} --clean "" --corrupt "b"': "the clean prompt of pair 0 is empty",
     f'patch -m {NOWHERE} --clean "a"': "no pair of prompts",
     f'patch -m {NOWHERE} --clean "a" --corrupt "b" --align left': "no alignment `left`",
     f'patch -m {NOWHERE} --clean "a" --corrupt "b" --components x': "no component `x`",
-    'neurons -m tiny -p "a" -l 0 -n 448': "neuron 448",
 }
 
 

@@ -27,10 +27,10 @@ from circuit.introspect.compare.two_models import (
     LoadingOptions,
     compared,
     in_turn,
-    keys_of,
     name_of,
 )
 from circuit.introspect.compare.vocabulary import Vocabulary
+from circuit.introspect.plans import comparison
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.cka_interval import cka_estimate
 from circuit.methods.geometry.similarity import (
@@ -44,7 +44,7 @@ from circuit.present.numbers import counted, example_only, interval
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.requests import group, option
@@ -123,29 +123,25 @@ def plan(request: ActivationDiffRequest) -> Plan[ActivationDiffResult]:
     """Read the prompts, and which models are compared."""
     given = read_prompt_input(request.prompts.prompts)
     options = request.loading.two_models(request.base, request.finetuned, name="-f")
-    known = {
+    parameters = {
         "prompts": given.texts,
         "layers": request.layers,
         "models": [name_of(each) for each in options],
         "format": given.form(request.prompts.chat).name,
     }
 
-    def begin(_: "LoadedModel") -> Job[ActivationDiffResult]:
-        def compute(session: Session) -> ActivationDiffResult:
-            session.note(f"Loading models: {options[0].model}, {options[1].model}")
-            return activation_diff(options, given, layers=request.layers, chat=request.prompts.chat)
+    def answer() -> ActivationDiffResult:
+        chat = request.prompts.chat
+        return activation_diff(options, given, layers=request.layers, chat=chat)
 
-        keys = [] if request.output.output is None else keys_of(options)
-        return Job(parameters={**known, "keys": keys}, compute=compute)
-
-    return Plan(
-        result=ActivationDiffResult,
-        schema=schemas.ACTIVATION_DIFF,
+    return comparison(
+        request,
+        ActivationDiffResult,
+        schemas.ACTIVATION_DIFF,
+        models=options,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=known,
-        begin=begin,
+        parameters=parameters,
+        answer=answer,
     )
 
 

@@ -20,6 +20,7 @@ from circuit.introspect.lens.logit_lens import (
     analyze,
 )
 from circuit.introspect.lens.tuned_lens import check_lens_options, read_lens
+from circuit.introspect.plans import question
 from circuit.present.document import (
     Cell,
     Document,
@@ -34,7 +35,7 @@ from circuit.present.document import (
 from circuit.stages.figures.picture_files import check_picture
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import read_prompt_input
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.requests import group, option
 
@@ -120,26 +121,20 @@ def plan(request: AnalyzeRequest) -> Plan[AnalyzeResult]:
         "format": form.name,
     }
 
-    def begin(model: "LoadedModel") -> Job[AnalyzeResult]:
+    def answer(model: "LoadedModel") -> AnalyzeResult:
         lens = None if request.lens_file is None else read_lens(request.lens_file, model)
+        scale = request.embedding_scale
+        found = analyze(model, given.texts, config, form=form, lens=lens, embedding_scale=scale)
+        return AnalyzeResult(model=describe(model), format=form.name, analyses=found)
 
-        def compute(session: Session) -> AnalyzeResult:  # noqa: ARG001
-            scale = request.embedding_scale
-            found = analyze(model, given.texts, config, form=form, lens=lens, embedding_scale=scale)
-            return AnalyzeResult(model=describe(model), format=form.name, analyses=found)
-
-        return Job(parameters=parameters, compute=compute)
-
-    return Plan(
-        result=AnalyzeResult,
-        schema=schemas.LENS,
-        model=request.model,
+    return question(
+        request,
+        AnalyzeResult,
+        schemas.LENS,
         inputs=[*given.inputs, *([request.lens_file] if request.lens_file else [])],
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
+        parameters=parameters,
+        answer=answer,
         pictures={request.plot: _draw} if request.plot else {},
-        begin=begin,
     )
 
 

@@ -6,7 +6,6 @@ other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,11 +19,11 @@ from circuit.introspect.compare.predictions import (
 from circuit.introspect.compare.two_models import (
     ComparedModel,
     LoadingOptions,
-    keys_of,
     name_of,
 )
 from circuit.introspect.compare.vocabulary import is_whole
 from circuit.introspect.inputs.choices import check_tracked
+from circuit.introspect.plans import comparison
 from circuit.methods.uncertainty.means import mean_interval
 from circuit.methods.uncertainty.scores import wilson
 from circuit.present.document import (
@@ -41,12 +40,9 @@ from circuit.present.document import (
 from circuit.present.numbers import example_only
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.requests import group, option
-
-if TYPE_CHECKING:
-    from circuit.model.checkpoint.loading import LoadedModel
 
 Mean = list[float | None]  # value, low, high
 
@@ -100,7 +96,7 @@ def plan(request: CompareRequest) -> Plan[CompareResult]:
     check_tracked(track)
     given = read_prompt_input(request.prompts.prompts)
     options = request.loading.two_models(request.model1, request.model2, name="-m2")
-    known = {
+    parameters = {
         "prompts": given.texts,
         "top_k": request.top_k,
         "track": track,
@@ -108,24 +104,18 @@ def plan(request: CompareRequest) -> Plan[CompareResult]:
         "format": given.form(request.prompts.chat).name,
     }
 
-    def begin(_: "LoadedModel") -> Job[CompareResult]:
-        def compute(session: Session) -> CompareResult:
-            session.note(f"Loading models: {options[0].model}, {options[1].model}")
-            return compare(
-                options, given, top_k=request.top_k, track=track, chat=request.prompts.chat
-            )
+    def answer() -> CompareResult:
+        chat = request.prompts.chat
+        return compare(options, given, top_k=request.top_k, track=track, chat=chat)
 
-        keys = [] if request.output.output is None else keys_of(options)
-        return Job(parameters={**known, "keys": keys}, compute=compute)
-
-    return Plan(
-        result=CompareResult,
-        schema=schemas.COMPARISON,
+    return comparison(
+        request,
+        CompareResult,
+        schemas.COMPARISON,
+        models=options,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=known,
-        begin=begin,
+        parameters=parameters,
+        answer=answer,
     )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from circuit.introspect.inputs.choices import token_text
 from circuit.introspect.inputs.variants import Variant, variants
 from circuit.introspect.lens.distributions import next_log_probs
+from circuit.introspect.plans import question
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.similarity import paired_cosines, relative_distances
 from circuit.methods.steering import divergences
@@ -42,7 +43,7 @@ from circuit.present.numbers import counted, example_only, interval
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.requests import group, option
@@ -138,29 +139,14 @@ class _Measured:
 def plan(request: FormatSensitivityRequest) -> Plan[FormatSensitivityResult]:
     """Read the prompts."""
     given = read_prompt_input(request.prompts)
-    parameters = {
-        "prompts": given.texts,
-        "layers": request.layers,
-        "max_tokens": request.max_tokens,
-    }
-
-    def begin(model: "LoadedModel") -> Job[FormatSensitivityResult]:
-        def compute(session: Session) -> FormatSensitivityResult:  # noqa: ARG001
-            return format_sensitivity(
-                model, given, layers=request.layers, max_tokens=request.max_tokens
-            )
-
-        return Job(parameters=parameters, compute=compute)
-
-    return Plan(
-        result=FormatSensitivityResult,
-        schema=schemas.FORMAT_SENSITIVITY,
-        model=request.model,
+    layers, max_tokens = request.layers, request.max_tokens
+    return question(
+        request,
+        FormatSensitivityResult,
+        schemas.FORMAT_SENSITIVITY,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
-        begin=begin,
+        parameters={"prompts": given.texts, "layers": layers, "max_tokens": max_tokens},
+        answer=lambda model: format_sensitivity(model, given, layers=layers, max_tokens=max_tokens),
     )
 
 

@@ -15,12 +15,13 @@ Proportions have Wilson's interval over prompts.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuit.introspect.inputs.expected import expected_texts
 from circuit.introspect.inputs.variants import Variant, variants
+from circuit.introspect.plans import question
 from circuit.methods.text.criteria import match_span
 from circuit.methods.uncertainty.scores import wilson
 from circuit.present.document import (
@@ -38,7 +39,7 @@ from circuit.present.numbers import example_only
 from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.requests import group, option
 from circuit.values.sampling import Sampling
@@ -139,43 +140,35 @@ def plan(request: GenerateRequest) -> Plan[GenerateResult]:
     given = read_prompt_input(request.prompts)
     expected_texts(given, request.expected, request.criterion)
     sampling = Sampling(request.max_tokens, temperature=request.temperature, seed=request.seed.seed)
-    choices = {
-        "chat": request.chat,
-        "compare_format": request.compare_format,
-        "expected": request.expected,
-        "criterion": request.criterion,
-    }
     parameters = {
         "prompts": given.texts,
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "seed": sampling.seed,
-        **choices,
+        "chat": request.chat,
+        "compare_format": request.compare_format,
+        "expected": request.expected,
+        "criterion": request.criterion,
     }
 
-    def begin(model: "LoadedModel") -> Job[GenerateResult]:
-        def compute(session: Session) -> GenerateResult:  # noqa: ARG001
-            return generate_answers(
-                model,
-                given,
-                sampling,
-                chat=request.chat,
-                compare_format=request.compare_format,
-                expected=request.expected,
-                criterion=request.criterion,
-            )
+    def answer(model: "LoadedModel") -> GenerateResult:
+        return generate_answers(
+            model,
+            given,
+            sampling,
+            chat=request.chat,
+            compare_format=request.compare_format,
+            expected=request.expected,
+            criterion=request.criterion,
+        )
 
-        return Job(parameters=parameters, compute=compute)
-
-    return Plan(
-        result=GenerateResult,
-        schema=schemas.GENERATION,
-        model=request.model,
+    return question(
+        request,
+        GenerateResult,
+        schemas.GENERATION,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
-        begin=begin,
+        parameters=parameters,
+        answer=answer,
     )
 
 
@@ -204,6 +197,7 @@ def generate_answers(
     answers: list[GeneratedAnswer] = []
     for number, variant in enumerate(every):
         for row, answer in enumerate(generate(model, encoded[number], sampling)):
+            begins, at_once = _placed(model, answer.ids, wanted[row], criterion)
             answers.append(
                 GeneratedAnswer(
                     prompt=variant.texts[row],
@@ -212,7 +206,8 @@ def generate_answers(
                     text=answer.text,
                     tokens=token_texts(model, answer.ids),
                     expected=wanted[row],
-                    **_placed(model, answer.ids, wanted[row], criterion),
+                    onset=begins,
+                    at_once=at_once,
                     same_tokens_as=_same_tokens(every, encoded, number, row),
                 )
             )
@@ -227,22 +222,17 @@ def generate_answers(
     )
 
 
-class _Place(TypedDict):
-    onset: int | None
-    at_once: bool | None
-
-
 def _placed(
     model: "LoadedModel", ids: Sequence[int], expected: str | None, criterion: str | None
-) -> _Place:
-    """Return where the answer begins; None, None where there is no answer to look for."""
+) -> tuple[int | None, bool | None]:
+    """Return at which token the answer begins, and whether at once; None without a criterion."""
     if criterion is None and expected is None:
-        return {"onset": None, "at_once": None}
+        return None, None
     text = str(model.tokenizer.decode(ids))
     span = match_span(criterion or "expected", text, expected=expected)
     if span is None:
-        return {"onset": None, "at_once": False}
-    return {"onset": onset(model, ids, span[0]), "at_once": not text[: span[0]].strip()}
+        return None, False
+    return onset(model, ids, span[0]), not text[: span[0]].strip()
 
 
 def _same_tokens(

@@ -15,12 +15,13 @@ import numpy as np
 
 from circuit.introspect.attention.attended import Attended, attended, attended_table
 from circuit.introspect.lens.logit_lens import TokenPrediction, lens_log_probs, top_tokens
+from circuit.introspect.plans import question
 from circuit.methods.arrays import Array
 from circuit.present.document import Cell, Document, Facts, Number, Part, Section, Table
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.requests import group, option
@@ -109,6 +110,12 @@ class Wanted:
 def plan(request: HooksRequest) -> Plan[HooksResult]:
     """Read the prompts."""
     given = read_prompt_input(request.prompts.prompts)
+    wanted = Wanted(
+        attention=request.capture_attention,
+        last_only=request.last_only,
+        logit_lens=not request.no_logit_lens,
+        top_k=request.top_k,
+    )
     parameters = {
         "prompts": given.texts,
         "layers": request.layers,
@@ -120,35 +127,24 @@ def plan(request: HooksRequest) -> Plan[HooksResult]:
         "chat": request.prompts.chat,
     }
 
-    def begin(model: "LoadedModel") -> Job[HooksResult]:
-        def compute(session: Session) -> HooksResult:  # noqa: ARG001
-            wanted = Wanted(
-                attention=request.capture_attention,
-                last_only=request.last_only,
-                logit_lens=not request.no_logit_lens,
-                top_k=request.top_k,
-            )
-            found = read_sites(
-                model,
-                given,
-                layers=request.layers,
-                sites=request.sites,
-                wanted=wanted,
-                chat=request.prompts.chat,
-            )
-            return HooksResult(model=model.id, prompts=found)
+    def answer(model: "LoadedModel") -> HooksResult:
+        found = read_sites(
+            model,
+            given,
+            layers=request.layers,
+            sites=request.sites,
+            wanted=wanted,
+            chat=request.prompts.chat,
+        )
+        return HooksResult(model=model.id, prompts=found)
 
-        return Job(parameters=parameters, compute=compute)
-
-    return Plan(
-        result=HooksResult,
-        schema=schemas.HOOKS,
-        model=request.model,
+    return question(
+        request,
+        HooksResult,
+        schemas.HOOKS,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
-        begin=begin,
+        parameters=parameters,
+        answer=answer,
     )
 
 

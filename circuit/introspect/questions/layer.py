@@ -23,6 +23,7 @@ import numpy as np
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.attended import Attended, attended, attended_table
+from circuit.introspect.plans import question
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.label_similarity import Separation, separation
 from circuit.methods.geometry.similarity import cosine_matrix
@@ -41,7 +42,7 @@ from circuit.present.numbers import example_only
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.requests import group, option
@@ -105,7 +106,7 @@ def plan(request: LayerRequest) -> Plan[LayerResult]:
     given = read_prompt_input(request.prompts.prompts)
     check_several(given)
     labels = labels_of(given, request.labels)
-    known = {
+    parameters = {
         "prompts": given.texts,
         "labels": labels,
         "layers": request.layers,
@@ -114,29 +115,24 @@ def plan(request: LayerRequest) -> Plan[LayerResult]:
         "format": given.form(request.prompts.chat).name,
     }
 
-    def begin(model: "LoadedModel") -> Job[LayerResult]:
-        def compute(session: Session) -> LayerResult:  # noqa: ARG001
-            return layer_similarity(
-                model,
-                given,
-                labels,
-                layers=request.layers,
-                attention=request.attention,
-                chat=request.prompts.chat,
-                seed=request.seed.seed,
-            )
+    def answer(model: "LoadedModel") -> LayerResult:
+        return layer_similarity(
+            model,
+            given,
+            labels,
+            layers=request.layers,
+            attention=request.attention,
+            chat=request.prompts.chat,
+            seed=request.seed.seed,
+        )
 
-        return Job(parameters=known, compute=compute)
-
-    return Plan(
-        result=LayerResult,
-        schema=schemas.LAYER_SIMILARITY,
-        model=request.model,
+    return question(
+        request,
+        LayerResult,
+        schemas.LAYER_SIMILARITY,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=known,
-        begin=begin,
+        parameters=parameters,
+        answer=answer,
     )
 
 
