@@ -5,7 +5,8 @@ from checkpoints import unit_vector
 
 from circuit.artifacts.directions.direction import Direction
 from circuit.stages.steering.intervention import Intervention
-from circuit.stages.steering.steer import SteerSettings, steer
+from circuit.stages.steering.settings import SteerSettings
+from circuit.stages.steering.steer import steer
 from circuit.values.prompt_format import RAW
 from circuit.values.sampling import Sampling
 

@@ -6,9 +6,8 @@ that is what was reached, the sentence says so.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from circuit.methods.probes.permutation import LEVEL, holm
+from circuit.methods.probes.permutation import LEVEL
 from circuit.present.document import (
     Cell,
     Control,
@@ -16,7 +15,6 @@ from circuit.present.document import (
     Document,
     Estimate,
     Facts,
-    Figure,
     Finding,
     Number,
     Part,
@@ -25,14 +23,11 @@ from circuit.present.document import (
     Text,
 )
 from circuit.present.numbers import counted, p_text, written
+from circuit.stages.steering.figures import Key, corrected_p, key, rates_figure
 from circuit.stages.steering.result import ExtractResult, Generation, SteerResult
 from circuit.stages.steering.trial import Rate, Trial
 from circuit.values.thresholds import MIN_GROUPS
 
-if TYPE_CHECKING:
-    from circuit.plots.rates import Response
-
-Key = tuple[str, float]
 MeanAndRange = tuple[float, float, float]
 SHOWN = 20  # answers in the table of a trial; the artifact has all
 
@@ -123,16 +118,6 @@ def _remarks(answer: Generation) -> str:
         "repetitive": answer.collapsed,
     }
     return "".join(f" [{remark}]" for remark, applies in remarks.items() if applies)
-
-
-def key(rate: Rate) -> Key:
-    """Label and coefficient."""
-    return rate.label, rate.coefficient
-
-
-def corrected_p(trial: Trial) -> dict[Key, float | None]:
-    """Correct the p of every label and coefficient for their number (Holm)."""
-    return holm({key(rate): rate.p for rate in trial.rates if rate.controls})
 
 
 def _findings(
@@ -243,52 +228,6 @@ def _rates(trial: Trial, corrected: Mapping[Key, float | None]) -> Table:
         f"prompts, not groups), alongside {trial.n_controls} random directions of the same norm."
     )
     return Table(title="Share of answers by coefficient", header=header, rows=rows, note=note)
-
-
-def rates_figure(
-    result: SteerResult, trial: Trial, corrected: Mapping[Key, float | None]
-) -> Figure:
-    """Draw the share of answers against the coefficient, a panel for each label."""
-    direction = result.direction
-
-    def draw() -> bytes:
-        from circuit.plots.rates import rates
-        from circuit.plots.style import png
-
-        labels = dict.fromkeys(rate.label for rate in trial.rates)
-        responses = [
-            _response([rate for rate in trial.rates if rate.label == label], corrected)
-            for label in labels
-        ]
-        return png(rates(responses, ylabel=f"Answers that meet {trial.criterion}"))
-
-    return Figure(
-        name="dose_response",
-        png=draw,
-        caption=(
-            f"Share of answers that meet “{trial.criterion}” against the coefficient of "
-            f"`{direction.name}` at layer {direction.layer} (blue; Wilson's 95 % interval, which "
-            f"counts prompts, not groups), alongside {trial.n_controls} random directions of the "
-            f"same norm (grey: mean and range). Filled: further than random directions, p at most "
-            f"{LEVEL} after Holm's correction for {len(corrected)} comparisons."
-        ),
-        numbers={
-            "rates": [{**vars(rate), "p_holm": corrected.get(key(rate))} for rate in trial.rates]
-        },
-    )
-
-
-def _response(own: Sequence[Rate], corrected: Mapping[Key, float | None]) -> "Response":
-    from circuit.plots.rates import Response
-
-    ps = [corrected.get(key(rate)) for rate in own]
-    return Response(
-        f"{own[0].label} (n = {own[0].n}, {own[0].n_groups} groups)",
-        [rate.coefficient for rate in own],
-        [[rate.rate, *rate.interval] for rate in own],
-        [rate.controls for rate in own],
-        [p is not None and p <= LEVEL for p in ps],
-    )
 
 
 def _controls(trial: Trial, comparisons: int) -> Controls:

@@ -13,7 +13,7 @@ from circuit.stages.rows.prompting import format_for
 from circuit.stages.run import Job, Plan, Record, Session
 from circuit.stages.steering.from_prompts import extract_direction
 from circuit.stages.steering.request import SteerRequest
-from circuit.stages.steering.result import ExtractResult, Result
+from circuit.stages.steering.result import ExtractResult, SteerOrExtract
 from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def pair_of(request: SteerRequest) -> Extract | None:
     return extract
 
 
-def plan_extraction(request: SteerRequest) -> Plan[Result]:
+def plan_extraction(request: SteerRequest) -> Plan[SteerOrExtract]:
     """Plan to make a direction of two prompts and to save it."""
     if request.action != ActionOptions() or request.when is not None:
         message = "`--extract` does not accept `--rule`, `--operator`, `--scope` or `--when`"
@@ -60,13 +60,13 @@ def plan_extraction(request: SteerRequest) -> Plan[Result]:
         message = "`--extract` needs `--positive`, `--negative` and `-o`, and takes no prompts"
         raise UsageError("option-needed", message, hint="leave out --extract to generate")
 
-    def begin(model: "LoadedModel") -> Job[Result]:
+    def begin(model: "LoadedModel") -> Job[SteerOrExtract]:
         form = format_for([], request.prompt_format)
 
-        def compute(_: Session) -> Result:
+        def compute(_: Session) -> SteerOrExtract:
             return ExtractResult(extract(model, form), output)
 
-        def write(result: Result, record: Record) -> None:
+        def write(result: SteerOrExtract, record: Record) -> None:
             assert isinstance(result, ExtractResult)
             save_direction(output, result.direction, run=record.run, force=record.force)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 from circuit.artifacts.directions.direction import Direction
-from circuit.stages.run import Result as NotebookResult
+from circuit.stages.run import Result
 from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.trial import Trial
 
@@ -48,7 +48,7 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SteerResult(NotebookResult):
+class SteerResult(Result):
     """Every answer, and the trial where a criterion judged them."""
 
     COMMAND: ClassVar[str] = "circuit.stages.steering.steer:STEER"
@@ -73,7 +73,7 @@ class SteerResult(NotebookResult):
 
 
 @dataclass(frozen=True, eq=False)
-class ExtractResult(NotebookResult):
+class ExtractResult(Result):
     """The direction that was made of two prompts, and its file."""
 
     COMMAND: ClassVar[str] = "circuit.stages.steering.steer:STEER"
@@ -98,4 +98,4 @@ class ExtractResult(NotebookResult):
         }
 
 
-Result: TypeAlias = SteerResult | ExtractResult
+SteerOrExtract: TypeAlias = SteerResult | ExtractResult

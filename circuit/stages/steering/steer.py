@@ -9,16 +9,14 @@ direction's.
 ``--extract`` only makes a direction of two prompts and saves it.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuit.artifacts.files.documents import plain
-from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import UsageError
 from circuit.methods.steering.coherence import collapsed
 from circuit.present.document import Document
@@ -31,10 +29,11 @@ from circuit.stages.steering.extract import pair_of, plan_extraction
 from circuit.stages.steering.generate import write
 from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.request import SteerRequest
-from circuit.stages.steering.result import ExtractResult, Generation, Result, SteerResult
+from circuit.stages.steering.result import ExtractResult, Generation, SteerOrExtract, SteerResult
 from circuit.stages.steering.rules import check_action, resolve
-from circuit.stages.steering.source import parse_numbers, sources_of, terms_of
-from circuit.stages.steering.trial import Answers, check_criterion, judge
+from circuit.stages.steering.settings import Prompts, SteerSettings, coefficients_of, texts_of
+from circuit.stages.steering.source import sources_of, terms_of
+from circuit.stages.steering.trial import Answers, judge
 from circuit.values import schemas
 from circuit.values.prompt_format import PromptFormat
 from circuit.values.sampling import Sampling
@@ -45,48 +44,13 @@ if TYPE_CHECKING:
     from circuit.model.interventions.steering import Steering
     from circuit.model.prompts.tokens import EncodedPrompt
 
-Prompts: TypeAlias = PromptSet | list[str]
 
-
-@dataclass(frozen=True, kw_only=True)
-class SteerSettings:
-    """At which coefficients prompts are answered, how, and by what the answers are judged."""
-
-    coefficients: Sequence[float]
-    sampling: Sampling = field(default_factory=Sampling)
-    criterion: str | None = None
-    controls: int = 0
-
-    @classmethod
-    def of(cls, request: SteerRequest) -> "SteerSettings":
-        """Read the settings of a request; raise ``UsageError`` where they contradict each other."""
-        return cls(
-            coefficients=_coefficients(request),
-            sampling=Sampling(**vars(request.sampling), seed=request.seed.seed),
-            criterion=request.criterion,
-            controls=request.controls,
-        )
-
-    def check(self, prompts: Prompts) -> None:
-        """Raise for answers that cannot be judged, and for numbers that are not finite."""
-        for number in (*self.coefficients, self.sampling.temperature):
-            if not math.isfinite(number):
-                message = f"coefficients and temperature must be finite, got {number}"
-                hint = 'write for example --compare "-2,-1,0,1,2"'
-                raise UsageError("not-finite", message, hint=hint)
-        if self.criterion is not None:
-            check_criterion(prompts, self.criterion)
-        elif self.controls:
-            message = "`--controls` needs `--criterion`"
-            raise UsageError("option-needed", message, hint="say how answers are judged")
-
-
-def plan(request: SteerRequest) -> Plan[Result]:
+def plan(request: SteerRequest) -> Plan[SteerOrExtract]:
     """Plan an extraction or a steering run."""
     return plan_extraction(request) if request.extract else _plan_steering(request)
 
 
-def _plan_steering(request: SteerRequest) -> Plan[Result]:
+def _plan_steering(request: SteerRequest) -> Plan[SteerOrExtract]:
     if request.prompts is None:
         raise UsageError("no-prompts", "no prompts are given", hint="give them with -p")
     prompts, settings = parse_prompts(request.prompts), SteerSettings.of(request)
@@ -96,7 +60,7 @@ def _plan_steering(request: SteerRequest) -> Plan[Result]:
     sources = [] if pair else sources_of(request.directions)
     condition = None if request.when is None else Condition.parse(request.when)
 
-    def begin(model: "LoadedModel") -> Job[Result]:
+    def begin(model: "LoadedModel") -> Job[SteerOrExtract]:
         options = request.prompt_format
         if pair is not None:
             form = format_for(prompts, options)
@@ -107,15 +71,15 @@ def _plan_steering(request: SteerRequest) -> Plan[Result]:
             form = format_for(prompts, options, made_in=terms[0].direction.format)
         intervention = resolve(model, terms, request.action, form)
 
-        def compute(session: Session) -> Result:
+        def compute(session: Session) -> SteerOrExtract:
             return steer(
                 model, intervention, prompts, form, settings, condition=condition, session=session
             )
 
-        return Job(
-            parameters=parameters(intervention, prompts, form, settings, condition=condition),
-            compute=compute,
-        )
+        known = {**settings.parameters(prompts), **intervention.described()}
+        fires_on = None if condition is None else condition.described()
+        about = {**known, "condition": fires_on, "format": asdict(form)}
+        return Job(parameters=about, compute=compute)
 
     return Plan(
         result=SteerResult,
@@ -124,56 +88,15 @@ def _plan_steering(request: SteerRequest) -> Plan[Result]:
         inputs=_inputs(request, [source.file for source in sources]),
         output=request.output.output,
         force=request.output.force,
-        known=_known(prompts, settings),
+        known=settings.parameters(prompts),
         begin=begin,
     )
-
-
-def _coefficients(request: SteerRequest) -> tuple[float, ...]:
-    if request.compare is None:
-        return (1.0 if request.coefficient is None else request.coefficient,)
-    if request.coefficient is not None:
-        message = "`-c` and `--compare` both give coefficients"
-        raise UsageError("option-given-twice", message, hint="give one of them")
-    return parse_numbers(request.compare, "--compare")
 
 
 def _inputs(request: SteerRequest, files: Sequence[Path]) -> list[Path]:
     probe = [] if request.when is None else [Path(request.when.split(",")[0])]
     text = request.prompts or ""
     return [*files, *probe, *([Path(text[1:])] if text.startswith("@") else [])]
-
-
-def _known(prompts: Prompts, settings: SteerSettings) -> dict[str, object]:
-    return {
-        **asdict(settings.sampling),
-        "coefficients": list(settings.coefficients),
-        "criterion": settings.criterion,
-        "controls": settings.controls,
-        "prompts": texts_of(prompts),
-    }
-
-
-def parameters(
-    intervention: Intervention,
-    prompts: Prompts,
-    form: PromptFormat,
-    settings: SteerSettings,
-    *,
-    condition: Condition | None = None,
-) -> dict[str, object]:
-    """Return every choice that the answers depend on."""
-    return {
-        **_known(prompts, settings),
-        **intervention.described(),
-        "condition": None if condition is None else condition.described(),
-        "format": asdict(form),
-    }
-
-
-def texts_of(prompts: Prompts) -> list[str]:
-    """Return the texts of the prompts, spaces kept."""
-    return prompts.texts if isinstance(prompts, PromptSet) else prompts
 
 
 def steer(
@@ -296,7 +219,7 @@ def streams(request: SteerRequest, to_terminal: bool) -> bool:
     """Say whether a single answer is shown while it is written; by default on a terminal."""
     if request.extract or request.prompts is None:
         return False
-    n = len(texts_of(parse_prompts(request.prompts))) * len(_coefficients(request))
+    n = len(texts_of(parse_prompts(request.prompts))) * len(coefficients_of(request))
     is_one = n == 1 and request.criterion is None
     if request.stream and not is_one:
         message = f"`--stream` shows one answer, and {n} are asked for"
@@ -305,19 +228,19 @@ def streams(request: SteerRequest, to_terminal: bool) -> bool:
     return is_one and (to_terminal if request.stream is None else request.stream)
 
 
-def present(result: Result, *, complete: bool = True) -> Document:
+def present(result: SteerOrExtract, *, complete: bool = True) -> Document:
     """Show the answers, or the direction that was extracted."""
     if isinstance(result, ExtractResult):
         return extract_document(result)
     return steer_document(result, complete=complete)
 
 
-def data(result: Result) -> object:
+def data(result: SteerOrExtract) -> object:
     """Return what ``--json`` prints."""
     return result.data() if isinstance(result, ExtractResult) else plain(result)
 
 
-STEER: Command[SteerRequest, Result] = Command(
+STEER: Command[SteerRequest, SteerOrExtract] = Command(
     request=SteerRequest,
     plan=plan,
     present=present,

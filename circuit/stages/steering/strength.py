@@ -14,10 +14,11 @@ target does not prove that the text is whole: read it, or look at its coherence 
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from circuit.errors import UsageError
 from circuit.methods.steering.root import Root, Status, solve
+from circuit.stages.run import Result
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.rollouts import Neutral, percentile, roll_out
 
@@ -47,8 +48,10 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class Calibration(Result):
     """c* and the divergence there; ``sides`` by sign, or the one that was asked for."""
+
+    COMMAND: ClassVar[str] = "circuit.stages.steering.calibrate:CALIBRATE"
 
     coefficient: float
     kl: float

@@ -19,107 +19,31 @@ many configurations were tried.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.documents import plain
 from circuit.artifacts.manifest.manifest import digest, write_manifest
-from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import read_steering_file, write_directions
-from circuit.errors import DataError, UsageError
-from circuit.methods.arrays import Array
-from circuit.methods.steering.dose_response import response
 from circuit.present.document import Cell, Document, Estimate, Number, Table, Text
-from circuit.stages.options import ActionOptions
 from circuit.stages.rows.holdout import check_size
-from circuit.stages.rows.prompting import encode, format_for
+from circuit.stages.rows.prompting import format_for
 from circuit.stages.rows.provenance import fit_of
 from circuit.stages.rows.same_weights import check_model
-from circuit.stages.run import SILENT, Command, Job, Plan, Record, Result, Session
-from circuit.stages.steering.intervention import Intervention, Term
-from circuit.stages.steering.neutral import neutral_prompts
-from circuit.stages.steering.readout import Reader, Readout, ReadoutValues, reader
-from circuit.stages.steering.rollouts import Neutral, prepared, roll_out
-from circuit.stages.steering.rules import check_action, check_uncalibrated, resolve
+from circuit.stages.run import Command, Job, Plan, Record, Session
+from circuit.stages.steering.readout import Readout
+from circuit.stages.steering.rules import check_action, check_uncalibrated
 from circuit.stages.steering.source import Source, named, parse_numbers, sources_of
-from circuit.stages.steering.strength import TOLERANCE, calibrate, check_target
 from circuit.stages.sweep.experiment import check_training
 from circuit.stages.sweep.request import SelectRequest
-from circuit.stages.sweep.result import Triple
+from circuit.stages.sweep.selection import Selection, SelectResult, check_bounds, select
 from circuit.values import schemas
-from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-
-FRACTIONS = (0.5, 1.0)
-MAX_DEPTH = 0.8
-VALID = 0.5  # least share of prompts whose answers hold half of the probability
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A direction at a strength: its effect on validation prompts, and its damage."""
-
-    direction: str
-    name: str
-    layer: int
-    method: str | None
-    share: float
-    coefficient: float
-    effect: Triple
-    kl: float
-    valid: float | None
-    allowed: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelectResult(Result):
-    """Every candidate, the chosen one, and how many were tried."""
-
-    COMMAND: ClassVar[str] = "circuit.stages.sweep.select:SELECT"
-
-    candidates: list[Candidate]
-    chosen: Candidate
-    configs_tried: int
-    n_validation: int
-    n_groups: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Selection:
-    """Candidate directions, validation prompts with their read-out and format, and the bounds.
-
-    ``shares`` are fractions of c*. ``neutral`` replaces the built-in neutral texts.
-    """
-
-    directions: Sequence[Direction]
-    validation: PromptSet
-    readout: Readout
-    form: PromptFormat
-    action: ActionOptions = field(default_factory=ActionOptions)
-    kl: float = 1.0
-    shares: tuple[float, ...] = FRACTIONS
-    max_depth: float = MAX_DEPTH
-    n_boot: int = 1000
-    seed: int = 0
-    neutral: tuple[str, ...] | None = None
-
-    def parameters(self) -> dict[str, object]:
-        """Return every choice, for the manifest."""
-        own = ("kl", "shares", "max_depth", "n_boot", "seed", "neutral")
-        return {
-            **{name: getattr(self, name) for name in own},
-            **vars(self.action),
-            "directions": [direction.tensor for direction in self.directions],
-            "readout": self.readout.described(self.validation.prompts),
-            "format": asdict(self.form),
-        }
 
 
 def plan(request: SelectRequest) -> Plan[SelectResult]:
@@ -183,18 +107,6 @@ def plan(request: SelectRequest) -> Plan[SelectResult]:
     )
 
 
-def check_bounds(kl: float, shares: Sequence[float], max_depth: float) -> None:
-    """Raise ``UsageError`` for numbers that bound nothing."""
-    check_target(kl)
-    if not shares or not all(0 < share <= 1 for share in shares):
-        message = "`--strengths` must be fractions of c*, above 0 and at most 1"
-        hint = 'write for example --strengths "0.5,1"'
-        raise UsageError("out-of-range", message, hint=hint, shares=shares)
-    if not 0 < max_depth <= 1:
-        message = f"`--max-depth` must be above 0 and at most 1, got {max_depth:g}"
-        raise UsageError("out-of-range", message, hint="such as 0.8", max_depth=max_depth)
-
-
 def candidates_of(
     model: "LoadedModel", sources: Sequence[Source], *, allow_other_model: bool
 ) -> list[Direction]:
@@ -208,91 +120,6 @@ def candidates_of(
     for direction in found:
         check_model(direction, model, allow_other=allow_other_model)
     return found
-
-
-def select(model: "LoadedModel", selection: Selection, session: Session = SILENT) -> SelectResult:
-    """Measure every candidate, and choose one."""
-    candidates = _measured(model, selection, session)
-    return SelectResult(
-        candidates=candidates,
-        chosen=best_of(candidates, selection.kl),
-        configs_tried=len(candidates),
-        n_validation=len(selection.validation.prompts),
-        n_groups=len(set(selection.validation.groups().tolist())),
-    )
-
-
-def _measured(model: "LoadedModel", selection: Selection, session: Session) -> list[Candidate]:
-    validation, form = selection.validation, selection.form
-    encoded = encode(model, validation.texts, form)
-    reads = reader(model, selection.readout, validation.prompts, encoded)
-    neutral = prepared(model, neutral_prompts(model, form, selection.neutral))
-    base = reads.measure([])
-    directions = list(selection.directions)
-    candidates: list[Candidate] = []
-    for direction in session.track(directions, "Choosing", len(directions)):
-        intervention = resolve(model, [Term(direction)], selection.action, form)
-        candidates += _candidates(model, selection, intervention, reads, neutral, base=base)
-    return candidates
-
-
-def _candidates(
-    model: "LoadedModel",
-    selection: Selection,
-    intervention: Intervention,
-    reads: Reader,
-    neutral: Neutral,
-    *,
-    base: ReadoutValues,
-) -> list[Candidate]:
-    """Measure one direction at each fraction of its c*."""
-    direction = intervention.terms[0].direction
-    shallow = direction.layer < selection.max_depth * model.n_layers
-    star = calibrate(model, intervention, neutral, target=selection.kl, sign=1)
-    found = []
-    for share in selection.shares:
-        c = share * star.coefficient
-        steerings = intervention.at(c)
-        kl = star.kl if share == 1 else roll_out(model, steerings, neutral).statistic("p95")
-        values = reads.measure(steerings)
-        valid = None if values.pmass is None else float(values.valid.mean())
-        bounded = kl <= selection.kl * (1 + TOLERANCE)
-        found.append(
-            Candidate(
-                direction=direction.tensor,
-                name=direction.name,
-                layer=direction.layer,
-                method=direction.method,
-                share=share,
-                coefficient=c,
-                effect=_effect(values.m - base.m, selection),
-                kl=kl,
-                valid=valid,
-                allowed=shallow and bounded and (valid is None or valid >= VALID),
-            )
-        )
-    return found
-
-
-def _effect(change: Array, selection: Selection) -> Triple:
-    doses, m = np.array([0.0, 1.0]), np.stack([np.zeros(len(change)), change], axis=1)
-    groups = selection.validation.groups()
-    answer = response(doses, m, groups, n_boot=selection.n_boot, seed=selection.seed)
-    value, low, high = answer.mean(change).as_list()
-    return value, low, high
-
-
-def best_of(candidates: Sequence[Candidate], kl: float) -> Candidate:
-    """Return the allowed candidate of the largest effect; ``DataError`` where none is allowed."""
-    allowed = [each for each in candidates if each.allowed]
-    if not allowed:
-        message = (
-            f"none of {len(candidates)} candidates is shallow enough, keeps the divergence at "
-            f"{kl:g} nats and has readable answers"
-        )
-        hint = "raise --kl, or change the answers of the read-out"
-        raise DataError("no-candidate", message, hint=hint, n=len(candidates))
-    return max(allowed, key=lambda each: each.effect[0])
 
 
 def chosen_path(out: Path) -> Path:

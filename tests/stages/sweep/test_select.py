@@ -14,14 +14,8 @@ from circuit.errors import DataError, UsageError
 from circuit.stages.options import DirectionOptions, ModelOptions, ReadoutOptions
 from circuit.stages.steering.readout import Readout
 from circuit.stages.sweep.request import SelectionOutput, SelectRequest
-from circuit.stages.sweep.select import (
-    SELECT,
-    Selection,
-    best_of,
-    check_bounds,
-    chosen_path,
-    select,
-)
+from circuit.stages.sweep.select import SELECT, chosen_path
+from circuit.stages.sweep.selection import Selection, best_of, check_bounds, select
 from circuit.values.prompt_format import RAW
 
 
