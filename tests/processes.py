@@ -41,18 +41,22 @@ class Server:
         self.process.wait()
 
 
-@functools.cache
-def server() -> Server:
-    """Start the server of this process, once."""
+def start_server(env: dict[str, str]) -> Server:
+    """Start a server that makes its imports under ``env``; it ends with this process or by ``stop``."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         line = [sys.executable, str(TESTS / "fork_server.py"), str(theirs.fileno())]
         nothing = subprocess.DEVNULL
         files = {"stdin": nothing, "stdout": nothing, "pass_fds": [theirs.fileno()]}
-        env = dict(os.environ)
-        started = Server(ours, subprocess.Popen(line, **files), env)
+        started = Server(ours, subprocess.Popen(line, env=env, **files), env)
     atexit.register(started.stop)
     return started
+
+
+@functools.cache
+def server() -> Server:
+    """Start the server of this process, once."""
+    return start_server(dict(os.environ))
 
 
 def comparable(env: dict[str, str]) -> dict[str, str]:
