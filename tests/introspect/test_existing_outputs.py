@@ -1,14 +1,12 @@
 """Output that exists stops a command before its model is loaded; the run that wrote it passes, and nothing is lost."""
 
-import json
 import shlex
 
 import pytest
 from in_process import invoke
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
-from circuit.errors import ArtifactError, UsageError
-from circuit.introspect.output.saved import refuse_existing, save
+from circuit.errors import ArtifactError
 
 NOWHERE = "./nowhere"
 LINES = {
@@ -61,35 +59,3 @@ def test_the_same_run_over_its_own_output_passes(tmp_path, monkeypatch):
     assert "`lens.json` is already there" in other.message
     (tmp_path / "lens.json").unlink()
     assert "`lens.png` is already there" in run(line).error.message
-
-
-def test_documents_of_another_run(tmp_path):
-    source, out, picture = tmp_path / "in.txt", tmp_path / "out.json", tmp_path / "out.png"
-    source.write_text("a\n")
-    picture.write_bytes(b"mine")
-    save(out, "lens", {"x": 1}, parameters={"k": [1], "format": "raw"}, inputs=[source])
-    files = {"inputs": [source], "others": [picture]}
-    refuse_existing([(out, "lens")], {"k": (1,)}, **files)
-    for documents, known in (
-        ([(out, "hooks")], {"k": [1]}),
-        ([(out, "lens")], {"k": [2]}),
-        ([(out, "lens")], {"j": 1}),
-        ([(None, "lens")], {"k": [1]}),
-    ):
-        with pytest.raises(ArtifactError, match="already there"):
-            refuse_existing(documents, known, **files)
-    source.write_text("b\n")
-    with pytest.raises(ArtifactError, match="already there"):
-        refuse_existing([(out, "lens")], {"k": [1]}, **files)
-    assert json.loads(out.read_text())["results"] == {"x": 1}
-
-
-def test_no_output_is_an_input_or_another_output(tmp_path):
-    source, out = tmp_path / "in.json", tmp_path / "out.json"
-    source.write_text("[]")
-    with pytest.raises(UsageError, match="from which it is made"):
-        refuse_existing([(source, "lens")], {}, inputs=[source], force=True)
-    with pytest.raises(UsageError, match="named for two outputs"):
-        refuse_existing([(out, "lens")], {}, others=[out], force=True)
-    with pytest.raises(ArtifactError, match="is a folder"):
-        refuse_existing([(tmp_path, "lens")], {}, force=True)
