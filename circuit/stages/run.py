@@ -106,7 +106,9 @@ class Plan(Generic[T]):
     ``known`` are the parameters that do not depend on the model. ``files`` are written beside the
     manifest (an archive), ``pictures`` are drawn from the result, also from one that is reused
     where they are missing. ``read`` makes a result of a manifest; by default the results are
-    validated as ``result``. ``saved_as`` is where a person is told that the results are; by default
+    validated as ``result``. ``exports`` are further files that ``Job.write`` writes: each with the
+    schema of its manifest, or None for a file that does not name its run; a result is reused only
+    where all of them exist. ``saved_as`` is where a person is told that the results are; by default
     the first file, else ``output``. ``resumes``: the session has ``measurements``, kept beside the
     output until it is written, from which an interrupted run resumes.
     """
@@ -123,6 +125,7 @@ class Plan(Generic[T]):
     pictures: Mapping[Path, Callable[[T, Path], None]] = field(default_factory=dict)
     read: Callable[[Manifest], T] | None = None
     tensor_parallel: bool = False
+    exports: Mapping[Path, str | None] = field(default_factory=dict)
     saved_as: Path | None = None
     resumes: bool = False
 
@@ -262,7 +265,7 @@ def _measurements(plan: Plan[T], job: Job[T], model: "LoadedModel") -> Measureme
 
 def _refuse(plan: Plan[T]) -> None:
     """Raise for outputs that are inputs or other outputs, and for files that must stay."""
-    beside = [*plan.files, *plan.pictures]
+    beside = [*plan.files, *plan.pictures, *plan.exports]
     outputs = [*([] if plan.output is None else [plan.output]), *beside]
     for number, path in enumerate(outputs):
         refuse_input(path, plan.inputs)
@@ -280,15 +283,20 @@ def _refuse(plan: Plan[T]) -> None:
 
 def _may_be_reused(plan: Plan[T]) -> bool:
     """Say whether the output can hold this run, as far as is known before the model is loaded."""
-    if plan.output is None or plan.schema is None:
-        return False
-    return may_be_equal(plan.output, plan.schema, plan.known, _described(plan.inputs))
+    manifests = (
+        dict(plan.exports) if plan.output is None else {plan.output: plan.schema, **plan.exports}
+    )
+    inputs = _described(plan.inputs)
+    return any(
+        schema is not None and may_be_equal(path, schema, plan.known, inputs)
+        for path, schema in manifests.items()
+    )
 
 
 def _existing(plan: Plan[T], job: Job[T], model: "LoadedModel") -> Manifest | None:
     if plan.output is None or plan.schema is None:
         return None
-    return reusable(
+    found = reusable(
         plan.output,
         schema=plan.schema,
         parameters=job.parameters,
@@ -297,6 +305,7 @@ def _existing(plan: Plan[T], job: Job[T], model: "LoadedModel") -> Manifest | No
         tokenizer=job.about_tokenizer if model is None else model.tokenizer_identity,
         force=plan.force,
     )
+    return found if all(path.exists() for path in plan.exports) else None
 
 
 def _restored(plan: Plan[T], manifest: Manifest) -> T:
@@ -306,7 +315,7 @@ def _restored(plan: Plan[T], manifest: Manifest) -> T:
 
 
 def _write(plan: Plan[T], job: Job[T], model: "LoadedModel", result: T, started: float) -> None:
-    if plan.output is None:
+    if plan.output is None and not plan.exports:
         return
     record = Record(
         schema=plan.schema or "",
@@ -319,7 +328,7 @@ def _write(plan: Plan[T], job: Job[T], model: "LoadedModel", result: T, started:
     )
     if job.write is not None:
         job.write(result, record)
-    elif plan.schema is not None:
+    if plan.output is not None and plan.schema is not None and (job.write is None or plan.exports):
         write_manifest(plan.output, **vars(record), results=plain(result))
 
 

@@ -18,6 +18,12 @@ LINES = [
     'activation-diff -b {m} -f {m} -p "a|b|c|d|e" -o out.json',
     'layer -m {m} -p "a|b|c|d" -l x,x,y,y --layers 1 --attention -o out.json',
     "tune-lens -m {m} -p @texts.txt --steps 2 -o out.json",
+    'ablate -m {m} -p "a|b" -c x --layers 0 -n 1 --raw -o out.json',
+    'attention -m {m} -p "ab|cd" --layers 0 --heads 0.1 -o out.json',
+    'attribute -m {m} -p "a|b" -o out.json',
+    'neurons -m {m} -p "a|b" -l 0 -n 1 --labels x,y -o out.json',
+    "patch -m {m} --clean ab --corrupt cd --answer x --wrong y --align end --layers 0 -o out.json",
+    'probe -m {m} -a "a?|b?" -b "a!|b!" -l 0,1 -t c -o out.json',
 ]
 
 

@@ -97,9 +97,9 @@ def parse_numbers(kind: str, text: str | None) -> list[tuple[int, int]]:
     for part in [] if text is None else text.split(","):
         numbers = re.fullmatch(r"(-?[0-9]+)\.([0-9]+)", part.strip())
         if numbers is None:
-            message = f"`{part}` in `{text}` is not a {kind}"
+            message = f"`{text}` does not name {kind}s as layer.number"
             hint = f"write layer.{kind}, as 3.0, with one comma between two"
-            raise UsageError(f"not-a-{kind}", message, hint=hint, part=part)
+            raise UsageError(f"not-a-{kind}", message, hint=hint, part=part.strip())
         found.append((int(numbers[1]), int(numbers[2])))
     return found
 

@@ -1,80 +1,120 @@
-"""A linear probe and a direction from two lists of prompts, without the files of the pipeline.
+"""``circuit introspect probe``: a linear probe and a direction from two lists of prompts.
 
 h = ``resid_post`` at the last token of each prompt; class a is the positive one. Methods:
 
-    logistic     L2 logistic regression (``methods.probing``)        difference   mean of a − mean of b
+    logistic     L2 logistic regression (``methods.probes.probing``)
+    difference   mean of a − mean of b
 
-Scores are cross-validated with groups kept together (`x`): stratified folds, a bootstrap interval over groups, permuted
-labels (p), and over several layers p_any, the family-wise one. The layer is the one that scores best, which makes its own score
-optimistic: the score of *choosing* the layer is nested (``methods.nested``). Under 10 groups nothing is claimed; where a class has one
-group nothing can be held out, and there is no score.
+Scores are cross-validated with groups kept together: stratified folds, a bootstrap interval over
+groups, permuted labels (p), and over several layers p_any, the family-wise one. The layer is the one
+that scores best, so its own score is optimistic: the score of *choosing* the layer is nested
+(``methods.quality.nested``). Under 10 groups nothing is claimed; where a class has one group nothing
+can be held out, and there is no score.
 
-What is kept is fitted to all prompts at that layer: logit(a) = slope · (v · h) + bias. Of ``difference`` the bias lies half-way between the
-class means along v, and the slope is gap / variance, which is exact for two normal distributions of one variance.
+The probe that is kept is fitted to all prompts at that layer (``introspect.probes.two_classes``).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.errors import DataError, UsageError
+from circuit.artifacts.files.paths import archive_path, manifest_path
+from circuit.artifacts.steering_files.files import (
+    Direction,
+    write_directions,
+    write_steering_file,
+)
+from circuit.artifacts.steering_files.formats import formats
+from circuit.errors import UsageError
+from circuit.introspect.probes.two_classes import (
+    ChosenLayer,
+    LayerScore,
+    TwoClasses,
+    check_method,
+    choose_layer,
+    fit,
+    layer_scores,
+)
 from circuit.methods.arrays import Array
-from circuit.methods.directions import fit_direction
-from circuit.methods.probes.fitted_probe import fit_probe
-from circuit.methods.probes.permutation import Null, family_wise
-from circuit.methods.probes.probing import cross_validated_probe
-from circuit.methods.quality.crossfit import cross_fitted_quality
-from circuit.methods.quality.design import design
-from circuit.methods.quality.nested import nested_layer_choice
-from circuit.methods.uncertainty.splits import group_codes
-from circuit.stages.rows.prompt_input import PromptInput
+from circuit.methods.probes.permutation import LEVEL
+from circuit.present.document import (
+    Cell,
+    Document,
+    Estimate,
+    Facts,
+    Number,
+    Part,
+    Share,
+    Table,
+    Text,
+)
+from circuit.present.numbers import interval
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.probes.saved import SITE, SavedProbe
+from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.rows.prompting import encode
+from circuit.stages.run import Command, Job, Plan, Record, Result, Session
+from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import PromptFormat
+from circuit.values.requests import group, option
 from circuit.values.thresholds import MIN_GROUPS
 
-METHODS = {"logistic": "logistic", "difference": "mean_diff"}
-FOLDS = 5
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+
+ARCHIVE = ".safetensors"
 
 
-@dataclass(frozen=True)
-class Classes:
-    """Prompts of both classes, a first, with what keeps them together in a fold."""
+@dataclass(frozen=True, kw_only=True)
+class ProbeRequest:
+    """Separate two lists of prompts by a linear probe at every layer; save probe and direction.
 
-    texts: list[str]
-    y: Array  # (n,) 1 for class a
-    groups: list[str]
-    labels: tuple[str, str]
+    The direction points to class a. Scores are cross-validated; with under 10 groups of prompts
+    nothing is claimed.
 
-    @property
-    def n_groups(self) -> int:
-        """How many groups there are."""
-        return len(set(self.groups))
+    Examples:
+      circuit introspect probe -m tiny --class-a "I feel great|What a lovely day|We won" --class-b "I feel awful|What a dull day|We lost" -l 3 -t "I love it" --save-direction mood.npz --save-probe mood
+      circuit introspect probe -m tiny --class-a "58 + 31 = |50 + 25 = |7 + 8 = " --class-b "58 + 31 =|50 + 25 =|7 + 8 =" --label-a blank --label-b none --method difference -o probe.json
+    """
 
-    @property
-    def can_be_scored(self) -> bool:
-        """Say whether every class has two groups, so that one can be held out."""
-        return all(
-            len({g for g, c in zip(self.groups, self.y, strict=True) if c == k}) > 1 for k in (0, 1)
-        )
+    model: ModelOptions = group(ModelOptions)
+    class_a: str = option("--class-a", "-a", help="Prompts of class a: a|b, @lines.txt, @set.json.")
+    class_b: str = option("--class-b", "-b", help="Prompts of class b.")
+    label_a: str = option("--label-a", help="Name of class a.", default="class_a")
+    label_b: str = option("--label-b", help="Name of class b.", default="class_b")
+    layers: str = option("--layer", "--layers", "-l", help=LAYERS, default="all")
+    method: str = option(
+        "--method", help="logistic, or difference (of the means).", default="logistic"
+    )
+    test: str | None = option("--test", "-t", help="Prompts to read with the probe.", default=None)
+    save_direction: Path | None = option(
+        "--save-direction",
+        help="Save the direction: .npz, .json or .safetensors.",
+        default=None,
+    )
+    save_probe: Path | None = option(
+        "--save-probe", help="Save the probe, for `circuit probes apply`.", default=None
+    )
+    name: str | None = option(
+        "--name", help="Name of what is saved.", default=None, shown_default="the labels"
+    )
+    chat: bool | None = option(
+        "--chat/--raw",
+        help="A user's turn, or the text as it is.",
+        default=None,
+        shown_default="that of class a's prompt set, or raw",
+    )
+    output: OutputOptions = group(OutputOptions)
+    seed: SeedOptions = group(SeedOptions)
 
 
-@dataclass(frozen=True)
-class LayerScore:
-    """A layer's held-out AUROC with its interval, p, and p_any over all layers that were looked at."""
-
-    layer: int
-    auroc: list[float]
-    accuracy: float | None
-    p: float | None
-    p_any: float | None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The probe on a prompt that it was not fitted to; ``seen`` where it was."""
+@dataclass(frozen=True, kw_only=True)
+class ProbeReading:
+    """The probe on one test prompt; ``seen`` where it was fitted to this prompt."""
 
     prompt: str
     projection: float
@@ -83,21 +123,12 @@ class Reading:
     seen: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """What is kept: a unit direction to class a, and what makes it a probe."""
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult(Result):
+    """Scores of all layers, the layer that was chosen, and readings of the test prompts."""
 
-    layer: int
-    vector: Array
-    norm: float
-    slope: float
-    bias: float
-
-
-@dataclass(frozen=True)
-class Probed:
-    """Scores of all layers, the layer that was taken, and readings of the test prompts."""
-
+    model: str
+    format: str
     method: str
     labels: tuple[str, str]
     n: tuple[int, int]
@@ -111,167 +142,290 @@ class Probed:
     bias: float
     norm: float
     train_projections: dict[str, float]
-    tests: list[Reading]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything, as JSON holds it."""
-        return asdict(self)
+    tests: list[ProbeReading]
+    saved: list[str]
 
 
-def two_classes(a: PromptInput, b: PromptInput, labels: tuple[str, str]) -> Classes:
-    """Put two lists of prompts together; raises ``DataError`` for a prompt in both and ``UsageError`` for one label."""
-    if labels[0] == labels[1]:
-        message = f"both classes are called `{labels[0]}`"
-        raise UsageError(message, hint="name them apart with --label-a and --label-b")
-    both = [text for text in a.texts if text in b.texts]
-    if both:
-        message = f"`{both[0]}` is in both classes"
-        raise DataError(message, hint="a prompt belongs to one class")
-    groups = [group for given in (a, b) for group in given.groups]
-    y = np.array([1] * len(a.texts) + [0] * len(b.texts))
-    return Classes([*a.texts, *b.texts], y, groups, labels)
-
-
-def probe(
-    model: Any,
-    classes: Classes,
-    *,
-    form: PromptFormat,
-    layers: str | None = None,
-    method: str = "logistic",
-    tests: Sequence[str] = (),
-    seed: int = 0,
-) -> tuple[Probed, Fitted]:
-    """Score every layer, take one, fit it to all prompts and read the test prompts with it."""
-    from circuit.model.forward.last_token import last_residuals
-
-    check_method(method)
-    at = parse_layers(layers or "all", range(model.n_layers), model.n_layers)
-    states = last_residuals(model, encode(model, classes.texts, form), at)
-    scores = _scores(states, classes, method, seed) if classes.can_be_scored else []
-    layer, how, choosing = _chosen(states, classes, scores, method, seed)
-    fitted = fit(states[layer], classes, method, layer, seed)
-    best = next((each for each in scores if each.layer == layer), None)
-    enough = classes.n_groups >= MIN_GROUPS
-    found = Probed(
-        method,
-        classes.labels,
-        (int(classes.y.sum()), int((1 - classes.y).sum())),
-        classes.n_groups,
-        scores,
-        layer,
-        how,
-        choosing,
-        (best.p_any or 1) <= 0.05 if best is not None and enough else None,
-        fitted.slope,
-        fitted.bias,
-        fitted.norm,
-        _class_projections(states[layer] @ fitted.vector, classes),
-        _read(model, tests, form, fitted, classes),
-    )
-    return found, fitted
-
-
-def check_method(method: str) -> None:
-    """Raise ``UsageError`` for a method that there is not."""
-    if method not in METHODS:
-        message = f"there is no probe method `{method}`"
-        raise UsageError(message, hint=f"use {' or '.join(METHODS)}")
-
-
-def _scores(states: dict[int, Array], classes: Classes, method: str, seed: int) -> list[LayerScore]:
-    """Cross-validate every layer; folds and permutations are the same at all."""
-    folds = min(FOLDS, len(classes.y))
-    found: dict[int, tuple[list[float], float | None, Null]] = {}
-    for layer, rows in states.items():
-        if method == "logistic":
-            one = cross_validated_probe(rows, classes.y, classes.groups, folds=folds, seed=seed)
-            found[layer] = one.auroc.as_list(), one.accuracy, one.null
-        else:
-            name = METHODS[method]
-            of = design(classes.y, classes.groups)
-            two = cross_fitted_quality(name, rows, of, folds=folds, seed=seed)
-            found[layer] = two.auroc.as_list(), None, two.null
-    together = family_wise({layer: null for layer, (_, _, null) in found.items()})
-    return [
-        LayerScore(layer, auroc, accuracy, null.p, together[layer])
-        for layer, (auroc, accuracy, null) in found.items()
-    ]
-
-
-def _chosen(
-    states: dict[int, Array], classes: Classes, scores: Sequence[LayerScore], method: str, seed: int
-) -> tuple[int, str, list[float] | None]:
-    """Return the layer that is taken, how it was, and the nested score of choosing."""
-    layers = list(states)
-    if len(layers) == 1:
-        return layers[0], "given", None
-    if not scores:
-        return layers[(len(layers) - 1) // 2], "the middle one, since nothing can be scored", None
-    best = max(scores, key=lambda each: (each.auroc[0], -each.layer)).layer
-    try:
-        folds = min(FOLDS, len(classes.y))
-        choice = nested_layer_choice(
-            METHODS[method],
-            states.items(),
-            design(classes.y, classes.groups),
-            folds=folds,
-            seed=seed,
-        )
-    except DataError:  # a training part has too few groups to choose in
-        return best, "the best of those looked at", None
-    return best, "the best of those looked at", choice.auroc.as_list()
-
-
-def fit(rows: Array, classes: Classes, method: str, layer: int, seed: int = 0) -> Fitted:
-    """Fit a method to all rows (n, d)."""
-    positive, negative = rows[classes.y == 1], rows[classes.y == 0]
-    if method == "logistic":
-        fitted = fit_probe(rows, classes.y, group_codes(classes.groups), seed=seed)
-        weights = fitted.weights[:, 0]
-        slope = float(np.linalg.norm(weights))
-        if slope:
-            gap = positive.mean(axis=0, dtype=np.float64) - negative.mean(axis=0, dtype=np.float64)
-            norm = float(np.linalg.norm(gap))
-            vector = (weights / slope).astype(np.float32)
-            return Fitted(layer, vector, norm, slope, float(fitted.bias[0]))
-    found = fit_direction("mean_diff", positive, negative)
-    along = [part.astype(np.float64) @ found.vector for part in (positive, negative)]
-    gap = float(along[0].mean() - along[1].mean())
-    inside = np.concatenate([part - part.mean() for part in along])
-    # One prompt of each class has no spread: then the classes lie ten deviations apart.
-    variance = max(float(inside @ inside) / max(len(inside) - 2, 1), (gap / 10) ** 2)
-    slope = gap / variance
-    middle = float(along[0].mean() + along[1].mean()) / 2
-    return Fitted(layer, found.vector, found.norm, slope, -slope * middle)
-
-
-def _class_projections(values: Array, classes: Classes) -> dict[str, float]:
-    return {
-        label: float(values[classes.y == k].mean())
-        for label, k in zip(classes.labels, (1, 0), strict=True)
+def plan(request: ProbeRequest) -> Plan[ProbeResult]:
+    """Read the classes and check the names of what is saved."""
+    a, b = read_prompt_input(request.class_a), read_prompt_input(request.class_b)
+    classes = TwoClasses.of(a, b, (request.label_a, request.label_b))
+    tests = [] if request.test is None else read_prompt_input(request.test).texts
+    check_method(request.method)
+    check_names(request.save_direction, request.save_probe)
+    named = (request.save_direction, request.save_probe)
+    paths = list(dict.fromkeys(path for path in named if path is not None))
+    form = a.form(request.chat)
+    known = {
+        "class_a": a.texts,
+        "class_b": b.texts,
+        "labels": [request.label_a, request.label_b],
+        "layers": request.layers,
+        "method": request.method,
+        "seed": request.seed.seed,
+        "format": form.name,
     }
+    name = request.name or f"{request.label_a}_vs_{request.label_b}"
 
+    def begin(model: "LoadedModel") -> Job[ProbeResult]:
+        question = ProbeQuestion(model, classes, form, name, request.seed.seed)
+        found: list[Direction] = []
 
-def _read(
-    model: Any, tests: Sequence[str], form: PromptFormat, fitted: Fitted, classes: Classes
-) -> list[Reading]:
-    from circuit.model.forward.last_token import last_residuals
+        def compute(session: Session) -> ProbeResult:  # noqa: ARG001
+            at = parse_layers(request.layers, range(model.n_layers), model.n_layers)
+            result, direction = question.answer(at, request.method, tests, saved=paths)
+            found.append(direction)
+            return result
 
-    if not tests:
-        return []
-    encoded = encode(model, tests, form)
-    rows = last_residuals(model, encoded, [fitted.layer])[fitted.layer]
-    projections = rows.astype(np.float64) @ fitted.vector
-    logits = fitted.slope * projections + fitted.bias
-    probabilities = 0.5 * (1 + np.tanh(logits / 2))  # a sigmoid that does not overflow
-    return [
-        Reading(
-            text,
-            float(projection),
-            float(p),
-            classes.labels[0 if p >= 0.5 else 1],
-            text in classes.texts,
+        def write(result: ProbeResult, record: Record) -> None:  # noqa: ARG001
+            for path in paths:
+                _save(path, found[0], known, record)
+
+        return Job(
+            parameters={**known, "tests": tests}, compute=compute, write=write if paths else None
         )
-        for text, projection, p in zip(tests, projections, probabilities, strict=True)
+
+    return Plan(
+        result=ProbeResult,
+        schema=schemas.PROBE,
+        model=request.model,
+        inputs=[*a.inputs, *b.inputs],
+        output=request.output.output,
+        force=request.output.force,
+        known=known,
+        exports=_exports(paths),
+        begin=begin,
+    )
+
+
+def check_names(direction: Path | None, probe: Path | None) -> None:
+    """Raise ``UsageError`` for names whose suffix is of no format."""
+    known = list(dict.fromkeys([ARCHIVE, *(each.SUFFIX for each in formats().values())]))
+    for path, what, suffixes in ((direction, "direction", known), (probe, "probe", ["", ARCHIVE])):
+        if path is not None and path.suffix not in suffixes:
+            message = f"a {what} cannot be saved as `{path}`"
+            hint = f"use a name that ends in {', '.join(filter(None, suffixes))}"
+            raise UsageError("unknown-format", message, hint=hint, path=str(path))
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix in ("", ARCHIVE)
+
+
+def _exports(paths: Sequence[Path]) -> dict[Path, str | None]:
+    """Return every file that is written for these names, with the schema of manifests."""
+    found: dict[Path, str | None] = {}
+    for path in paths:
+        found[archive_path(path) if _is_archive(path) else path] = None
+        if _is_archive(path):
+            found[manifest_path(path)] = schemas.DIRECTIONS
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeQuestion:
+    """Which classes of prompts are separated in which model, and what the probe is called."""
+
+    model: "LoadedModel"
+    classes: TwoClasses
+    form: PromptFormat
+    name: str = "probe"
+    seed: int = 0
+
+    def answer(
+        self,
+        layers: Sequence[int],
+        method: str = "logistic",
+        tests: Sequence[str] = (),
+        *,
+        saved: Sequence[Path] = (),
+    ) -> tuple[ProbeResult, Direction]:
+        """Score every layer, choose one, fit it to all prompts and read the test prompts."""
+        check_method(method)
+        classes = self.classes
+        states = self._states(classes.texts, layers)
+        scores = layer_scores(states, classes, method, self.seed)
+        chosen = choose_layer(states, classes, scores, method, self.seed)
+        best = next((each for each in scores if each.layer == chosen.layer), None)
+        enough = classes.n_groups >= MIN_GROUPS
+        claimed = (best.p_any or 1) <= LEVEL if best is not None and enough else None
+        direction = self._direction(states[chosen.layer], chosen, scores, method, claimed)
+        result = ProbeResult(
+            model=self.model.id,
+            format=self.form.name,
+            method=method,
+            labels=classes.labels,
+            n=(int(classes.y.sum()), int((1 - classes.y).sum())),
+            n_groups=classes.n_groups,
+            scores=scores,
+            layer=chosen.layer,
+            how_chosen=chosen.how,
+            choosing=chosen.auroc,
+            claimed=claimed,
+            slope=direction.extra["slope"],
+            bias=direction.extra["bias"],
+            norm=direction.norm,
+            train_projections=classes.means(states[chosen.layer] @ direction.vector),
+            tests=self._read(tests, direction),
+            saved=[str(path if path.suffix else f"{path}{ARCHIVE}") for path in saved],
+        )
+        return result, direction
+
+    def _states(self, texts: Sequence[str], layers: Sequence[int]) -> dict[int, Array]:
+        from circuit.model.forward.last_token import last_residuals
+
+        return last_residuals(self.model, encode(self.model, list(texts), self.form), layers)
+
+    def _direction(
+        self,
+        rows: Array,
+        chosen: ChosenLayer,
+        scores: Sequence[LayerScore],
+        method: str,
+        claimed: bool | None,
+    ) -> Direction:
+        """Fit the direction, with everything that makes it a probe."""
+        logit, norm = fit(rows, self.classes, method, name=self.name, seed=self.seed)
+        quality = (
+            {
+                "auroc": each.auroc,
+                "p_any": each.p_any,
+                "significant": bool(claimed),
+                "n": len(self.classes.y),
+                "n_groups": self.classes.n_groups,
+            }
+            if (each := next((s for s in scores if s.layer == chosen.layer), None))
+            else {}
+        )
+        positive, negative = self.classes.labels
+        return Direction(
+            name=self.name,
+            site=SITE,
+            layer=chosen.layer,
+            vector=logit.vector,
+            norm=norm,
+            method="probe",
+            positive_label=positive,
+            negative_label=negative,
+            quality=quality,
+            model=self.model.identity,
+            format=self.form.name,
+            extra={
+                **logit.extra(self.name, [negative, positive]),
+                "best": True,
+                "chosen_among": len(scores) or 1,
+            },
+        )
+
+    def _read(self, tests: Sequence[str], direction: Direction) -> list[ProbeReading]:
+        if not tests:
+            return []
+        positive, negative = self.classes.labels
+        rows = self._states(tests, [direction.layer])[direction.layer]
+        probe = SavedProbe(self.name, direction.layer, [negative, positive], [direction])
+        projections = rows.astype(np.float64) @ direction.vector
+        read = zip(tests, projections, probe.probabilities(rows)[:, 1], strict=True)
+        return [
+            ProbeReading(
+                prompt=text,
+                projection=float(projection),
+                probability=float(p),
+                label=positive if p >= 0.5 else negative,
+                seen=text in self.classes.texts,
+            )
+            for text, projection, p in read
+        ]
+
+
+def _save(path: Path, direction: Direction, parameters: dict[str, object], record: Record) -> None:
+    """Write an archive, which ``circuit probes apply`` reads, or a format of one direction."""
+    if not _is_archive(path):
+        write_steering_file(path, direction, force=record.force)
+        return
+    write_directions(
+        path.with_suffix(""),
+        [direction],
+        parameters=parameters,
+        inputs=record.inputs,
+        model=record.model,
+        tokenizer=record.tokenizer,
+        run=record.run,
+        force=record.force,
+    )
+
+
+def present(result: ProbeResult) -> Document:
+    """Show scores by layer, the layer that is chosen, and the test prompts."""
+    (a, b), (n_a, n_b) = result.labels, result.n
+    about: list[tuple[str, Cell]] = [
+        ("Model", f"{result.model} ({result.format})"),
+        ("Probe", f"{b} -> {a}, {result.method}"),
+        ("Prompts", f"{n_a} of {a}, {n_b} of {b}, {result.n_groups} groups"),
     ]
+    parts: list[Part] = [Facts(about), _score_table(result), Facts(_layer(result))]
+    parts.append(Text([_claim(result)]))
+    if result.tests:
+        parts.append(_test_table(result.tests))
+    parts += [Text([f"Saved to: {path}"]) for path in result.saved]
+    return Document("", parts)
+
+
+def _score_table(result: ProbeResult) -> Part:
+    title = "Held-out AUROC by layer"
+    if not result.scores:
+        return Text([f"{title}: none, since a class has only one group and none can be held out"])
+    rows: list[list[Cell]] = [
+        [
+            str(each.layer),
+            Share(each.auroc[0], ".2f"),
+            Estimate.of(each.auroc),
+            Number(each.accuracy, ".2f"),
+            Number(each.p),
+            Number(each.p_any),
+        ]
+        for each in result.scores
+    ]
+    header = ["layer", "", "AUROC", "accuracy", "p", "p_any"]
+    return Table(title=title, header=header, rows=rows)
+
+
+def _layer(result: ProbeResult) -> list[tuple[str, Cell]]:
+    a, b = result.labels
+    means = result.train_projections
+    facts: list[tuple[str, Cell]] = [("Layer", f"{result.layer} ({result.how_chosen})")]
+    if result.choosing is not None:
+        facts.append(("  Held-out AUROC of choosing it", interval(result.choosing)))
+    direction = f"norm {result.norm:.4g}, mean projections {a} {means[a]:.4g}, {b} {means[b]:.4g}"
+    return [
+        *facts,
+        ("  Direction", direction),
+        ("  Probe", f"logit = {result.slope:.4g} * (v . h) {result.bias:+.4g}"),
+    ]
+
+
+def _claim(result: ProbeResult) -> str:
+    a, b = result.labels
+    if result.claimed is None:
+        return f"{result.n_groups} groups: nothing is claimed under {MIN_GROUPS}."
+    if result.claimed:
+        return (
+            f"{a} and {b} are separated here (p_any <= 0.05); words alone may separate them, too."
+        )
+    return f"Nothing separates {a} and {b} better than permuted labels (p_any > 0.05)."
+
+
+def _test_table(tests: Sequence[ProbeReading]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            repr(each.prompt) + (" (was fitted to)" if each.seen else ""),
+            Number(each.projection),
+            Number(each.probability),
+            each.label,
+        ]
+        for each in tests
+    ]
+    header = ["prompt", "v . h", "p", "read as"]
+    return Table(title="Test prompts", header=header, rows=rows)
+
+
+COMMAND = Command(request=ProbeRequest, plan=plan, present=present)

@@ -79,7 +79,7 @@ def _directions(
             "p_any": entry.p_any,
             "significant": entry.significant,
         }
-        for logit in _logits(probe.name, names, fitted):
+        for logit in logits_of(probe.name, names, fitted):
             if logit.slope:
                 one = y == logit.positive
                 yield Direction(
@@ -118,7 +118,8 @@ class Logit:
         return {"probe": probe, "classes": classes, "slope": self.slope, "bias": self.bias}
 
 
-def _logits(name: str, classes: list[str], fitted: FittedProbe) -> Iterator[Logit]:
+def logits_of(name: str, classes: list[str], fitted: FittedProbe) -> Iterator[Logit]:
+    """Yield the logits of a fitted probe: one for two classes, else one for each."""
     for k, weights in enumerate(fitted.weights.T):
         slope = float(np.linalg.norm(weights))
         vector = (weights / slope if slope else weights).astype(np.float32)

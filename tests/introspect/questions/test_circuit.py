@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from errors import raises
+from in_process import invoke
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.errors import DataError, UsageError
@@ -180,6 +181,22 @@ def test_what_is_no_behaviour(chain, words):
         Search(chain, words, RAW).run(keep=1.5)
     with raises(UsageError, "equal-answers"):
         Search(chain, words, RAW, answer="Q", wrong="Q").run()
+
+
+def test_a_second_run_reads_the_first_and_draws_what_is_missing(
+    chain_folder, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words.save(tmp_path / "set.json")
+    line = f"introspect circuit -m {chain_folder} -d set.json --wrong Z --random 2 -o out.json"
+    first, second = (invoke([*line.split(), "--dot", "c.dot"]) for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    assert "is reused" in second.stderr
+    assert second.stdout == first.stdout
+    dot = (tmp_path / "c.dot").read_bytes()
+    (tmp_path / "c.dot").unlink()
+    assert "is reused" in invoke([*line.split(), "--dot", "c.dot"]).stderr
+    assert (tmp_path / "c.dot").read_bytes() == dot
 
 
 @pytest.mark.slow

@@ -1,1 +1,0 @@
-"""Results of introspection commands as files and pictures."""

@@ -1,0 +1,1 @@
+"""A probe of two lists of prompts."""
