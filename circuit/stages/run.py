@@ -107,11 +107,10 @@ class Plan(Generic[T]):
     manifest (an archive), ``pictures`` are drawn from the result, also from one that is reused
     where they are missing. ``read`` makes a result of a manifest; by default the results are
     validated as ``result``. ``exports`` are further files that ``Job.write`` writes: each with the
-    schema of its manifest, or None for a file that does not name its run. A result is reused only
-    where all of them exist, and they may exist where a manifest holds this very run. ``saved_as``
-    is where a person is told that the results are; by default the first file, else ``output``.
-    ``resumes``: the session has ``measurements``, kept beside the output until it is written, from
-    which an interrupted run resumes.
+    schema of its manifest, or None for a file that does not name its run; a result is reused only
+    where all of them exist. ``saved_as`` is where a person is told that the results are; by default
+    the first file, else ``output``. ``resumes``: the session has ``measurements``, kept beside the
+    output until it is written, from which an interrupted run resumes.
     """
 
     result: type[T]

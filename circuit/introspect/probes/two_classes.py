@@ -17,6 +17,7 @@ from circuit.methods.probes.fitted_probe import fit_probe
 from circuit.methods.probes.permutation import Null, family_wise
 from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.quality.design import design
 from circuit.methods.quality.nested import nested_layer_choice
 from circuit.methods.uncertainty.splits import group_codes
 from circuit.stages.probes.saved import Logit, logits_of
@@ -113,7 +114,7 @@ def layer_scores(
             found[layer] = one.auroc.as_list(), one.accuracy, one.null
         else:
             name = METHODS[method]
-            two = cross_fitted_quality(name, rows, y, groups, folds=folds, seed=seed)
+            two = cross_fitted_quality(name, rows, design(y, groups), folds=folds, seed=seed)
             found[layer] = two.auroc.as_list(), None, two.null
     together = family_wise({layer: null for layer, (_, _, null) in found.items()})
     return [
@@ -142,8 +143,7 @@ def choose_layer(
         choice = nested_layer_choice(
             METHODS[method],
             states.items(),
-            classes.y,
-            classes.groups,
+            design(classes.y, classes.groups),
             folds=classes.n_folds,
             seed=seed,
         )

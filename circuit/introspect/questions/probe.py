@@ -6,10 +6,10 @@ h = ``resid_post`` at the last token of each prompt; class a is the positive one
     difference   mean of a − mean of b
 
 Scores are cross-validated with groups kept together: stratified folds, a bootstrap interval over
-groups, permuted labels (p), and over several layers p_any, the family-wise one. The layer is the
-one that scores best, so its own score is optimistic: the score of *choosing* the layer is nested
-(``methods.quality.nested``). Under 10 groups nothing is claimed; where a class has one group
-nothing can be held out, and there is no score.
+groups, permuted labels (p), and over several layers p_any, the family-wise one. The layer is the one
+that scores best, so its own score is optimistic: the score of *choosing* the layer is nested
+(``methods.quality.nested``). Under 10 groups nothing is claimed; where a class has one group nothing
+can be held out, and there is no score.
 
 The probe that is kept is fitted to all prompts at that layer (``introspect.probes.two_classes``).
 """
