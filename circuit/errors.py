@@ -5,7 +5,7 @@ Any other exception is a bug and keeps its traceback.
 
 A code is stable and says what is wrong in words that a program can compare
 (``layer-out-of-range``); the same fault has the same code wherever it is found. ``fields`` hold the
-values that the sentence names. Tests compare codes and fields; ``tests/errors/sentences.txt`` holds
+values that the sentence names. Tests compare codes and fields; ``tests/sentences.txt`` holds
 all sentences.
 """
 
@@ -17,9 +17,7 @@ class CircuitError(Exception):
 
     exit_code = 1
 
-    def __init__(self, code: str, message: str = "", *, hint: str = "", **fields: object) -> None:
-        if not message:  # an error that has no code yet
-            code, message = "unspecified", code
+    def __init__(self, code: str, message: str, *, hint: str = "", **fields: object) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

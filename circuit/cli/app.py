@@ -27,6 +27,7 @@ from circuit.values.version import VERSION
 
 Table = Mapping[str, "str | Table"]
 QUESTIONS = "circuit.introspect.questions"
+LEGACY = "not made from a request yet"
 
 
 def questions() -> dict[str, str]:
@@ -71,15 +72,8 @@ COMMANDS: Table = {
         "apply": "circuit.stages.probes.request:ApplyRequest",
     },
     "steer": STEER,
-    "evaluate": "circuit.stages.evaluate.request:EvaluateRequest",
-    "concepts": {
-        "build": "circuit.stages.concepts.request:BuildRequest",
-        "list": "circuit.stages.concepts.request:ListRequest",
-        "try": "circuit.stages.concepts.request:TryRequest",
-        "scan": "circuit.stages.concepts.request:ScanRequest",
-        "create": "circuit.stages.concepts.request:CreateRequest",
-        "remove": "circuit.stages.concepts.request:RemoveRequest",
-    },
+    "evaluate": LEGACY,
+    "concepts": LEGACY,
     "export": "circuit.stages.exchange.request:ExportRequest",
     "import": "circuit.stages.exchange.request:ImportRequest",
     "introspect": {"steer": STEER},  # and the files of ``QUESTIONS``
@@ -147,14 +141,12 @@ class WorksWithoutAVerb(LazyGroup):
 def made(name: str, place: str | Table) -> TyperCommand | TyperGroup:
     """Make the command or the group of a name."""
     if isinstance(place, str):
-        request = request_at(place)
-        return legacy(name, place) if request is None else command(name, request, perform)
+        return legacy(name) if place == LEGACY else command(name, request_at(place), perform)
     if "" not in place:
         return LazyGroup(name=name, table=place, help=HELP[name], no_args_is_help=True)
     own = place[""]
-    request = request_at(own) if isinstance(own, str) else None
-    if request is None:
-        return legacy(name, "")
+    assert isinstance(own, str)
+    request = request_at(own)
     work = command(name, request, perform)
     return WorksWithoutAVerb(
         request=request,
@@ -167,40 +159,26 @@ def made(name: str, place: str | Table) -> TyperCommand | TyperGroup:
     )
 
 
-def request_at(place: str) -> type[Any] | None:
+def request_at(place: str) -> type[Any]:
     """Import the request at ``module:Class``, or that of the command at ``module:COMMAND``."""
     module, _, attribute = place.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ModuleNotFoundError, AttributeError):
-        return None  # not made from a request yet
-    return found if isinstance(found, type) else type_of(found)
-
-
-def type_of(found: Any) -> type[Any]:
-    """Return the request class of a command."""
-    kind = found.request
+    found = getattr(importlib.import_module(module), attribute)
+    kind = found if isinstance(found, type) else found.request
     assert isinstance(kind, type)
     return kind
 
 
-def legacy(name: str, place: str) -> TyperCommand | TyperGroup:
+def legacy(name: str) -> TyperCommand | TyperGroup:
     """Return a command that is not made from a request yet."""
     import typer.main
 
     from circuit.cli.legacy import app
 
-    found: Any = typer.main.get_command(app)
-    path = {
-        "circuit.introspect.questions": ["introspect"],
-        "circuit.stages.dataset.request": ["dataset"],
-        "circuit.stages.directions.request": ["directions"],
-        "circuit.stages.concepts.request": ["concepts"],
-    }
-    groups = [found for key, found in path.items() if place.startswith(key)]
-    for step in [*(groups[0] if groups else []), name]:
-        found = found.commands[step]
-    return found  # type: ignore[no-any-return]
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    found = group.commands[name]
+    assert isinstance(found, TyperCommand | TyperGroup)
+    return found
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
+import typer
 import typer.core
 import typer.main
 
@@ -18,14 +19,22 @@ def options() -> dict[str, dict[str, Any]]:
 
     return {
         " ".join(words): {name: entry for each in command.params for name, entry in described(each)}
-        for words, command in commands(typer.main.get_command(app))
+        for words, command in commands(whole(app))
     }
+
+
+def whole(app: Any) -> Any:
+    """Return the command ``circuit``: a typer app before the rebuild, a function that makes it since."""
+    return typer.main.get_command(app) if isinstance(app, typer.Typer) else app()
 
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the words and the command of every group and verb."""
     yield words, command
-    for word, child in sorted(getattr(command, "commands", {}).items()):
+    children = dict(getattr(command, "commands", {}))
+    if not children and hasattr(command, "list_commands"):
+        children = {name: command.get_command(None, name) for name in command.list_commands(None)}
+    for word, child in sorted(children.items()):
         yield from commands(child, (*words, word))
 
 

@@ -6,10 +6,10 @@ h = ``resid_post`` at the last token of each prompt; class a is the positive one
     difference   mean of a − mean of b
 
 Scores are cross-validated with groups kept together: stratified folds, a bootstrap interval over
-groups, permuted labels (p), and over several layers p_any, the family-wise one. The layer is the one
-that scores best, so its own score is optimistic: the score of *choosing* the layer is nested
-(``methods.quality.nested``). Under 10 groups nothing is claimed; where a class has one group nothing
-can be held out, and there is no score.
+groups, permuted labels (p), and over several layers p_any, the family-wise one. The layer is the
+one that scores best, so its own score is optimistic: the score of *choosing* the layer is nested
+(``methods.quality.nested``). Under 10 groups nothing is claimed; where a class has one group
+nothing can be held out, and there is no score.
 
 The probe that is kept is fitted to all prompts at that layer (``introspect.probes.two_classes``).
 """
@@ -71,14 +71,18 @@ ARCHIVE = ".safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRequest:
-    """Separate two lists of prompts by a linear probe at every layer; save probe and direction.
+    r"""Separate two lists of prompts by a linear probe at every layer; save probe and direction.
 
     The direction points to class a. Scores are cross-validated; with under 10 groups of prompts
     nothing is claimed.
 
     Examples:
-      circuit introspect probe -m tiny --class-a "I feel great|What a lovely day|We won" --class-b "I feel awful|What a dull day|We lost" -l 3 -t "I love it" --save-direction mood.npz --save-probe mood
-      circuit introspect probe -m tiny --class-a "58 + 31 = |50 + 25 = |7 + 8 = " --class-b "58 + 31 =|50 + 25 =|7 + 8 =" --label-a blank --label-b none --method difference -o probe.json
+      circuit introspect probe -m tiny --class-a "I feel great|What a lovely day|We won" \
+        --class-b "I feel awful|What a dull day|We lost" -l 3 -t "I love it" --save-direction \
+        mood.npz --save-probe mood
+      circuit introspect probe -m tiny --class-a "58 + 31 = |50 + 25 = |7 + 8 = " --class-b \
+        "58 + 31 =|50 + 25 =|7 + 8 =" --label-a blank --label-b none --method difference -o \
+        probe.json
     """
 
     model: ModelOptions = group(ModelOptions)

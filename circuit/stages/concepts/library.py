@@ -173,7 +173,9 @@ def create(
     """Keep a concept of one's own, made of a file or of texts."""
     if (texts is None) == (not positive and not neutral):
         what = "no texts are given" if texts is None else "texts are given twice"
-        raise UsageError(what, hint="use --texts FILE, or --positive TEXT with --neutral TEXT")
+        raise UsageError(
+            "texts-missing", what, hint="use --texts FILE, or --positive TEXT with --neutral TEXT"
+        )
     prompts = make_concept(name, positive, neutral) if texts is None else read_concept(texts, name)
     path = save_concept(name, prompts, force=force)
     return {"name": name, "n": len(prompts.prompts), "file": str(path)}
@@ -275,5 +277,9 @@ def one_layer(text: str, n_layers: int) -> int:
     """Read one layer; raise where several are named."""
     found = layers_of(text, n_layers)
     if len(found) != 1:
-        raise UsageError(f"`{text}` names {len(found)} layers", hint="name one with --layer")
+        raise UsageError(
+            "one-layer-expected",
+            f"`{text}` names {len(found)} layers",
+            hint="name one with --layer",
+        )
     return found[0]

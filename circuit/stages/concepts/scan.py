@@ -64,7 +64,9 @@ class Scan:
         n_at = len(layers_of(self.layers, n_layers))
         if self.over == "strengths" and n_at != 1:
             message = f"`{self.layers}` names {n_at} layers"
-            raise UsageError(message, hint="a scan over strengths has one --layer")
+            raise UsageError(
+                "one-layer-expected", message, hint="a scan over strengths has one --layer"
+            )
 
 
 def planned(
@@ -80,11 +82,17 @@ def planned(
     """Read a scan as it is written on a command line; raise what can be known without a model."""
     find_concept(name)
     if over not in ("layers", "strengths"):
-        raise UsageError(f"there is no scan over `{over}`", hint="use --over layers or strengths")
+        raise UsageError(
+            "unknown-scan", f"unknown scan `{over}`", hint="use --over layers or strengths"
+        )
     along = over == "layers"
     at = parse_strengths(strengths) if strengths else (STRENGTH,) if along else STRENGTHS
     if along and len(at) != 1:
-        raise UsageError("a scan over layers has one strength", hint="or use --over strengths")
+        raise UsageError(
+            "one-strength-expected",
+            "a scan over layers has one strength",
+            hint="or use --over strengths",
+        )
     manner = ActionOptions(rule=rule)
     check_action(manner, at)
     where = layers or ("all" if along else LAYER)

@@ -66,7 +66,7 @@ def _ingredient(part: str, default: float) -> Ingredient:
         strength = math.nan
     if not math.isfinite(strength):
         message = f"the strength of `{name}` is `{number or default}`, which is not a number"
-        raise UsageError(message, hint="write for example happy:1.5+formal:0.5")
+        raise UsageError("bad-mix", message, hint="write for example happy:1.5+formal:0.5")
     return Ingredient(name, strength)
 
 

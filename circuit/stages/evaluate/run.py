@@ -123,7 +123,9 @@ def check_choices(questions: Questions, choices: Choices) -> None:
             question.paraphrases
         ):
             message = f"at temperature 0 all answers to `{question.id}` would be alike"
-            raise UsageError(message, hint="use --n-per-question 1, or a --temperature")
+            raise UsageError(
+                "answers-alike", message, hint="use --n-per-question 1, or a --temperature"
+            )
 
 
 def evaluate(

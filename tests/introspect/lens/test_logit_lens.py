@@ -121,7 +121,7 @@ def test_the_embedding_scale_is_the_models_own_unless_it_is_given(llama, tmp_pat
             )
         )
     )
-    with pytest.raises(ModelError, match="is not its token embedding times a number"):
+    with pytest.raises(ModelError, match="does not read its token embedding times a number"):
         analyze(gpt2, ["Hello"], ALL, embedding_scale=2.0)
 
 

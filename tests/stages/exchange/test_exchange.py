@@ -242,9 +242,9 @@ def test_what_is_no_other_programs_file_is_not_imported(tmp_path, several):
 def test_steer_takes_every_format(tmp_path, llama, name):
     file = tmp_path / ("x" + formats()[name].SUFFIX)
     formats()[name].write(file, [direction(layer=1)])
-    (part,) = Source(file).parts(n_layers=3)
-    assert (part.direction.layer, part.direction.norm) == (1, direction(layer=1).norm)
-    check_model(part.direction, llama, allow_other=False)
+    (term,) = Source(file).terms(n_layers=3)
+    assert (term.direction.layer, term.direction.norm) == (1, direction(layer=1).norm)
+    check_model(term.direction, llama, allow_other=False)
 
 
 def test_the_shape_of_a_model_is_found_without_its_weights(tmp_path):
