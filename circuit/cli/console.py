@@ -24,7 +24,8 @@ def result(data: Any, text: str, *, as_json: bool) -> None:
     except OSError as problem:
         sys.stdout = None  # or Python tries again, and fails again, when it ends
         message = f"stdout cannot be written: {problem.strerror}"
-        raise CircuitError(message, hint="free some space, or print to another place") from problem
+        hint = "free some space, or print to another place"
+        raise CircuitError("write-failed", message, hint=hint) from problem
 
 
 class Writer:
