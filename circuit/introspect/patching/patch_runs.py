@@ -53,7 +53,7 @@ class RunPair:
     def side(
         self, direction: str
     ) -> "tuple[Ids, Mapping[Site, Array], Mapping[Site, Array], float]":
-        """Return the base's ids, states and logit difference, and the source's states."""
+        """Return ids and states of the base, states of the source, the base's logit difference."""
         if direction == "denoising":
             return self.pair.corrupt, self.corrupt, self.clean, self.difference[1]
         return self.pair.clean, self.clean, self.corrupt, self.difference[0]

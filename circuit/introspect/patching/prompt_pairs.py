@@ -2,8 +2,8 @@
 
 A pair is a *clean* prompt, a *corrupt* one, the token that answers the clean one and the one that
 answers the corrupt one. The logit difference logit(answer) − logit(wrong) at the last token is
-large in the clean run and small in the corrupt run. By default the answers are the model's top-1
-tokens.
+large in the clean run and small in the corrupt run. By default the answers are the model's
+top-1 tokens.
 
 Positions are compared one by one, so both prompts need equally many tokens (Zhang & Nanda 2023,
 2309.16042: symmetric replacement); with ``align="end"`` they are counted from the end, and the

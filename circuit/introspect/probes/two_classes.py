@@ -75,7 +75,7 @@ class TwoClasses:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerScore:
-    """A layer's held-out AUROC with its interval, its p, and p_any over all layers."""
+    """A layer's held-out AUROC with its interval, its p, and p_any over all layers read."""
 
     layer: int
     auroc: list[float]

@@ -57,7 +57,7 @@ ABOUT = {
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionRequest:
-    r"""Where every head attends: to the previous token, the first, an earlier copy, its successor.
+    r"""Where every head attends: the token before, the first one, an earlier copy, its successor.
 
     Examples:
       circuit introspect attention -m tiny -p "The cat saw the dog and the cat" --plot heads.png

@@ -259,8 +259,8 @@ def _check(model: "LoadedModel", terms: Sequence[Term], read: Array) -> float:
         raise ModelError(
             "parts-do-not-add-up",
             f"the parts of `{model.id}` do not add up to its logits: {most:.3g} logits are missing",
-            hint="its row in circuit/model/checkpoint/families.py does not fit, or its blocks do "
-            "more than add",
+            hint="its row in circuit/model/checkpoint/families.py does not fit it, or its "
+            "blocks do more than add",
             missing=most,
         )
     return float((missing / np.maximum(np.abs(read), 1e-12)).max())

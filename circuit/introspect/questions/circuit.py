@@ -48,8 +48,8 @@ class CircuitRequest:
     r"""Find the heads and MLPs that keep a behaviour, and compare them with random sets.
 
     Examples:
-      circuit introspect circuit -m tiny -d prompts.json -o circuit.json --dot circuit.dot --plot \
-        circuit.png
+      circuit introspect circuit -m tiny -d prompts.json -o circuit.json --dot circuit.dot \
+        --plot circuit.png
       circuit introspect circuit -m tiny -d prompts.json --answer "<tool_call>" --keep 0.5 \
         --random 5 --verify 5
     """
@@ -195,7 +195,7 @@ def _random(result: CircuitResult) -> str:
 
 
 def shared_by_random(result: CircuitResult) -> str:
-    """Name the kinds that the set has whole: every random set has them, too."""
+    """Say which kinds the set, and so every random set, has whole; or nothing."""
     found = {kind: [node.is_found for node in result.nodes if node.kind == kind] for kind in NAMES}
     whole = [kind for kind, marks in found.items() if marks and all(marks)]
     if not result.random or not {"head", "mlp"} & {*whole}:

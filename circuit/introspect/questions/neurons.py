@@ -204,7 +204,7 @@ def neurons(
     direction = choice.direction
     discovery = discovery_of(last, named, given, choice, seed) if choice.discover else None
     chosen = chosen_neurons(choice, discovery, vectors, layer)
-    lengths = [float(np.linalg.norm(vectors[index])) for index in chosen]
+    lengths = np.linalg.norm(vectors[chosen], axis=1).tolist()
     units = [
         (vectors[index] / (length or 1)).astype(np.float32)
         for index, length in zip(chosen, lengths, strict=True)

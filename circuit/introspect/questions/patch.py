@@ -14,10 +14,10 @@ no effect, denoising either has the whole (Zhang & Nanda 2023, 2309.16042). ``re
 tokens together, and a head that is named by itself token by token. Where both runs hold the same
 numbers the effect is 0 and nothing is run.
 
-With ``--attribution`` every effect is first estimated from one backward pass, and the largest ones
-are verified by real patching: both numbers, and their rank correlation among those verified. A pair
-whose clean run is not at least 0.1 logits above its corrupt one shows no behaviour: it is left out
-and counted.
+With ``--attribution`` every effect is first estimated from one backward pass, and the largest are
+verified by real patching: both numbers, and their rank correlation among those verified. A pair
+whose clean run is not at least 0.1 logits above its corrupt one shows no behaviour: it is left
+out and counted.
 """
 
 from collections.abc import Sequence
@@ -56,10 +56,10 @@ class PatchRequest:
     Examples:
       circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --answer 7 \
         --wrong 2 -o patching.json
-      circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --attribution \
-        --plot patching.png
-      circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " --components \
-        "mlp_out,3.1" --position=-5--1
+      circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " \
+        --attribution --plot patching.png
+      circuit introspect patch -m tiny --clean "50 + 25 = " --corrupt "50 - 25 = " \
+        --components "mlp_out,3.1" --position=-5--1
     """
 
     model: ModelOptions = group(ModelOptions)

@@ -7,8 +7,9 @@ from in_process import invoke
 
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import DataError, UsageError
+from circuit.introspect.probes.answer import ProbeQuestion
 from circuit.introspect.probes.two_classes import TwoClasses, fit
-from circuit.introspect.questions.probe import ProbeQuestion, ProbeRequest, check_names
+from circuit.introspect.questions.probe import ProbeRequest, check_names
 from circuit.stages.options import ModelOptions
 from circuit.stages.probes.request import ApplyRequest
 from circuit.stages.rows.prompt_input import PromptInput
