@@ -1,4 +1,4 @@
-"""The README says what is so: its command lines run, and its table lists every stage."""
+"""README and docs say what is so: their command lines run, and the table lists every stage."""
 
 import re
 import shlex
@@ -11,6 +11,7 @@ from circuit.cli.app import COMMANDS as PIPELINE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("collecting", "steering", "stratigraphy")]
 # The whole battery takes minutes: here a part of it stands for it.
 SHORTER = {
     "circuit probes run -m tiny -o stratigraphy.json": "--category syntactic --layers 0,-1 --no-random-weights"
@@ -18,8 +19,8 @@ SHORTER = {
 
 
 def commands() -> list[str]:
-    """Return the lines that start with a prompt, continued lines joined."""
-    text = README.replace("\\\n", " ")
+    """Return the lines that start with a prompt, of the README and then of the pages."""
+    text = "\n".join([README, *(page.read_text() for page in PAGES)]).replace("\\\n", " ")
     return [
         " ".join(line.split()) for line in re.findall(r"^ *\$ (circuit .*)$", text, re.MULTILINE)
     ]
@@ -50,6 +51,10 @@ def test_every_verb_of_the_makefile_is_described():
     assert {"setup", "demo", "test", "check", "bench", "tiny", "clean"} <= set(verbs)
     for verb in set(verbs) - {"help"}:
         assert f"make {verb}" in README, verb
+
+
+def test_the_readme_fits_on_two_pages():
+    assert len(README.splitlines()) <= 200
 
 
 def test_files_that_the_readme_names_exist():

@@ -232,7 +232,7 @@ def test_scans_as_they_are_asked_for(llama):
     assert (STRENGTHS[0], STRENGTHS[-1], len(STRENGTHS)) == (0.5, 5.0, 10)
     for arguments, words in (
         (("hapy", "layers", None, None), "unknown concept"),
-        (("happy", "depth", None, None), "no scan over"),
+        (("happy", "depth", None, None), "unknown scan"),
         (("happy", "layers", None, "1,2"), "one strength"),
         (("happy", "layers", None, "much"), "not a finite number"),
     ):
