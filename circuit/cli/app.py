@@ -73,7 +73,14 @@ COMMANDS: Table = {
     },
     "steer": STEER,
     "evaluate": LEGACY,
-    "concepts": LEGACY,
+    "concepts": {
+        "build": "circuit.stages.concepts.request:BuildRequest",
+        "list": "circuit.stages.concepts.request:ListRequest",
+        "try": "circuit.stages.concepts.request:TryRequest",
+        "scan": "circuit.stages.concepts.request:ScanRequest",
+        "create": "circuit.stages.concepts.request:CreateRequest",
+        "remove": "circuit.stages.concepts.request:RemoveRequest",
+    },
     "export": "circuit.stages.exchange.request:ExportRequest",
     "import": "circuit.stages.exchange.request:ImportRequest",
     "introspect": {"steer": STEER},  # and the files of ``QUESTIONS``

@@ -1,9 +1,13 @@
-"""The commands that are not yet made from requests: ``concepts`` and ``evaluate``."""
+"""The command that is not made from a request yet: ``evaluate``."""
 
 import typer
 
-from circuit.cli import concepts, evaluate
+from circuit.cli import evaluate
 
 app = typer.Typer(rich_markup_mode=None)
-app.add_typer(concepts.app, name="concepts")
 app.command()(evaluate.evaluate)
+
+
+@app.callback()
+def circuit() -> None:
+    """Hold the command."""
