@@ -1,4 +1,4 @@
-"""Directions of concepts: mean residual of texts that have a concept − mean residual of neutral texts.
+"""Directions of concepts: the mean residual of texts that have one − that of neutral texts.
 
 The residual of a text is the mean over its tokens but the first. (At the last token these texts are
 separated worse; the score there is kept as ``auroc_last``.) Minimal pairs (category ``minimal``),

@@ -1,4 +1,4 @@
-"""What adding a concept is measured on: texts that its direction was not fitted to, and neutral prompts.
+"""What adding a concept is measured on: held-out texts and neutral prompts.
 
     effect     Δ log p / T of each held-out text, teacher-forced; their contrast is the mean over
                positive texts − the mean over neutral ones

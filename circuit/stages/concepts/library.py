@@ -1,4 +1,4 @@
-"""The concept library: directions of all built-in concepts at three depths, and of single concepts at any layer.
+"""The concept library: directions of built-in concepts at three depths, of others at any layer.
 
 Archives of ``circuit.directions/1`` are kept in the cache, in a folder for each model's weights.
 Their names hold what was fitted and a digest of every choice, so that a second build finds the
@@ -179,7 +179,7 @@ def _held(model: "LoadedModel", name: str, contents: Contents) -> dict[int, Dire
 
 
 def built_for(model_id: str, concepts: Mapping[str, Path]) -> dict[str, dict[int, object]]:
-    """Return the AUROCs in the library of ``model_id``, by concept and layer; no model is loaded."""
+    """Return the AUROCs in the library of ``model_id``, by concept and layer."""
     found: dict[str, dict[int, object]] = {}
     for _, manifest in archives(library_folder()):
         if manifest.model is not None and manifest.model.id == model_id:

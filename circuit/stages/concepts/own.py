@@ -1,4 +1,4 @@
-"""``circuit concepts list``, ``create`` and ``remove``: all concepts, and those of one's own texts."""
+"""``circuit concepts list``, ``create`` and ``remove``: all concepts, and one's own."""
 
 from dataclasses import dataclass
 from pathlib import Path

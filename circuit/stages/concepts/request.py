@@ -110,7 +110,7 @@ class TryRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanRequest:
-    """Measure what a concept does at every layer, or at strengths 0.5 to 5, alongside random directions.
+    """Measure what a concept does at every layer or strength, alongside random directions.
 
     The effect is measured on texts that the vector was not fitted to, the damage on neutral
     prompts.
@@ -163,9 +163,10 @@ class ScanRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CreateRequest:
-    """Make a concept of your own texts and keep it in the library; with --model also build its vectors.
+    """Make a concept of your own texts and keep it in the library.
 
-    From 8 pairs on its vector has a held-out score, from 16 on a quarter is held out for `scan`.
+    With --model its vectors are built, too. From 8 pairs on a vector has a held-out score, from 16
+    on a quarter is held out for `scan`.
 
     Examples:
       circuit concepts create rainy --positive "It rained all day." --neutral "It was a day." --force

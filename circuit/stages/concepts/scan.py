@@ -270,8 +270,8 @@ def present(result: ScanResult) -> Document:
     rows = [[at, *_row(point)] for at, point in zip(along, result.points, strict=True)]
     explanation = [
         "",
-        f"effect: nats per token that {n} held-out texts with the concept gain beyond neutral ones,",
-        f"95 % over groups. KL: nats per token on {result.n_neutral} neutral prompts.",
+        f"effect: nats per token that {n} held-out texts with the concept gain beyond neutral",
+        f"ones, 95 % over groups. KL: nats per token on {result.n_neutral} neutral prompts.",
         f"random: {k} directions of the same length.",
         *_verdict(result),
     ]
@@ -291,7 +291,7 @@ def _row(point: ScanPoint) -> list[Cell]:
         Number(point.share, ".0%"),
         Estimate.of(point.effect, "+.2f"),
         _range(point.random_effects, "+.2f"),
-        Number(point.p, ".2f"),
+        Number(point.p),
         Estimate.of(point.kl),
         _range(point.random_kl, ".2f"),
         Number(sum(repeated) / len(repeated) if repeated else None, ".2f"),
