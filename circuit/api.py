@@ -46,7 +46,7 @@ from circuit.stages.options import ActionOptions, ModelOptions
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import run
 from circuit.stages.steering.from_prompts import MIDDLE, extract_direction
-from circuit.stages.steering.generate import Coherence, coherence, write
+from circuit.stages.steering.generate import Coherence, answer, write
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.source import parse_number
 from circuit.stages.steering.vectors import RULE, direction_of_array, one_vector
@@ -205,17 +205,15 @@ def generate_with_steering(
     steerings = [steering for vector in vectors for steering in vector.at()]
     encoded = encode(model, prompts, form)
     plain = [each.text for each in write(model, encoded, [], settings)] if unsteered else []
-    answers = write(model, encoded, steerings, settings)
-    measured = coherence(model, encoded, answers, steerings)
     results = [
         SteeredText(
             prompt=prompts[row],
-            text=answer.text,
-            ids=tuple(answer.ids),
-            coherence=measured[row],
+            text=written.text,
+            ids=tuple(written.ids),
+            coherence=measured,
             unsteered=plain[row] if unsteered else None,
         )
-        for row, answer in enumerate(answers)
+        for row, (written, measured) in enumerate(answer(model, encoded, steerings, settings))
     ]
     return results[0] if isinstance(prompt, str) else results
 

@@ -27,7 +27,6 @@ from circuit.values.version import VERSION
 
 Table = Mapping[str, "str | Table"]
 QUESTIONS = "circuit.introspect.questions"
-LEGACY = "not made from a request yet"
 
 
 def questions() -> dict[str, str]:
@@ -72,8 +71,15 @@ COMMANDS: Table = {
         "apply": "circuit.stages.probes.request:ApplyRequest",
     },
     "steer": STEER,
-    "evaluate": LEGACY,
-    "concepts": LEGACY,
+    "evaluate": "circuit.stages.evaluate.request:EvaluateRequest",
+    "concepts": {
+        "build": "circuit.stages.concepts.request:BuildRequest",
+        "list": "circuit.stages.concepts.request:ListRequest",
+        "try": "circuit.stages.concepts.request:TryRequest",
+        "scan": "circuit.stages.concepts.request:ScanRequest",
+        "create": "circuit.stages.concepts.request:CreateRequest",
+        "remove": "circuit.stages.concepts.request:RemoveRequest",
+    },
     "export": "circuit.stages.exchange.request:ExportRequest",
     "import": "circuit.stages.exchange.request:ImportRequest",
     "introspect": {"steer": STEER},  # and the files of ``QUESTIONS``
@@ -141,7 +147,7 @@ class WorksWithoutAVerb(LazyGroup):
 def made(name: str, place: str | Table) -> TyperCommand | TyperGroup:
     """Make the command or the group of a name."""
     if isinstance(place, str):
-        return legacy(name) if place == LEGACY else command(name, request_at(place), perform)
+        return command(name, request_at(place), perform)
     if "" not in place:
         return LazyGroup(name=name, table=place, help=HELP[name], no_args_is_help=True)
     own = place[""]
@@ -166,19 +172,6 @@ def request_at(place: str) -> type[Any]:
     kind = found if isinstance(found, type) else found.request
     assert isinstance(kind, type)
     return kind
-
-
-def legacy(name: str) -> TyperCommand | TyperGroup:
-    """Return a command that is not made from a request yet."""
-    import typer.main
-
-    from circuit.cli.legacy import app
-
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
-    found = group.commands[name]
-    assert isinstance(found, TyperCommand | TyperGroup)
-    return found
 
 
 def _print_version(wanted: bool) -> None:

@@ -105,10 +105,11 @@ class Plan(Generic[T]):
 
     ``known`` are the parameters that do not depend on the model. ``files`` are written beside the
     manifest (an archive), ``pictures`` are drawn from the result, also from one that is reused
-    where they are missing. ``read`` makes a result of a manifest; by default the results are
-    validated as ``result``. ``exports`` are further files that ``Job.write`` writes: each with the
-    schema of its manifest, or None for a file that does not name its run; a result is reused only
-    where all of them exist. ``saved_as`` is where a person is told that the results are; by default
+    where they are missing; a text that the drawing returns is its caption, which is noted. ``read``
+    makes a result of a manifest; by default the results are validated as ``result``. ``exports``
+    are further files that ``Job.write`` writes: each with the schema of its manifest, or None for a
+    file that does not name its run; a result is reused only where all of them exist. ``saved_as``
+    is where a person is told that the results are; by default
     the first file, else ``output``. ``resumes``: the session has ``measurements``, kept beside the
     output until it is written, from which an interrupted run resumes.
     """
@@ -122,7 +123,7 @@ class Plan(Generic[T]):
     force: bool = False
     known: Mapping[str, object] = field(default_factory=dict)
     files: Sequence[Path] = ()
-    pictures: Mapping[Path, Callable[[T, Path], None]] = field(default_factory=dict)
+    pictures: Mapping[Path, Callable[[T, Path], object]] = field(default_factory=dict)
     read: Callable[[Manifest], T] | None = None
     tensor_parallel: bool = False
     exports: Mapping[Path, str | None] = field(default_factory=dict)
@@ -244,7 +245,9 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
             measurements.discard()
     for path, draw in plan.pictures.items():
         if found is None or not path.exists():
-            draw(result, path)
+            caption = draw(result, path)
+            if isinstance(caption, str):
+                session.note(f"{path}: {caption}")
     kept = plan.saved_as or next(iter(plan.files), plan.output)
     return Outcome(result=result, reused=found is not None, output=kept)
 

@@ -106,3 +106,4 @@ def test_a_concept_without_its_option_is_told_how_to_be_named():
     found = refused("concepts build -m tiny happy")
     assert found.code == "unexpected-argument"
     assert "`happy`" in found.message
+    assert "`--concepts happy`" in found.hint

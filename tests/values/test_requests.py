@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from circuit.cli.app import COMMANDS, LEGACY, QUESTIONS, STEER, questions, request_at
+from circuit.cli.app import COMMANDS, QUESTIONS, STEER, questions, request_at
 from circuit.values.requests import argument, assembled, group, option, parameters
 
 
@@ -50,7 +50,7 @@ def places():
         yield from [table] if isinstance(table, str) else table.values()
 
 
-@pytest.mark.parametrize("place", sorted({p for p in places() if isinstance(p, str)} - {LEGACY}))
+@pytest.mark.parametrize("place", sorted({p for p in places() if isinstance(p, str)}))
 def test_every_request_declares_each_option_once(place):
     request = request_at(place)
     assert request is not None, place

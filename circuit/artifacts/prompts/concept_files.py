@@ -117,8 +117,8 @@ def read_concept(path: Path, name: str) -> PromptSet:
     return make_concept(name, texts[0], texts[1])
 
 
-def save_concept(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
-    """Save a concept in the user's folder."""
+def concept_path(name: str) -> Path:
+    """Return the file of a concept of the user's; raise for a name that it cannot have."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             "invalid-name",
@@ -133,7 +133,12 @@ def save_concept(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
             hint="choose another name",
             name=name,
         )
-    path = user_folder() / f"{name}.json"
+    return user_folder() / f"{name}.json"
+
+
+def save_concept(name: str, prompts: PromptSet, *, force: bool = False) -> Path:
+    """Save a concept in the user's folder."""
+    path = concept_path(name)
     prompts.save(path, force=force)
     return path
 

@@ -1,73 +1,48 @@
-"""The concept library: directions of all built-in concepts at three depths, and of single concepts at any layer.
+"""The concept library: directions of built-in concepts at three depths, of others at any layer.
 
-Archives of ``circuit.directions/1`` lie in the cache, in a folder for each model's weights, named after what was fitted and a digest of
-every choice, so that a second build finds the first. The depths are a quarter, a half and three quarters of the blocks:
-layers 8, 16 and 24 of 32. What was fitted from other texts, by another version, or of another checkpoint is another archive.
+Archives of ``circuit.directions/1`` are kept in the cache, in a folder for each model's weights.
+Their names hold what was fitted and a digest of every choice, so that a second build finds the
+first. Other texts, another version of circuit, another checkpoint or tokenizer give another
+archive. The depths are a quarter, a half and three quarters of the blocks: layers 8, 16 and 24 of
+32.
 """
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.files.differences import fingerprint
-from circuit.artifacts.files.documents import as_object, plain, read_json, schema_of
-from circuit.artifacts.manifest.manifest import (
-    Manifest,
-    Run,
-    digest,
-    manifest_path,
-    read_manifest,
-    reusable,
-)
-from circuit.artifacts.prompts.builtin import builtin_concepts
-from circuit.artifacts.prompts.concept_files import (
-    concepts,
-    find_concept,
-    make_concept,
-    read_concept,
-    remove_concept,
-    save_concept,
-    user_concepts,
-)
+from circuit.artifacts.files.documents import plain, read_json, schema_of
+from circuit.artifacts.files.paths import manifest_path
+from circuit.artifacts.manifest.manifest import Manifest, digest, read_manifest
+from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.artifacts.prompts.read import read_prompts
-from circuit.artifacts.steering_files.files import Direction, read_directions, write_directions
+from circuit.artifacts.steering_files.files import read_directions, write_directions
 from circuit.errors import UsageError
-from circuit.stages.concepts import fit as concept_fit
-from circuit.stages.concepts.fit import fit_concepts
-from circuit.stages.run import Track, untracked
+from circuit.stages.concepts.fit import (
+    HELD_OUT,
+    MINIMAL,
+    OTHER,
+    POSITION,
+    SETTINGS,
+    SITE,
+    fit_concepts,
+)
+from circuit.stages.run import Job, Outcome, Plan, Record, Session, execute, silent, without_model
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import RAW
 from circuit.values.version import VERSION
 
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+
 DEPTHS = {"early": 0.25, "middle": 0.5, "late": 0.75}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Concepts and layers of one archive."""
-
-    files: Mapping[str, Path]
-    layers: tuple[int, ...]
-
-    def parameters(self, model: Any) -> dict[str, Any]:
-        """Return every choice that the directions depend on."""
-        return {
-            "concepts": {name: digest(path) for name, path in self.files.items()},
-            "layers": list(self.layers),
-            "method": concept_fit.METHOD,
-            "site": "resid_post",
-            "position": concept_fit.POSITION,
-            "left_out": concept_fit.MINIMAL,
-            "held_out": 1 / concept_fit.HELD_OUT,
-            "format": RAW.name,
-            "n_boot": concept_fit.N_BOOT,
-            "tokenizer_sha256": model.tokenizer_identity.files_sha256,
-        }
+Directions = list[Direction]
 
 
 def depths(n_layers: int) -> dict[str, int]:
@@ -76,7 +51,7 @@ def depths(n_layers: int) -> dict[str, int]:
 
 
 def layers_of(text: str | None, n_layers: int) -> tuple[int, ...]:
-    """Read ``early``, ``middle``, ``late`` or layers as they are written elsewhere; None is all three depths."""
+    """Read ``early``, ``middle``, ``late`` or layers in the usual form; None: all three depths."""
     at = depths(n_layers)
     if text is None:
         return tuple(dict.fromkeys(at.values()))
@@ -85,201 +60,153 @@ def layers_of(text: str | None, n_layers: int) -> tuple[int, ...]:
     return tuple(parse_layers(text, range(n_layers), n_layers))
 
 
-def build(
-    model: Any,
-    names: Sequence[str] = (),
-    layers: str | None = None,
-    out: Path | None = None,
-    *,
-    force: bool = False,
-    track: Track = untracked,
-) -> tuple[dict[str, Any], bool]:
-    """Fit the built-in concepts, or ``names``, at the three depths, or ``layers``, into the cache and ``out``.
+def one_layer(text: str, n_layers: int) -> int:
+    """Read one layer; raise where several are named."""
+    found = layers_of(text, n_layers)
+    if len(found) != 1:
+        message = f"`{text}` names {len(found)} layers, and one is needed"
+        hint = "name one layer with --layer"
+        raise UsageError("one-layer-expected", message, hint=hint, n_layers=len(found))
+    return found[0]
 
-    Returns the results, and whether they were there already.
-    """
-    files = {name: find_concept(name) for name in names} if names else builtin_concepts()
-    wanted = Wanted(files, layers_of(layers, model.n_layers))
-    archive, reused = _made(model, wanted, _place(model, wanted), force=force, track=track)
-    if out is not None:
-        _write(model, wanted, out, read_directions(archive), force=force)
-    described = _described(read_directions(archive), model.n_layers)
-    return {"archive": str(out or archive), "model": model.id, **described}, reused
+
+@dataclass(frozen=True)
+class Contents:
+    """What one archive of the library holds: concepts, by name and file, and layers."""
+
+    files: Mapping[str, Path]
+    layers: tuple[int, ...] = ()
+
+    def parameters(self) -> dict[str, object]:
+        """Return every choice that the directions depend on."""
+        return {
+            "concepts": {name: digest(path) for name, path in self.files.items()},
+            "layers": list(self.layers),
+            "method": SETTINGS.method,
+            "site": SITE,
+            "position": POSITION,
+            "left_out": MINIMAL,
+            "held_out": 1 / HELD_OUT,
+            "format": RAW.name,
+            "n_boot": SETTINGS.n_boot,
+        }
+
+    def fit(self, model: "LoadedModel", session: Session) -> Directions:
+        """Fit every concept at every layer."""
+        sets = {name: read_prompts(path) for name, path in self.files.items()}
+        return fit_concepts(model, sets, self.layers, session)
+
+    def stem(self, model: "LoadedModel") -> Path:
+        """Return the stem of the archive in the library."""
+        label = next(iter(self.files)) if len(self.files) == 1 else f"{len(self.files)}-concepts"
+        covers = {
+            **self.parameters(),
+            "model": model.identity,
+            "tokenizer": model.tokenizer_identity,
+            "version": VERSION,
+        }
+        return _model_folder(model) / f"{label}-{fingerprint(covers)[:12]}"
+
+
+def library_archive(
+    model: "LoadedModel", contents: Contents, session: Session, *, force: bool = False
+) -> Outcome[Directions]:
+    """Return the directions of an archive of the library; it is fitted where it is missing."""
+    stem = contents.stem(model)
+    job = Job(
+        parameters=contents.parameters(),
+        compute=lambda session: contents.fit(model, session),
+        write=writer(stem),
+        about_model=model.identity,
+        about_tokenizer=model.tokenizer_identity,
+    )
+    plan = Plan(
+        result=list,
+        schema=schemas.DIRECTIONS,
+        output=manifest_path(stem),
+        saved_as=stem,
+        force=force,
+        begin=without_model(job),
+        read=lambda _: read_directions(stem),
+    )
+    return execute(plan, session)
+
+
+def writer(stem: Path) -> Callable[[Directions, Record], None]:
+    """Return what writes directions of concepts as an archive."""
+
+    def write(directions: Directions, record: Record) -> None:
+        described = {key: value for key, value in vars(record).items() if key != "schema"}
+        results = {"positions": mean_aurocs(directions)}
+        write_directions(stem, directions, **described, results=results)
+
+    return write
+
+
+def mean_aurocs(directions: Sequence[Direction]) -> dict[str, float | None]:
+    """Return the mean held-out AUROC at the position that is used and at the other."""
+    scored = [d.quality for d in directions if d.quality]
+    found = {
+        POSITION: [quality["auroc"][0] for quality in scored],
+        OTHER: [quality["auroc_last"] for quality in scored],
+    }
+    return {name: float(np.mean(values)) if values else None for name, values in found.items()}
 
 
 def concept_directions(
-    model: Any, name: str, layers: Sequence[int], *, track: Track = untracked
-) -> list[Direction]:
-    """Return the directions of one concept at ``layers``: from the library, or fitted now and kept."""
-    wanted = Wanted({name: find_concept(name)}, tuple(sorted(layers)))
-    held = _held(model, name, wanted)
+    model: "LoadedModel", name: str, layers: Sequence[int], session: Session
+) -> Directions:
+    """Return the directions of one concept at ``layers``: from the library, or fitted and kept."""
+    contents = Contents({name: find_concept(name)}, tuple(sorted(layers)))
+    held = _held(model, name, contents)
     if not held.keys() >= set(layers):
-        archive, _ = _made(model, wanted, _place(model, wanted), force=False, track=track)
-        held = {direction.layer: direction for direction in read_directions(archive)}
+        made = library_archive(model, contents, replace(session, note=silent))
+        held = {direction.layer: direction for direction in made.result}
     return [held[layer] for layer in layers]
 
 
-def _held(model: Any, name: str, wanted: Wanted) -> dict[int, Direction]:
-    """Return the directions of a concept, by layer, that lie in any archive of this very model and these texts."""
-    asked = plain(wanted.parameters(model))
-    identity = model.identity
+def _held(model: "LoadedModel", name: str, contents: Contents) -> dict[int, Direction]:
+    """Return the directions of a concept, by layer, that any archive of this model holds."""
+    asked = plain(contents.parameters())
+    identities = (model.identity, model.tokenizer_identity, VERSION)
     held: dict[int, Direction] = {}
-    for path, manifest in _archives(_folder_of(model)):
+    for path, manifest in archives(_model_folder(model)):
         theirs = {**manifest.parameters, "layers": asked["layers"], "concepts": asked["concepts"]}
-        known = manifest.parameters["concepts"].get(name)
-        same = theirs == asked and known == asked["concepts"][name] and manifest.model == identity
-        if same and manifest.run.version == VERSION:
+        same = theirs == asked and _digest_in(manifest, name) == asked["concepts"][name]
+        if same and (manifest.model, manifest.tokenizer, manifest.run.version) == identities:
             held |= {each.layer: each for each in read_directions(path) if each.name == name}
     return held
 
 
-def listed(model_id: str | None = None) -> list[dict[str, Any]]:
-    """Describe every concept, with its layers and held-out scores in the cache of ``model_id``; no model is loaded."""
-    own = user_concepts()
-    built: dict[str, dict[int, Any]] = {}
-    for _, manifest in _archives(_folder()) if model_id is not None else ():
+def built_for(model_id: str, concepts: Mapping[str, Path]) -> dict[str, dict[int, object]]:
+    """Return the AUROCs in the library of ``model_id``, by concept and layer."""
+    found: dict[str, dict[int, object]] = {}
+    for _, manifest in archives(library_folder()):
         if manifest.model is not None and manifest.model.id == model_id:
             for entry in manifest.results["directions"]:
-                known = manifest.parameters["concepts"].get(entry["name"])
-                if entry["name"] in concepts() and known == digest(concepts()[entry["name"]]):
-                    built.setdefault(entry["name"], {})[entry["layer"]] = entry["quality"]
-    return [
-        {
-            "name": name,
-            "category": "own" if name in own else _stratum(path),
-            "layers": [
-                {"layer": layer, "auroc": quality.get("auroc")}
-                for layer, quality in sorted(built.get(name, {}).items())
-            ],
-        }
-        for name, path in concepts().items()
-    ]
+                name = entry["name"]
+                if name in concepts and _digest_in(manifest, name) == digest(concepts[name]):
+                    found.setdefault(name, {})[entry["layer"]] = entry["quality"].get("auroc")
+    return found
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raise for a concept that there is not."""
-    for name in names:
-        find_concept(name)
+def _digest_in(manifest: Manifest, name: str) -> object:
+    return manifest.parameters["concepts"].get(name)
 
 
-def create(
-    name: str,
-    texts: Path | None,
-    positive: Sequence[str],
-    neutral: Sequence[str],
-    *,
-    force: bool = False,
-) -> dict[str, Any]:
-    """Keep a concept of one's own, made of a file or of texts."""
-    if (texts is None) == (not positive and not neutral):
-        what = "no texts are given" if texts is None else "texts are given twice"
-        raise UsageError(
-            "texts-missing", what, hint="use --texts FILE, or --positive TEXT with --neutral TEXT"
-        )
-    prompts = make_concept(name, positive, neutral) if texts is None else read_concept(texts, name)
-    path = save_concept(name, prompts, force=force)
-    return {"name": name, "n": len(prompts.prompts), "file": str(path)}
-
-
-def remove(name: str) -> Path:
-    """Remove a concept of one's own, and its archives from the cache."""
-    path = remove_concept(name)
-    for archive in _folder().glob(f"*/{name}-{'[0-9a-f]' * 12}.*"):
-        archive.unlink()
-    return path
-
-
-def _folder() -> Path:
+def library_folder() -> Path:
+    """Return the folder of the library in the cache."""
     from circuit.model.machine.runtime import cache_folder
 
     return cache_folder() / "concepts"
 
 
-def _place(model: Any, wanted: Wanted) -> Path:
-    """Return the stem of an archive; its name says which concepts, for people, and has a digest of all choices."""
-    label = next(iter(wanted.files)) if len(wanted.files) == 1 else f"{len(wanted.files)}-concepts"
-    covers = {**wanted.parameters(model), "model": model.identity, "version": VERSION}
-    return _folder_of(model) / f"{label}-{fingerprint(covers)[:12]}"
+def _model_folder(model: "LoadedModel") -> Path:
+    return library_folder() / str(model.identity.weights_sha256)[:16]
 
 
-def _folder_of(model: Any) -> Path:
-    return _folder() / str(model.identity.weights_sha256)[:16]
-
-
-def _made(
-    model: Any, wanted: Wanted, place: Path, *, force: bool, track: Track
-) -> tuple[Path, bool]:
-    parameters = wanted.parameters(model)
-    found = reusable(
-        manifest_path(place),
-        schema=schemas.DIRECTIONS,
-        parameters=parameters,
-        inputs=[],
-        model=model.identity,
-        force=force,
-    )
-    if found is None:
-        sets = {name: read_prompts(path) for name, path in wanted.files.items()}
-        _write(model, wanted, place, fit_concepts(model, sets, wanted.layers, track), force=True)
-    return place, found is not None
-
-
-def _write(
-    model: Any, wanted: Wanted, out: Path, directions: Sequence[Direction], *, force: bool
-) -> None:
-    started = time.perf_counter()
-    write_directions(
-        out,
-        directions,
-        parameters=wanted.parameters(model),
-        inputs=[],
-        results={"positions": _positions(directions)},
-        model=model.identity,
-        tokenizer=model.tokenizer_identity,
-        run=Run.since(started),
-        force=force,
-    )
-
-
-def _positions(directions: Sequence[Direction]) -> dict[str, float | None]:
-    """Return the mean held-out AUROC at the position that is used and at the other."""
-    scored = [d.quality for d in directions if d.quality]
-    here = [quality["auroc"][0] for quality in scored]
-    other = [quality["auroc_last"] for quality in scored]
-    return {
-        name: float(np.mean(values)) if values else None
-        for name, values in ((concept_fit.POSITION, here), (concept_fit.OTHER, other))
-    }
-
-
-def _described(directions: Sequence[Direction], n_layers: int) -> dict[str, Any]:
-    return {
-        "depths": depths(n_layers),
-        "n_layers": n_layers,
-        "positions": _positions(directions),
-        "directions": [
-            {"name": d.name, "layer": d.layer, "norm": d.norm, **d.quality} for d in directions
-        ],
-    }
-
-
-def _archives(folder: Path) -> Iterator[tuple[Path, Manifest]]:
+def archives(folder: Path) -> Iterator[tuple[Path, Manifest]]:
+    """Yield every archive in ``folder``: the path of its manifest, and the manifest."""
     for path in sorted(folder.rglob("*.json")):
         if schema_of(read_json(path)) == schemas.DIRECTIONS:
             yield path, read_manifest(path, schemas.DIRECTIONS)
-
-
-def _stratum(path: Path) -> str:
-    return str(as_object(read_json(path)).get("stratum") or "")
-
-
-def one_layer(text: str, n_layers: int) -> int:
-    """Read one layer; raise where several are named."""
-    found = layers_of(text, n_layers)
-    if len(found) != 1:
-        raise UsageError(
-            "one-layer-expected",
-            f"`{text}` names {len(found)} layers",
-            hint="name one with --layer",
-        )
-    return found[0]

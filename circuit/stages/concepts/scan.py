@@ -1,207 +1,326 @@
-"""What adding a concept does, over layers or over strengths, measured on texts that had no part in its direction.
+"""``circuit concepts scan``: what adding a concept does, over layers or over strengths.
 
 At every point
 
-    effect   how much likelier the concept's held-out texts became, in nats per token, beyond how much their neutral
-             partners did: mean over positive − mean over neutral texts of Δ log p / T, teacher-forced
-    kl       the damage: KL(steered ‖ as it is) per token of neutral prompts
-    random   both for random directions of the same length at the same layer; p two-sided (``methods.uncertainty.p_values``)
+    effect   how much likelier the concept's held-out texts became, in nats per token, beyond how
+             much neutral texts did: mean over positive − mean over neutral texts of Δ log p / T,
+             teacher-forced
+    kl       the damage: KL(steered ‖ unsteered) per token of neutral prompts
+    random   both for random directions of the same length at the same layer; p is two-sided
+             (``methods.uncertainty.p_values``)
     answers  the greedy answer to each prompt, with its coherence
 
-Intervals are 95 % bootstrap over groups of texts, and over neutral prompts. A concept of too few texts has no held-out ones and no effect.
+Intervals are 95 % bootstrap over groups of texts, and over neutral prompts. A concept of too few
+texts has no held-out ones and no effect.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.prompts.concept_files import find_concept
-from circuit.artifacts.steering_files.files import Direction
 from circuit.errors import UsageError
-from circuit.methods.arrays import Array
-from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.methods.uncertainty.p_values import control_p
-from circuit.stages.concepts.heldout import NEUTRAL, Yardstick
-from circuit.stages.concepts.keeping import kept
-from circuit.stages.concepts.library import concept_directions, layers_of
-from circuit.stages.concepts.try_concepts import LAYER, NATURAL, STRENGTH
+from circuit.present.document import Cell, Document, Estimate, Number, Part, Table, Text
+from circuit.present.numbers import formatted
+from circuit.stages.concepts.heldout import NEUTRAL, EvaluationTexts, mean_interval
+from circuit.stages.concepts.library import Contents, concept_directions, layers_of, one_layer
+from circuit.stages.concepts.request import MIDDLE, ScanRequest
+from circuit.stages.concepts.trial import NATURAL, shown
+from circuit.stages.figures.picture_files import check_picture
 from circuit.stages.options import ActionOptions
-from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Track, untracked
-from circuit.stages.steering.generate import coherence, write
+from circuit.stages.rows.probe_scores import Interval
+from circuit.stages.rows.prompt_input import read_prompt_input
+from circuit.stages.rows.prompting import encode, format_for
+from circuit.stages.run import SILENT, Command, Job, Plan, Session
+from circuit.stages.steering.controls import random_controls
+from circuit.stages.steering.generate import Coherence, answer
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.rules import check_action
-from circuit.stages.steering.source import parse_number
-from circuit.stages.steering.vectors import described, one_vector, shares
+from circuit.stages.steering.source import parse_numbers
+from circuit.stages.steering.vectors import one_vector, shares
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sampling import Sampling
 
-STRENGTHS = tuple(step / 2 for step in range(1, 11))  # 0.5 to 5
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.interventions.steering import Steering
+
+STRENGTH, STRENGTHS = 1.5, tuple(step / 2 for step in range(1, 11))  # 0.5 to 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scan:
-    """One concept over layers or over strengths; ``layers`` as they are written, ``strengths`` in natural lengths."""
+    """One concept over layers or over strengths, which are in natural lengths."""
 
     name: str
     over: str
     layers: str
     strengths: tuple[float, ...]
-    prompts: tuple[str, ...] = ()
+    prompts: Sequence[str] = ()
     controls: int = 5
-    manner: ActionOptions = NATURAL
+    action: ActionOptions = NATURAL
     form: PromptFormat = RAW
     sampling: Sampling = field(default_factory=Sampling)
-    n_boot: int = 1000
     seed: int = 0
 
-    def check(self, n_layers: int) -> None:
-        """Raise where there is not one line of points."""
-        n_at = len(layers_of(self.layers, n_layers))
-        if self.over == "strengths" and n_at != 1:
-            message = f"`{self.layers}` names {n_at} layers"
-            raise UsageError(
-                "one-layer-expected", message, hint="a scan over strengths has one --layer"
-            )
+    def at(self, n_layers: int) -> tuple[int, ...]:
+        """Return the layers of the points; a scan over strengths has one."""
+        if self.over == "strengths":
+            return (one_layer(self.layers, n_layers),)
+        return layers_of(self.layers, n_layers)
 
 
-def planned(
-    name: str,
-    over: str,
-    layers: str | None,
-    strengths: str | None,
-    *,
-    form: PromptFormat | None = None,
-    rule: str = "raw",
-    **more: Any,
-) -> Scan:
-    """Read a scan as it is written on a command line; raise what can be known without a model."""
-    find_concept(name)
-    if over not in ("layers", "strengths"):
-        raise UsageError(
-            "unknown-scan", f"unknown scan `{over}`", hint="use --over layers or strengths"
-        )
-    along = over == "layers"
-    at = parse_strengths(strengths) if strengths else (STRENGTH,) if along else STRENGTHS
-    if along and len(at) != 1:
-        raise UsageError(
-            "one-strength-expected",
-            "a scan over layers has one strength",
-            hint="or use --over strengths",
-        )
-    manner = ActionOptions(rule=rule)
-    check_action(manner, at)
-    where = layers or ("all" if along else LAYER)
-    return Scan(name, over, where, at, manner=manner, form=form or RAW, **more)
+@dataclass(frozen=True, kw_only=True)
+class ScanAnswer(Coherence):
+    """An answer to a prompt."""
+
+    prompt: str
+    text: str
 
 
-def parse_strengths(text: str) -> tuple[float, ...]:
-    """Read numbers between commas."""
-    return tuple(parse_number(part, "a strength") for part in text.split(","))
+@dataclass(frozen=True, kw_only=True)
+class ScanPoint:
+    """What one strength at one layer does, alongside random directions."""
+
+    layer: int
+    strength: float
+    norm: float
+    auroc: Interval | None
+    effect: Interval | None
+    random_effects: list[float]
+    p: float | None
+    kl: Interval
+    random_kl: list[float]
+    answers: list[ScanAnswer]
+    share: float | None
 
 
-def scan(
-    model: Any,
-    asked: Scan,
-    out: Path | None = None,
-    *,
-    force: bool = False,
-    track: Track = untracked,
-) -> tuple[dict[str, Any], bool]:
-    """Measure every point; return the results, and whether they were at ``out`` already."""
-    asked.check(model.n_layers)
-    layers = layers_of(asked.layers, model.n_layers)
-    directions = concept_directions(model, asked.name, layers, track=track)
-    at_one = [one_vector(model, d, 1.0, asked.manner, asked.form) for d in directions]
-    parameters = {**asdict(asked), "vectors": [described(vector) for vector in at_one]}
-    return kept(
-        out,
-        schemas.CONCEPT_SCAN,
-        model,
-        parameters,
-        lambda: _results(model, asked, directions, track),
-        force=force,
+@dataclass(frozen=True, kw_only=True)
+class ScanResult:
+    """Every point, and what it was measured on."""
+
+    name: str
+    over: str
+    n_held_out: int
+    n_groups: int
+    n_neutral: int
+    controls: int
+    unsteered: list[ScanAnswer]
+    points: list[ScanPoint]
+
+    @property
+    def axis(self) -> str:
+        """What the points differ in: ``layer`` or ``strength``."""
+        return "layer" if self.over == "layers" else "strength"
+
+    def along(self) -> list[float]:
+        """Return where each point is on the axis."""
+        return [p.layer if self.axis == "layer" else p.strength for p in self.points]
+
+
+def plan(request: ScanRequest) -> Plan[ScanResult]:
+    """Read what is scanned, and the prompts."""
+    picture = check_picture(request.plot.plot)
+    given = None if request.prompts is None else read_prompt_input(request.prompts)
+    prompts = [] if given is None else given.texts
+    over_layers, strengths = _line(request)
+    scanned = Scan(
+        name=request.name,
+        over=request.over,
+        layers=request.layers or ("all" if over_layers else MIDDLE),
+        strengths=strengths,
+        prompts=prompts,
+        controls=request.controls,
+        action=ActionOptions(rule=request.rule),
+        form=format_for((given and given.prompt_set) or prompts, request.prompt_format)
+        if given
+        else RAW,
+        sampling=Sampling(request.max_tokens),
+        seed=request.seed.seed,
+    )
+    check_action(scanned.action, strengths)
+    contents = Contents({request.name: find_concept(request.name)})
+    known = {**asdict(scanned), "vectors": contents.parameters()}
+
+    def begin(model: "LoadedModel") -> Job[ScanResult]:
+        scanned.at(model.n_layers)
+        return Job(parameters=known, compute=lambda session: scan(model, scanned, session))
+
+    def draw(result: ScanResult, path: Path) -> str:
+        from circuit.stages.concepts.pictures import draw_scan
+
+        return draw_scan(result, path, force=request.output.force)
+
+    return Plan(
+        result=ScanResult,
+        schema=schemas.CONCEPT_SCAN,
+        model=request.model,
+        inputs=[] if given is None else given.inputs,
+        output=request.output.output,
+        force=request.output.force,
+        known=known,
+        pictures={picture: draw} if picture else {},
+        begin=begin,
     )
 
 
-def _results(
-    model: Any, asked: Scan, directions: Sequence[Direction], track: Track
-) -> dict[str, Any]:
-    yardstick = Yardstick.of(model, asked.name, asked.n_boot)
-    at_one = [one_vector(model, each, 1.0, asked.manner, asked.form) for each in directions]
-    # By layer: what strength 1 adds, as a share of the residual there.
-    size = shares(model, at_one, neutral_prompts(model, RAW)[:NEUTRAL])
-    share = {each.layer: part for each, part in zip(directions, size, strict=True)}
-    encoded = encode(model, asked.prompts, asked.form) if asked.prompts else []
-    points = [(d, strength) for d in directions for strength in asked.strengths]
-    return {
-        "name": asked.name,
-        "over": asked.over,
-        "n_held_out": len(yardstick.texts),
-        "n_groups": len(np.unique(yardstick.groups)),
-        "n_neutral": len(yardstick.neutral),
-        "controls": asked.controls,
-        "unsteered": _answers(model, asked, encoded, []),
-        "points": [
-            {
-                **_point(model, asked, yardstick, encoded, direction, strength),
-                "share": _times(share[direction.layer], strength),
-            }
-            for direction, strength in track(points, "Measuring", len(points))
+def _line(request: ScanRequest) -> tuple[bool, tuple[float, ...]]:
+    """Return whether the scan is over layers, and its strengths."""
+    find_concept(request.name)
+    if request.over not in ("layers", "strengths"):
+        message, hint = f"unknown scan `{request.over}`", "use --over layers or strengths"
+        raise UsageError("unknown-scan", message, hint=hint, over=request.over)
+    over_layers = request.over == "layers"
+    if request.strengths is None:
+        return over_layers, (STRENGTH,) if over_layers else STRENGTHS
+    strengths = parse_numbers(request.strengths, "--strengths")
+    if over_layers and len(strengths) != 1:
+        message = f"a scan over layers has one strength, got {len(strengths)}"
+        raise UsageError("one-strength-expected", message, hint="or use --over strengths")
+    return over_layers, strengths
+
+
+def scan(model: "LoadedModel", scanned: Scan, session: Session = SILENT) -> ScanResult:
+    """Measure every point."""
+    layers = scanned.at(model.n_layers)
+    directions = concept_directions(model, scanned.name, layers, session)
+    texts = EvaluationTexts.of(model, scanned.name)
+    shares_at_one = _shares(model, scanned, directions)
+    points = [(d, strength) for d in directions for strength in scanned.strengths]
+    return ScanResult(
+        name=scanned.name,
+        over=scanned.over,
+        n_held_out=len(texts.held_out),
+        n_groups=len(np.unique(texts.groups)),
+        n_neutral=len(texts.neutral),
+        controls=scanned.controls,
+        unsteered=_answers(model, scanned, []),
+        points=[
+            _point(texts, scanned, direction, strength, shares_at_one[direction.layer])
+            for direction, strength in session.track(points, "Measuring", len(points))
         ],
-    }
+    )
+
+
+def _shares(
+    model: "LoadedModel", scanned: Scan, directions: Sequence[Direction]
+) -> dict[int, float | None]:
+    """Return, by layer, what strength 1 adds as a share of the residual's median norm there."""
+    at_one = [one_vector(model, d, 1.0, scanned.action, scanned.form) for d in directions]
+    found = shares(model, at_one, neutral_prompts(model, RAW)[:NEUTRAL])
+    return {d.layer: share for d, share in zip(directions, found, strict=True)}
 
 
 def _point(
-    model: Any,
-    asked: Scan,
-    yardstick: Yardstick,
-    encoded: Sequence[Any],
+    texts: EvaluationTexts,
+    scanned: Scan,
     direction: Direction,
     strength: float,
-) -> dict[str, Any]:
-    vector = one_vector(model, direction, strength, asked.manner, asked.form)
-    steerings = vector.at()
-    effect = yardstick.contrast(yardstick.effect(model, steerings))
-    others = [vector.with_vectors([each]).at() for each in _random(asked, direction)]
-    random = [yardstick.contrast(yardstick.effect(model, each)) for each in others]
-    effects = [each[0] for each in random if each is not None]
-    return {
-        "layer": direction.layer,
-        "strength": strength,
-        "norm": direction.norm,
-        "auroc": direction.quality.get("auroc"),
-        "effect": effect,
-        "random_effects": effects,
-        "p": None if effect is None else control_p(effect[0], effects),
-        "kl": yardstick.mean(yardstick.damage(model, steerings)),
-        "random_kl": [float(yardstick.damage(model, each).mean()) for each in others],
-        "answers": _answers(model, asked, encoded, steerings),
-    }
-
-
-def _times(share: float | None, strength: float) -> float | None:
-    return None if share is None else share * abs(strength)
-
-
-def _random(asked: Scan, direction: Direction) -> Array:
-    """Return unit vectors, uniform on the sphere: the same at every strength, others at every layer."""
-    rng = np.random.default_rng([asked.seed, direction.layer])
-    return random_unit_vectors(rng, (asked.controls, direction.vector.size))
+    share_at_one: float | None,
+) -> ScanPoint:
+    model = texts.model
+    vector = one_vector(model, direction, strength, scanned.action, scanned.form)
+    # The same at every strength, others at every layer.
+    rng = np.random.default_rng([scanned.seed, direction.layer])
+    controls = [each.at() for each in random_controls(vector, scanned.controls, rng)]
+    effect, others = texts.effect(vector.at()), [texts.effect(each) for each in controls]
+    random_effects = [other[0] for other in others if other is not None]
+    return ScanPoint(
+        layer=direction.layer,
+        strength=strength,
+        norm=direction.norm,
+        auroc=direction.quality.get("auroc"),
+        effect=effect,
+        random_effects=random_effects,
+        p=None if effect is None else control_p(effect[0], random_effects),
+        kl=mean_interval(texts.damage(vector.at())),
+        random_kl=[float(texts.damage(each).mean()) for each in controls],
+        answers=_answers(model, scanned, vector.at()),
+        share=None if share_at_one is None else share_at_one * abs(strength),
+    )
 
 
 def _answers(
-    model: Any, asked: Scan, encoded: Sequence[Any], steerings: Sequence[Any]
-) -> list[dict[str, Any]]:
-    if not encoded:
+    model: "LoadedModel", scanned: Scan, steerings: "Sequence[Steering]"
+) -> list[ScanAnswer]:
+    if not scanned.prompts:
         return []
-    written = write(model, encoded, steerings, asked.sampling)
-    measured = coherence(model, encoded, written, steerings)
+    encoded = encode(model, scanned.prompts, scanned.form)
+    found = answer(model, encoded, steerings, scanned.sampling)
     return [
-        {"prompt": prompt, "text": answer.text, **asdict(measure)}
-        for prompt, answer, measure in zip(asked.prompts, written, measured, strict=True)
+        ScanAnswer(prompt=prompt, text=written.text, **vars(measured))
+        for prompt, (written, measured) in zip(scanned.prompts, found, strict=True)
     ]
+
+
+def present(result: ScanResult) -> Document:
+    """Show effect, damage and coherence at every point, then the answers."""
+    first, n, k = result.points[0], result.n_held_out, result.controls
+    fixed = f"layer {first.layer}"
+    if result.axis == "layer":
+        fixed = f"strength {formatted(first.strength, 'g')}"
+    header = [result.axis, "of norm", "effect", "random", "p", "KL", "random", "repeated-4"]
+    along = [formatted(at, "g") for at in result.along()]
+    rows = [[at, *_row(point)] for at, point in zip(along, result.points, strict=True)]
+    explanation = [
+        "",
+        f"effect: nats per token that {n} held-out texts with the concept gain beyond neutral",
+        f"ones, 95 % over groups. KL: nats per token on {result.n_neutral} neutral prompts.",
+        f"random: {k} directions of the same length.",
+        *_verdict(result),
+    ]
+    parts: list[Part] = [Table(header=header, rows=rows), Text(explanation)]
+    for number, plain in enumerate(result.unsteered):
+        lines = [f"  plain   {shown(plain.text, plain)}"]
+        for at, point in zip(along, result.points, strict=True):
+            given = point.answers[number]
+            lines.append(f"  {at:<8}{shown(given.text, given)}")
+        parts.append(Text(["", f"Prompt: {plain.prompt!r}", *lines]))
+    return Document(f"`{result.name}` at {fixed}", parts)
+
+
+def _row(point: ScanPoint) -> list[Cell]:
+    repeated = [each.repeated_4 for each in point.answers]
+    return [
+        Number(point.share, ".0%"),
+        Estimate.of(point.effect, "+.2f"),
+        _range(point.random_effects, "+.2f"),
+        Number(point.p),
+        Estimate.of(point.kl),
+        _range(point.random_kl, ".2f"),
+        Number(sum(repeated) / len(repeated) if repeated else None, ".2f"),
+    ]
+
+
+def _range(values: Sequence[float], form: str) -> str | None:
+    ends = [formatted(end, form) for end in (min(values), max(values))] if values else []
+    return " to ".join(ends) or None
+
+
+def _verdict(result: ScanResult) -> list[str]:
+    """Count the points at which the concept does what random directions do not."""
+    measured = [(p.effect, p.random_effects) for p in result.points if p.effect is not None]
+    if not measured:
+        return ["No text was held out (too few), so there is no effect to measure."]
+    if not result.controls:
+        return []
+    beyond = sum(effect[1] > 0 and effect[0] > max(random) for effect, random in measured)
+    nothing = "" if beyond else " No point shows that the model uses it."
+    return [
+        f"Above 0 and above every random direction at {beyond} of {len(measured)} points.{nothing}"
+    ]
+
+
+SCAN = Command(
+    request=ScanRequest,
+    plan=plan,
+    present=present,
+    schema=schemas.CONCEPT_SCAN,
+    result=ScanResult,
+)

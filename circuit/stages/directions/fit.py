@@ -112,7 +112,7 @@ def _fit_one(
     at: LayerRows, contrast: Contrast, settings: FitSettings, corpus: Array | None
 ) -> Fitted:
     inside, manifest = at.rows[contrast.rows], at.activations.manifest
-    quality = _quality(contrast, inside, settings, corpus)
+    quality = quality_of(contrast, inside, settings, corpus)
     positive, negative = in_pair_order(contrast, paired=quality.paired)
     fit = fit_direction(
         settings.method, inside[positive], inside[negative], paired=quality.paired, corpus=corpus
@@ -134,9 +134,10 @@ def _fit_one(
     return Fitted(direction, quality)
 
 
-def _quality(
-    contrast: Contrast, rows: Array, settings: FitSettings, corpus: Array | None
+def quality_of(
+    contrast: Contrast, rows: Array, settings: FitSettings, corpus: Array | None = None
 ) -> Quality:
+    """Score the direction of a contrast on its ``rows`` (n, d) that it was not fitted to."""
     seed, n_boot = settings.seed, settings.n_boot
     of_rows = design(contrast.y, contrast.groups, contrast.pairs)
     quality = cross_fitted_quality(

@@ -1,67 +1,82 @@
-"""The files of an evaluation, read and checked before there is a model: questions, and vectors."""
+"""The request of ``circuit evaluate``."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from circuit.artifacts.prompts.question_file import Questions
-from circuit.artifacts.steering_files.config import SteeringConfig
-from circuit.stages.evaluate.run import Choices, Evaluation, check_choices
-from circuit.stages.rows.prompting import choose_format
-from circuit.stages.steering.vectors import check_config, vectors_of
-from circuit.values.prompt_format import PromptFormat
+from circuit.stages.options import ModelOptions, SeedOptions
+from circuit.values.requests import group, option
 
 
-@dataclass(frozen=True)
-class Files:
-    """What the files say, and where they lie."""
+@dataclass(frozen=True, kw_only=True)
+class TableOutput:
+    """Where the results are kept."""
 
-    questions: Questions
-    questions_path: Path
-    config: SteeringConfig | None
-    config_path: Path | None
+    output: Path | None = option(
+        "--output", "-o", help="Save to NAME.json; NAME.csv writes a table as well.", default=None
+    )
+    force: bool = option("--force", help="Replace output that exists.", default=False)
 
-    @classmethod
-    def read(cls, questions: Path, config: Path | None) -> "Files":
-        """Read both files; raise for what is wrong in them."""
-        found = None if config is None else SteeringConfig.load(config)
-        return cls(Questions.load(questions), questions, found, config)
 
-    @property
-    def paths(self) -> list[Path]:
-        """Every file that is read, for the manifest."""
-        if self.config is None or self.config_path is None:
-            return [self.questions_path]
-        held = self.config.files(self.config_path).values()
-        return list(dict.fromkeys([self.questions_path, self.config_path, *held]))
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest:
+    """Answer questions unsteered and under each steering vector of a file, and measure the answers.
 
-    def check(self, choices: Choices) -> None:
-        """Raise what can be known without a model."""
-        check_choices(self.questions, choices)
-        if self.config is not None and self.config_path is not None:
-            check_config(self.config, self.config_path)
+    Coefficient 1 adds a vector at its natural length: one whole difference of its two prompts. With
+    `normalize: true` the vector has length 1; `rule: norm` (or another rule of circuit steer)
+    chooses another unit. A run that was killed resumes.
 
-    def on(
-        self,
-        model: Any,
-        choices: Choices,
-        *,
-        chat: bool | None,
-        system: str | None,
-        allow_other: bool = False,
-    ) -> Evaluation:
-        """Bring the model in: make its vectors, and choose the format in which it is asked."""
-        form = self._format(model, chat, system)
-        vectors = (
-            []
-            if self.config is None or self.config_path is None
-            else vectors_of(model, self.config, self.config_path, form, allow_other=allow_other)
-        )
-        return Evaluation(model, vectors, self.questions, form, choices, self.paths)
+    Examples:
+      circuit evaluate -m tiny --questions questions.yaml --n-per-question 1 --max-tokens 4
+      circuit evaluate -m tiny --questions questions.yaml --steering-config steering.yaml --n-per-question 2 --max-tokens 4 --criterion positive -o evaluation.csv
+    """
 
-    def _format(self, model: Any, chat: bool | None, system: str | None) -> PromptFormat:
-        """Take a prompt set's own format; other questions are a user's, where there is a chat template."""
-        if self.questions.source is not None:
-            return choose_format(self.questions.source, chat=chat, system=system, tools=None)
-        use_chat = bool(model.tokenizer.has_chat_template) if chat is None else chat
-        return replace(PromptFormat(chat=use_chat), system=system)
+    COMMAND: ClassVar[str] = "circuit.stages.evaluate.run:EVALUATE"
+
+    model: ModelOptions = group(ModelOptions)
+    questions: Path = option(
+        "--questions", "-q", help="YAML or JSON: a list of questions, or a set.", unnamed=True
+    )
+    steering_config: Path | None = option(
+        "--steering-config",
+        "--steering_config_path",
+        "-s",
+        help="YAML with `vectors:`.",
+        default=None,
+        shown_default="none, the unsteered model",
+    )
+    n_per_question: int | None = option(
+        "--n-per-question",
+        "--n_per_question",
+        help="Answers to each question.",
+        default=None,
+        minimum=1,
+        shown_default="the file's samples_per_paraphrase, or 5",
+    )
+    together: bool = option(
+        "--together", help="Answer also under all vectors at once.", default=False
+    )
+    criterion: list[str] | None = option(
+        "--criterion",
+        help="Count answers that meet it, as in circuit steer; again for several.",
+        default=None,
+    )
+    controls: int = option(
+        "--controls", help="Random directions of the same size.", default=0, minimum=0
+    )
+    max_tokens: int = option(
+        "--max-tokens", "-n", help="Tokens to generate at most.", default=50, minimum=1
+    )
+    temperature: float = option("--temperature", help="0 is greedy.", default=1.0, minimum=0)
+    output: TableOutput = group(TableOutput)
+    chat: bool | None = option(
+        "--chat/--raw",
+        help="Use the model's chat template, or the text as it is.",
+        default=None,
+        shown_default="the prompt set's, or chat if there is a template",
+    )
+    system: str | None = option("--system", help="System message (with --chat).", default=None)
+    seed: SeedOptions = group(SeedOptions)
+    allow_other_model: bool = option(
+        "--allow-other-model", help="Use a direction of another model.", default=False
+    )

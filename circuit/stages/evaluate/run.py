@@ -1,51 +1,68 @@
-"""Questions and steering vectors in, answers and what they measure out.
+"""``circuit evaluate``: questions and steering vectors in, answers and their measures out.
 
-Every question is answered ``n`` times by the model as it is, then under each vector, and under all at once where that is asked
-for. Answer k of a question uses its wording k, in turn. The answers of one question under one vector are one unit: sampled together
-from a seed that the question's id and ``--seed`` decide, so that they are the same under every vector but for the steering, and
-whichever other questions there are. A run that was killed goes on after its last whole unit. Random directions of the
-same size (``controls``) are further vectors.
+Every question is answered ``n`` times by the unsteered model, then under each vector, and under all
+at once where that is requested. Answer k of a question uses its wording k, in turn. The answers of
+one question under one vector are sampled together from a seed that the question's id and ``--seed``
+decide, so that they are the same under every vector but for the steering, and whichever other
+questions there are. A run that was killed resumes after the last question that it completed, from
+``evaluation.answers.jsonl.partial``. Random directions of the same size (``controls``) are further
+experimental arms.
 
-``evaluation.json``, schema ``circuit.evaluation/1``: ``vectors``, ``table`` (per question and vector), ``overall`` (per vector, with its
-difference from the model as it is) and ``answers``; see ``circuit.stages.evaluate.summary``. A CSV beside it has the answers.
+``evaluation.json``, schema ``circuit.evaluation/1``: see ``circuit.stages.evaluate.results``. A CSV
+of the answers is written with ``-o NAME.csv``.
 """
 
 import hashlib
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.artifacts.activations.answers import Answer, AnswersWriter, Header, open_answers
+from circuit.artifacts.activations.answers import (
+    Answer,
+    AnswersWriter,
+    Header,
+    answers_path,
+    open_answers,
+)
 from circuit.artifacts.files.differences import fingerprint
-from circuit.artifacts.files.documents import plain
-from circuit.artifacts.manifest.manifest import Run, manifest_path, reusable, write_manifest
+from circuit.artifacts.files.documents import plain, restored
+from circuit.artifacts.files.paths import manifest_path
+from circuit.artifacts.manifest.manifest import write_manifest
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.question_file import Question, Questions
 from circuit.artifacts.prompts.tables import write_csv
+from circuit.artifacts.steering_files.config import SteeringConfig
 from circuit.errors import UsageError
 from circuit.methods.text.criteria import verdict
-from circuit.stages.evaluate.summary import summarised
-from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Track, untracked
+from circuit.stages.evaluate.present import present
+from circuit.stages.evaluate.request import EvaluateRequest
+from circuit.stages.evaluate.results import EvaluatedAnswer, EvaluationResult, VectorEntry
+from circuit.stages.evaluate.summary import by_question, by_vector
+from circuit.stages.options import FormatOptions
+from circuit.stages.rows.prompting import encode, format_for
+from circuit.stages.run import Command, Job, Plan, Record, Session
 from circuit.stages.steering.controls import random_controls
-from circuit.stages.steering.generate import coherence, write
+from circuit.stages.steering.generate import Coherence, answer
 from circuit.stages.steering.intervention import Intervention
-from circuit.stages.steering.vectors import described, shares
+from circuit.stages.steering.vectors import check_config, described, shares, vectors_of
 from circuit.values import schemas
 from circuit.values.prompt_format import PromptFormat
 from circuit.values.sampling import Sampling
+
+if TYPE_CHECKING:
+    from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.interventions.steering import Steering
 
 UNSTEERED, TOGETHER = "unsteered", "all together"
 ANSWERS = 5  # a question, where neither the command nor the file says how many
 
 
-@dataclass(frozen=True)
-class Choices:
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
     """How often each question is asked, how answers are made, and by what they are judged."""
 
     n_per_question: int | None = None
@@ -55,6 +72,17 @@ class Choices:
     controls: int = 0
     n_boot: int = 1000
 
+    @classmethod
+    def of(cls, request: EvaluateRequest) -> "EvaluationSettings":
+        """Read the settings of a request."""
+        return cls(
+            n_per_question=request.n_per_question,
+            sampling=Sampling(request.max_tokens, request.temperature, seed=request.seed.seed),
+            criteria=tuple(request.criterion or ()),
+            together=request.together,
+            controls=request.controls,
+        )
+
     def count(self, question: Question) -> int:
         """Return how many answers a question gets."""
         if self.n_per_question is not None:
@@ -62,9 +90,25 @@ class Choices:
         each = question.samples_per_paraphrase
         return ANSWERS if each is None else each * len(question.paraphrases)
 
+    def parameters(self) -> dict[str, object]:
+        """Return every setting, for the manifest."""
+        others = {key: value for key, value in vars(self).items() if key != "sampling"}
+        return {**others, **asdict(self.sampling)}
+
+    def check(self, questions: Questions) -> None:
+        """Raise what judging the answers would raise, and for answers that cannot differ."""
+        for question in questions.asked:
+            for criterion in self.criteria:
+                verdict(criterion, "", expected=question.expected)
+            several = self.count(question) > len(question.paraphrases)
+            if self.sampling.temperature == 0 and several:
+                message = f"at temperature 0 all answers to `{question.id}` would be alike"
+                hint = "use --n-per-question 1, or a --temperature"
+                raise UsageError("answers-alike", message, hint=hint, question=question.id)
+
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class ExperimentalArm:
     """One experimental arm: its name, its interventions, and the vector that it controls for."""
 
     name: str
@@ -72,164 +116,193 @@ class Arm:
     control_of: str | None = None
 
     @property
-    def steerings(self) -> list[Any]:
+    def steerings(self) -> "list[Steering]":
         """What acts on the model."""
         return [steering for each in self.interventions for steering in each.at()]
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A model, vectors, questions and choices; ``inputs`` are the files that they came from."""
+class QuestionInArm:
+    """One question under one experimental arm, and the rows of its answers."""
 
-    model: Any
-    vectors: Sequence[Intervention]
-    questions: Questions
-    form: PromptFormat
-    choices: Choices
-    inputs: Sequence[Path] = ()
-
-    def parameters(self) -> dict[str, Any]:
-        """Return every choice that the answers depend on."""
-        return {
-            **{key: value for key, value in vars(self.choices).items() if key != "sampling"},
-            **asdict(self.choices.sampling),
-            "format": asdict(self.form),
-            "vectors": [described(vector) for vector in self.vectors],
-            "tokenizer_sha256": self.model.tokenizer_identity.files_sha256,
-        }
-
-    def arms(self) -> list[Arm]:
-        """List what the questions are answered under: nothing, each vector, all of them, controls."""
-        own = [Arm(vector.name, (vector,)) for vector in self.vectors]
-        arms = [Arm(UNSTEERED), *own]
-        if self.choices.together:
-            arms.append(Arm(TOGETHER, tuple(self.vectors)))
-        return [*arms, *(each for arm in arms[1:] for each in self._controls(arm))]
-
-    def _controls(self, arm: Arm) -> Iterator[Arm]:
-        """Give random directions the places of those that act."""
-        rng = np.random.default_rng(self.choices.sampling.seed)
-        for number in range(1, self.choices.controls + 1):
-            random = tuple(random_controls(each, 1, rng)[0] for each in arm.interventions)
-            yield Arm(f"{arm.name}: random {number}", random, arm.name)
-
-
-def check_choices(questions: Questions, choices: Choices) -> None:
-    """Raise what can be known without a model."""
-    for question in questions.asked:
-        for criterion in choices.criteria:
-            verdict(criterion, "", expected=question.expected)
-        if choices.sampling.temperature == 0 and choices.count(question) > len(
-            question.paraphrases
-        ):
-            message = f"at temperature 0 all answers to `{question.id}` would be alike"
-            raise UsageError(
-                "answers-alike", message, hint="use --n-per-question 1, or a --temperature"
-            )
-
-
-def evaluate(
-    job: Evaluation,
-    out: Path | None = None,
-    *,
-    csv: Path | None = None,
-    force: bool = False,
-    track: Track = untracked,
-) -> tuple[dict[str, Any], bool]:
-    """Return the results, and whether they were at ``out`` already; without ``out`` nothing is kept."""
-    check_choices(job.questions, job.choices)
-    if out is None:
-        with tempfile.TemporaryDirectory() as folder:
-            return evaluate(job, Path(folder) / "evaluation.json", track=track)
-    target, model = manifest_path(out), job.model
-    described = {"parameters": job.parameters(), "inputs": job.inputs, "model": model.identity}
-    found = reusable(target, schema=schemas.EVALUATION, **described, force=force)
-    if found is None:
-        results = _made(job, target, described, force=force, track=track)
-    else:
-        results = found.results
-    if csv is not None:
-        write_csv(csv, _columns(results["answers"]), force=force)
-    return results, found is not None
-
-
-def _made(
-    job: Evaluation, target: Path, described: dict[str, Any], *, force: bool, track: Track
-) -> dict[str, Any]:
-    started, tokenizer = time.perf_counter(), job.model.tokenizer_identity
-    origin = Origin.of(target, **described, tokenizer=tokenizer)
-    kept = _answered(job, target, fingerprint(origin.covers()), force=force, track=track)
-    results: dict[str, Any] = plain(_results(job, list(open_answers(kept)[1])))
-    write_manifest(
-        target,
-        schema=schemas.EVALUATION,
-        **described,
-        results=results,
-        tokenizer=tokenizer,
-        run=Run.since(started),
-        force=force,
-    )
-    kept.unlink()  # the manifest holds the answers now
-    return results
-
-
-@dataclass(frozen=True, eq=False)
-class _Unit:
-    """One question under one arm, and the rows of its answers."""
-
-    arm: Arm
+    arm: ExperimentalArm
     question: Question
     rows: range
 
 
-def _units(job: Evaluation) -> list[_Unit]:
-    units, start = [], 0
-    for arm in job.arms():
-        for question in job.questions.asked:
-            rows = range(start, start + job.choices.count(question))
-            units.append(_Unit(arm, question, rows))
-            start = rows.stop
-    return units
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """A model, vectors, questions with their format, and settings."""
+
+    model: "LoadedModel"
+    vectors: Sequence[Intervention]
+    questions: Questions
+    form: PromptFormat
+    settings: EvaluationSettings
+
+    def parameters(self) -> dict[str, object]:
+        """Return every choice that the answers depend on."""
+        return {
+            **self.settings.parameters(),
+            "format": asdict(self.form),
+            "vectors": [described(vector) for vector in self.vectors],
+        }
+
+    def arms(self) -> list[ExperimentalArm]:
+        """List the unsteered model, each vector, all of them, and the controls of each."""
+        own = [ExperimentalArm(vector.name, (vector,)) for vector in self.vectors]
+        if self.settings.together:
+            own.append(ExperimentalArm(TOGETHER, tuple(self.vectors)))
+        controls = [control for arm in own for control in self._controls(arm)]
+        return [ExperimentalArm(UNSTEERED), *own, *controls]
+
+    def _controls(self, arm: ExperimentalArm) -> Iterator[ExperimentalArm]:
+        """Replace the directions by random ones."""
+        rng = np.random.default_rng(self.settings.sampling.seed)
+        for number in range(1, self.settings.controls + 1):
+            random = tuple(random_controls(each, 1, rng)[0] for each in arm.interventions)
+            yield ExperimentalArm(f"{arm.name}: random {number}", random, arm.name)
+
+    def planned(self) -> list[QuestionInArm]:
+        """List every question under every arm, with the rows of its answers."""
+        found, start = [], 0
+        for arm in self.arms():
+            for question in self.questions.asked:
+                rows = range(start, start + self.settings.count(question))
+                found.append(QuestionInArm(arm, question, rows))
+                start = rows.stop
+        return found
 
 
-def _answered(job: Evaluation, stem: Path, key: str, *, force: bool, track: Track) -> Path:
-    """Answer what has no answer yet, and return the file of all answers."""
+def plan(request: EvaluateRequest) -> Plan[EvaluationResult]:
+    """Read the questions and the vectors, and check both."""
+    config, config_path = None, request.steering_config
+    inputs = [request.questions]
+    if config_path is not None:
+        config = SteeringConfig.load(config_path)
+        inputs = list(dict.fromkeys([*inputs, config_path, *config.files(config_path).values()]))
+    questions, settings = Questions.load(request.questions), EvaluationSettings.of(request)
+    settings.check(questions)
+    if config is not None and config_path is not None:
+        check_config(config, config_path)
+    target, tables = _outputs(request)
+
+    def begin(model: "LoadedModel") -> Job[EvaluationResult]:
+        form, vectors = _format(model, questions, request), []
+        if config is not None and config_path is not None:
+            allow = request.allow_other_model
+            vectors = vectors_of(model, config, config_path, form, allow_other=allow)
+        evaluation = Evaluation(
+            model=model, vectors=vectors, questions=questions, form=form, settings=settings
+        )
+        parameters = evaluation.parameters()
+
+        def compute(session: Session) -> EvaluationResult:
+            with tempfile.TemporaryDirectory() as folder:
+                stem = target or Path(folder) / "evaluation.json"
+                origin = Origin.of(
+                    stem,
+                    parameters=parameters,
+                    inputs=inputs,
+                    model=model.identity,
+                    tokenizer=model.tokenizer_identity,
+                )
+                key = fingerprint(origin.covers())
+                return evaluate(evaluation, stem, key, session, force=request.output.force)
+
+        return Job(parameters=parameters, compute=compute, write=_write)
+
+    def _write(result: EvaluationResult, record: Record) -> None:
+        assert target is not None
+        write_manifest(target, **vars(record), results=plain(result))
+        answers_path(target).unlink()  # the manifest holds the answers now
+
+    return Plan(
+        result=EvaluationResult,
+        schema=schemas.EVALUATION,
+        model=request.model,
+        inputs=inputs,
+        output=target,
+        force=request.output.force,
+        known=settings.parameters(),
+        pictures=dict.fromkeys(tables, lambda result, path: write_csv(path, _columns(result))),
+        begin=begin,
+    )
+
+
+def _outputs(request: EvaluateRequest) -> tuple[Path | None, list[Path]]:
+    """Return the manifest, and the table that is written with it."""
+    output = request.output.output
+    if output is None:
+        return None, []
+    if output.suffix == ".csv":
+        return manifest_path(output.with_suffix("")), [output]
+    return manifest_path(output), []
+
+
+def _format(model: "LoadedModel", questions: Questions, request: EvaluateRequest) -> PromptFormat:
+    """Take a prompt set's own format; other questions are a user's turn, if there is a template."""
+    chat = request.chat
+    if chat is None and questions.source is None:
+        chat = bool(model.tokenizer.has_chat_template)
+    return format_for(questions.source or [], FormatOptions(chat=chat, system=request.system))
+
+
+def evaluate(
+    evaluation: Evaluation, stem: Path, key: str, session: Session, *, force: bool = False
+) -> EvaluationResult:
+    """Answer every question, and summarise; answers are kept beside ``stem`` as they are made.
+
+    ``key`` stands for everything that decides the answers: those of another run are refused.
+    """
     from circuit.model.forward.generate import may_be_ragged
 
-    units = _units(job)
-    sampling, criteria = job.choices.sampling, job.choices.criteria
-    header = Header(key=key, max_tokens=sampling.max_tokens, criteria=criteria)
-    ragged = may_be_ragged(job.model)  # measured before anything is steered
-    answers = AnswersWriter(stem, header, range(units[-1].rows.stop), force=force)
-    with answers as writer:
-        for unit in track(units, "Answering", len(units)):
-            if not writer.has(unit.rows):
-                writer.put(_answer(job, unit, ragged=ragged))
-        writer.finish()
-    return answers.path
+    model, settings, planned = evaluation.model, evaluation.settings, evaluation.planned()
+    header = Header(key=key, max_tokens=settings.sampling.max_tokens, criteria=settings.criteria)
+    ragged = may_be_ragged(model)  # measured before anything is steered
+    with AnswersWriter(stem, header, range(planned[-1].rows.stop), force=force) as writer:
+        for each in session.track(planned, "Answering", len(planned)):
+            if not writer.has(each.rows):
+                writer.put(_answer(evaluation, each, ragged=ragged))
+        found = list(open_answers(writer.finish())[1])
+    rows = [row for each in planned for row in _rows(evaluation, each, found)]
+    answers, criteria = restored(list[EvaluatedAnswer], rows), settings.criteria
+    return EvaluationResult(
+        vectors=_vectors(evaluation),
+        criteria=list(criteria),
+        ignored=list(evaluation.questions.ignored),
+        n_groups=len({each.group for each in evaluation.questions.asked}),
+        table=by_question(answers, criteria),
+        overall=by_vector(answers, criteria, settings.n_boot),
+        answers=answers,
+    )
 
 
-def _answer(job: Evaluation, unit: _Unit, *, ragged: bool) -> list[Answer]:
-    question, sampling = unit.question, job.choices.sampling
-    texts = [_wording(question, k)[1] for k in range(len(unit.rows))]
-    form = job.form if question.system is None else replace(job.form, system=question.system)
-    encoded = encode(job.model, texts, form)
-    seeded = replace(sampling, seed=_seed(question, sampling.seed))
-    written = write(job.model, encoded, unit.arm.steerings, seeded, ragged=ragged)
-    measured = coherence(job.model, encoded, written, unit.arm.steerings)
+def _answer(evaluation: Evaluation, asked: QuestionInArm, *, ragged: bool) -> list[Answer]:
+    question, settings, form = asked.question, evaluation.settings, evaluation.form
+    if question.system is not None:
+        form = replace(form, system=question.system)
+    texts = [_wording(question, k)[1] for k in range(len(asked.rows))]
+    found = answer(
+        evaluation.model,
+        encode(evaluation.model, texts, form),
+        asked.arm.steerings,
+        replace(settings.sampling, seed=_seed(question, settings.sampling.seed)),
+        ragged=ragged,
+    )
     return [
         Answer(
             row=row,
-            text=each.text,
-            n_tokens=len(each.ids),
-            finished=len(each.ids) < sampling.max_tokens,
+            text=written.text,
+            n_tokens=len(written.ids),
+            finished=len(written.ids) < settings.sampling.max_tokens,
             verdicts={
-                criterion: verdict(criterion, each.text, expected=question.expected)
-                for criterion in job.choices.criteria
+                criterion: verdict(criterion, written.text, expected=question.expected)
+                for criterion in settings.criteria
             },
-            measures=asdict(measure),
+            measures=asdict(measured),
         )
-        for row, each, measure in zip(unit.rows, written, measured, strict=True)
+        for row, (written, measured) in zip(asked.rows, found, strict=True)
     ]
 
 
@@ -242,54 +315,52 @@ def _seed(question: Question, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{question.id}".encode()).digest()[:4])
 
 
-def _results(job: Evaluation, answers: Sequence[Answer]) -> dict[str, Any]:
-    asked = job.questions.asked
-    rows = [row for unit in _units(job) for row in _rows(job, unit, answers)]
-    encoded = encode(job.model, [question.paraphrases[0] for question in asked], job.form)
-    size = shares(job.model, job.vectors, encoded)
-    return {
-        "vectors": [
-            {**described(vector), "share": share}
-            for vector, share in zip(job.vectors, size, strict=True)
-        ],
-        "criteria": list(job.choices.criteria),
-        "ignored": list(job.questions.ignored),
-        **summarised(rows, job.choices.criteria, n_boot=job.choices.n_boot),
-        "answers": rows,
-    }
+def _rows(
+    evaluation: Evaluation, asked: QuestionInArm, answers: Sequence[Answer]
+) -> Iterator[Mapping[str, object]]:
+    """Yield every answer to a question in an arm with all that is known about it."""
+    question, arm = asked.question, asked.arm
+    for sample, row in enumerate(asked.rows):
+        given, (number, wording) = answers[row], _wording(question, sample)
+        yield {
+            "vector": arm.name,
+            "control_of": arm.control_of,
+            "question": question.id,
+            "group": question.group,
+            "label": question.label,
+            "paraphrase": number,
+            "prompt": wording,
+            "sample": sample,
+            "seed": _seed(question, evaluation.settings.sampling.seed),
+            "answer": given.text,
+            "n_tokens": given.n_tokens,
+            "finished": given.finished,
+            "verdicts": given.verdicts,
+            **given.measures,
+        }
 
 
-def _rows(job: Evaluation, unit: _Unit, answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Return every answer of a unit with all that is known about it."""
-    seed = _seed(unit.question, job.choices.sampling.seed)
-    rows = []
-    for sample, row in enumerate(unit.rows):
-        answer = answers[row]
-        number, wording = _wording(unit.question, sample)
-        rows.append(
-            {
-                "vector": unit.arm.name,
-                "control_of": unit.arm.control_of,
-                "question": unit.question.id,
-                "group": unit.question.group,
-                "label": unit.question.label,
-                "paraphrase": number,
-                "prompt": wording,
-                "sample": sample,
-                "seed": seed,
-                "answer": answer.text,
-                "n_tokens": answer.n_tokens,
-                "finished": answer.finished,
-                "verdicts": answer.verdicts,
-                **answer.measures,
-            }
-        )
-    return rows
+def _vectors(evaluation: Evaluation) -> list[VectorEntry]:
+    first = [question.paraphrases[0] for question in evaluation.questions.asked]
+    encoded = encode(evaluation.model, first, evaluation.form)
+    size = shares(evaluation.model, evaluation.vectors, encoded)
+    pairs = zip(evaluation.vectors, size, strict=True)
+    entries = [{**described(vector), "share": share} for vector, share in pairs]
+    return restored(list[VectorEntry], plain(entries))
 
 
-def _columns(answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return flat rows for a table: a column for each criterion."""
-    return [
-        {key: value for key, value in {**each, **each["verdicts"]}.items() if key != "verdicts"}
-        for each in answers
-    ]
+def _columns(result: EvaluationResult) -> list[Mapping[str, object]]:
+    """Return flat rows for a table: the answer, its measures by name, a column per criterion."""
+    measures = {each.name for each in fields(Coherence)}
+    rows = [vars(each) for each in result.answers]
+    columns = [key for key in rows[0] if key not in {*measures, "verdicts"}] + sorted(measures)
+    return [{**{key: row[key] for key in columns}, **row["verdicts"]} for row in rows]
+
+
+EVALUATE = Command(
+    request=EvaluateRequest,
+    plan=plan,
+    present=present,
+    schema=schemas.EVALUATION,
+    result=EvaluationResult,
+)

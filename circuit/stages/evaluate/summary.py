@@ -1,16 +1,19 @@
-"""What the answers of an evaluation amount to, per question and vector, and per vector beside the model as it is.
+"""What the answers of an evaluation amount to, per question and vector, and per vector.
 
-    table      each question under each vector: share of answers that meet each criterion with Wilson's interval, means of the measures
-    overall    each vector over all questions: the same, and differences from the unsteered answers to the same questions, paired
-               answer by answer, with the interval of a bootstrap over questions (groups of questions, in a prompt set)
+    table      each question under each vector: share of answers that meet each criterion with
+               Wilson's interval, means of the measures
+    overall    each vector over all questions: the same, and differences from the unsteered answers
+               to the same questions, paired answer by answer, with the interval of a bootstrap over
+               questions (groups of questions, in a prompt set)
 
-Answers to one question are no independent sample of questions: intervals of differences come from whole questions, and one
-question has none. Beside a vector stand the rates of the random directions that took its place, with the two-sided
-p of its change of the rate against theirs (``methods.uncertainty.p_values``). An effect that they have as well is not the vector's.
+Answers to one question are no independent sample of questions: intervals of differences come from
+whole questions, and one question has none. Each vector has the rates of the random directions that
+replaced it, with the two-sided p of its change of the rate against theirs
+(``methods.uncertainty.p_values``). An effect that they have as well is not the vector's.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,59 +21,140 @@ from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import Resamples, Statistic, difference, resample
 from circuit.methods.uncertainty.p_values import control_p
 from circuit.methods.uncertainty.scores import wilson
+from circuit.stages.evaluate.results import (
+    AnswerSummary,
+    ComparedRate,
+    EvaluatedAnswer,
+    QuestionSummary,
+    Rate,
+    VectorSummary,
+)
+from circuit.stages.rows.probe_scores import Interval
 
 MEASURES = ("nll", "kl", "distinct_1", "distinct_2", "repeated_4", "entropy")
-Row = dict[str, Any]
+Answers = Sequence[EvaluatedAnswer]
 
 
-def summarised(rows: Sequence[Row], criteria: Sequence[str], *, n_boot: int) -> dict[str, Any]:
-    """Return ``table`` and ``overall``; the first rows are those of the model as it is."""
-    arms: dict[str, list[Row]] = {}
-    for row in rows:
-        arms.setdefault(row["vector"], []).append(row)
-    base, *_ = arms.values()
-    resamples = resample(
-        np.zeros(len(base), np.intp),
-        [row["group"] for row in base],
-        n_boot=n_boot,
-        rng=np.random.default_rng(0),
-        cross_fitted=False,
-    )
-    table = [
-        {"vector": name, "question": question, **_described(own, criteria)}
-        for name, answers in arms.items()
-        if answers[0]["control_of"] is None
-        for question, own in _by(answers, "question").items()
+@dataclass(frozen=True)
+class Comparison:
+    """Unsteered answers, the resamples of their groups, and the criteria."""
+
+    unsteered: Answers
+    resamples: Resamples
+    criteria: Sequence[str]
+
+    @classmethod
+    def of(cls, unsteered: Answers, criteria: Sequence[str], n_boot: int) -> "Comparison":
+        """Draw groups of questions with replacement."""
+        resamples = resample(
+            np.zeros(len(unsteered), np.intp),
+            [each.group for each in unsteered],
+            n_boot=n_boot,
+            rng=np.random.default_rng(0),
+            cross_fitted=False,
+        )
+        return cls(unsteered, resamples, criteria)
+
+    def summary(self, name: str, answers: Answers, controls: Sequence[Answers]) -> VectorSummary:
+        """Describe the answers under a vector, and how they differ from the unsteered ones."""
+        own = vars(_summary(answers, self.criteria))
+        compared = {
+            "rates": {each: self._rate(answers, controls, each) for each in self.criteria},
+            "vector": name,
+            "differences": {each: self._difference(answers, each) for each in MEASURES},
+            "controls": [_summary(each, self.criteria) for each in controls],
+        }
+        return VectorSummary(**{**own, **compared})
+
+    def _rate(self, answers: Answers, controls: Sequence[Answers], criterion: str) -> ComparedRate:
+        rate, start = _rate(answers, criterion), _rate(self.unsteered, criterion).rate
+        others = [_rate(each, criterion).rate for each in controls]
+        return ComparedRate(
+            **vars(rate),
+            difference=self._rate_difference(answers, criterion),
+            controls=others,
+            p=control_p(rate.rate - start, np.array(others) - start),
+        )
+
+    def _rate_difference(self, answers: Answers, criterion: str) -> Interval | None:
+        n_groups = len({each.group for each in self.unsteered})
+        if n_groups < 2:
+            return None
+        steered, unsteered = (
+            self.resamples.draws(
+                _weighted_mean(np.array([float(bool(a.verdicts[criterion])) for a in each]))
+            )
+            for each in (answers, self.unsteered)
+        )
+        value, low, high = difference(steered, unsteered, n_groups=n_groups).as_list()
+        return value, low, high
+
+    def _difference(self, answers: Answers, measure: str) -> Interval | None:
+        """Return the mean paired difference of a measure; None where it is of one group."""
+        pairs = [
+            (getattr(a, measure), getattr(b, measure))
+            for a, b in zip(answers, self.unsteered, strict=True)
+        ]
+        known = np.array([None not in pair for pair in pairs])
+        gaps = np.array([a - b if None not in (a, b) else 0.0 for a, b in pairs])
+        groups = {
+            each.group for each, is_known in zip(self.unsteered, known, strict=True) if is_known
+        }
+        if len(groups) < 2:
+            return None
+        draws = self.resamples.draws(_weighted_mean(gaps, known))
+        value, low, high = draws.estimate(bounds=(-np.inf, np.inf)).as_list()
+        return value, low, high
+
+
+def by_question(answers: Answers, criteria: Sequence[str]) -> list[QuestionSummary]:
+    """Summarise each question under each vector."""
+    return [
+        QuestionSummary(vector=name, question=question, **vars(_summary(own, criteria)))
+        for name, each in _divided(answers, lambda a: a.vector).items()
+        if each[0].control_of is None
+        for question, own in _divided(each, lambda a: a.question).items()
     ]
-    overall = [
-        {"vector": name, **_compared(answers, base, arms, criteria, resamples)}
-        for name, answers in arms.items()
-        if answers[0]["control_of"] is None
+
+
+def by_vector(answers: Answers, criteria: Sequence[str], n_boot: int) -> list[VectorSummary]:
+    """Summarise each vector; the first answers are the unsteered ones."""
+    arms = _divided(answers, lambda a: a.vector)
+    comparison = Comparison.of(next(iter(arms.values())), criteria, n_boot)
+    controls = _divided(answers, lambda a: a.control_of or "")
+    return [
+        comparison.summary(
+            name, own, list(_divided(controls.get(name, []), lambda a: a.vector).values())
+        )
+        for name, own in arms.items()
+        if own[0].control_of is None
     ]
-    return {"n_groups": len({row["group"] for row in base}), "table": table, "overall": overall}
 
 
-def _by(rows: Sequence[Row], key: str) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row[key], []).append(row)
+def _divided(
+    answers: Answers, key: Callable[[EvaluatedAnswer], str]
+) -> dict[str, list[EvaluatedAnswer]]:
+    found: dict[str, list[EvaluatedAnswer]] = {}
+    for each in answers:
+        found.setdefault(key(each), []).append(each)
     return found
 
 
-def _described(rows: Sequence[Row], criteria: Sequence[str]) -> dict[str, Any]:
-    return {
-        "n": len(rows),
-        "n_questions": len({row["question"] for row in rows}),
-        "rates": {criterion: _rate(rows, criterion) for criterion in criteria},
-        **{measure: _mean([row[measure] for row in rows]) for measure in MEASURES},
-        "collapsed": sum(row["collapsed"] for row in rows),
-        "finished": sum(row["finished"] for row in rows),
-    }
+def _summary(answers: Answers, criteria: Sequence[str]) -> AnswerSummary:
+    means = {name: _mean([getattr(each, name) for each in answers]) for name in MEASURES}
+    return AnswerSummary(
+        n=len(answers),
+        n_questions=len({each.question for each in answers}),
+        rates={criterion: _rate(answers, criterion) for criterion in criteria},
+        collapsed=sum(each.collapsed for each in answers),
+        finished=sum(each.finished for each in answers),
+        **means,
+    )
 
 
-def _rate(rows: Sequence[Row], criterion: str) -> dict[str, Any]:
-    met = sum(bool(row["verdicts"][criterion]) for row in rows)
-    return {"successes": met, "rate": met / len(rows), "interval": wilson(met, len(rows))}
+def _rate(answers: Answers, criterion: str) -> Rate:
+    met, n = sum(bool(each.verdicts[criterion]) for each in answers), len(answers)
+    return Rate(successes=met, rate=met / n, interval=wilson(met, n))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -78,66 +162,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _compared(
-    rows: Sequence[Row],
-    base: Sequence[Row],
-    arms: dict[str, list[Row]],
-    criteria: Sequence[str],
-    resamples: Resamples,
-) -> dict[str, Any]:
-    """Describe a vector, and how it differs from the model as it is."""
-    name = rows[0]["vector"]
-    controls = [answers for answers in arms.values() if answers[0]["control_of"] == name]
-    described = _described(rows, criteria)
-    for criterion, rate in described["rates"].items():
-        rate["difference"] = _rate_difference(rows, base, criterion, resamples)
-        rate["controls"] = [_rate(each, criterion)["rate"] for each in controls]
-        unsteered = _rate(base, criterion)["rate"]
-        changes = np.array(rate["controls"]) - unsteered
-        rate["p"] = control_p(rate["rate"] - unsteered, changes)
-    return {
-        **described,
-        "differences": {
-            measure: _difference(rows, base, measure, resamples) for measure in MEASURES
-        },
-        "controls": [_described(each, criteria) for each in controls],
-    }
-
-
-def _rate_difference(
-    rows: Sequence[Row], base: Sequence[Row], criterion: str, resamples: Resamples
-) -> list[float] | None:
-    n_groups = len({row["group"] for row in base})
-    if n_groups < 2:
-        return None
-    values = [
-        np.array([float(bool(row["verdicts"][criterion])) for row in each]) for each in (rows, base)
-    ]
-    draws = [resamples.draws(_weighted_mean(each)) for each in values]
-    return difference(draws[0], draws[1], n_groups=n_groups).as_list()
-
-
-def _difference(
-    rows: Sequence[Row], base: Sequence[Row], measure: str, resamples: Resamples
-) -> list[float] | None:
-    """Return the mean paired difference of a measure with its interval; None where it cannot be told."""
-    pairs = [(a[measure], b[measure]) for a, b in zip(rows, base, strict=True)]
-    known = np.array([None not in pair for pair in pairs])
-    gaps = np.array([a - b if None not in (a, b) else 0.0 for a, b in pairs])
-    if len({row["group"] for row, is_known in zip(base, known, strict=True) if is_known}) < 2:
-        return None
-    draws = resamples.draws(_weighted_mean(gaps, known))
-    return draws.estimate(bounds=(-np.inf, np.inf)).as_list()
-
-
 def _weighted_mean(values: Array, known: Array | None = None) -> Statistic:
-    """Return the mean of ``values`` (n,), or of those that are ``known``, as a statistic of weights."""
-    kept = np.ones(len(values)) if known is None else known.astype(float)
+    """Return the mean of ``values`` (n,), or of the ``known`` ones, as a statistic of weights."""
+    counted = np.ones(len(values)) if known is None else known.astype(float)
 
     def statistic(weights: Array) -> Array:
-        total = weights @ kept
+        total = weights @ counted
         mean = np.full(len(weights), np.nan)
-        np.divide(weights @ (values * kept), total, out=mean, where=total > 0)
+        np.divide(weights @ (values * counted), total, out=mean, where=total > 0)
         return mean
 
     return statistic

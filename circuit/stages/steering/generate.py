@@ -100,6 +100,19 @@ def coherence(
     ]
 
 
+def answer(
+    model: "LoadedModel",
+    encoded: "Sequence[EncodedPrompt]",
+    steerings: "Sequence[Steering]",
+    sampling: Sampling,
+    *,
+    ragged: bool | None = None,
+) -> "list[tuple[Completion, Coherence]]":
+    """Answer every prompt as ``write`` does, and measure every answer."""
+    written = write(model, encoded, steerings, sampling, ragged=ragged)
+    return list(zip(written, coherence(model, encoded, written, steerings), strict=True))
+
+
 def mean_coherence(
     model: "LoadedModel", encoded: "Sequence[EncodedPrompt]", answers: Sequence[Sequence[int]]
 ) -> MeanCoherence:
