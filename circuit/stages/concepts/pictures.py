@@ -11,8 +11,7 @@ import numpy as np
 from circuit.plots.curve import Panel, Series, curves
 from circuit.plots.tokens import token_lines
 from circuit.present.numbers import formatted
-from circuit.stages.concepts.scan import ScanAnswer, ScanResult
-from circuit.stages.concepts.trial import TryResult
+from circuit.stages.concepts.results import ScanAnswer, ScanResult, TryResult
 from circuit.stages.figures.picture_files import write_picture
 from circuit.stages.rows.probe_scores import Interval
 

@@ -30,15 +30,15 @@ from circuit.present.numbers import formatted
 from circuit.stages.concepts.heldout import NEUTRAL, EvaluationTexts, mean_interval
 from circuit.stages.concepts.library import Contents, concept_directions, layers_of, one_layer
 from circuit.stages.concepts.request import MIDDLE, ScanRequest
+from circuit.stages.concepts.results import ScanAnswer, ScanPoint, ScanResult
 from circuit.stages.concepts.trial import NATURAL, shown
 from circuit.stages.figures.picture_files import check_picture
 from circuit.stages.options import ActionOptions
-from circuit.stages.rows.probe_scores import Interval
 from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.rows.prompting import encode, format_for
 from circuit.stages.run import SILENT, Command, Job, Plan, Session
 from circuit.stages.steering.controls import random_controls
-from circuit.stages.steering.generate import Coherence, answer
+from circuit.stages.steering.generate import answer
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.rules import check_action
 from circuit.stages.steering.source import parse_numbers
@@ -74,54 +74,6 @@ class Scan:
         if self.over == "strengths":
             return (one_layer(self.layers, n_layers),)
         return layers_of(self.layers, n_layers)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanAnswer(Coherence):
-    """An answer to a prompt."""
-
-    prompt: str
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanPoint:
-    """What one strength at one layer does, alongside random directions."""
-
-    layer: int
-    strength: float
-    norm: float
-    auroc: Interval | None
-    effect: Interval | None
-    random_effects: list[float]
-    p: float | None
-    kl: Interval
-    random_kl: list[float]
-    answers: list[ScanAnswer]
-    share: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanResult:
-    """Every point, and what it was measured on."""
-
-    name: str
-    over: str
-    n_held_out: int
-    n_groups: int
-    n_neutral: int
-    controls: int
-    unsteered: list[ScanAnswer]
-    points: list[ScanPoint]
-
-    @property
-    def axis(self) -> str:
-        """What the points differ in: ``layer`` or ``strength``."""
-        return "layer" if self.over == "layers" else "strength"
-
-    def along(self) -> list[float]:
-        """Return where each point is on the axis."""
-        return [p.layer if self.axis == "layer" else p.strength for p in self.points]
 
 
 def plan(request: ScanRequest) -> Plan[ScanResult]:

@@ -22,9 +22,9 @@ from circuit.stages.concepts.library import (
     one_layer,
 )
 from circuit.stages.concepts.request import MIDDLE, TryRequest
+from circuit.stages.concepts.results import AddedConcept, PromptAnswers, TrialAnswer, TryResult
 from circuit.stages.figures.picture_files import check_picture
 from circuit.stages.options import ActionOptions
-from circuit.stages.rows.probe_scores import Interval
 from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.rows.prompting import encode, format_for
 from circuit.stages.run import SILENT, Command, Job, Plan, Session
@@ -68,46 +68,6 @@ class Trial:
     action: ActionOptions = NATURAL
     form: PromptFormat = RAW
     sampling: Sampling = field(default_factory=Sampling)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AddedConcept:
-    """A concept that acted; ``share`` is what it adds of the residual's median norm."""
-
-    name: str
-    layer: int
-    strength: float
-    norm: float
-    share: float | None
-    auroc: Interval | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialAnswer(Coherence):
-    """An answer and its tokens, with their log-probabilities unsteered and as it was written."""
-
-    text: str
-    tokens: list[str]
-    log_p: list[float]
-    log_p_steered: list[float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptAnswers:
-    """Both answers to one prompt."""
-
-    prompt: str
-    plain: TrialAnswer
-    steered: TrialAnswer
-
-
-@dataclass(frozen=True, kw_only=True)
-class TryResult:
-    """What was added, where that is in the model, and the answers."""
-
-    concepts: list[AddedConcept]
-    note: str
-    answers: list[PromptAnswers]
 
 
 def plan(request: TryRequest) -> Plan[TryResult]:
