@@ -38,7 +38,7 @@ MEANT = {
     r"\.schema$": "circuit.generation/1, circuit.sweep/2",
     r"findings": "the report has the numbers behind each sentence",
     r"results\.(model|format)": "results of introspect name the model and the format",
-    r"\.(caption|detail|text|how|notes|warnings|choices|how_chosen)=?(\[\d*\])*$": "wording",
+    r"\.(caption|detail|text|how|notes?|warnings|choices|how_chosen)=?(\[\d*\])*$": "wording",
     r"written\.\S+": "a command that finds its results does not write them again",
 }
 # Command lines whose exit code is another one on purpose: {"session: line": code}.
