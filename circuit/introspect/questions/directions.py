@@ -8,11 +8,12 @@ from circuit.stages.directions.request import CompareRequest
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionsRequest(CompareRequest):
-    """Count which directions are orthogonal, correlated or aligned, at each site and layer.
+    r"""Count which directions are orthogonal, correlated or aligned, at each site and layer.
 
     Examples:
-      circuit introspect directions directions.safetensors computation.npz circuit introspect
-      directions directions.safetensors computation.npz --threshold 0.1 -o cos.json
+      circuit introspect directions directions.safetensors computation.npz
+      circuit introspect directions directions.safetensors computation.npz --threshold 0.1 \
+        -o cos.json
     """
 
 

@@ -125,13 +125,13 @@ class ShowRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRequest:
-    """Score directions that were fitted to one archive on the labels of another.
+    r"""Score directions that were fitted to one archive on the labels of another.
 
     Prompts that share a text or a group with those of the fit are left out and counted.
 
     Examples:
-      circuit directions transfer -d computation.npz -a activations --positive tool --negative
-      no_tool
+      circuit directions transfer -d computation.npz -a activations --positive tool \
+        --negative no_tool
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.directions.transfer:COMMAND"
