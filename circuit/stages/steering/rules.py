@@ -28,49 +28,26 @@ from circuit.values.sites import Site
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
 
-# Methods whose vector is a difference of means, so that its natural length is the distance along
-# it.
-_MEANS = ("mean_diff", "mean_centered", "pair", "single")
+Resolve = Callable[["LoadedModel", Intervention, PromptFormat, float], Intervention]
 
 
 @dataclass(frozen=True)
 class StrengthRule:
-    """How the units and the factor of an intervention are found.
+    """How the units and the factor of an intervention are found; by default coefficient 1 is ‖h‖.
 
-    ``resolve`` gets the number that is written after the colon, 0 where there is none.
+    ``unit`` is the length of coefficient 1, known from the direction alone. ``resolve`` needs the
+    model, the format of neutral prompts, and the number after the colon (0 where there is none).
     """
 
-    resolve: "Callable[[LoadedModel, Intervention, PromptFormat, float], Intervention]"
+    unit: Callable[[Direction], float] | None = None
+    resolve: Resolve | None = None
     example: str = ""  # how a rule with a number is written
     fits_fractions: bool = False  # for operators whose coefficient is a fraction, not a length
     calibrates: bool = False
 
 
-def _token_norm(
-    model: "LoadedModel",  # noqa: ARG001
-    intervention: Intervention,
-    form: PromptFormat,  # noqa: ARG001
-    number: float,  # noqa: ARG001
-) -> Intervention:
-    return intervention
-
-
-def _natural_length(
-    model: "LoadedModel",  # noqa: ARG001
-    intervention: Intervention,
-    form: PromptFormat,  # noqa: ARG001
-    number: float,  # noqa: ARG001
-) -> Intervention:
-    return _with_units(intervention, [term.direction.norm for term in intervention.terms])
-
-
-def _class_distance(
-    model: "LoadedModel",  # noqa: ARG001
-    intervention: Intervention,
-    form: PromptFormat,  # noqa: ARG001
-    number: float,  # noqa: ARG001
-) -> Intervention:
-    return _with_units(intervention, [_along(term.direction) for term in intervention.terms])
+# Methods whose vector is a difference of means: its natural length is the distance along it.
+_MEANS = ("mean_diff", "mean_centered", "pair", "single")
 
 
 def _along(direction: Direction) -> float:
@@ -111,11 +88,11 @@ def _with_units(intervention: Intervention, units: Iterable[float]) -> Intervent
 
 
 RULES = {
-    "norm": StrengthRule(_token_norm, fits_fractions=True),
-    "raw": StrengthRule(_natural_length),
-    "projection": StrengthRule(_class_distance),
-    "median-norm": StrengthRule(_median_norm),
-    "kl": StrengthRule(_iso_kl, example="kl:1.0", calibrates=True),
+    "norm": StrengthRule(fits_fractions=True),
+    "raw": StrengthRule(unit=lambda direction: direction.norm),
+    "projection": StrengthRule(unit=_along),
+    "median-norm": StrengthRule(resolve=_median_norm),
+    "kl": StrengthRule(resolve=_iso_kl, example="kl:1.0", calibrates=True),
 }
 
 
@@ -175,4 +152,7 @@ def resolve(
     """
     check_action(action)
     rule, number = find_rule(action.rule)
-    return rule.resolve(model, Intervention(tuple(terms), action), form, number)
+    found = Intervention(tuple(terms), action)
+    if rule.unit is not None:
+        found = _with_units(found, [rule.unit(term.direction) for term in terms])
+    return found if rule.resolve is None else rule.resolve(model, found, form, number)

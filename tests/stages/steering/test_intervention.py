@@ -18,6 +18,7 @@ from circuit.stages.steering.intervention import Intervention, Term, site_of
 from circuit.stages.steering.rules import RULES, check_action, find_rule, resolve
 from circuit.stages.steering.source import Source, parse_source
 from circuit.values.prompt_format import RAW
+from circuit.values.requests import parameters
 from circuit.values.sites import Site
 
 # ------------------------------------------------------------------------------- sources
@@ -122,6 +123,14 @@ def test_what_a_rule_needs_and_is_not_there(llama):
     for rule in ("rms", "norm:2", ""):
         with raises(UsageError, "unknown-rule", rule=rule):
             check_action(ActionOptions(rule=rule))
+
+
+def test_the_help_names_every_rule_and_operator():
+    from circuit.model.interventions.operators import OPERATORS
+
+    helps = {each.name: each.option.help for each in parameters(ActionOptions)}
+    assert all((RULES[name].example or name) in helps["rule"] for name in RULES)
+    assert all(name in helps["operator"] for name in OPERATORS)
 
 
 @pytest.mark.parametrize("name", RULES)
