@@ -17,9 +17,10 @@ from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import ArtifactError, DataError, ModelError, UsageError
 from circuit.model.sites.sites import hidden_states
 from circuit.present.document import Notice, Table
+from circuit.stages.evaluate.experiment import TOGETHER, UNSTEERED
 from circuit.stages.evaluate.present import present
 from circuit.stages.evaluate.request import EvaluateRequest
-from circuit.stages.evaluate.run import TOGETHER, UNSTEERED, plan
+from circuit.stages.evaluate.run import plan
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import SILENT, Session, execute, without_model
 from circuit.stages.steering.from_prompts import extract_direction
