@@ -46,6 +46,6 @@ $(OUT)/report.html: $(OUT)/analysis.json
 	$(CIRCUIT) report $< -o $@ --force > $(OUT)/report.txt
 
 found: $(OUT)/report.html
-	@sed -n '/^COMPARED WITH/,$$p' $(OUT)/analyze.txt | grep -v '^==='
+	@sed -n '/^Compared with/,$$p' $(OUT)/analyze.txt | grep .
 	@echo
 	@echo "To read: $(OUT)/report.html"

@@ -75,10 +75,10 @@ $(OUT)/correct.json: $(OUT)/computation.npz $(OUT)/sums.json
 found: $(OUT)/plots/plots.json $(OUT)/probes.json $(OUT)/steering.json $(OUT)/computed.json $(OUT)/correct.json
 	@echo
 	@echo "1. Where is it? Held-out probes of tool / no_tool (more in $(OUT)/analyze.txt):"
-	@sed -n '/^label: /s/^/   /p' $(OUT)/analyze.txt
+	@sed -n '/^question /,/^$$/s/^/   /p' $(OUT)/analyze.txt
 	@echo
 	@echo "2. In which direction? Difference of means, cross-fitted ($(OUT)/directions.txt):"
-	@sed -n '/^Best layer/,/Held-out/s/^/   /p' $(OUT)/directions.txt
+	@sed -n '/ by layer ===$$/,/^n = /s/^/   /p' $(OUT)/directions.txt
 	@echo
 	@echo "3. Does the model use it? Requests whose templates the direction never saw:"
 	@sed 's/^/   /' $(OUT)/steering.txt

@@ -114,14 +114,18 @@ def test_version_and_bare_command():
         ("collect -m tiny -d prompts.json -o new --layers 99", 2, "out of range"),
         ("collect -m tiny -d prompts.json -o new --sites residual", 2, "unknown site"),
         ("collect -m tiny -d prompts.json -o new --dtype int4", 2, "unknown dtype"),
-        ("collect -m tiny", 2, "Missing option"),
+        ("collect -m tiny", 2, "`circuit collect` needs `--dataset`"),
         ("collect -m tiny -d prompts.json -o activations --layers 1", 1, "holds something else"),
-        ("collect -m tiny -d prompts.json -o new --revision main", 1, "has no revision"),
+        (
+            "collect -m tiny -d prompts.json -o new --revision main",
+            1,
+            "`--revision` does not apply",
+        ),
         ("analyze -a activations --threshold nan", 2, "not an AUROC above chance"),
         ("visualize -a activations -o new --threshold 0.2", 2, "not an AUROC above chance"),
         ("probes init -o prompts.json", 1, "is not a folder"),
         ("dataset split prompts.json --train new.json --test analysis.json", 1, "something else"),
-        ("doctor --dtype float16", 2, "those of a model"),
+        ("doctor --dtype float16", 2, "belong to a model, and none is named"),
         ("collect -m tiny -d prompts.json -o prompts --force", 2, "would replace `prompts.json`"),
         ("directions -a activations -o activations --force", 2, "would replace"),
         ("analyze -a activations -o activations.json --force", 2, "would replace"),
@@ -135,10 +139,10 @@ def test_version_and_bare_command():
         ("steer -m tiny -p hello", 2, "no direction is given"),
         ("export directions.safetensors -o new.safetensors", 2, "several formats end"),
         ("export activations.safetensors -o new.gguf", 1, "not `circuit.directions/1`"),
-        ("export computation.npz -o computation.json --scale unit", 2, "--scale has no use"),
+        ("export computation.npz -o computation.json --scale unit", 2, "`--scale` does not apply"),
         ("export computation.gguf -o computation.npz --layer 0", 2, "not available"),
         ("export missing.gguf -o new.npz", 1, "missing.gguf"),
-        ("import directions.safetensors -o new", 2, "archive of circuit's own"),
+        ("import directions.safetensors -o new", 2, "is an archive of circuit"),
         ("import computation.gguf -o new -m ./nowhere", 1, "not a folder with a checkpoint"),
         ("import computation.gguf -o activations", 1, "holds something else"),
         ("import computation.npz -o computation --layer-offset -9", 2, "would be layer -7"),
@@ -176,7 +180,7 @@ def test_bad_input_gets_one_sentence_a_hint_and_a_code(line, code, words, worksp
     done = run(*shlex.split(line), cwd=workspace, code=code)
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-    if "Missing option" not in words:
+    if "`circuit collect` needs `--dataset`" not in words:
         errors = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
         assert len(errors) == 1
         assert "\nhint: " in done.stderr

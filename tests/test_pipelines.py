@@ -31,7 +31,11 @@ def make(folder: Path, *arguments: str) -> str:
 @pytest.mark.slow
 def test_tool_calling_runs_and_repeats_only_what_changed(tmp_path):
     out = tmp_path / "out"
-    make(out)
+    said = make(out)
+    where, direction, use = (said.split(f"\n{n}. ")[1] for n in (1, 2, 3))
+    assert "label at resid_post, last" in where.split("\n2. ")[0]
+    assert "L5" in direction.split("\n3. ")[0]
+    assert "=== Share of answers by coefficient ===" in use
     for name in ("activations", "analysis", "directions", "probes", "steering", "computed"):
         assert json.loads((out / f"{name}.json").read_text())["schema"].startswith("circuit.")
     assert list((out / "plots").glob("*.png"))
@@ -82,7 +86,7 @@ def test_stratigraphy_ends_in_a_report_and_notices_other_questions(tmp_path):
     assert "=== Computational stratigraphy ===" in said
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     for name in ("imperative", "question", "verb_type"):
-        assert f"<strong>{name}</strong>" in page
+        assert f"<details><summary>{name}</summary></details>" in page
     assert page.count("<img ") == 2
     assert "-m circuit" not in run_pipeline("stratigraphy", "-n", *small, asked)
     planned = run_pipeline("stratigraphy", "-n", *small, "PROBES=--category semantic --layers 1")
@@ -111,7 +115,7 @@ def tuned(tmp_path) -> Path:
 def test_compare_models_shows_what_moved_and_from_which_block_on(tuned, tmp_path):
     out = tmp_path / "out"
     models = [f"OUT={out}", "BASE=tiny", f"OTHER={tuned}", "SIZES=--per-tool 6 --no-tool 60"]
-    assert "COMPARED WITH" in run_pipeline("compare_models", *models)
+    assert "Compared with" in run_pipeline("compare_models", *models)
     results = json.loads((out / "analysis.json").read_text())["results"]
     moved = {
         entry["layer"]: entry["moved"]

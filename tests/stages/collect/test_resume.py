@@ -227,4 +227,4 @@ def test_a_split_model_gives_the_same_rows(folder, whole, tmp_path):
         check=False,
     )
     assert refused.returncode == 2
-    assert "there is only this one" in refused.stderr
+    assert "there is only one" in refused.stderr
