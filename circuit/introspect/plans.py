@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from circuit.introspect.compare.two_models import keys_of
 from circuit.stages.options import ModelOptions, OutputOptions
-from circuit.stages.run import Job, Plan, Session
+from circuit.stages.run import Draw, Job, Plan, Session
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -42,7 +42,7 @@ def question(
     inputs: Sequence[Path],
     parameters: Mapping[str, object],
     answer: "Callable[[LoadedModel], T]",
-    pictures: Mapping[Path, Callable[[T, Path], None]] | None = None,
+    pictures: Mapping[Path, Draw[T]] | None = None,
 ) -> Plan[T]:
     """Plan a question to one model whose parameters are known before it is loaded."""
     return Plan(

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 I = TypeVar("I")
 R = TypeVar("R")
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 Note: TypeAlias = Callable[[str], None]
 
 
@@ -83,6 +84,13 @@ class Session:
 SILENT = Session()
 
 
+class Draw(Protocol[T_contra]):
+    """A drawing of a result, written to ``path``; a text that it returns is the caption."""
+
+    def __call__(self, result: T_contra, path: Path, /, *, force: bool) -> str | None:
+        """Raise ``ArtifactError`` if ``path`` holds something else and ``force`` is not given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job(Generic[T]):
     """What is left when the model is loaded: all parameters of the run, and the work itself.
@@ -104,12 +112,11 @@ class Plan(Generic[T]):
     """One run of a command, with everything checked that can be checked before a model is loaded.
 
     ``known`` are the parameters that do not depend on the model. ``files`` are written beside the
-    manifest (an archive), ``pictures`` are drawn from the result, also from one that is reused
-    where they are missing; a text that the drawing returns is its caption, which is noted. ``read``
-    makes a result of a manifest; by default the results are validated as ``result``. ``exports``
-    are further files that ``Job.write`` writes: each with the schema of its manifest, or None for a
-    file that does not name its run; a result is reused only where all of them exist. ``saved_as``
-    is where a person is told that the results are; by default
+    manifest (an archive), ``pictures`` are drawn from the result, also from one that is reused;
+    their captions are noted. ``read`` makes a result of a manifest; by default the results are
+    validated as ``result``. ``exports`` are further files that ``Job.write`` writes: each with the
+    schema of its manifest, or None for a file that does not name its run; a result is reused only
+    where all of them exist. ``saved_as`` is where a person is told that the results are; by default
     the first file, else ``output``. ``resumes``: the session has ``measurements``, kept beside the
     output until it is written, from which an interrupted run resumes.
     """
@@ -123,7 +130,7 @@ class Plan(Generic[T]):
     force: bool = False
     known: Mapping[str, object] = field(default_factory=dict)
     files: Sequence[Path] = ()
-    pictures: Mapping[Path, Callable[[T, Path], object]] = field(default_factory=dict)
+    pictures: Mapping[Path, Draw[T]] = field(default_factory=dict)
     read: Callable[[Manifest], T] | None = None
     tensor_parallel: bool = False
     exports: Mapping[Path, str | None] = field(default_factory=dict)
@@ -244,10 +251,9 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
             _write(plan, job, model, result, started)
             measurements.discard()
     for path, draw in plan.pictures.items():
-        if found is None or not path.exists():
-            caption = draw(result, path)
-            if isinstance(caption, str):
-                session.note(f"{path}: {caption}")
+        caption = draw(result, path, force=plan.force)
+        if caption is not None:
+            session.note(f"{path}: {caption}")
     kept = plan.saved_as or next(iter(plan.files), plan.output)
     return Outcome(result=result, reused=found is not None, output=kept)
 

@@ -71,6 +71,18 @@ def test_a_missing_picture_is_drawn_from_the_result_that_is_reused(model, tmp_pa
     assert (tmp_path / "lens.png").read_bytes() == picture
 
 
+def test_a_picture_of_something_else_stays_beside_a_result_that_is_reused(model, tmp_path):
+    line = f"introspect analyze -m {model} -p a --layers 0,2 -o out.json --plot lens.png"
+    assert invoke(shlex.split(line)).exit_code == 0
+    picture = (tmp_path / "lens.png").read_bytes()
+    (tmp_path / "lens.png").write_bytes(b"mine")
+    again = invoke(shlex.split(line))
+    assert (again.error.code, "`lens.png`" in again.error.message) == ("output-exists", True)
+    assert (tmp_path / "lens.png").read_bytes() == b"mine"
+    assert invoke(shlex.split(f"{line} --force")).exit_code == 0
+    assert (tmp_path / "lens.png").read_bytes() == picture
+
+
 def test_options_that_only_change_what_is_shown_are_not_part_of_the_question(model):
     line = f'introspect generate -m {model} -p "a|b" -n 2 -o out.json'
     plain, shown = invoke(shlex.split(line)), invoke(shlex.split(f"{line} --show-tokens"))

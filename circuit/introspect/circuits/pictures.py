@@ -14,7 +14,7 @@ def _effect(node: NodeEffect) -> float:
     return node.estimate if node.effect is None else node.effect
 
 
-def draw_circuit(result: CircuitResult, path: Path) -> None:
+def draw_circuit(result: CircuitResult, path: Path, *, force: bool = False) -> None:
     """Draw all heads and MLPs by layer: the set is framed, a dot marks estimates.
 
     A cell has the colour of what leaving the node out costs.
@@ -45,10 +45,10 @@ def draw_circuit(result: CircuitResult, path: Path) -> None:
         dotted=estimated,
     )
     label = "effect of leaving it out" + (" (dot: estimated)" if estimated else "")
-    write_picture(path, cells([drawing], Scale(label), across=1), force=True)
+    write_picture(path, cells([drawing], Scale(label), across=1), force=force)
 
 
-def write_dot(result: CircuitResult, path: Path) -> None:
+def write_dot(result: CircuitResult, path: Path, *, force: bool = False) -> None:
     """Write the set as a directed graph in the order of the residual stream."""
     levels: dict[tuple[int, bool], list[NodeEffect]] = {}
     found = [node for node in result.nodes if node.is_found]
@@ -68,4 +68,4 @@ def write_dot(result: CircuitResult, path: Path) -> None:
     lines.append('  "logits" [shape=ellipse];')
     steps = [[n.name for n in nodes] for nodes in levels.values()] + [["logits"]]
     lines += [f'  "{a}" -> "{b}";' for one, two in pairwise(steps) for a in one for b in two]
-    write_file(path, ("\n".join([*lines, "}"]) + "\n").encode(), force=True)
+    write_file(path, ("\n".join([*lines, "}"]) + "\n").encode(), force=force)

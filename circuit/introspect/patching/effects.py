@@ -242,7 +242,7 @@ def _described(model: "LoadedModel", run: RunPair) -> PairResult:
     )
 
 
-def draw_patching(result: PatchResult, path: Path) -> None:
+def draw_patching(result: PatchResult, path: Path, *, force: bool = False) -> None:
     """Draw every grid: directions in columns, components in rows, named heads as one grid."""
     from circuit.plots.cells import Cells, Scale, cells
     from circuit.plots.tokens import axis_label
@@ -265,4 +265,4 @@ def draw_patching(result: PatchResult, path: Path) -> None:
     scale = Scale("share of the logit difference")
     if result.method == "attribution":
         scale = Scale("estimated share of the logit difference", least=0)
-    write_picture(path, cells(list(drawings.values()), scale, across=across), force=True)
+    write_picture(path, cells(list(drawings.values()), scale, across=across), force=force)

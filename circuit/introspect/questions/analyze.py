@@ -154,10 +154,10 @@ def _config(request: AnalyzeRequest) -> AnalysisConfig:
     )
 
 
-def _draw(result: AnalyzeResult, path: Path) -> None:
+def _draw(result: AnalyzeResult, path: Path, *, force: bool = False) -> None:
     from circuit.introspect.lens.pictures import draw_analyses
 
-    draw_analyses(result.analyses, path, force=True)
+    draw_analyses(result.analyses, path, force=force)
 
 
 def present(result: AnalyzeResult) -> Document:

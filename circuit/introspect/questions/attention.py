@@ -188,7 +188,7 @@ def attention(
     )
 
 
-def draw_attention(result: AttentionResult, path: Path) -> None:
+def draw_attention(result: AttentionResult, path: Path, *, force: bool = False) -> None:
     """Draw the patterns of the chosen heads for the first prompt, or all scores."""
     from circuit.plots.cells import Cells, Scale, cells
     from circuit.plots.tokens import axis_label
@@ -196,7 +196,7 @@ def draw_attention(result: AttentionResult, path: Path) -> None:
     if not result.patterns[0]:
         drawings = [_score_cells(result, name) for name in SCORES if name in result.uniform]
         own_scales = Scale("", signed=False, least=0, own=True)
-        write_picture(path, cells(drawings, own_scales, across=3), force=True)
+        write_picture(path, cells(drawings, own_scales, across=3), force=force)
         return
     tokens = [axis_label(token) for token in result.tokens[0]]
     drawings = [
@@ -215,7 +215,7 @@ def draw_attention(result: AttentionResult, path: Path) -> None:
     title = f"Prompt 1 of {n}" if n > 1 else ""
     scale = Scale("attention", signed=False)
     figure = cells(drawings, scale, across=min(3, len(drawings)), title=title)
-    write_picture(path, figure, force=True)
+    write_picture(path, figure, force=force)
 
 
 def _score_cells(result: AttentionResult, name: str) -> "Cells":

@@ -266,7 +266,7 @@ def _check(model: "LoadedModel", terms: Sequence[Term], read: Array) -> float:
     return float((missing / np.maximum(np.abs(read), 1e-12)).max())
 
 
-def draw_attribution(result: AttributeResult, path: Path) -> None:
+def draw_attribution(result: AttributeResult, path: Path, *, force: bool = False) -> None:
     """Draw the largest terms; where heads are known they replace their attention."""
     from circuit.plots.bars import bars
 
@@ -279,7 +279,7 @@ def draw_attribution(result: AttributeResult, path: Path) -> None:
         [term.interval for term in terms],
         xlabel="Direct effect on the logit difference",
     )
-    write_picture(path, figure, force=True)
+    write_picture(path, figure, force=force)
 
 
 def present(result: AttributeResult) -> Document:

@@ -15,13 +15,12 @@ texts has no held-out ones and no effect.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.errors import UsageError
 from circuit.methods.uncertainty.p_values import control_p
@@ -31,14 +30,15 @@ from circuit.stages.concepts.heldout import NEUTRAL, EvaluationTexts, mean_inter
 from circuit.stages.concepts.library import Contents, concept_directions, layers_of, one_layer
 from circuit.stages.concepts.request import MIDDLE, ScanRequest
 from circuit.stages.concepts.results import ScanAnswer, ScanPoint, ScanResult
-from circuit.stages.concepts.trial import NATURAL, shown
+from circuit.stages.concepts.trial import NATURAL
 from circuit.stages.figures.picture_files import check_picture
 from circuit.stages.options import ActionOptions
 from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.rows.prompting import encode, format_for
 from circuit.stages.run import SILENT, Command, Job, Plan, Session
 from circuit.stages.steering.controls import random_controls
-from circuit.stages.steering.generate import answer
+from circuit.stages.steering.generate import answer, shown
+from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.rules import check_action
 from circuit.stages.steering.source import parse_numbers
@@ -50,6 +50,7 @@ from circuit.values.sampling import Sampling
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.interventions.steering import Steering
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 STRENGTH, STRENGTHS = 1.5, tuple(step / 2 for step in range(1, 11))  # 0.5 to 5
 
@@ -90,9 +91,9 @@ def plan(request: ScanRequest) -> Plan[ScanResult]:
         prompts=prompts,
         controls=request.controls,
         action=ActionOptions(rule=request.rule),
-        form=format_for((given and given.prompt_set) or prompts, request.prompt_format)
-        if given
-        else RAW,
+        form=RAW
+        if given is None
+        else format_for(given.prompt_set or given.texts, request.prompt_format),
         sampling=Sampling(request.max_tokens),
         seed=request.seed.seed,
     )
@@ -101,13 +102,13 @@ def plan(request: ScanRequest) -> Plan[ScanResult]:
     known = {**asdict(scanned), "vectors": contents.parameters()}
 
     def begin(model: "LoadedModel") -> Job[ScanResult]:
-        scanned.at(model.n_layers)
+        scanned.at(model.n_layers)  # refuses layers that the model lacks
         return Job(parameters=known, compute=lambda session: scan(model, scanned, session))
 
-    def draw(result: ScanResult, path: Path) -> str:
+    def draw(result: ScanResult, path: Path, *, force: bool) -> str:
         from circuit.stages.concepts.pictures import draw_scan
 
-        return draw_scan(result, path, force=request.output.force)
+        return draw_scan(result, path, force=force)
 
     return Plan(
         result=ScanResult,
@@ -143,8 +144,14 @@ def scan(model: "LoadedModel", scanned: Scan, session: Session = SILENT) -> Scan
     layers = scanned.at(model.n_layers)
     directions = concept_directions(model, scanned.name, layers, session)
     texts = EvaluationTexts.of(model, scanned.name)
-    shares_at_one = _shares(model, scanned, directions)
-    points = [(d, strength) for d in directions for strength in scanned.strengths]
+    at_one = [one_vector(model, d, 1.0, scanned.action, scanned.form) for d in directions]
+    sizes = shares(model, at_one, neutral_prompts(model, RAW)[:NEUTRAL])
+    encoded = encode(model, scanned.prompts, scanned.form) if scanned.prompts else []
+    points = [
+        (replace(vector, coefficient=strength), None if size is None else size * abs(strength))
+        for vector, size in zip(at_one, sizes, strict=True)
+        for strength in scanned.strengths
+    ]
     return ScanResult(
         name=scanned.name,
         over=scanned.over,
@@ -152,32 +159,22 @@ def scan(model: "LoadedModel", scanned: Scan, session: Session = SILENT) -> Scan
         n_groups=len(np.unique(texts.groups)),
         n_neutral=len(texts.neutral),
         controls=scanned.controls,
-        unsteered=_answers(model, scanned, []),
+        unsteered=_answers(model, scanned, encoded, []),
         points=[
-            _point(texts, scanned, direction, strength, shares_at_one[direction.layer])
-            for direction, strength in session.track(points, "Measuring", len(points))
+            _point(texts, scanned, encoded, vector, share)
+            for vector, share in session.track(points, "Measuring", len(points))
         ],
     )
-
-
-def _shares(
-    model: "LoadedModel", scanned: Scan, directions: Sequence[Direction]
-) -> dict[int, float | None]:
-    """Return, by layer, what strength 1 adds as a share of the residual's median norm there."""
-    at_one = [one_vector(model, d, 1.0, scanned.action, scanned.form) for d in directions]
-    found = shares(model, at_one, neutral_prompts(model, RAW)[:NEUTRAL])
-    return {d.layer: share for d, share in zip(directions, found, strict=True)}
 
 
 def _point(
     texts: EvaluationTexts,
     scanned: Scan,
-    direction: Direction,
-    strength: float,
-    share_at_one: float | None,
+    encoded: "Sequence[EncodedPrompt]",
+    vector: Intervention,
+    share: float | None,
 ) -> ScanPoint:
-    model = texts.model
-    vector = one_vector(model, direction, strength, scanned.action, scanned.form)
+    direction = vector.terms[0].direction
     # The same at every strength, others at every layer.
     rng = np.random.default_rng([scanned.seed, direction.layer])
     controls = [each.at() for each in random_controls(vector, scanned.controls, rng)]
@@ -185,7 +182,7 @@ def _point(
     random_effects = [other[0] for other in others if other is not None]
     return ScanPoint(
         layer=direction.layer,
-        strength=strength,
+        strength=vector.coefficient,
         norm=direction.norm,
         auroc=direction.quality.get("auroc"),
         effect=effect,
@@ -193,17 +190,19 @@ def _point(
         p=None if effect is None else control_p(effect[0], random_effects),
         kl=mean_interval(texts.damage(vector.at())),
         random_kl=[float(texts.damage(each).mean()) for each in controls],
-        answers=_answers(model, scanned, vector.at()),
-        share=None if share_at_one is None else share_at_one * abs(strength),
+        answers=_answers(texts.model, scanned, encoded, vector.at()),
+        share=share,
     )
 
 
 def _answers(
-    model: "LoadedModel", scanned: Scan, steerings: "Sequence[Steering]"
+    model: "LoadedModel",
+    scanned: Scan,
+    encoded: "Sequence[EncodedPrompt]",
+    steerings: "Sequence[Steering]",
 ) -> list[ScanAnswer]:
-    if not scanned.prompts:
+    if not encoded:
         return []
-    encoded = encode(model, scanned.prompts, scanned.form)
     found = answer(model, encoded, steerings, scanned.sampling)
     return [
         ScanAnswer(prompt=prompt, text=written.text, **vars(measured))

@@ -28,7 +28,7 @@ from circuit.stages.options import ActionOptions
 from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.rows.prompting import encode, format_for
 from circuit.stages.run import SILENT, Command, Job, Plan, Session
-from circuit.stages.steering.generate import Coherence, answer, texts_of
+from circuit.stages.steering.generate import answer, shown, texts_of
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.rules import check_action
 from circuit.stages.steering.source import parse_number
@@ -88,13 +88,13 @@ def plan(request: TryRequest) -> Plan[TryResult]:
     known = {**asdict(trial), "vectors": contents.parameters()}
 
     def begin(model: "LoadedModel") -> Job[TryResult]:
-        one_layer(trial.layer, model.n_layers)
+        one_layer(trial.layer, model.n_layers)  # refuses a layer that the model lacks
         return Job(parameters=known, compute=lambda session: try_concepts(model, trial, session))
 
-    def draw(result: TryResult, path: Path) -> str:
+    def draw(result: TryResult, path: Path, *, force: bool) -> str:
         from circuit.stages.concepts.pictures import draw_trial
 
-        return draw_trial(result, path, force=request.output.force)
+        return draw_trial(result, path, force=force)
 
     return Plan(
         result=TryResult,
@@ -223,11 +223,6 @@ def _concept_line(each: AddedConcept) -> str:
     if each.auroc is not None:
         facts.append(f"held-out AUROC {formatted(each.auroc[0])}")
     return ", ".join(facts)
-
-
-def shown(text: str, measured: Coherence) -> str:
-    """Return an answer as it is shown, marked where it is a loop."""
-    return repr(text) + ("  (repetition)" if measured.collapsed else "")
 
 
 TRY = Command(

@@ -103,7 +103,7 @@ def plan(request: EvaluateRequest) -> Plan[EvaluationResult]:
         output=target,
         force=request.output.force,
         known=settings.parameters(),
-        pictures=dict.fromkeys(tables, lambda result, path: write_csv(path, _columns(result))),
+        pictures=dict.fromkeys(tables, _write_table),
         begin=begin,
     )
 
@@ -225,6 +225,10 @@ def _vectors(evaluation: Evaluation) -> list[VectorEntry]:
     pairs = zip(evaluation.vectors, size, strict=True)
     entries = [{**described(vector), "share": share} for vector, share in pairs]
     return restored(list[VectorEntry], plain(entries))
+
+
+def _write_table(result: EvaluationResult, path: Path, *, force: bool) -> None:
+    write_csv(path, _columns(result), force=force)
 
 
 def _columns(result: EvaluationResult) -> list[Mapping[str, object]]:

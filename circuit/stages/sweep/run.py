@@ -16,20 +16,21 @@
 Writes ``circuit.sweep/2``. An interrupted run resumes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from circuit.artifacts.files.documents import plain, restored
 from circuit.artifacts.files.measurements import Measurements
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import UsageError
+from circuit.stages.figures.pictures import PLOTS
 from circuit.stages.figures.request import VisualizeRequest
 from circuit.stages.rows.holdout import check_apart
 from circuit.stages.rows.prompting import encode, format_for
 from circuit.stages.rows.provenance import fit_of, shuffled_vectors
-from circuit.stages.run import SILENT, Command, Job, Plan, Session, run
+from circuit.stages.run import SILENT, Command, Draw, Job, Plan, Session, run
 from circuit.stages.steering.controls import Control, controls
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
@@ -48,9 +49,6 @@ from circuit.values import schemas
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-
-Draw: TypeAlias = Callable[[SweepResult, Path], None]
-PLOTS = "plots.json"
 
 
 def plan(request: SweepRequest) -> Plan[SweepResult]:
@@ -109,13 +107,16 @@ def plan(request: SweepRequest) -> Plan[SweepResult]:
     )
 
 
-def _pictures(request: SweepRequest) -> Mapping[Path, Draw]:
-    if request.plots is None or request.output.output is None:
+def _pictures(request: SweepRequest) -> Mapping[Path, Draw[SweepResult]]:
+    report, folder = request.output.output, request.plots
+    if report is None or folder is None:
         return {}
-    drawing = VisualizeRequest(
-        report=request.output.output, output=request.plots, force=request.output.force
-    )
-    return {request.plots / PLOTS: lambda *_: run(drawing)}
+
+    def draw(_: SweepResult, path: Path, *, force: bool) -> str:
+        run(VisualizeRequest(report=report, output=path.parent, force=force))
+        return "the pictures of the sweep"
+
+    return {folder / PLOTS: draw}
 
 
 def sweep(model: "LoadedModel", experiment: Experiment, session: Session = SILENT) -> SweepResult:

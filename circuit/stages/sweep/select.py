@@ -33,7 +33,7 @@ from circuit.stages.rows.holdout import check_size
 from circuit.stages.rows.prompting import format_for
 from circuit.stages.rows.provenance import fit_of
 from circuit.stages.rows.same_weights import check_model
-from circuit.stages.run import Command, Job, Plan, Record, Session
+from circuit.stages.run import Command, Job, Plan, Record
 from circuit.stages.steering.readout import Readout
 from circuit.stages.steering.rules import check_action, check_uncalibrated
 from circuit.stages.steering.source import Source, named, parse_numbers, sources_of
@@ -80,18 +80,12 @@ def plan(request: SelectRequest) -> Plan[SelectResult]:
             seed=request.seed.seed,
         )
 
-        def compute(session: Session) -> SelectResult:
-            result = select(model, selection, session)
-            file = chosen_path(request.output.output).with_suffix(".safetensors")
-            session.note(f"the chosen direction is written to `{file}`")
-            return result
-
         def write(result: SelectResult, record: Record) -> None:
             write_selection(request.output.output, selection, result, record)
 
         return Job(
             parameters=selection.parameters(),
-            compute=compute,
+            compute=lambda session: select(model, selection, session),
             write=write,
         )
 
@@ -158,8 +152,13 @@ def write_selection(out: Path, selection: Selection, result: SelectResult, recor
     write_manifest(out, **vars(record), outputs=outputs, results=plain(result))
 
 
-def present(result: SelectResult, *, kl: float | None = None) -> Document:
-    """Show the candidates, the chosen one marked; ``kl`` is the bound on the divergence."""
+def present(
+    result: SelectResult, *, kl: float | None = None, direction: Path | None = None
+) -> Document:
+    """Show the candidates, the chosen one marked.
+
+    ``kl`` is the bound on the divergence, ``direction`` the steering file of the chosen one.
+    """
     chosen = result.chosen
     rows: list[list[Cell]] = [
         [
@@ -185,7 +184,8 @@ def present(result: SelectResult, *, kl: float | None = None) -> Document:
             f"Chosen: {chosen.name} at layer {chosen.layer}, c = {chosen.coefficient:.3f}. Its "
             f"effect "
             f"is the largest of {result.configs_tried}: measure it on test prompts (circuit "
-            f"steer sweep)."
+            f"steer sweep).",
+            *([] if direction is None else [f"Direction: {direction}"]),
         ]
     )
     note = "effect: change of m, with its 95 % interval over groups. The chosen one has a star."
@@ -196,7 +196,10 @@ SELECT = Command(
     request=SelectRequest,
     plan=plan,
     present=present,
-    display=lambda request: {"kl": request.kl},
+    display=lambda request: {
+        "kl": request.kl,
+        "direction": chosen_path(request.output.output).with_suffix(".safetensors"),
+    },
     schema=schemas.SELECTION,
     result=SelectResult,
 )

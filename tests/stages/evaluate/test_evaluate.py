@@ -1,6 +1,7 @@
 """Answers under steering vectors: what is added, what it is compared with, and what a kill leaves."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +191,18 @@ def test_a_finished_run_is_reused_and_another_refused(llama, folder, result):
         run(llama, plan_of(folder, folder / "evaluation", n_per_question=1))
     assert digest(folder / "evaluation.json") == before
     assert not answers_path(folder / "evaluation").exists()
+
+
+def test_a_forced_run_replaces_the_table_too(llama, folder, tmp_path):
+    table = shutil.copytree(folder, tmp_path / "copy") / "evaluation.csv"
+    run(llama, plan_of(table.parent, table))
+    before = table.read_bytes()
+    with raises(ArtifactError, "output-exists"):
+        run(llama, plan_of(table.parent, table, n_per_question=1))
+    assert table.read_bytes() == before
+    run(llama, plan_of(table.parent, table, n_per_question=1, force=True))
+    assert table.read_bytes() != before
+    assert run(llama, plan_of(table.parent, table, n_per_question=1)).reused
 
 
 def test_differences_are_paired_and_controls_are_counted(result):
