@@ -52,7 +52,11 @@ class Estimate:
 
     def as_list(self) -> list[float]:
         """Return [value, low, high], rounded to what a table or a file needs."""
-        return [round(float(x), 6) for x in (self.value, self.low, self.high)]
+        return list(self.as_triple())
+
+    def as_triple(self) -> tuple[float, float, float]:
+        """Return (value, low, high), rounded likewise."""
+        return round(float(self.value), 6), round(float(self.low), 6), round(float(self.high), 6)
 
     def widen_to(self, bound: float) -> "Estimate":
         """Widen the interval to hold ``bound`` and 1 − ``bound``: see ``perfect_scores``."""

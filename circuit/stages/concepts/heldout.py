@@ -96,8 +96,7 @@ def mean_interval(values: Array) -> Interval:
 def _interval(statistic: Statistic, y: Array, groups: Array) -> Interval:
     rng = np.random.default_rng(0)
     drawn = resample(y, groups, n_boot=N_BOOT, rng=rng, cross_fitted=False)
-    value, low, high = drawn.draws(statistic).estimate(bounds=(-np.inf, np.inf)).as_list()
-    return value, low, high
+    return drawn.draws(statistic).estimate(bounds=(-np.inf, np.inf)).as_triple()
 
 
 def _per_token(model: "LoadedModel", texts: "Sequence[Text]") -> Array:

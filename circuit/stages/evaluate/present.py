@@ -20,6 +20,7 @@ from circuit.stages.evaluate.results import (
     VectorEntry,
     VectorSummary,
 )
+from circuit.stages.steering.generate import shown
 
 SMALL = 0.02  # of the residual's norm
 EXPLANATION = (
@@ -112,9 +113,6 @@ def _answers(result: EvaluationResult) -> list[Section]:
     sections = []
     for question in dict.fromkeys(each.question for each in first):
         own = [each for each in first if each.question == question]
-        lines = [
-            f"{each.vector}: {each.answer!r}{'  (repetition)' if each.collapsed else ''}"
-            for each in own
-        ]
+        lines = [f"{each.vector}: {shown(each.answer, each)}" for each in own]
         sections.append(Section(f"{question}: {own[0].prompt!r}", [Text(lines)]))
     return sections

@@ -86,8 +86,7 @@ class Comparison:
             )
             for each in (answers, self.unsteered)
         )
-        value, low, high = difference(steered, unsteered, n_groups=n_groups).as_list()
-        return value, low, high
+        return difference(steered, unsteered, n_groups=n_groups).as_triple()
 
     def _difference(self, answers: Answers, measure: str) -> Interval | None:
         """Return the mean paired difference of a measure; None where it is of one group."""
@@ -103,8 +102,7 @@ class Comparison:
         if len(groups) < 2:
             return None
         draws = self.resamples.draws(_weighted_mean(gaps, known))
-        value, low, high = draws.estimate(bounds=(-np.inf, np.inf)).as_list()
-        return value, low, high
+        return draws.estimate(bounds=(-np.inf, np.inf)).as_triple()
 
 
 def by_question(answers: Answers, criteria: Sequence[str]) -> list[QuestionSummary]:

@@ -1,13 +1,20 @@
 """Pictures in a folder, each with its numbers in a JSON file of the same name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import document_bytes
+from circuit.artifacts.files.documents import document_bytes, plain
+from circuit.artifacts.manifest.manifest import write_manifest
 from circuit.present.document import Figure
 from circuit.values import schemas
+
+if TYPE_CHECKING:
+    from circuit.stages.run import Record
+
+PLOTS = "plots.json"
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,15 @@ def described_picture(picture: Picture) -> FigureFiles:
     return FigureFiles(
         file=f"{picture.name}.png", numbers=f"{picture.name}.json", caption=picture.caption
     )
+
+
+def write_pictures(pictures: Sequence[Picture], folder: Path, record: "Record") -> None:
+    """Write pictures, each with its numbers, and the manifest that lists them."""
+    written = [
+        path for picture in pictures for path in write_picture(picture, folder, record.force)
+    ]
+    results = {"figures": [plain(described_picture(picture)) for picture in pictures]}
+    write_manifest(folder / PLOTS, **vars(record), outputs=written, results=results)
 
 
 def write_picture(picture: Picture, out: Path, force: bool) -> list[Path]:

@@ -27,19 +27,23 @@ from circuit.artifacts.manifest.manifest import (
     Manifest,
     check_outputs,
     read_manifest,
-    write_manifest,
 )
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.uncertainty.emergence import check_threshold
 from circuit.present.document import Document, Text
 from circuit.stages.documents import document_of
 from circuit.stages.figures.of_archive import archive_figures, results_file, sources_of
-from circuit.stages.figures.pictures import FigureFiles, Picture, described_picture, write_picture
+from circuit.stages.figures.pictures import (
+    PLOTS,
+    FigureFiles,
+    Picture,
+    described_picture,
+    write_pictures,
+)
 from circuit.stages.figures.request import VisualizeRequest
 from circuit.stages.run import Command, Job, Plan, Record, Result, Session, without_model
 from circuit.values import schemas
 
-PLOTS = "plots.json"
 DRAWN = (schemas.PROBES, schemas.STEERING, schemas.SWEEP)
 
 
@@ -147,13 +151,7 @@ def _plan_of(
         return PicturesResult(folder=folder, figures=figures, drawn=drawn)
 
     def write(result: PicturesResult, record: Record) -> None:
-        written = [
-            path
-            for picture in result.drawn
-            for path in write_picture(picture, folder, record.force)
-        ]
-        results = {"figures": plain(result.figures)}
-        write_manifest(folder / PLOTS, **vars(record), outputs=written, results=results)
+        write_pictures(result.drawn, folder, record)
 
     def read(manifest: Manifest) -> PicturesResult:
         figures = restored(list[FigureFiles], manifest.results["figures"])

@@ -4,11 +4,9 @@ See ``circuit.stages.steering.strength``; ``circuit.calibration/1`` holds both s
 evaluation.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import UsageError
 from circuit.present.document import Cell, Document, Number, Section, Table, Text
 from circuit.stages.rows.prompting import format_for, parse_prompts
@@ -17,6 +15,7 @@ from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.request import CalibrateRequest
 from circuit.stages.steering.rollouts import prepared
 from circuit.stages.steering.rules import check_action, check_uncalibrated, resolve
+from circuit.stages.steering.settings import texts_of
 from circuit.stages.steering.source import sources_of, terms_of
 from circuit.stages.steering.strength import SIDES, Calibration, calibrate, check_target
 from circuit.values import schemas
@@ -39,7 +38,7 @@ def plan(request: CalibrateRequest) -> Plan[Calibration]:
     check_action(request.action)
     check_uncalibrated(request.action.rule)
     sign = _sign(request.sign)
-    texts = None if request.prompts is None else _texts(parse_prompts(request.prompts))
+    texts = None if request.prompts is None else texts_of(parse_prompts(request.prompts))
     sources = sources_of(request.directions)
     known = {
         "prompts": texts,
@@ -87,10 +86,6 @@ def _sign(text: str) -> int:
         message = f"unknown sign `{text}`"
         raise UsageError("unknown-sign", message, hint="use +, - or both", sign=text)
     return signs[text]
-
-
-def _texts(prompts: PromptSet | Sequence[str]) -> list[str]:
-    return list(prompts.texts if isinstance(prompts, PromptSet) else prompts)
 
 
 def present(result: Calibration) -> Document:

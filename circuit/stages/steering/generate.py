@@ -55,6 +55,11 @@ class MeanCoherence:
     collapsed: float | None = None
 
 
+def shown(text: str, measured: Coherence) -> str:
+    """Return an answer as it is shown, marked where it is a loop."""
+    return repr(text) + ("  (repetition)" if measured.collapsed else "")
+
+
 def write(
     model: "LoadedModel",
     encoded: "Sequence[EncodedPrompt]",

@@ -178,8 +178,7 @@ def _effect(change: Array, selection: Selection) -> Triple:
     doses, m = np.array([0.0, 1.0]), np.stack([np.zeros(len(change)), change], axis=1)
     groups = selection.validation.groups()
     answer = response(doses, m, groups, n_boot=selection.n_boot, seed=selection.seed)
-    value, low, high = answer.mean(change).as_list()
-    return value, low, high
+    return answer.mean(change).as_triple()
 
 
 def best_of(candidates: Sequence[Candidate], kl: float) -> Candidate:

@@ -182,8 +182,7 @@ def _intervention(manifest: Manifest, files: list[Path], c_star: float) -> Inter
 def _slope(intervention: Intervention, on: FinishedSweep) -> Triple:
     m = np.stack([on.reader.measure(intervention.at(dose)).m for dose in DOSES], axis=1)
     answer = response(np.array(DOSES), m, on.prompts.groups())
-    value, low, high = answer.mean(answer.slopes).as_list()
-    return value, low, high
+    return answer.mean(answer.slopes).as_triple()
 
 
 def present(result: SpecificityResult) -> Document:

@@ -87,8 +87,8 @@ def summarised(experiment: Experiment, points: Points) -> SweepResult:
         slope_quantiles=np.percentile(answer.slopes, [25, 50, 75]).tolist(),
         anti_steerable_frac=against,
         anti_steerable_ci=against_ci,
-        curve=[_triple(answer, m[:, k]) for k in range(len(doses))],
-        change=[_triple(answer, m[:, k] - m[:, zero]) for k in range(len(doses))],
+        curve=[answer.mean(m[:, k]).as_triple() for k in range(len(doses))],
+        change=[answer.mean(m[:, k] - m[:, zero]).as_triple() for k in range(len(doses))],
         rates=_rates(m) if experiment.readout.kind == "criterion" else None,
         **vars(form),
         pmass_min=None if mass is None else float(mass.min()),
@@ -130,11 +130,6 @@ def _dose_unit(calibration: Calibration | None) -> str:
         return "coefficient"
     target = f"{calibration.statistic} = {calibration.target:g} nats"
     return f"c* at KL {target} on neutral prompts"
-
-
-def _triple(answer: Response, values: Array) -> Triple:
-    value, low, high = answer.mean(values).as_list()
-    return value, low, high
 
 
 def _anti_steerable(answer: Response, n_groups: int) -> tuple[float, Interval]:

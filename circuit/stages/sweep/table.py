@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from circuit.artifacts.files.documents import plain
-from circuit.artifacts.manifest.manifest import write_manifest
 from circuit.errors import UsageError
 from circuit.present.document import Cell, Document, Notice, Number, Table, Text
-from circuit.stages.figures.pictures import Picture, described_picture, write_picture
+from circuit.stages.figures.pictures import PLOTS, Picture, write_pictures
 from circuit.stages.run import Command, Job, Plan, Record, without_model
 from circuit.stages.sweep.document import band, slope_of
 from circuit.stages.sweep.figures import multiples_figure, unit_of
@@ -17,7 +16,6 @@ from circuit.stages.sweep.verdict import STEERS
 from circuit.values import schemas
 
 Sweeps = dict[str, SweepResult]
-PLOTS = "plots.json"
 HEADER = (
     "",
     "read-out",
@@ -61,10 +59,7 @@ def plan(request: TableRequest) -> Plan[Sweeps]:
     folder, parameters = request.plots, {"sweeps": list(files)}
 
     def write(result: Sweeps, record: Record) -> None:
-        picture = Picture.of(multiples_figure(result))
-        written = write_picture(picture, folder, record.force)
-        results = {"figures": [plain(described_picture(picture))]}
-        write_manifest(folder / PLOTS, **vars(record), outputs=written, results=results)
+        write_pictures([Picture.of(multiples_figure(result))], folder, record)
 
     job = Job(
         parameters=parameters,
