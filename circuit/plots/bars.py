@@ -1,11 +1,14 @@
 """Signed terms of a sum as horizontal bars with their intervals, the first one on top."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from circuit.plots.style import COLOURS, COLUMN, GREY, INK, figure_of, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def bars(
@@ -14,7 +17,7 @@ def bars(
     intervals: Sequence[tuple[float, float] | None],
     *,
     xlabel: str,
-) -> Figure:
+) -> "Figure":
     """Draw one bar for each name, positive and negative ones in two colours."""
     with panels(width=COLUMN, height=0.6 + 0.15 * len(names)) as (ax,):
         y = np.arange(len(names))

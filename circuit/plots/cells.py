@@ -9,15 +9,18 @@ small numbers are visible.
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from circuit.plots.style import DPI, GREY, INK, Array, figure_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 MAX_NAMES = 40  # columns with a name each; more have numbers
 LETTER = 0.062  # inches
@@ -97,8 +100,8 @@ def cells(drawings: Sequence[Cells], scale: Scale, *, across: int, title: str = 
 
 def _bar(
     figure: Figure,
-    image: AxesImage,
-    axes: list[Axes],
+    image: "AxesImage",
+    axes: list["Axes"],
     label: str,
     *,
     height: float,
@@ -110,7 +113,7 @@ def _bar(
     bar.outline.set_visible(False)
 
 
-def _finish(ax: Axes, drawing: Cells) -> None:
+def _finish(ax: "Axes", drawing: Cells) -> None:
     ax.set_title(drawing.title)
     ax.set(xlabel=drawing.xlabel, ylabel=drawing.ylabel)
     ax.tick_params(length=0)

@@ -6,13 +6,15 @@ band is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from circuit.plots.style import GREY, PALE, Array, colour, figure_of, name_end, panels, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Panel:
     baseline_name: str = "shuffled labels"
 
 
-def curves(drawings: Sequence[Panel], *, xlabel: str = "Layer") -> Figure:
+def curves(drawings: Sequence[Panel], *, xlabel: str = "Layer") -> "Figure":
     """Draw the panels side by side."""
     with panels(len(drawings)) as axes:
         for ax, drawing in zip(axes, drawings, strict=True):
@@ -47,7 +49,7 @@ def curves(drawings: Sequence[Panel], *, xlabel: str = "Layer") -> Figure:
         return figure_of(axes)
 
 
-def _draw(ax: Axes, drawing: Panel, xlabel: str) -> None:
+def _draw(ax: "Axes", drawing: Panel, xlabel: str) -> None:
     labels: list[tuple[float, str, str]] = []
     _baseline(ax, drawing, labels)
     for i, series in enumerate(drawing.series):
@@ -64,7 +66,7 @@ def _draw(ax: Axes, drawing: Panel, xlabel: str) -> None:
     _end_labels(ax, labels)
 
 
-def _baseline(ax: Axes, drawing: Panel, labels: list[tuple[float, str, str]]) -> None:
+def _baseline(ax: "Axes", drawing: Panel, labels: list[tuple[float, str, str]]) -> None:
     """Draw the baselines, of all series in the same grey, with one label."""
     ends = []
     for series in drawing.series:
@@ -77,7 +79,7 @@ def _baseline(ax: Axes, drawing: Panel, labels: list[tuple[float, str, str]]) ->
         labels.append((float(np.mean(ends)), drawing.baseline_name, GREY))
 
 
-def _chances(ax: Axes, drawing: Panel, labels: list[tuple[float, str, str]]) -> None:
+def _chances(ax: "Axes", drawing: Panel, labels: list[tuple[float, str, str]]) -> None:
     """Draw the chance levels: one in grey, or each in the colour of its series."""
     levels = {s.chance: i for i, s in enumerate(drawing.series) if s.chance is not None}
     for level, i in levels.items():
@@ -87,7 +89,7 @@ def _chances(ax: Axes, drawing: Panel, labels: list[tuple[float, str, str]]) -> 
             labels.append((level, f"chance {level:.2g}", ink))
 
 
-def _finish(ax: Axes, drawing: Panel, xlabel: str) -> None:
+def _finish(ax: "Axes", drawing: Panel, xlabel: str) -> None:
     layers = sorted({layer for series in drawing.series for layer in series.layers})
     ax.set(xlabel=xlabel, ylabel=drawing.ylabel)
     low, high = drawing.ylim
@@ -97,10 +99,12 @@ def _finish(ax: Axes, drawing: Panel, xlabel: str) -> None:
     if len(layers) <= 12:
         ax.set_xticks(layers)
     else:
+        from matplotlib.ticker import MaxNLocator
+
         ax.xaxis.set_major_locator(MaxNLocator(10, integer=True))
 
 
-def _end_labels(ax: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
+def _end_labels(ax: "Axes", labels: Sequence[tuple[float, str, str]]) -> None:
     """Name each line to the right of where it ends."""
     low, high = ax.get_ylim()
     gap = 0.075 * (high - low)

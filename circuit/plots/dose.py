@@ -8,12 +8,15 @@ baseline. Several panels share the axis of doses.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circuit.plots.style import GREY, Array, colour, figure_of, grid, name_end, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 DIRECTION, RANDOM, SHUFFLED, PROMPTED = colour(0), GREY, colour(4), colour(1)
 MAX_PROMPTS = 40  # drawn one by one
@@ -57,7 +60,7 @@ def dose_response(
         return figure_of(axes)
 
 
-def draw_dose(ax: Axes, sweep: Dose) -> None:
+def draw_dose(ax: "Axes", sweep: Dose) -> None:
     """Draw one sweep."""
     x = sweep.doses
     if sweep.prompts is not None:
@@ -96,7 +99,7 @@ def _lines(sweep: Dose) -> list[tuple[float, str, str]]:
     return ends
 
 
-def _name_lines(ax: Axes, sweep: Dose) -> None:
+def _name_lines(ax: "Axes", sweep: Dose) -> None:
     ends = _lines(sweep)
     low, high = ax.get_ylim()
     for (_, name, ink), y in zip(
@@ -105,7 +108,7 @@ def _name_lines(ax: Axes, sweep: Dose) -> None:
         name_end(ax, name, y, ink)
 
 
-def _legend(ax: Axes, sweeps: Sequence[Dose]) -> None:
+def _legend(ax: "Axes", sweeps: Sequence[Dose]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

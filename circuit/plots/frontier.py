@@ -8,12 +8,15 @@ the effect grows with c and the divergence with c².
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from circuit.plots.style import GREY, Array, colour, figure_of, panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INKS = {"random": GREY, "shuffled": colour(4)}
 MARKS = {"random": "x", "shuffled": "^"}
@@ -31,7 +34,7 @@ class Points:
     ylabel: str
 
 
-def frontier(drawings: Sequence[Points]) -> Figure:
+def frontier(drawings: Sequence[Points]) -> "Figure":
     """Draw one panel for each kind of damage."""
     with panels(len(drawings)) as axes:
         for ax, points in zip(axes, drawings, strict=True):
@@ -39,7 +42,7 @@ def frontier(drawings: Sequence[Points]) -> Figure:
         return figure_of(axes)
 
 
-def _draw(ax: Axes, points: Points) -> None:
+def _draw(ax: "Axes", points: Points) -> None:
     for kind, values in points.controls.items():
         if len(values):
             ax.scatter(
@@ -77,7 +80,7 @@ def _root(values: Array) -> Array:
     return np.asarray(np.sign(values) * np.sqrt(np.abs(values)))
 
 
-def _ticks(ax: Axes) -> None:
+def _ticks(ax: "Axes") -> None:
     """Label the root scale with the damage itself."""
     low, high = ax.get_ylim()
     steps = [0, 0.01, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 12, 20]

@@ -1,11 +1,14 @@
 """A matrix with a number in every cell: cosines (−1 to 1), AUROCs (0 to 1), fractions (0 to 1)."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from circuit.plots.style import Array, figure_of, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_NAMES = 40  # legible along a side
 SCALES = {"cosine": ("RdBu_r", -1, 1), "auroc": ("RdBu_r", 0, 1), "share": ("Blues", 0, 1)}
@@ -19,7 +22,7 @@ def heatmap(
     note: str = "",
     axis: str = "",
     scale: str = "cosine",
-) -> Figure:
+) -> "Figure":
     """Draw ``matrix`` (k, k); ``scale`` is one of ``SCALES``, NaN an empty cell.
 
     ``note`` is the title: the level of chance.

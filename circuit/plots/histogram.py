@@ -1,17 +1,20 @@
 """Held-out projections on a direction, by class: histograms on one axis, the scores as title."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from circuit.plots.style import Array, colour, figure_of, panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def histogram(
     scores: Sequence[Array], names: Sequence[str], *, xlabel: str, title: str = ""
-) -> Figure:
+) -> "Figure":
     """Draw ``scores``, one array of held-out scores per class."""
     with panels() as axes:
         _draw(axes[0], scores, names)
@@ -20,7 +23,7 @@ def histogram(
         return figure_of(axes)
 
 
-def _draw(ax: Axes, scores: Sequence[Array], names: Sequence[str]) -> None:
+def _draw(ax: "Axes", scores: Sequence[Array], names: Sequence[str]) -> None:
     everything = np.concatenate(scores)
     n_bins = int(np.clip(2 * np.sqrt(len(everything)), 8, 40))
     edges = np.linspace(everything.min(), everything.max() + 1e-9, n_bins + 1).tolist()

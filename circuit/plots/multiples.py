@@ -8,14 +8,16 @@ and the threshold. One legend names them all. A dot is filled where the layer is
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from circuit.plots.style import GREY, PALE, colour, figure_of, grid
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Bounds = Sequence[float]  # value, low, high
 # Colour and dashes of the baselines without layers, in their order.
@@ -36,7 +38,7 @@ class Curve:
     emergence: int | None = None
 
 
-def multiples(curves: Sequence[Curve], *, threshold: float, columns: int = 4) -> Figure:
+def multiples(curves: Sequence[Curve], *, threshold: float, columns: int = 4) -> "Figure":
     """Draw one panel for each of ``curves``, on one scale and under one legend."""
     low = floor(curves)
     with grid(len(curves), columns=min(columns, len(curves)), width=2.1, height=1.6) as axes:
@@ -55,7 +57,9 @@ def floor(curves: Sequence[Curve]) -> float:
     return max(0.0, math.floor(min(0.4, *drawn) * 10) / 10)
 
 
-def _draw(ax: Axes, curve: Curve, threshold: float, low: float) -> None:
+def _draw(ax: "Axes", curve: Curve, threshold: float, low: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     x, span = np.array(curve.layers), 1 - low
     ax.axhline(0.5, color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), label="chance")
     ax.axhline(threshold, color=PALE, lw=0.7, ls=(0, (5, 3)), label=f"threshold {threshold:g}")
@@ -80,7 +84,7 @@ def _draw(ax: Axes, curve: Curve, threshold: float, low: float) -> None:
     ax.tick_params(labelsize=5.5)
 
 
-def _scores(ax: Axes, curve: Curve) -> None:
+def _scores(ax: "Axes", curve: Curve) -> None:
     """Draw the probe, on top."""
     value, low, high = np.array(curve.scores, dtype=float).T
     x, filled = np.array(curve.layers), np.array(curve.decodable)
@@ -90,7 +94,7 @@ def _scores(ax: Axes, curve: Curve) -> None:
     ax.plot(x[~filled], value[~filled], "o", mfc="white", mec=colour(0), mew=0.6, markersize=2.6)
 
 
-def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
+def _legend(figure: "Figure", axes: Sequence["Axes"]) -> None:
     """Name every kind of line once, above the panels."""
     lines: dict[str, Artist] = {}
     for ax in axes:

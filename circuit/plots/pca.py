@@ -1,10 +1,13 @@
 """A layer: its rows on the first two principal components, next to the whole spectrum."""
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from circuit.plots.scatter import Classes, points
 from circuit.plots.spectrum import cumulative
 from circuit.plots.style import Array, figure_of, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def pca(
@@ -13,7 +16,7 @@ def pca(
     classes: Classes,
     spectrum: Array,
     crossings: dict[float, int],
-) -> Figure:
+) -> "Figure":
     """Draw ``coordinates`` (n, 2), with their ``shares`` of the variance, and ``spectrum`` (r,)."""
     with panels(2, height=2.6) as axes:
         points(axes[0], coordinates, classes)

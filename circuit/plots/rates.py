@@ -8,12 +8,15 @@ meet.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from circuit.plots.style import GREY, PALE, colour, figure_of, grid, name_end, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 2
 
@@ -29,7 +32,7 @@ class Response:
     shown: Sequence[bool]  # moved further than random directions do
 
 
-def rates(responses: Sequence[Response], *, ylabel: str) -> Figure:
+def rates(responses: Sequence[Response], *, ylabel: str) -> "Figure":
     """Draw one panel for each of ``responses``."""
     n = len(responses)
     labels = {"xlabel": "Coefficient", "ylabel": ylabel}
@@ -40,7 +43,7 @@ def rates(responses: Sequence[Response], *, ylabel: str) -> Figure:
         return figure_of(axes)
 
 
-def _draw(ax: Axes, response: Response) -> None:
+def _draw(ax: "Axes", response: Response) -> None:
     x = np.array(response.coefficients, dtype=float)
     value, low, high = np.array(response.shares, dtype=float).T
     ends = [(float(value[-1]), "direction", colour(0))]

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from circuit.plots.style import COLUMN, GREY, Array, colour, figure_of, marker, panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ROWS_ABOVE, ROWS_RIGHT = 4, 18  # rows of a legend above the points, and at their right
 
@@ -24,7 +27,7 @@ class Classes:
 
 def scatter(
     coordinates: Array, colourings: Sequence[Classes], *, xlabel: str, ylabel: str, ticks: bool
-) -> Figure:
+) -> "Figure":
     """Draw the same points ``coordinates`` (n, 2) once for each colouring, side by side."""
     above = max((_rows(each) for each in colourings if not _many(each)), default=1)
     wider = 0.6 if any(map(_many, colourings)) else 0.0
@@ -37,7 +40,7 @@ def scatter(
         return figure_of(axes)
 
 
-def points(ax: Axes, coordinates: Array, classes: Classes) -> None:
+def points(ax: "Axes", coordinates: Array, classes: Classes) -> None:
     """Draw points in ``ax`` with a legend above, or at the right where it has many rows."""
     size = float(np.clip(1200 / max(len(coordinates), 1), 4, 14))
     hollow = classes.numbers < 0

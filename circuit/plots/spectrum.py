@@ -1,12 +1,16 @@
 """Variance of the principal components of a layer: each, cumulative, with 90 and 95 % points."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
 
 from circuit.plots.style import GREY, Array, colour
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def cumulative(ax: Axes, spectrum: Array, *, crossings: dict[float, int]) -> None:
+
+def cumulative(ax: "Axes", spectrum: Array, *, crossings: dict[float, int]) -> None:
     """Draw ``spectrum`` (r,), its cumulative sum, and the ``crossings`` {share: components}."""
     x = np.arange(1, len(spectrum) + 1)
     total = 100 * np.cumsum(spectrum)
@@ -24,7 +28,7 @@ def cumulative(ax: Axes, spectrum: Array, *, crossings: dict[float, int]) -> Non
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _mark(ax: Axes, share: float, components: int) -> None:
+def _mark(ax: "Axes", share: float, components: int) -> None:
     ax.plot([components, components], [0, 100 * share], color=GREY, linewidth=0.6, ls=(0, (5, 3)))
     ax.plot(components, 100 * share, "o", color=colour(1), markersize=3)
     ax.annotate(
@@ -38,6 +42,6 @@ def _mark(ax: Axes, share: float, components: int) -> None:
     )
 
 
-def _name(ax: Axes, name: str, at: tuple[float, float], ink: str, up: float) -> None:
+def _name(ax: "Axes", name: str, at: tuple[float, float], ink: str, up: float) -> None:
     """Name a curve to the right of one of its points."""
     ax.annotate(name, at, xytext=(5, up), textcoords="offset points", fontsize=6.5, color=ink)

@@ -9,15 +9,16 @@ row without one states its verdict.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from circuit.plots.style import GREY, INK, figure_of, panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
 
 GAP = 0.6  # between baselines and layers, and between strata, in cells
 BELOW, CHANCE, ABOVE = "#BDBDBD", "#FFFFFF", "#0B4F8A"
@@ -37,8 +38,11 @@ class Row:
     verdict: str
 
 
-def stratigraphy(rows: Sequence[Row], baselines: Sequence[str], layers: Sequence[int]) -> Figure:
+def stratigraphy(rows: Sequence[Row], baselines: Sequence[str], layers: Sequence[int]) -> "Figure":
     """Draw ``rows`` in their order; rows of one stratum must be neighbours."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
     tops = _tops(rows)
     columns = len(baselines) + GAP + len(layers)
     width = float(np.clip(2.9 + 0.26 * columns, 4.2, 12.0))
@@ -67,7 +71,9 @@ def _tops(rows: Sequence[Row]) -> list[float]:
     return tops
 
 
-def _row(ax: Axes, row: Row, y: float, n_baselines: int, shade: ScalarMappable) -> None:
+def _row(ax: "Axes", row: Row, y: float, n_baselines: int, shade: "ScalarMappable") -> None:
+    from matplotlib.patches import Rectangle
+
     first = n_baselines + GAP
     cells = [(float(k), value, False) for k, value in enumerate(row.baselines)]
     cells += [
@@ -95,7 +101,7 @@ def _row(ax: Axes, row: Row, y: float, n_baselines: int, shade: ScalarMappable) 
     ax.text(first + len(row.layers) - 0.3, y, f"{row.verdict}", va="center", fontsize=6, color=INK)
 
 
-def _strata(ax: Axes, rows: Sequence[Row], tops: Sequence[float]) -> None:
+def _strata(ax: "Axes", rows: Sequence[Row], tops: Sequence[float]) -> None:
     """Name each stratum above its first row."""
     seen: set[str] = set()
     for row, y in zip(rows, tops, strict=True):
@@ -114,7 +120,7 @@ def _strata(ax: Axes, rows: Sequence[Row], tops: Sequence[float]) -> None:
 
 
 def _axes(
-    ax: Axes,
+    ax: "Axes",
     rows: Sequence[Row],
     tops: Sequence[float],
     baselines: Sequence[str],

@@ -11,14 +11,14 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Figure  # noqa: PLC0414  (a type for writers of figures)
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Figure  # noqa: PLC0414  (for writers of figures)
 
 Array = NDArray[Any]
 
@@ -75,16 +75,27 @@ _UNDATED: dict[str, dict[str, None]] = {
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Apply the style of all figures, for a figure that makes its own axes."""
+    from matplotlib import rc_context
+
     with rc_context(_TYPE):
         yield
 
 
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure, in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 @contextmanager
-def panels(n: int = 1, *, width: float = COLUMN, height: float = HEIGHT) -> Iterator[list[Axes]]:
+def panels(n: int = 1, *, width: float = COLUMN, height: float = HEIGHT) -> Iterator[list["Axes"]]:
     """Give ``n`` axes side by side, in one new figure (``axes[0].figure``), to draw in."""
-    with rc_context(_TYPE):
-        figure = Figure(figsize=(width * n, height), layout="constrained")
-        FigureCanvasAgg(figure)
+    with figure_style():
+        figure = new_figure(width * n, height)
         axes = figure.subplots(1, n, squeeze=False)[0].tolist()
         for ax in axes:
             ax.spines[["top", "right"]].set_visible(False)
@@ -103,12 +114,11 @@ def grid(
     height: float,
     xlabel: str = "Layer",
     ylabel: str = "Held-out AUROC",
-) -> Iterator[list[Axes]]:
+) -> Iterator[list["Axes"]]:
     """Give ``n`` axes in rows of ``columns``, ``width`` × ``height`` inches each, shared labels."""
     rows = -(-n // columns)
-    with rc_context(_TYPE):
-        figure = Figure(figsize=(width * columns, height * rows + 0.2), layout="constrained")
-        FigureCanvasAgg(figure)
+    with figure_style():
+        figure = new_figure(width * columns, height * rows + 0.2)
         axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
         for ax in axes[:n]:
             ax.spines[["top", "right"]].set_visible(False)
@@ -119,20 +129,24 @@ def grid(
         yield axes[:n]
 
 
-def figure_of(axes: Sequence[Axes]) -> Figure:
+def figure_of(axes: Sequence["Axes"]) -> "Figure":
     """Return the figure of ``axes``."""
+    from matplotlib.figure import Figure
+
     figure = axes[0].figure
     assert isinstance(figure, Figure)
     return figure
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: "Figure") -> bytes:
     """Render at 200 dots per inch."""
     return render(figure, "png")
 
 
-def render(figure: Figure, form: str) -> bytes:
+def render(figure: "Figure", form: str) -> bytes:
     """Render as ``png``, ``pdf`` or ``svg``; undated, so that equal figures give equal bytes."""
+    from matplotlib import rc_context
+
     buffer = io.BytesIO()
     with rc_context({**_TYPE, **_VECTORS}):
         figure.savefig(buffer, format=form, dpi=DPI, metadata=_UNDATED[form])
@@ -150,7 +164,7 @@ def marker(i: int) -> str:
 
 
 def name_end(
-    ax: Axes, name: str, y: float, ink: str, *, distance: float = 4, fontsize: float = 6.5
+    ax: "Axes", name: str, y: float, ink: str, *, distance: float = 4, fontsize: float = 6.5
 ) -> None:
     """Write ``name`` to the right of the axes at height ``y``, ``distance`` points away."""
     ax.annotate(

@@ -1,15 +1,19 @@
 """A number for every token of a text, one line per condition; the tokens label the x axis."""
 
 from collections.abc import Mapping, Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from circuit.plots.style import COLUMN, HEIGHT, colour, figure_of, name_end, panels, spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_TOKENS = 60  # legible below the axis
 
 
-def token_lines(tokens: Sequence[str], lines: Mapping[str, Sequence[float]], ylabel: str) -> Figure:
+def token_lines(
+    tokens: Sequence[str], lines: Mapping[str, Sequence[float]], ylabel: str
+) -> "Figure":
     """Draw one line per condition over ``tokens``, of which the first ``MAX_TOKENS`` are shown."""
     shown = [axis_label(token) for token in tokens[:MAX_TOKENS]]
     width = max(COLUMN, 0.13 * len(shown) + 1)
