@@ -38,7 +38,6 @@ from circuit.stages.rows.labelled_rows import (
     rows_by_label,
     same_partition,
 )
-from circuit.stages.rows.probe_scores import StarredScore
 from circuit.stages.rows.warnings import note_each, row_warnings
 from circuit.stages.run import Note, Track
 
@@ -227,9 +226,3 @@ def text_baselines(
         position = list(wanted)[-1].position
         features["embed"] = activations.read("embed", 0, position)[rows]
     return {name: probe(X, target.task) for name, X in features.items()}
-
-
-def baseline_score(result: ProbeResult) -> StarredScore:
-    """Return what a file holds of a probe that stands by itself."""
-    significant = decodable({0: result})[0]
-    return restored(StarredScore, {**result.as_dict(), "significant": significant})

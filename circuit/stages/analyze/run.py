@@ -44,7 +44,6 @@ from circuit.stages.analyze.layers import (
     Layers,
     Settings,
     Target,
-    baseline_score,
     judged,
     measured_layers,
     probe_targets,
@@ -62,6 +61,7 @@ from circuit.stages.analyze.results import (
     SiteSimilarity,
 )
 from circuit.stages.options import ArchiveOptions
+from circuit.stages.rows.baselines import baseline_score
 from circuit.stages.rows.contrasts import Place, check_position
 from circuit.stages.rows.labels import check_labels, labelled
 from circuit.stages.rows.warnings import equal_rows_text, row_warnings

@@ -48,7 +48,7 @@ from circuit.stages.probes.results import (
     ProbeEmergence,
     QuestionScore,
 )
-from circuit.stages.rows.probe_scores import StarredScore
+from circuit.stages.rows.baselines import baseline_score
 
 SURFACE = tuple(TEXT_BASELINES)
 Read = Callable[[int], Array]  # layer -> rows (n, d)
@@ -89,7 +89,7 @@ def score(task: Task, sources: Sources, *, threshold: float) -> QuestionScore:
         n=len(task.y),
         n_groups=task.n_groups,
         n_folds=len(task.splits),
-        baselines={name: _baseline(result) for name, result in baselines.items()},
+        baselines={name: baseline_score(result) for name, result in baselines.items()},
         layers=_layers(measured, task),
         choosing=None if choice is None else restored(LayerChoice, choice.as_dict()),
         emergence=_emergence(measured, baselines, task, threshold),
@@ -108,10 +108,6 @@ def _measured(task: Task, sources: Sources, layer: int) -> LayerMeasurement:
         random_directions=random_directions(rows, task),
         random_weights=None if sources.random is None else probe(sources.random(layer), task),
     )
-
-
-def _baseline(result: ProbeResult) -> StarredScore:
-    return restored(StarredScore, {**result.as_dict(), "significant": decodable({0: result})[0]})
 
 
 def _layers(measured: Mapping[int, LayerMeasurement], task: Task) -> dict[int, LayerScore]:
