@@ -143,6 +143,13 @@ class DirectionsResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedDirection:
+    """What every archive says of each of its directions."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredDirections:
     """Directions of a file that holds no scores: of single pairs, imported, or exported."""
 

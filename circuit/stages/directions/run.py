@@ -54,6 +54,7 @@ from circuit.stages.directions.results import (
     FittedDirections,
     HeldOutProjections,
     LayerQuality,
+    NamedDirection,
     StoredDirections,
 )
 from circuit.stages.rows.contrasts import (
@@ -253,7 +254,8 @@ def stored(manifest: Manifest) -> FittedDirections:
     """Read the results of any archive of directions; most commands write none with scores."""
     if "best" in manifest.results:
         return FittedDirections(result=restored(DirectionsResult, manifest.results), directions=[])
-    names = [each["name"] for each in manifest.results["directions"]]
+    named = restored(list[NamedDirection], manifest.results.get("directions"))
+    names = [each.name for each in named]
     return FittedDirections(result=StoredDirections(names=names), directions=[])
 
 

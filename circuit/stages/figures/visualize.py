@@ -154,7 +154,7 @@ def _plan_of(
         write_pictures(result.drawn, folder, record)
 
     def read(manifest: Manifest) -> PicturesResult:
-        figures = restored(list[FigureFiles], manifest.results["figures"])
+        figures = restored(list[FigureFiles], manifest.results.get("figures"))
         return PicturesResult(folder=folder, figures=figures)
 
     job = Job(

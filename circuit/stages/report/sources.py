@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from circuit.artifacts.files.documents import read_bytes, read_json, schema_of
+from circuit.artifacts.files.documents import read_bytes, read_json, restored, schema_of
 from circuit.artifacts.manifest.manifest import (
     Manifest,
     check_outputs,
@@ -21,6 +21,7 @@ from circuit.artifacts.manifest.manifest import (
 from circuit.errors import ArtifactError
 from circuit.present.document import Document, Figure, Finding, Part, Section, Text
 from circuit.stages.documents import ARTIFACTS, document_of
+from circuit.stages.figures.pictures import FigureFiles
 from circuit.values import schemas
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -115,7 +116,7 @@ def _source(path: Path) -> Source:
     manifest = read_manifest(path, schema)
     missing = _missing(path, manifest)
     if schema == schemas.PLOTS:
-        return Source(path, manifest, _pictures(path.parent, manifest), missing)
+        return Source(path, manifest, _pictures(path, manifest), missing)
     return Source(path, manifest, document_of(manifest, path), missing)
 
 
@@ -126,14 +127,18 @@ def _missing(path: Path, manifest: Manifest) -> list[str]:
     return [ref.path for ref in manifest.outputs if ref not in here]
 
 
-def _pictures(folder: Path, manifest: Manifest) -> Document:
-    """Return the document of the pictures in ``folder``, drawn by ``visualize``."""
-    images = [(each, _png(folder, each["file"])) for each in manifest.results["figures"]]
+def _pictures(path: Path, manifest: Manifest) -> Document:
+    """Return the document of the pictures that lie beside ``path``, drawn by ``visualize``."""
+    try:
+        listed = restored(list[FigureFiles], manifest.results.get("figures"))
+    except ArtifactError as error:
+        raise error.within(f"`{path}`") from error
+    images = [(each, _png(path.parent, each.file)) for each in listed]
     figures = [
         Figure(
-            name=Path(each["file"]).stem,
+            name=Path(each.file).stem,
             png=lambda image=image: image,  # type: ignore[misc]
-            caption=each["caption"],
+            caption=each.caption,
         )
         for each, image in images
     ]
