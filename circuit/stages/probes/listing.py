@@ -40,7 +40,13 @@ def plan_init(request: InitRequest) -> Plan[InitResult]:
         write=lambda _, record: save_all(sets, force=record.force),
     )
     begin = without_model(job)
-    return Plan(result=InitResult, begin=begin, output=request.output, force=request.force)
+    return Plan(
+        result=InitResult,
+        begin=begin,
+        output=next(iter(sets)),
+        saved_as=request.output,
+        force=request.force,
+    )
 
 
 def present_init(result: InitResult) -> Document:
