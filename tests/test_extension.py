@@ -101,7 +101,7 @@ def test_a_strength_rule_is_one_entry(tmp_path, monkeypatch):
     def double(model, intervention, form, number):
         return replace(intervention, factor=2 * intervention.factor)
 
-    monkeypatch.setitem(rules.RULES, "double", rules.StrengthRule(double))
+    monkeypatch.setitem(rules.RULES, "double", rules.StrengthRule(resolve=double))
     monkeypatch.chdir(tmp_path)
     pair = ["--positive", "50 + 25 = ", "--negative", "50 + 25 =", "--layer", "3"]
     line = ["steer", "-m", "tiny", *pair, "-p", "58 + 31 =", "-n", "4"]

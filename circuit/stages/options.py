@@ -13,6 +13,11 @@ from circuit.values.requests import option
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
 
+REVISION = "Branch, tag or commit of a model on the hub."
+DTYPE = (
+    "Dtype of the weights: auto (the checkpoint's on a GPU, float32 on a CPU), checkpoint, "
+    "float32, bfloat16, float16."
+)
 LAYERS = "all | 0,4,8 | 8-13 | -1 | every:4 | 50%."
 # numpy and scikit-learn both take these.
 LARGEST_SEED = 2**32 - 1
@@ -25,13 +30,10 @@ class ModelOptions:
     model: str = option("--model", "-m", help="Hub id, checkpoint folder, or tiny.")
     dtype: str = option(
         "--dtype",
-        help="Dtype of the weights: auto (the checkpoint's on a GPU, float32 on a CPU), "
-        "checkpoint, float32, bfloat16, float16.",
+        help=DTYPE,
         default="auto",
     )
-    revision: str | None = option(
-        "--revision", help="Branch, tag or commit of a model on the hub.", default=None
-    )
+    revision: str | None = option("--revision", help=REVISION, default=None)
     adapter: Path | None = option("--adapter", help="Folder of a LoRA adapter.", default=None)
     trust_remote_code: bool = option(
         "--trust-remote-code", help="Let the checkpoint run its own Python code.", default=False

@@ -46,7 +46,12 @@ def run(source):
 
 def test_an_equal_run_is_reused(run, tmp_path):
     out, picture = tmp_path / "out.json", tmp_path / "out.png"
-    pictures = {picture: lambda result, path: path.write_text(str(result.x))}
+
+    def draw(result, path, *, force):
+        assert path.exists() <= (force or path.read_text() == str(result.x))
+        path.write_text(str(result.x))
+
+    pictures = {picture: draw}
     first, again = run(out, pictures=pictures), run(out, {"k": (1,)}, pictures=pictures)
     assert (first.reused, again.reused) == (False, True)
     assert first.result == again.result == Answer(x=1)
@@ -69,7 +74,7 @@ def test_another_run_is_refused(run, source, tmp_path):
         with raises(ArtifactError, "output-exists"):
             run(out, known, **more)
     picture.write_text("mine")
-    for beside in ({"pictures": {picture: lambda *_: None}}, {"files": [picture]}):
+    for beside in ({"pictures": {picture: lambda *_, **__: None}}, {"files": [picture]}):
         with raises(ArtifactError, "output-exists"):
             run(tmp_path / "new.json", **beside)
     source.write_text("b\n")
@@ -82,7 +87,7 @@ def test_no_output_is_an_input_or_another_output(run, source, tmp_path):
     out = tmp_path / "out.json"
     with raises(UsageError, "output-is-input"):
         run(source, force=True)
-    for beside in ({"pictures": {out: lambda *_: None}}, {"files": [out]}):
+    for beside in ({"pictures": {out: lambda *_, **__: None}}, {"files": [out]}):
         with raises(UsageError, "output-named-twice"):
             run(out, force=True, **beside)
     with raises(ArtifactError, "output-is-folder"):

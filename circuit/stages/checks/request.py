@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from circuit.stages.options import ModelOptions
+from circuit.stages.options import DTYPE, REVISION, ModelOptions
 from circuit.values.requests import argument, group, option
 
 
@@ -52,12 +52,9 @@ class DoctorRequest:
     model: str | None = option(
         "--model", "-m", help="Also test this model: id, folder or tiny.", default=None
     )
-    revision: str | None = option(
-        "--revision", help="Branch, tag or commit of a model on the hub.", default=None
-    )
+    revision: str | None = option("--revision", help=REVISION, default=None)
     dtype: str = option(
         "--dtype",
-        help="Dtype of the weights: auto (the checkpoint's on a GPU, float32 on a CPU), "
-        "checkpoint, float32, bfloat16, float16.",
+        help=DTYPE,
         default="auto",
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from circuit.artifacts.files.documents import plain
-from circuit.artifacts.files.paths import refuse_input
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.expansion import expand
 from circuit.artifacts.prompts.prompts import PromptSet
@@ -18,7 +17,7 @@ from circuit.artifacts.prompts.templates import TemplateSet
 from circuit.errors import UsageError
 from circuit.present.document import Document
 from circuit.stages.dataset.describe import Counts, count, counts_text
-from circuit.stages.dataset.request import CreateRequest
+from circuit.stages.dataset.request import CreateRequest, PromptSetOutput
 from circuit.stages.run import Command, Job, Plan, Result, without_model
 
 
@@ -59,19 +58,26 @@ def create(request: CreateRequest) -> PromptSet:
 
 def plan(request: CreateRequest) -> Plan[PromptSetResult]:
     """Draw the set."""
-    output = request.output.output
-    refuse_input(output, [find_set(request.set_name)])
-    return plan_writing(create(request), output, force=request.output.force)
+    return plan_writing(create(request), request.output, source=find_set(request.set_name))
 
 
-def plan_writing(prompts: PromptSet, output: Path, *, force: bool) -> Plan[PromptSetResult]:
-    """Return the plan that writes a prompt set and counts it."""
+def plan_writing(
+    prompts: PromptSet, written: PromptSetOutput, *, source: Path
+) -> Plan[PromptSetResult]:
+    """Return the plan that writes a prompt set made from ``source`` and counts it."""
+    output = written.output
     job = Job(
         parameters={},
         compute=lambda _: PromptSetResult(counts=count(prompts), output=output),
         write=lambda _, record: prompts.save(output, force=record.force),
     )
-    return Plan(result=PromptSetResult, output=output, force=force, begin=without_model(job))
+    return Plan(
+        result=PromptSetResult,
+        inputs=[source],
+        output=output,
+        force=written.force,
+        begin=without_model(job),
+    )
 
 
 def present(result: PromptSetResult) -> Document:

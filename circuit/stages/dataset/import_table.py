@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from circuit.artifacts.files.documents import read_json, schema_of, validated
-from circuit.artifacts.files.paths import refuse_input
 from circuit.artifacts.manifest.manifest import reference
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.tables import Row, Table, read_table
@@ -56,9 +55,7 @@ def import_prompts(request: ImportRequest) -> PromptSet:
 
 def plan(request: ImportRequest) -> Plan[PromptSetResult]:
     """Read the table."""
-    output = request.output.output
-    refuse_input(output, [request.file])
-    return plan_writing(import_prompts(request), output, force=request.output.force)
+    return plan_writing(import_prompts(request), request.output, source=request.file)
 
 
 def present(result: PromptSetResult) -> Document:

@@ -4,23 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from circuit.stages.options import LARGEST_SEED
+from circuit.stages.options import SeedOptions
 from circuit.values.requests import argument, group, option
 
 FILE = "A prompt set, a template file, or a built-in set."
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedOptions:
-    """The seed of a draw or a division."""
-
-    seed: int = option(
-        "--seed",
-        help="Seed of everything random; recorded.",
-        default=42,
-        minimum=0,
-        maximum=LARGEST_SEED,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +53,7 @@ class CreateRequest:
         minimum=1,
         shown_default="100",
     )
-    seed: SeedOptions = group(SeedOptions)
+    seed: SeedOptions = group(SeedOptions, seed=42)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +174,7 @@ class SplitRequest:
     test_fraction: float = option(
         "--test-fraction", help="Share of the prompts to hold out.", default=0.3
     )
-    seed: SeedOptions = group(SeedOptions)
+    seed: SeedOptions = group(SeedOptions, seed=42)
     force: bool = option("--force", help="Replace output that exists.", default=False)
 
 

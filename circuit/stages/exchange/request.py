@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from circuit.stages.options import ArchiveOutputOptions
+from circuit.stages.options import LAYERS, REVISION, ArchiveOutputOptions
 from circuit.values.requests import argument, group, option
 
 
@@ -40,7 +40,7 @@ class ExportRequest:
     layers: str | None = option(
         "--layers",
         "--layer",
-        help="all | 0,4,8 | 8-13 | -1 | every:4 | 50%.",
+        help=LAYERS,
         default=None,
         shown_default="all that the format takes",
     )
@@ -82,6 +82,4 @@ class ImportRequest:
     layer_offset: int = option(
         "--layer-offset", help="Added to the layers' numbers in the file.", default=0
     )
-    revision: str | None = option(
-        "--revision", help="Branch, tag or commit of a model on the hub.", default=None
-    )
+    revision: str | None = option("--revision", help=REVISION, default=None)

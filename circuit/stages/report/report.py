@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.paths import refuse_input
 from circuit.errors import UsageError
 from circuit.present.document import Document, Estimate, Finding, Notice
 from circuit.stages.report.contents import report_page
@@ -74,7 +73,6 @@ def plan(request: ReportRequest) -> Plan[ReportResult]:
         hint = "a report is one page: -o report.html"
         raise UsageError("not-an-html-file", message, hint=hint, path=str(out))
     sources = read_sources(request.paths)
-    refuse_input(out, [source.path for source in sources])
     warnings = warnings_about(sources)
 
     result = ReportResult(
@@ -88,7 +86,13 @@ def plan(request: ReportRequest) -> Plan[ReportResult]:
         compute=lambda _: result,
         write=lambda _, record: write_file(out, report_page(sources, warnings), force=record.force),
     )
-    return Plan(result=ReportResult, begin=without_model(job), output=out, force=request.force)
+    return Plan(
+        result=ReportResult,
+        begin=without_model(job),
+        inputs=[source.path for source in sources],
+        output=out,
+        force=request.force,
+    )
 
 
 def _findings(sources: Sequence[Source]) -> list[ReportFinding]:
