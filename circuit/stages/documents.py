@@ -4,13 +4,12 @@
 A command is imported when its artifact is read, so that this file imports no stage.
 """
 
-import importlib
 from pathlib import Path
 
 from circuit.artifacts.manifest.manifest import Manifest
 from circuit.errors import ArtifactError
 from circuit.present.document import Document
-from circuit.stages.run import Command
+from circuit.stages.run import command_at
 from circuit.values import schemas
 
 ARTIFACTS = {
@@ -29,9 +28,7 @@ def document_of(manifest: Manifest, path: Path) -> Document:
         message = f"`{path}` holds `{schema}`, which has no document"
         hint = f"give artifacts of {', '.join(ARTIFACTS)}"
         raise ArtifactError("not-presentable", message, hint=hint, schema=schema)
-    module, _, name = ARTIFACTS[schema].partition(":")
-    command = getattr(importlib.import_module(module), name)
-    assert isinstance(command, Command)
+    command = command_at(ARTIFACTS[schema])
     try:
         document = command.present(command.restored(manifest))
     except ArtifactError as error:

@@ -50,6 +50,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 Note: TypeAlias = Callable[[str], None]
+REUSED = "this run exists already and is reused; --force repeats it"
 
 
 class Track(Protocol):
@@ -93,15 +94,15 @@ class Draw(Protocol[T_contra]):
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Generic[T]):
-    """What is left when the model is loaded: all parameters of the run, and the work itself.
+    """What is left when the model is loaded: the work, and all parameters of a run that is kept.
 
     ``write`` keeps the result where it is more than a manifest (an archive, say); it is given what
     the manifest has to say. ``about_model`` and ``about_tokenizer`` say whose numbers these are,
     where no model is loaded.
     """
 
-    parameters: Mapping[str, object]
     compute: Callable[[Session], T]
+    parameters: Mapping[str, object] = field(default_factory=dict)
     write: "Callable[[T, Record], None] | None" = None
     about_model: ModelIdentity | None = None
     about_tokenizer: TokenizerIdentity | None = None
@@ -118,7 +119,8 @@ class Plan(Generic[T]):
     schema of its manifest, or None for a file that does not name its run; a result is reused only
     where all of them exist. ``saved_as`` is where a person is told that the results are; by default
     the first file, else ``output``. ``resumes``: the session has ``measurements``, kept beside the
-    output until it is written, from which an interrupted run resumes.
+    output until it is written, from which an interrupted run resumes. ``notes`` are said of a
+    reused result, too.
     """
 
     result: type[T]
@@ -136,6 +138,7 @@ class Plan(Generic[T]):
     exports: Mapping[Path, str | None] = field(default_factory=dict)
     saved_as: Path | None = None
     resumes: bool = False
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +176,8 @@ class Command(Generic[R, T]):
     ``failed`` says whether the exit code is 1 although the work was done (a check that failed),
     ``streams`` whether the text of this request is shown while it is written, given whether stdout
     is a terminal. ``display`` are the options that change nothing but what is shown: ``present``
-    takes them as keywords. ``schema`` and ``result`` say what its artifact holds, where another
-    command (``report``, ``visualize``) reads it.
+    takes them as keywords. ``result`` says what its artifact holds, where another command
+    (``report``, ``visualize``) reads it.
     """
 
     request: type[R]
@@ -184,7 +187,6 @@ class Command(Generic[R, T]):
     failed: Callable[[T], bool] = lambda _: False
     streams: Callable[[R, bool], bool] | None = None
     display: Callable[[R], Mapping[str, object]] = lambda _: {}
-    schema: str | None = None
     result: type[T] | None = None
     read: Callable[[Manifest], T] | None = None
 
@@ -216,12 +218,17 @@ class Result:
         return None if document is None else notebook(document)
 
 
-def command_of(request: object) -> "Command[Any, Any]":
-    """Return the command of a request or result: ``COMMAND`` of its class, or of its module."""
-    module, _, name = getattr(type(request), "COMMAND", type(request).__module__).partition(":")
+def command_at(place: str) -> "Command[Any, Any]":
+    """Import the command at ``module:NAME``; the name is ``COMMAND`` if the colon is missing."""
+    module, _, name = place.partition(":")
     found = getattr(importlib.import_module(module), name or "COMMAND")
     assert isinstance(found, Command)
     return found
+
+
+def command_of(request: object) -> "Command[Any, Any]":
+    """Return the command of a request or result: ``COMMAND`` of its class, or of its module."""
+    return command_at(getattr(type(request), "COMMAND", type(request).__module__))
 
 
 def run(request: object, session: Session = SILENT) -> Any:
@@ -239,9 +246,11 @@ def execute(plan: Plan[T], session: Session = SILENT) -> Outcome[T]:
         session.note(f"Loading model: {plan.model.model}")
         model = plan.model.load(tensor_parallel=plan.tensor_parallel)
     job = plan.begin(model)
+    for text in plan.notes:
+        session.note(text)
     found = _existing(plan, job, model)
     if found is not None:
-        session.note("this run exists already and is reused; --force repeats it")
+        session.note(REUSED)
         result = _restored(plan, found)
         if plan.resumes and plan.output is not None:
             remove_finished_measurements(plan.output)

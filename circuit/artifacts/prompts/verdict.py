@@ -22,8 +22,7 @@ from circuit.artifacts.files.documents import (
     validated,
 )
 from circuit.artifacts.files.records import Record
-
-Interval = tuple[float, float, float]
+from circuit.values.intervals import Interval
 
 
 class Verdict(Record):

@@ -299,6 +299,5 @@ COMMAND = Command(
     request=ActivationDiffRequest,
     plan=plan,
     present=present,
-    schema=schemas.ACTIVATION_DIFF,
     result=ActivationDiffResult,
 )

@@ -272,6 +272,5 @@ COMMAND = Command(
     request=AnalyzeRequest,
     plan=plan,
     present=present,
-    schema=schemas.LENS,
     result=AnalyzeResult,
 )

@@ -244,6 +244,5 @@ COMMAND = Command(
     request=CompareRequest,
     plan=plan,
     present=present,
-    schema=schemas.COMPARISON,
     result=CompareResult,
 )

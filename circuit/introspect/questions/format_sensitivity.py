@@ -285,6 +285,5 @@ COMMAND = Command(
     plan=plan,
     present=present,
     display=lambda request: {"summary_only": request.summary_only},
-    schema=schemas.FORMAT_SENSITIVITY,
     result=FormatSensitivityResult,
 )

@@ -325,6 +325,5 @@ COMMAND = Command(
     plan=plan,
     present=present,
     display=lambda request: {"show_tokens": request.show_tokens},
-    schema=schemas.GENERATION,
     result=GenerateResult,
 )

@@ -265,6 +265,4 @@ def _lens_table(lens: Sequence[LensLayer]) -> Table:
     return Table(title="Logit Lens", header=["layer", "top tokens"], rows=rows, prose=True)
 
 
-COMMAND = Command(
-    request=HooksRequest, plan=plan, present=present, schema=schemas.HOOKS, result=HooksResult
-)
+COMMAND = Command(request=HooksRequest, plan=plan, present=present, result=HooksResult)

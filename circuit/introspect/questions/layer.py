@@ -262,6 +262,5 @@ COMMAND = Command(
     request=LayerRequest,
     plan=plan,
     present=present,
-    schema=schemas.LAYER_SIMILARITY,
     result=LayerResult,
 )

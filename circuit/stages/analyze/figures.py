@@ -25,7 +25,7 @@ from circuit.stages.analyze.results import (
     Layout,
     SiteSimilarity,
 )
-from circuit.stages.rows.probe_scores import Interval
+from circuit.values.intervals import Interval
 
 UNBIASED = (
     "unbiased HSIC estimate: 0 in the mean for unrelated ones, 1 for equal ones up to rotation and "

@@ -7,8 +7,9 @@ from typing import ClassVar
 from circuit.present.numbers import in_groups
 from circuit.stages.rows.labelled_rows import ClassSize
 from circuit.stages.rows.labels import LabelAgreement
-from circuit.stages.rows.probe_scores import Interval, StarredScore
+from circuit.stages.rows.probe_scores import EmergenceResamples, StarredScore
 from circuit.stages.run import Result
+from circuit.values.intervals import Interval
 
 Matrix = list[list[float | None]]
 
@@ -99,15 +100,6 @@ class Labelling:
     def size(self) -> str:
         """How many rows there are, and in how many groups."""
         return in_groups(self.n, self.n_groups)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmergenceResamples:
-    """Where a labelling emerges on resampled groups: median, 90 % interval, share of none."""
-
-    median: int | None
-    interval_90: tuple[int | None, int | None]
-    never: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,6 @@ from circuit.stages.analyze.present import present
 from circuit.stages.analyze.request import AnalyzeRequest
 from circuit.stages.analyze.results import (
     AnalysisResult,
-    EmergenceResamples,
     Labelling,
     LayerCurve,
     LayerSimilarity,
@@ -64,6 +63,7 @@ from circuit.stages.options import ArchiveOptions
 from circuit.stages.rows.baselines import baseline_score
 from circuit.stages.rows.contrasts import Place, check_position
 from circuit.stages.rows.labels import check_labels, labelled
+from circuit.stages.rows.probe_scores import EmergenceResamples
 from circuit.stages.rows.warnings import equal_rows_text, row_warnings
 from circuit.stages.run import Command, Job, Note, Plan, Session, without_model
 from circuit.values import schemas
@@ -289,6 +289,5 @@ COMMAND = Command(
     request=AnalyzeRequest,
     plan=plan,
     present=present,
-    schema=schemas.ANALYSIS,
     result=AnalysisResult,
 )

@@ -119,7 +119,7 @@ def plan(request: DoctorRequest) -> Plan[DoctorResult]:
         if request.revision is not None or request.dtype != "auto":
             message = "`--revision` and `--dtype` belong to a model, and none is named"
             raise UsageError("no-model", message, hint="name it with -m")
-        job = Job(parameters={}, compute=lambda _: examine_machine())
+        job = Job(compute=lambda _: examine_machine())
         return Plan(result=DoctorResult, begin=without_model(job))
     options = ModelOptions(model=request.model, revision=request.revision, dtype=request.dtype)
 
@@ -127,7 +127,7 @@ def plan(request: DoctorRequest) -> Plan[DoctorResult]:
         def compute(_: Session) -> DoctorResult:
             return examine_machine(examine_model(model))
 
-        return Job(parameters={}, compute=compute)
+        return Job(compute=compute)
 
     return Plan(result=DoctorResult, model=options, begin=begin)
 

@@ -117,7 +117,7 @@ def plan(request: SitesRequest) -> Plan[SitesResult]:
     return Plan(
         result=SitesResult,
         model=request.model,
-        begin=lambda model: Job(parameters={}, compute=lambda _: list_sites(model)),
+        begin=lambda model: Job(compute=lambda _: list_sites(model)),
     )
 
 

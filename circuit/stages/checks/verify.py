@@ -194,7 +194,7 @@ def plan(request: VerifyRequest) -> Plan[VerifyResult]:
             files=[FileState(path=shown(f.path), status=f.status, why=f.why) for f in found],
         )
 
-    return Plan(result=VerifyResult, begin=without_model(Job(parameters={}, compute=compute)))
+    return Plan(result=VerifyResult, begin=without_model(Job(compute=compute)))
 
 
 def present(result: VerifyResult) -> Document:

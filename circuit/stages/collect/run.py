@@ -34,7 +34,7 @@ from circuit.stages.collect.recording import Recording
 from circuit.stages.collect.request import CollectRequest
 from circuit.stages.collect.sharding import combined
 from circuit.stages.rows.prompting import choose_format
-from circuit.stages.run import Command, Job, Outcome, Plan, Session, Track, untracked
+from circuit.stages.run import REUSED, Command, Job, Outcome, Plan, Session, Track, untracked
 from circuit.values import schemas
 
 if TYPE_CHECKING:
@@ -218,15 +218,11 @@ def plan(request: CollectRequest) -> Plan[Collected]:
 
     def begin(model: "LoadedModel") -> Job[Collected]:
         job = made(model)
-        return Job(
-            parameters=job.origin.parameters,
-            compute=lambda session: _collected(job, request, shard, session),
-        )
+        return Job(compute=lambda session: _collected(job, request, shard, session))
 
     return Plan(
         result=CollectResult,
         model=request.model,
-        inputs=inputs_of(request),
         begin=begin,
         tensor_parallel=request.tensor_parallel,
     )
@@ -283,7 +279,7 @@ def _collected(
         session.note(f"shard {shard[0]} of {shard[1]} is complete; missing: {missing}")
         return done
     if done.reused:
-        session.note("this run exists already and is reused; --force repeats it")
+        session.note(REUSED)
     return summarised(done.result)
 
 

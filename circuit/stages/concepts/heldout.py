@@ -18,9 +18,9 @@ from circuit.artifacts.prompts.read import read_prompts
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import Statistic, resample
 from circuit.stages.concepts.fit import ConceptTexts
-from circuit.stages.rows.probe_scores import Interval
 from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.neutral import neutral_prompts
+from circuit.values.intervals import Interval
 from circuit.values.prompt_format import RAW
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from circuit.stages.concepts.build import BuildResult, build
 from circuit.stages.concepts.build import present as present_build
 from circuit.stages.concepts.library import Contents, built_for, layers_of, library_folder
 from circuit.stages.concepts.request import CreateRequest, ListRequest, RemoveRequest
-from circuit.stages.rows.probe_scores import Interval
 from circuit.stages.run import Command, Job, Plan, Session, without_model
+from circuit.values.intervals import Interval
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -79,7 +79,7 @@ class RemoveResult:
 
 def plan_list(request: ListRequest) -> Plan[ListResult]:
     """Plan to read the library; no model is loaded."""
-    job = Job(parameters={}, compute=lambda _: listed(request.model))
+    job = Job(compute=lambda _: listed(request.model))
     return Plan(result=ListResult, begin=without_model(job))
 
 
@@ -135,7 +135,7 @@ def plan_create(request: CreateRequest) -> Plan[CreateResult]:
                 built = build(model, Contents({request.name: path}, layers), session)
             return CreateResult(name=request.name, n=len(prompts.prompts), file=path, built=built)
 
-        return Job(parameters={}, compute=compute)
+        return Job(compute=compute)
 
     return Plan(
         result=CreateResult, model=request.model if request.model.model else None, begin=begin
@@ -166,7 +166,7 @@ def present_create(result: CreateResult) -> Document:
 
 def plan_remove(request: RemoveRequest) -> Plan[RemoveResult]:
     """Plan to remove a concept of one's own."""
-    job = Job(parameters={}, compute=lambda _: RemoveResult(removed=remove(request.name)))
+    job = Job(compute=lambda _: RemoveResult(removed=remove(request.name)))
     return Plan(result=RemoveResult, begin=without_model(job))
 
 

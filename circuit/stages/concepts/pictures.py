@@ -13,7 +13,7 @@ from circuit.plots.tokens import token_lines
 from circuit.present.numbers import formatted
 from circuit.stages.concepts.results import ScanAnswer, ScanResult, TryResult
 from circuit.stages.figures.picture_files import write_picture
-from circuit.stages.rows.probe_scores import Interval
+from circuit.values.intervals import Interval
 
 Measured = Sequence[tuple[Interval, list[float]]]  # at each point: an estimate, and random ones
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from circuit.stages.rows.probe_scores import Interval
 from circuit.stages.steering.generate import Coherence
+from circuit.values.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

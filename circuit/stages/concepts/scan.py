@@ -272,6 +272,5 @@ SCAN = Command(
     request=ScanRequest,
     plan=plan,
     present=present,
-    schema=schemas.CONCEPT_SCAN,
     result=ScanResult,
 )

@@ -229,6 +229,5 @@ TRY = Command(
     request=TryRequest,
     plan=plan,
     present=present,
-    schema=schemas.CONCEPT_TRIAL,
     result=TryResult,
 )

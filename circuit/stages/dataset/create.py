@@ -67,7 +67,6 @@ def plan_writing(
     """Return the plan that writes a prompt set made from ``source`` and counts it."""
     output = written.output
     job = Job(
-        parameters={},
         compute=lambda _: PromptSetResult(counts=count(prompts), output=output),
         write=lambda _, record: prompts.save(output, force=record.force),
     )

@@ -133,7 +133,7 @@ def plan_show(request: ShowRequest) -> Plan[ShowResult]:
     """Read the set."""
     prompts = read_prompts(find_file(request.file))
     shown = ShowResult(counts=count(prompts), samples=sample(prompts, request.samples))
-    job = Job(parameters={}, compute=lambda _: shown)
+    job = Job(compute=lambda _: shown)
     return Plan(result=ShowResult, begin=without_model(job))
 
 
@@ -159,7 +159,7 @@ def _show_data(result: ShowResult) -> dict[str, Any]:
 
 def plan_sets(request: SetsRequest | ListRequest) -> Plan[list[BuiltinSet]]:  # noqa: ARG001
     """Read every built-in file."""
-    job = Job(parameters={}, compute=lambda _: builtin())
+    job = Job(compute=lambda _: builtin())
     return Plan(result=list[BuiltinSet], begin=without_model(job))
 
 

@@ -94,7 +94,7 @@ def plan(request: SplitRequest) -> Plan[SplitResult]:
         save_all({request.train: train, request.test: test}, force=request.force)
         return result
 
-    return Plan(result=SplitResult, begin=without_model(Job(parameters={}, compute=compute)))
+    return Plan(result=SplitResult, begin=without_model(Job(compute=compute)))
 
 
 def present(result: SplitResult) -> Document:

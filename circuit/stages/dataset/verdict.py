@@ -27,7 +27,7 @@ from circuit.artifacts.files.documents import plain, read_json, schema_of
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
-from circuit.artifacts.prompts.verdict import Interval, Verdict, content_digest, write_verdict
+from circuit.artifacts.prompts.verdict import Verdict, content_digest, write_verdict
 from circuit.errors import DataError
 from circuit.methods.probes.probing import cross_validated_probe
 from circuit.methods.text.surface import TEXT_BASELINES
@@ -38,6 +38,7 @@ from circuit.stages.dataset.describe import Counts, count, counts_text
 from circuit.stages.dataset.request import CheckRequest
 from circuit.stages.run import Command, Job, Plan, Session, without_model
 from circuit.values import schemas
+from circuit.values.intervals import Interval
 from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
 
 BOUND = 0.60
@@ -90,7 +91,7 @@ def plan(request: CheckRequest) -> Plan[list[CheckResult]]:
         shown = session.track(files, "Checking", len(files))
         return [check(path, bound=request.bound, write=request.write) for path in shown]
 
-    job = Job(parameters={}, compute=compute)
+    job = Job(compute=compute)
     return Plan(result=list[CheckResult], begin=without_model(job))
 
 

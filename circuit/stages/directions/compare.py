@@ -273,6 +273,5 @@ COMMAND = Command(
     request=CompareRequest,
     plan=plan,
     present=present,
-    schema=schemas.COSINES,
     result=CosinesResult,
 )

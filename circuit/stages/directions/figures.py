@@ -7,12 +7,13 @@ nothing is estimated here.
 import numpy as np
 
 from circuit.artifacts.files.documents import plain
-from circuit.plots.curve import Panel, Series, curves, limits
+from circuit.plots.curve import Panel, curves, limits
 from circuit.plots.heatmap import heatmap
 from circuit.plots.histogram import histogram
 from circuit.plots.style import png
 from circuit.present.document import Figure
 from circuit.present.numbers import interval
+from circuit.stages.analyze.figures import series
 from circuit.stages.directions.results import CategoryTransfer, DirectionsResult
 
 
@@ -31,17 +32,14 @@ def direction_figures(result: DirectionsResult) -> list[Figure]:
 def quality_figure(result: DirectionsResult) -> Figure:
     """Draw the cross-fitted AUROC of the label's direction along the layers."""
     layers, first = result.layers, result.layers[0]
-    value, low, high = zip(*(each.auroc for each in layers), strict=True)
-    series = Series(
+    curve = series(
         "direction",
         [each.layer for each in layers],
-        value,
-        low,
-        high,
+        [each.auroc for each in layers],
         baseline=[each.shuffled for each in layers],
         chance=0.5,
     )
-    panel = Panel("Held-out AUROC of the direction", [series], limits([series], floor=0.4))
+    panel = Panel("Held-out AUROC of the direction", [curve], limits([curve], floor=0.4))
     return Figure(
         name="directions_auroc",
         png=lambda: png(curves([panel])),

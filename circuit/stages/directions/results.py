@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from circuit.artifacts.directions.direction import Direction
 from circuit.present.numbers import in_groups
 from circuit.stages.rows.labels import LabelAgreement
-from circuit.stages.rows.probe_scores import Interval
+from circuit.values.intervals import Interval
 
 Cosines = list[list[float]]
 

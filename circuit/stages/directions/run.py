@@ -264,6 +264,5 @@ COMMAND = Command(
     plan=plan,
     present=present_fitted,
     data=lambda fitted: plain(fitted.result),
-    schema=schemas.DIRECTIONS,
     read=stored,
 )

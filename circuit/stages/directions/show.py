@@ -80,12 +80,11 @@ def plan(request: ShowRequest) -> Plan[ShowResult]:
             )
             return replace(result, tokens=tokens)
 
-        return Job(parameters={}, compute=compute)
+        return Job(compute=compute)
 
     return Plan(
         result=ShowResult,
         model=request.model if request.tokens else None,
-        inputs=[request.file],
         begin=begin,
     )
 

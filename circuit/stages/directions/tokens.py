@@ -29,7 +29,7 @@ from circuit.errors import UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.linear.unit_vectors import random_unit_vectors
 from circuit.present.document import Cell, Number, Part, Table, Text
-from circuit.stages.rows.prompting import encode, parse_prompts
+from circuit.stages.rows.prompting import encode, prompt_texts
 from circuit.stages.rows.same_weights import check_model
 from circuit.values.prompt_format import RAW, PromptFormat
 
@@ -99,8 +99,7 @@ def token_prompts(given: str | None) -> list[str]:
     """Return the texts at whose last token the effect is measured: ``PROMPTS`` by default."""
     if given is None:
         return list(PROMPTS)
-    parsed = parse_prompts(given)
-    return parsed if isinstance(parsed, list) else parsed.texts
+    return prompt_texts(given)
 
 
 def promoted_tokens(

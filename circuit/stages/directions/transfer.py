@@ -82,7 +82,7 @@ def plan(request: TransferRequest) -> Plan[TransferResult]:
     place = chosen_place(activations, site, request.position or fitted_at)
     _check_fits(directions, activations)
     inputs = TransferInputs(request, directions, manifest, activations, place)
-    job = Job(parameters={}, compute=lambda session: transferred(inputs, session))
+    job = Job(compute=lambda session: transferred(inputs, session))
     return Plan(result=TransferResult, begin=without_model(job))
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from circuit.stages.rows.probe_scores import Interval
 from circuit.stages.steering.generate import Coherence
+from circuit.values.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -243,6 +243,5 @@ EVALUATE = Command(
     request=EvaluateRequest,
     plan=plan,
     present=present,
-    schema=schemas.EVALUATION,
     result=EvaluationResult,
 )

@@ -29,7 +29,7 @@ from circuit.stages.evaluate.results import (
     Rate,
     VectorSummary,
 )
-from circuit.stages.rows.probe_scores import Interval
+from circuit.values.intervals import Interval
 
 MEASURES = ("nll", "kl", "distinct_1", "distinct_2", "repeated_4", "entropy")
 Answers = Sequence[EvaluatedAnswer]

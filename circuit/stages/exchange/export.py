@@ -72,7 +72,7 @@ def plan(request: ExportRequest) -> Plan[ExportResult]:
     def compute(session: Session) -> ExportResult:
         return export_directions(request, session.note)
 
-    return Plan(result=ExportResult, begin=without_model(Job(parameters={}, compute=compute)))
+    return Plan(result=ExportResult, begin=without_model(Job(compute=compute)))
 
 
 def present(result: ExportResult) -> Document:

@@ -23,7 +23,7 @@ from circuit.artifacts.steering_files.formats import files_beside
 from circuit.errors import ModelError, UsageError
 from circuit.present.document import Document, Text
 from circuit.stages.exchange.request import ImportRequest
-from circuit.stages.run import Command, Job, Plan, Record, Session, without_model
+from circuit.stages.run import Command, Job, Plan, Record, without_model
 from circuit.values import schemas
 from circuit.values.identity import ModelIdentity
 
@@ -72,18 +72,13 @@ def plan(request: ImportRequest) -> Plan[ImportResult]:
         output=archive_path(out),
     )
 
-    def compute(session: Session) -> ImportResult:
-        for text in notes:
-            session.note(text)
-        return result
-
     job = Job(
         parameters={
             "format": file_format.NAME,
             "layer_offset": request.layer_offset,
             "model": request.model or request.model_id,
         },
-        compute=compute,
+        compute=lambda _: result,
         write=lambda _, record: _write(out, held, result, record),
         about_model=model,
     )
@@ -97,6 +92,7 @@ def plan(request: ImportRequest) -> Plan[ImportResult]:
         force=request.output.force,
         known=job.parameters,
         read=lambda _: result,
+        notes=notes,
     )
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.files.documents import restored
 from circuit.artifacts.manifest.manifest import (
+    Manifest,
     check_outputs,
     digest,
     manifest_path,
@@ -32,10 +34,19 @@ from circuit.stages.options import ArchiveOptions
 from circuit.stages.rows.contrasts import Place, chosen_place
 from circuit.stages.rows.labels import OF_PROMPTS
 from circuit.stages.run import Session
-from circuit.values import schemas
 from circuit.values.layers import parse_layers
 
 KINDS = ("pca", "umap", "probes", "directions")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FoundResults(Generic[T]):
+    """Results that were made from the archive, and the manifest that holds them."""
+
+    path: Path
+    manifest: Manifest
+    results: T
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +62,10 @@ class ArchiveSources:
     layers: list[int]
 
 
-def results_file(
-    activations: Activations, given: Path | None, beside: str, schema: str
-) -> Path | None:
-    """Return the manifest that was given or lies beside the archive, made from this archive."""
+def found_results(
+    kind: type[T], activations: Activations, given: Path | None, beside: str, schema: str
+) -> FoundResults[T] | None:
+    """Return the results that were given or lie beside the archive, made from this archive."""
     path = activations.path.with_name(beside) if given is None else manifest_path(given)
     if given is None and not path.is_file():
         return None
@@ -64,34 +75,30 @@ def results_file(
         message = f"`{path}` was made from another archive than `{activations.path}`"
         hint = "make it again from this archive"
         raise ArtifactError("made-from-another-archive", message, hint=hint, path=str(path))
-    return path
+    try:
+        return FoundResults(path, manifest, restored(kind, manifest.results))
+    except ArtifactError as error:
+        raise error.within(f"`{path}`") from error
 
 
 def sources_of(
     request: VisualizeRequest,
     activations: Activations,
-    analysis_path: Path | None,
-    directions_path: Path | None,
+    analysed: FoundResults[AnalysisResult] | None,
+    fitted: FoundResults[DirectionsResult] | None,
 ) -> ArchiveSources:
-    """Read the results that are drawn, and choose the place, the layers and the kinds."""
+    """Choose the place, the layers and the kinds of pictures."""
     place = chosen_place(activations, request.site, request.position)
-    analysed, directions, site = None, None, None
-    if analysis_path is not None:
-        manifest = read_manifest(analysis_path, schemas.ANALYSIS)
-        analysed = restored(AnalysisResult, manifest.results)
-    if directions_path is not None:
-        manifest = read_manifest(directions_path, schemas.DIRECTIONS)
-        directions, site = restored(DirectionsResult, manifest.results), manifest.parameters["site"]
     available = activations.layers(place.site)
     if request.layers is not None:
         layers = parse_layers(request.layers, available, activations.n_layers)
-    elif directions is not None and site == place.site:
-        layers = [directions.best.layer]
+    elif fitted is not None and fitted.manifest.parameters["site"] == place.site:
+        layers = [fitted.results.best.layer]
     else:
         layers = available[-1:]
     chosen = tuple(kind for kind in KINDS if getattr(request, kind))
     kinds = KINDS if request.everything or not chosen else chosen
-    if directions is None and kinds == ("directions",):
+    if fitted is None and kinds == ("directions",):
         message = f"there are no directions beside `{activations.path}`"
         hint = "run circuit directions first, or give --direction-file"
         raise UsageError("no-directions", message, hint=hint, path=str(activations.path))
@@ -99,8 +106,8 @@ def sources_of(
         request=request,
         kinds=kinds,
         activations=activations,
-        analysis=analysed,
-        directions=directions,
+        analysis=None if analysed is None else analysed.results,
+        directions=None if fitted is None else fitted.results,
         place=place,
         layers=layers,
     )

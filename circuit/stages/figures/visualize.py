@@ -20,6 +20,7 @@ the first file is written.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.files.documents import plain, read_json, restored, schema_of
@@ -31,8 +32,15 @@ from circuit.artifacts.manifest.manifest import (
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.methods.uncertainty.emergence import check_threshold
 from circuit.present.document import Document, Text
+from circuit.stages.analyze.results import AnalysisResult
+from circuit.stages.directions.results import DirectionsResult
 from circuit.stages.documents import document_of
-from circuit.stages.figures.of_archive import archive_figures, results_file, sources_of
+from circuit.stages.figures.of_archive import (
+    FoundResults,
+    archive_figures,
+    found_results,
+    sources_of,
+)
 from circuit.stages.figures.pictures import (
     PLOTS,
     FigureFiles,
@@ -44,6 +52,7 @@ from circuit.stages.figures.request import VisualizeRequest
 from circuit.stages.run import Command, Job, Plan, Record, Result, Session, without_model
 from circuit.values import schemas
 
+T = TypeVar("T")
 DRAWN = (schemas.PROBES, schemas.STEERING, schemas.SWEEP)
 
 
@@ -98,19 +107,21 @@ def _report_pictures(manifest: Manifest, report: Path) -> list[Picture]:
 def _plan_of_archive(request: VisualizeRequest, archive: Path) -> Plan[PicturesResult]:
     check_threshold(request.threshold)
     activations = Activations.open(archive)
-    paths, unused = [], []
-    for given, name, schema in (
-        (request.analysis, "analysis.json", schemas.ANALYSIS),
-        (request.direction_file, "directions.json", schemas.DIRECTIONS),
-    ):
+    notes: list[str] = []
+
+    def beside(kind: type[T], given: Path | None, name: str, schema: str) -> FoundResults[T] | None:
         try:
-            paths.append(results_file(activations, given, name, schema))
+            return found_results(kind, activations, given, name, schema)
         except ArtifactError as error:
             if given is not None:
                 raise
-            paths.append(None)
-            unused.append(f"not used: {error.message}")
-    sources = sources_of(request, activations, *paths)
+            notes.append(f"not used: {error.message}")
+            return None
+
+    analysed = beside(AnalysisResult, request.analysis, "analysis.json", schemas.ANALYSIS)
+    fitted = beside(DirectionsResult, request.direction_file, "directions.json", schemas.DIRECTIONS)
+    sources = sources_of(request, activations, analysed, fitted)
+    results = [found.path for found in (analysed, fitted) if found is not None]
     parameters = {
         "kinds": sources.kinds,
         "layers": sources.layers,
@@ -122,16 +133,15 @@ def _plan_of_archive(request: VisualizeRequest, archive: Path) -> Plan[PicturesR
     }
 
     def draw(session: Session) -> list[Picture]:
-        for text in unused:
-            session.note(text)
         return [Picture.of(figure) for figure in archive_figures(sources, session)]
 
     return _plan_of(
         request,
         draw,
         parameters=parameters,
-        inputs=[path for path in (activations.path, *paths) if path is not None],
+        inputs=[activations.path, *results],
         source=activations.manifest,
+        notes=notes,
     )
 
 
@@ -142,6 +152,7 @@ def _plan_of(
     parameters: dict[str, object],
     inputs: Sequence[Path],
     source: Manifest,
+    notes: Sequence[str] = (),
 ) -> Plan[PicturesResult]:
     folder = request.output
 
@@ -174,6 +185,7 @@ def _plan_of(
         known=parameters,
         begin=without_model(job),
         read=read,
+        notes=notes,
     )
 
 

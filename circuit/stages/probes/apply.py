@@ -18,7 +18,7 @@ from circuit.present.document import Document, Estimate, Facts, Notice, Section,
 from circuit.present.numbers import written
 from circuit.stages.probes.request import ApplyRequest
 from circuit.stages.probes.saved import SITE, SavedProbe, read_probe
-from circuit.stages.rows.prompting import encode, parse_prompts
+from circuit.stages.rows.prompting import encode, prompt_texts
 from circuit.stages.rows.same_weights import check_shape, other_weights
 from circuit.stages.run import Command, Job, Plan, Result
 from circuit.values.identity import ModelIdentity
@@ -62,14 +62,13 @@ class ApplyResult(Result):
 def plan(request: ApplyRequest) -> Plan[ApplyResult]:
     """Read the probe and the prompts."""
     probe, identity = read_probe(request.probes, request.probe, request.layer)
-    given = parse_prompts(request.prompt)
-    texts = given if isinstance(given, list) else given.texts
+    texts = prompt_texts(request.prompt)
 
     def begin(model: "LoadedModel") -> Job[ApplyResult]:
         check_shape(identity, model, request.probes)  # other weights are noted
-        return Job(parameters={}, compute=lambda _: _apply(model, probe, identity, texts, request))
+        return Job(compute=lambda _: _apply(model, probe, identity, texts, request))
 
-    return Plan(result=ApplyResult, model=request.model, inputs=[request.probes], begin=begin)
+    return Plan(result=ApplyResult, model=request.model, begin=begin)
 
 
 def _apply(

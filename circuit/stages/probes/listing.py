@@ -35,7 +35,6 @@ def plan_init(request: InitRequest) -> Plan[InitResult]:
     }
     result = InitResult(folder=request.output, files=list(map(str, sets)))
     job = Job(
-        parameters={},
         compute=lambda _: result,
         write=lambda _, record: save_all(sets, force=record.force),
     )
@@ -60,9 +59,7 @@ def plan_list(request: ListRequest) -> Plan[ListResult]:
     strata = request.battery.category.strata
     probes = [summary(probe) for probe in load_battery(request.battery.datasets, strata)]
     result = ListResult(probes=probes)
-    return Plan(
-        result=ListResult, begin=without_model(Job(parameters={}, compute=lambda _: result))
-    )
+    return Plan(result=ListResult, begin=without_model(Job(compute=lambda _: result)))
 
 
 def present_list(result: ListResult) -> Document:

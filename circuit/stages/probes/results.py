@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from circuit.methods.probes.permutation import LEVEL
 from circuit.present.document import Control
-from circuit.stages.rows.probe_scores import EmergenceEntry, Interval, StarredScore
+from circuit.stages.rows.probe_scores import EmergenceEntry, StarredScore
 from circuit.stages.run import Result
+from circuit.values.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -228,6 +228,5 @@ RUN = Command(
     plan=plan,
     present=present,
     display=lambda request: {"stratigraphy": request.stratigraphy},
-    schema=schemas.PROBES,
     result=BatteryResult,
 )

@@ -82,7 +82,6 @@ def plan(request: ReportRequest) -> Plan[ReportResult]:
         inputs=[str(source.path) for source in sources],
     )
     job = Job(
-        parameters={},
         compute=lambda _: result,
         write=lambda _, record: write_file(out, report_page(sources, warnings), force=record.force),
     )

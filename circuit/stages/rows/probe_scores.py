@@ -4,11 +4,9 @@ Estimates are (value, low, high) with the ends of the 95 % interval.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from circuit.present.document import Estimate
-
-Interval: TypeAlias = tuple[float, float, float]
+from circuit.values.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +52,16 @@ class StarredScore(ProbeScore):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmergenceEntry:
-    """Where a question becomes readable: see ``methods.uncertainty.emergence``."""
+class EmergenceResamples:
+    """Where a question becomes readable on resampled groups: median, interval, share of none."""
 
-    layer: int | None
     median: int | None
     interval_90: tuple[int | None, int | None]
     never: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmergenceEntry(EmergenceResamples):
+    """Where a question becomes readable: see ``methods.uncertainty.emergence``."""
+
+    layer: int | None

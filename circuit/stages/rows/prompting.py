@@ -97,3 +97,13 @@ def parse_prompts(spec: str) -> PromptSet | list[str]:
         hint = "-p takes a|b, @lines.txt or @prompts.json"
         raise ArtifactError("read-failed", message, hint=hint, path=str(path)) from error
     return [line for line in lines if line]
+
+
+def texts_of(prompts: PromptSet | list[str]) -> list[str]:
+    """Return the texts of the prompts, spaces kept."""
+    return prompts.texts if isinstance(prompts, PromptSet) else prompts
+
+
+def prompt_texts(spec: str) -> list[str]:
+    """Read the texts of prompts that are given as ``parse_prompts`` takes them."""
+    return texts_of(parse_prompts(spec))

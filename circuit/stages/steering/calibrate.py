@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from circuit.errors import UsageError
 from circuit.present.document import Cell, Document, Number, Section, Table, Text
-from circuit.stages.rows.prompting import format_for, parse_prompts
+from circuit.stages.rows.prompting import format_for, prompt_texts
 from circuit.stages.run import Command, Job, Plan, Session
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.request import CalibrateRequest
 from circuit.stages.steering.rollouts import prepared
 from circuit.stages.steering.rules import check_action, check_uncalibrated, resolve
-from circuit.stages.steering.settings import texts_of
 from circuit.stages.steering.source import sources_of, terms_of
 from circuit.stages.steering.strength import SIDES, Calibration, calibrate, check_target
 from circuit.values import schemas
@@ -38,7 +37,7 @@ def plan(request: CalibrateRequest) -> Plan[Calibration]:
     check_action(request.action)
     check_uncalibrated(request.action.rule)
     sign = _sign(request.sign)
-    texts = None if request.prompts is None else texts_of(parse_prompts(request.prompts))
+    texts = None if request.prompts is None else prompt_texts(request.prompts)
     sources = sources_of(request.directions)
     known = {
         "prompts": texts,
@@ -118,6 +117,5 @@ CALIBRATE = Command(
     request=CalibrateRequest,
     plan=plan,
     present=present,
-    schema=schemas.CALIBRATION,
     result=Calibration,
 )

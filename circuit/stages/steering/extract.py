@@ -70,7 +70,7 @@ def plan_extraction(request: SteerRequest) -> Plan[SteerOrExtract]:
             assert isinstance(result, ExtractResult)
             save_direction(output, result.direction, run=record.run, force=record.force)
 
-        return Job(parameters={}, compute=compute, write=write)
+        return Job(compute=compute, write=write)
 
     return Plan(
         result=ExtractResult,

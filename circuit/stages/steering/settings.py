@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import UsageError
+from circuit.stages.rows.prompting import texts_of
 from circuit.stages.steering.request import SteerRequest
 from circuit.stages.steering.source import parse_numbers
 from circuit.stages.steering.trial import check_criterion
@@ -66,8 +67,3 @@ def coefficients_of(request: SteerRequest) -> tuple[float, ...]:
         message = "`-c` and `--compare` both give coefficients"
         raise UsageError("option-given-twice", message, hint="give one of them")
     return parse_numbers(request.compare, "--compare")
-
-
-def texts_of(prompts: Prompts) -> list[str]:
-    """Return the texts of the prompts, spaces kept."""
-    return prompts.texts if isinstance(prompts, PromptSet) else prompts

@@ -20,7 +20,7 @@ from circuit.artifacts.files.documents import plain
 from circuit.errors import UsageError
 from circuit.methods.steering.coherence import collapsed
 from circuit.present.document import Document
-from circuit.stages.rows.prompting import encode, format_for, parse_prompts
+from circuit.stages.rows.prompting import encode, format_for, parse_prompts, prompt_texts, texts_of
 from circuit.stages.run import SILENT, Command, Job, Plan, Session
 from circuit.stages.steering.condition import Condition
 from circuit.stages.steering.controls import random_controls
@@ -31,7 +31,7 @@ from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.request import SteerRequest
 from circuit.stages.steering.result import ExtractResult, Generation, SteerOrExtract, SteerResult
 from circuit.stages.steering.rules import check_action, resolve
-from circuit.stages.steering.settings import Prompts, SteerSettings, coefficients_of, texts_of
+from circuit.stages.steering.settings import Prompts, SteerSettings, coefficients_of
 from circuit.stages.steering.source import sources_of, terms_of
 from circuit.stages.steering.trial import Answers, judge
 from circuit.values import schemas
@@ -219,7 +219,7 @@ def streams(request: SteerRequest, to_terminal: bool) -> bool:
     """Say whether a single answer is shown while it is written; by default on a terminal."""
     if request.extract or request.prompts is None:
         return False
-    n = len(texts_of(parse_prompts(request.prompts))) * len(coefficients_of(request))
+    n = len(prompt_texts(request.prompts)) * len(coefficients_of(request))
     is_one = n == 1 and request.criterion is None
     if request.stream and not is_one:
         message = f"`--stream` shows one answer, and {n} are asked for"
@@ -248,6 +248,5 @@ STEER: Command[SteerRequest, SteerOrExtract] = Command(
     streams=streams,
     # A terminal shows what was counted instead of every answer.
     display=lambda _: {"complete": False},
-    schema=schemas.STEERING,
     result=SteerResult,
 )

@@ -17,8 +17,9 @@ from circuit.present.document import (
 from circuit.present.numbers import counted, formatted, p_text, written
 from circuit.stages.steering.readout import ReadoutSummary
 from circuit.stages.sweep.figures import sweep_figures
-from circuit.stages.sweep.result import ControlSlopes, Interval, SweepResult
+from circuit.stages.sweep.result import ControlSlopes, SweepResult
 from circuit.stages.sweep.verdict import STEERS
+from circuit.values.intervals import Bounds
 from circuit.values.thresholds import MIN_CONTROLS
 
 WHAT = {"random": "random directions", "shuffled": "shuffled-label directions"}
@@ -157,7 +158,7 @@ def _slopes(result: SweepResult) -> Table:
     return Table(title="Slopes", header=header, rows=rows, note=note)
 
 
-def _label_slope(slope: float, interval: Interval | None) -> Estimate:
+def _label_slope(slope: float, interval: Bounds | None) -> Estimate:
     low, high = interval or (None, None)
     return Estimate(slope, low, high, "+.2f")
 

@@ -24,7 +24,7 @@ parameters.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,7 @@ from circuit.stages.run import Result
 from circuit.stages.steering.readout import ReadoutSummary
 from circuit.stages.steering.strength import Calibration
 from circuit.values import schemas
-
-Interval: TypeAlias = tuple[float, float]
-Triple: TypeAlias = tuple[float, float, float]  # value, low, high
+from circuit.values.intervals import Bounds, Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,7 @@ class LabelSlope:
     n: int
     n_groups: int
     slope: float
-    slope_ci: Interval | None
+    slope_ci: Bounds | None
     curve: list[float]
 
 
@@ -87,7 +85,7 @@ class PromptBaseline:
     text: str
     m: float
     delta_m: float
-    delta_ci: Interval
+    delta_ci: Bounds
     valid_frac: float | None
 
 
@@ -114,13 +112,13 @@ class SweepResult(Result):
     n_groups: int
     readout: ReadoutSummary
     slope: float
-    slope_ci: Interval
+    slope_ci: Bounds
     slope_quantiles: list[float]
     anti_steerable_frac: float
-    anti_steerable_ci: Interval
-    curve: list[Triple]
-    change: list[Triple]
-    rates: list[Triple] | None
+    anti_steerable_ci: Bounds
+    curve: list[Interval]
+    change: list[Interval]
+    rates: list[Interval] | None
     r2: float
     spearman: float | None
     monotone_frac: float

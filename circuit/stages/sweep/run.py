@@ -197,6 +197,5 @@ SWEEP = Command(
     request=SweepRequest,
     plan=plan,
     present=sweep_document,
-    schema=schemas.SWEEP,
     result=SweepResult,
 )

@@ -200,6 +200,5 @@ SELECT = Command(
         "kl": request.kl,
         "direction": chosen_path(request.output.output).with_suffix(".safetensors"),
     },
-    schema=schemas.SELECTION,
     result=SelectResult,
 )

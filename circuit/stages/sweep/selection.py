@@ -27,7 +27,7 @@ from circuit.stages.steering.readout import Reader, Readout, ReadoutValues, read
 from circuit.stages.steering.rollouts import Neutral, prepared, roll_out
 from circuit.stages.steering.rules import resolve
 from circuit.stages.steering.strength import TOLERANCE, calibrate, check_target
-from circuit.stages.sweep.result import Triple
+from circuit.values.intervals import Interval
 from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Candidate:
     method: str | None
     share: float
     coefficient: float
-    effect: Triple
+    effect: Interval
     kl: float
     valid: float | None
     allowed: bool
@@ -174,7 +174,7 @@ def _candidates(
     return found
 
 
-def _effect(change: Array, selection: Selection) -> Triple:
+def _effect(change: Array, selection: Selection) -> Interval:
     doses, m = np.array([0.0, 1.0]), np.stack([np.zeros(len(change)), change], axis=1)
     groups = selection.validation.groups()
     answer = response(doses, m, groups, n_boot=selection.n_boot, seed=selection.seed)

@@ -32,9 +32,10 @@ from circuit.stages.run import SILENT, Command, Job, Plan, Result, Session
 from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.readout import Reader, ReadoutSummary, reader
 from circuit.stages.sweep.request import SpecificityRequest
-from circuit.stages.sweep.result import SweepResult, Triple, read_sweep
+from circuit.stages.sweep.result import SweepResult, read_sweep
 from circuit.stages.sweep.table import named_sweeps
 from circuit.values import schemas
+from circuit.values.intervals import Interval
 from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class SpecificityResult(Result):
     COMMAND: ClassVar[str] = "circuit.stages.sweep.specificity:SPECIFICITY"
 
     names: list[str]
-    slopes: list[list[Triple]]
+    slopes: list[list[Interval]]
     share: list[list[float | None]]
 
 
@@ -179,7 +180,7 @@ def _intervention(manifest: Manifest, files: list[Path], c_star: float) -> Inter
     return Intervention(tuple(terms), action, recorded.factor * c_star)
 
 
-def _slope(intervention: Intervention, on: FinishedSweep) -> Triple:
+def _slope(intervention: Intervention, on: FinishedSweep) -> Interval:
     m = np.stack([on.reader.measure(intervention.at(dose)).m for dose in DOSES], axis=1)
     answer = response(np.array(DOSES), m, on.prompts.groups())
     return answer.mean(answer.slopes).as_triple()
@@ -206,6 +207,5 @@ SPECIFICITY = Command(
     request=SpecificityRequest,
     plan=plan,
     present=present,
-    schema=schemas.SPECIFICITY,
     result=SpecificityResult,
 )

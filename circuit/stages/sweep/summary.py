@@ -17,15 +17,14 @@ from circuit.stages.sweep.doses import DAMAGED, DosePoint
 from circuit.stages.sweep.experiment import Experiment
 from circuit.stages.sweep.result import (
     ControlSlopes,
-    Interval,
     LabelSlope,
     PromptBaseline,
     SweepResult,
     SweptDirection,
-    Triple,
     Verdict,
 )
 from circuit.stages.sweep.verdict import verdict, warnings
+from circuit.values.intervals import Bounds, Interval
 
 UNSEEN = 0.05  # the rule of three: one minus the confidence for what did not occur
 
@@ -132,7 +131,7 @@ def _dose_unit(calibration: Calibration | None) -> str:
     return f"c* at KL {target} on neutral prompts"
 
 
-def _anti_steerable(answer: Response, n_groups: int) -> tuple[float, Interval]:
+def _anti_steerable(answer: Response, n_groups: int) -> tuple[float, Bounds]:
     against = answer.mean((answer.slopes < 0).astype(np.float64), (0.0, 1.0))
     # Where every prompt goes the same way no resample differs: the rule of three, over groups.
     unseen = 1 - UNSEEN ** (1 / n_groups)
@@ -141,7 +140,7 @@ def _anti_steerable(answer: Response, n_groups: int) -> tuple[float, Interval]:
     return against.value, (low, high)
 
 
-def _rates(m: Array) -> list[Triple]:
+def _rates(m: Array) -> list[Interval]:
     return [(float(k.mean()), *wilson(int(k.sum()), len(k))) for k in m.T]
 
 

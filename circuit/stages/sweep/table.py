@@ -55,7 +55,7 @@ def plan(request: TableRequest) -> Plan[Sweeps]:
     read = {name: read_sweep(path) for name, path in files.items()}
     found = {name: result for name, (_, result) in read.items()}
     if request.plots is None:
-        return Plan(result=dict, begin=without_model(Job(parameters={}, compute=lambda _: found)))
+        return Plan(result=dict, begin=without_model(Job(compute=lambda _: found)))
     folder, parameters = request.plots, {"sweeps": list(files)}
 
     def write(result: Sweeps, record: Record) -> None:
