@@ -41,9 +41,8 @@ def pca_figure(activations: Activations, entry: LayerEntry) -> Figure:
     caption = (
         f"{entry.where}. a: prompts on the first two principal components, which hold "
         f"{shares[0]:.1%} and {shares[1]:.1%} of the variance. b: variance of each component "
-        f"(pale) and cumulated; {shape.dim_90} components hold 90 %, {shape.dim_95} hold 95 %, "
-        f"of at most "
-        f"{shape.max_dim}."
+        f"(pale) and cumulated; {shape.dim_90} components hold 90 %, {shape.dim_95} hold 95 %, of "
+        f"at most {shape.max_dim}."
     )
     return Figure(
         name=f"pca_layer{entry.layer}",
@@ -119,10 +118,9 @@ def probe_figure(
     sizes = "; ".join(f"{k}: {v.size}" for k, v in labellings.items())
     caption = (
         f"{entries[0].site} at the {entries[0].position} position. Logistic probes on held-out "
-        f"groups of prompts with 95 % cluster-bootstrap intervals ({sizes}). a: AUROC (macro, "
-        f"one against "
-        "rest); grey: the same on shuffled labels, mean and 95 % range. b: balanced accuracy and "
-        "its chance level."
+        f"groups of prompts with 95 % cluster-bootstrap intervals ({sizes}). a: AUROC (macro, one "
+        "against rest); grey: the same on shuffled labels, mean and 95 % range. b: balanced "
+        "accuracy and its chance level."
     )
     panels = [
         Panel("Held-out AUROC", aurocs, limits(aurocs, floor=0.4), threshold),

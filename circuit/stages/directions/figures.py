@@ -119,9 +119,8 @@ def transfer_figure(result: DirectionsResult, transfer: CategoryTransfer) -> Fig
         ),
         caption=(
             f"`{result.label_direction}` at layer {result.best.layer}, fitted on the prompts of "
-            "the category of the row and scored on those of the column, groups held out in "
-            "every cell "
-            f"({sizes}). Chance is 0.5; below it the direction points the other way."
+            "the category of the row and scored on those of the column, groups held out in every "
+            f"cell ({sizes}). Chance is 0.5; below it the direction points the other way."
         ),
         numbers=plain(transfer),
     )

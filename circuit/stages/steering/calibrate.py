@@ -91,8 +91,7 @@ def present(result: Calibration) -> Document:
     """Show every evaluation of both sides, and c*."""
     title = (
         f"KL(steered || unsteered) on {result.n_prompts} neutral prompts, {result.n_tokens} "
-        f"steered "
-        f"tokens after each: {result.statistic} over tokens, target {result.target:g} nats"
+        f"steered tokens after each: {result.statistic} over tokens, target {result.target:g} nats"
     )
     rows: list[list[Cell]] = [
         [

@@ -224,8 +224,8 @@ def _rates(trial: Trial, corrected: Mapping[Key, float | None]) -> Table:
     ]
     note = (
         f"Share of answers that meet `{trial.criterion}`, with Wilson's 95 % interval (which "
-        f"counts "
-        f"prompts, not groups), alongside {trial.n_controls} random directions of the same norm."
+        f"counts prompts, not groups), alongside {trial.n_controls} random directions of the same "
+        "norm."
     )
     return Table(title="Share of answers by coefficient", header=header, rows=rows, note=note)
 

@@ -113,9 +113,8 @@ def _doses(result: SweepResult) -> Table:
         header=["dose", "m", "change", *bands, *costs.values()],
         rows=rows,
         note=(
-            "m with its 95 % interval over groups of test prompts, and the lowest and highest "
-            "of the "
-            "controls. KL, agreement, ΔNLL and repetitions on neutral prompts; nats."
+            "m with its 95 % interval over groups of test prompts, and the lowest and highest of "
+            "the controls. KL, agreement, ΔNLL and repetitions on neutral prompts; nats."
         ),
     )
 

@@ -94,12 +94,10 @@ def multiples_figure(sweeps: Mapping[str, SweepResult]) -> Figure:
         name="steering",
         png=draw,
         caption=(
-            "Held-out read-out against the dose in units of c*. Line: the direction, with the 95 % "
-            "interval of its change from dose 0 over groups of prompts; bands: all random "
-            "(grey) and "
-            "all shuffled-label (yellow, hatched) directions of the same norm. Under each name: "
-            "the "
-            "read-out and the verdict."
+            "Held-out read-out against the dose in units of c*. Line: the direction, with the 95 "
+            "% interval of its change from dose 0 over groups of prompts; bands: all random "
+            "(grey) and all shuffled-label (yellow, hatched) directions of the same norm. Under "
+            "each name: the read-out and the verdict."
         ),
         numbers={name: _numbers(result, *names) for name, result in sweeps.items()},
     )

@@ -1,17 +1,14 @@
 """``steer sweep``: the held-out dose-response of a steering, its controls, and its cost.
 
-    1. train, validation and test prompts share no group (``circuit.stages.rows.holdout``); the test
-    prompts are
-       used here and nowhere else
+    1. train, validation and test prompts share no group (``stages.rows.holdout``); the test prompts
+       are used here and nowhere else
     2. the strength: c*, at which the divergence on neutral prompts is 1 nat
-       (``circuit.stages.steering.strength``), or a given one
-    3. the read-out m of every test prompt at every dose x = c/c*
-    (``circuit.stages.steering.readout``), for the
-       direction, for random and shuffled-label directions at the same doses
-       (``circuit.stages.steering.controls``), and for a prompt that asks for the same in words
-    4. on neutral prompts, at every dose, divergence and coherence
-    (``circuit.stages.steering.rollouts``) 5. slopes, intervals, nulls and a verdict in words
-    (``circuit.stages.sweep.summary``)
+       (``stages.steering.strength``), or a given one
+    3. the read-out m of every test prompt at every dose x = c/c* (``stages.steering.readout``), for
+       the direction, for random and shuffled-label directions at the same doses
+       (``stages.steering.controls``), and for a prompt that asks for the same in words
+    4. on neutral prompts, at every dose, divergence and coherence (``stages.steering.rollouts``)
+    5. slopes, intervals, nulls and a verdict in words (``stages.sweep.summary``)
 
 Writes ``circuit.sweep/2``. An interrupted run resumes.
 """

@@ -182,9 +182,8 @@ def present(
     summary = Text(
         [
             f"Chosen: {chosen.name} at layer {chosen.layer}, c = {chosen.coefficient:.3f}. Its "
-            f"effect "
-            f"is the largest of {result.configs_tried}: measure it on test prompts (circuit "
-            f"steer sweep).",
+            f"effect is the largest of {result.configs_tried}: measure it on test prompts "
+            "(circuit steer sweep).",
             *([] if direction is None else [f"Direction: {direction}"]),
         ]
     )

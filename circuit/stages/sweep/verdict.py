@@ -44,8 +44,7 @@ def verdict(result: SweepResult) -> Verdict:
     if result.valid_frac is not None and result.valid_frac < READABLE:
         text = (
             f"The given answers hold half of the probability at {result.valid_frac:.0%} of the "
-            f"points "
-            "only: the model does not answer this question in these words."
+            "points only: the model does not answer this question in these words."
         )
         return Verdict(UNREADABLE, text)
     if high < 0:
@@ -106,9 +105,8 @@ def warnings(result: SweepResult, *, known: bool) -> list[str]:
     top = max(value for value, _, _ in result.curve)
     if result.readout.kind == "logprob" and top < 0:
         found.append(
-            f"the positive answers stay less likely than the others at every dose (m at most "
-            f"{top:.1f}): "
-            "the generated text need not change"
+            "the positive answers stay less likely than the others at every dose (m at most "
+            f"{top:.1f}): the generated text need not change"
         )
     asked = result.prompt_baseline
     if asked is not None and asked.delta_m >= top - result.curve[result.zero][0]:
