@@ -100,6 +100,15 @@ def test_no_heavy_package_is_imported_for_help():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("stage", ["analyze", "directions", "probes", "sweep", "figures.visualize"])
+def test_no_drawing_package_is_imported_until_a_figure_is_drawn(stage):
+    place = f"circuit.stages.{stage}" + ("" if "." in stage else ".run")
+    code = (
+        f"import sys, {place}; sys.exit(sorted({{'matplotlib', 'umap'}} & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_version_and_bare_command():
     assert re.match(r"circuit \d+\.\d+", run("--version").stdout)
     assert "collect" in run(code=2).stdout + run(code=2).stderr

@@ -80,11 +80,19 @@ def plan(request: RunRequest) -> Plan[BatteryResult]:
 
     def begin(model: "LoadedModel") -> Job[BatteryResult]:
         layers = parse_layers(request.layers, range(model.n_layers), model.n_layers)
-        return Job(
-            parameters={**known, "layers": layers},
-            compute=lambda session: _compute(request, model, gathered, out, session),
-            write=lambda result, record: _write(request, gathered, out, result, record),
-        )
+        collections: list[PoolActivations] = []
+
+        def compute(session: Session) -> BatteryResult:
+            with ExitStack() as stack:  # without a report the archives are temporary
+                at = out or Path(stack.enter_context(TemporaryDirectory())) / "probes.json"
+                collections.extend(_collections(request, model, gathered, at, session))
+                stack.enter_context(one_blas_thread())
+                return _results(collections, request, session)
+
+        def write(result: BatteryResult, record: Record) -> None:
+            _write(request, collections, out, result, record)
+
+        return Job(parameters={**known, "layers": layers}, compute=compute, write=write)
 
     return Plan(
         result=BatteryResult,
@@ -100,22 +108,6 @@ def plan(request: RunRequest) -> Plan[BatteryResult]:
 
 def _sha256(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def _compute(
-    request: RunRequest,
-    model: "LoadedModel",
-    gathered: Sequence[Pool],
-    out: Path | None,
-    session: Session,
-) -> BatteryResult:
-    """Collect and score; without a report the archives are temporary."""
-    with ExitStack() as stack:
-        if out is None:
-            out = Path(stack.enter_context(TemporaryDirectory())) / "probes.json"
-        collections = _collections(request, model, gathered, out, session)
-        stack.enter_context(one_blas_thread())
-        return _results(collections, request, session)
 
 
 def _collections(
@@ -160,21 +152,13 @@ def _collected(
 
 def _write(
     request: RunRequest,
-    gathered: Sequence[Pool],
+    collections: Sequence[PoolActivations],
     out: Path | None,
     result: BatteryResult,
     record: Record,
 ) -> None:
     """Fit the probes to all prompts and write them, and the report last."""
     assert out is not None
-    collections = [
-        PoolActivations(
-            pool,
-            Activations.open(_stem(out, pool)),
-            Activations.open(_stem(out, pool, "random.")) if request.random_weights else None,
-        )
-        for pool in gathered
-    ]
     with one_blas_thread():
         fitted = save_probes(
             out.with_name(f"{out.stem}.fitted"),

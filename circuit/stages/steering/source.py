@@ -9,6 +9,7 @@ its own. ``plane`` names another direction of the file, for ``--operator angular
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,10 +37,14 @@ class Source:
     weight: float = 1.0
     plane: str | None = None
 
+    @cached_property
+    def held(self) -> list[Direction]:
+        """All directions of the file."""
+        return read_steering_file(self.file)
+
     def terms(self, n_layers: int) -> list[Term]:
-        """Read the directions for a model with ``n_layers`` blocks, at one layer or several."""
-        held = read_steering_file(self.file)
-        found = named(held, self.name, self.file)
+        """Choose the directions for a model with ``n_layers`` blocks, at one layer or several."""
+        found = named(self.held, self.name, self.file)
         chosen = (
             [_recommended(found) or found[len(found) // 2]]
             if self.layer is None
@@ -48,12 +53,12 @@ class Source:
                 for layer in parse_layers(self.layer, range(n_layers), n_layers)
             ]
         )
-        return [Term(each, self.weight, plane=self._plane(held, each)) for each in chosen]
+        return [Term(each, self.weight, plane=self._plane(each)) for each in chosen]
 
-    def _plane(self, held: list[Direction], beside: Direction) -> Vector | None:
+    def _plane(self, beside: Direction) -> Vector | None:
         if self.plane is None:
             return None
-        return _at_layer(named(held, self.plane, self.file), beside.layer, self.file).vector
+        return _at_layer(named(self.held, self.plane, self.file), beside.layer, self.file).vector
 
 
 def sources_of(options: DirectionOptions) -> list[Source]:
@@ -74,7 +79,7 @@ def sources_of(options: DirectionOptions) -> list[Source]:
         hint = "write -d FILE,name=NAME,layer=LAYERS for each"
         raise UsageError("option-not-applicable", message, hint=hint, n_directions=len(sources))
     for source in sources:
-        read_steering_file(source.file)
+        _ = source.held  # raises for what is not a steering file
     return sources
 
 

@@ -75,6 +75,22 @@ def test_an_analysis_of_another_archive_is_not_drawn(chain, tmp_path):
         )
 
 
+def test_an_analysis_that_lacks_a_key_is_not_drawn_and_a_reused_run_says_so_again(tmp_path):
+    write_planted(tmp_path / "activations", n_layers=2, d=32)
+    analyze(
+        tmp_path / "activations.safetensors", tmp_path / "analysis.json", n_boot=50, n_shuffles=50
+    )
+    document = json.loads((tmp_path / "analysis.json").read_text())
+    del document["results"]["curves"]
+    (tmp_path / "analysis.json").write_text(json.dumps(document))
+    for reused in (False, True):
+        notes = []
+        drawn = visualize(tmp_path / "activations", tmp_path / "plots", "pca", note=notes.append)
+        assert drawn[1] is reused
+        assert str(tmp_path / "analysis.json") in notes[0]
+        assert "`curves`" in notes[0]
+
+
 @pytest.mark.slow
 def test_umap_is_stored_and_drawn_from_the_store(tmp_path):
     write_planted(tmp_path / "activations", n_layers=1, d=32)

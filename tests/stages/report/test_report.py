@@ -178,11 +178,20 @@ def test_what_cannot_be_reported_is_refused(run, tmp_path):
         report([tmp_path], tmp_path / "report.html")
     with raises(ArtifactError, "not-reportable", schema=schemas.ACTIVATIONS):
         report([run / "activations.json"], tmp_path / "report.html")
-    document = json.loads((run / "analysis.json").read_text())
-    del document["results"]["curves"]
-    (tmp_path / "analysis.json").write_text(json.dumps(document))
-    with raises(ArtifactError, "results-of-another-version"):
-        report([tmp_path / "analysis.json"], tmp_path / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("analysis.json", "curves"), ("directions.json", "layers"), ("plots/plots.json", "figures")],
+)
+def test_results_that_lack_a_key_are_refused_with_their_file(run, tmp_path, name, key):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    document = json.loads((copy / name).read_text())
+    del document["results"][key]
+    (copy / name).write_text(json.dumps(document))
+    with raises(ArtifactError, "results-of-another-version") as caught:
+        report([copy / name], tmp_path / "report.html")
+    assert str(copy / name) in caught.value.message
     assert not (tmp_path / "report.html").exists()
 
 
