@@ -78,14 +78,15 @@ class ListRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TryRequest:
-    """Answer prompts with concepts added, alongside the unsteered answers.
+    r"""Answer prompts with concepts added, alongside the unsteered answers.
 
     Strength 1 is one natural length of the concept: from the mean of neutral texts to that of texts
     that have the concept.
 
     Examples:
       circuit concepts try happy -m tiny -p "The meeting went" --strength 4 -n 8
-      circuit concepts try happy:4+pirate:1 -m tiny -p "The meeting went|The garden is" --layer late -n 8 --plot mix.png
+      circuit concepts try happy:4+pirate:1 -m tiny -p "The meeting went|The garden is" --layer \
+        late -n 8 --plot mix.png
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.concepts.trial:TRY"
@@ -110,14 +111,15 @@ class TryRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanRequest:
-    """Measure what a concept does at every layer or strength, alongside random directions.
+    r"""Measure what a concept does at every layer or strength, alongside random directions.
 
     The effect is measured on texts that the vector was not fitted to, the damage on neutral
     prompts.
 
     Examples:
       circuit concepts scan happy -m tiny --layers 2,4 --controls 1
-      circuit concepts scan happy -m tiny -p "The meeting went" --over strengths --strengths 1,4 --layer 2 --controls 1 -n 8 --plot scan.png
+      circuit concepts scan happy -m tiny -p "The meeting went" --over strengths --strengths 1,4 \
+        --layer 2 --controls 1 -n 8 --plot scan.png
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.concepts.scan:SCAN"
@@ -163,14 +165,16 @@ class ScanRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CreateRequest:
-    """Make a concept of your own texts and keep it in the library.
+    r"""Make a concept of your own texts and keep it in the library.
 
     With --model its vectors are built, too. From 8 pairs on a vector has a held-out score, from 16
     on a quarter is held out for `scan`.
 
     Examples:
-      circuit concepts create rainy --positive "It rained all day." --neutral "It was a day." --force
-      circuit concepts create rainy -m tiny --positive "It rained all day." --neutral "It was a day." --force
+      circuit concepts create rainy --positive "It rained all day." --neutral "It was a day." \
+        --force
+      circuit concepts create rainy -m tiny --positive "It rained all day." --neutral \
+        "It was a day." --force
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.concepts.own:CREATE"

@@ -20,7 +20,7 @@ class TableOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
-    """Answer questions unsteered and under each steering vector of a file, and measure the answers.
+    r"""Answer questions unsteered and under each steering vector of a file; measure the answers.
 
     Coefficient 1 adds a vector at its natural length: one whole difference of its two prompts. With
     `normalize: true` the vector has length 1; `rule: norm` (or another rule of circuit steer)
@@ -28,7 +28,8 @@ class EvaluateRequest:
 
     Examples:
       circuit evaluate -m tiny --questions questions.yaml --n-per-question 1 --max-tokens 4
-      circuit evaluate -m tiny --questions questions.yaml --steering-config steering.yaml --n-per-question 2 --max-tokens 4 --criterion positive -o evaluation.csv
+      circuit evaluate -m tiny --questions questions.yaml --steering-config steering.yaml \
+        --n-per-question 2 --max-tokens 4 --criterion positive -o evaluation.csv
     """
 
     COMMAND: ClassVar[str] = "circuit.stages.evaluate.run:EVALUATE"
