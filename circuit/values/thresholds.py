@@ -6,7 +6,8 @@ A group is a template, a seed question or a contrast pair. With 10 groups and co
 
 from typing import Final
 
+LEVEL: Final = 0.05  # a claim needs a p of at most this, over all that was tested together
 MIN_GROUPS: Final = 10
 MIN_CLASS_GROUPS: Final = 5  # groups in which each class occurs
-MIN_CONTROLS: Final = 10  # control directions of a kind
+MIN_CONTROLS: Final = 19  # control directions of a kind: the smallest p is 1 / 20
 MIN_PROMPTS: Final = 30  # test prompts of a sweep that gets a score

@@ -20,12 +20,11 @@ from circuit.introspect.probes.two_classes import (
     layer_scores,
 )
 from circuit.methods.arrays import Array
-from circuit.methods.probes.permutation import LEVEL
 from circuit.stages.probes.saved import SITE, SavedProbe
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Result
 from circuit.values.prompt_format import PromptFormat
-from circuit.values.thresholds import MIN_GROUPS
+from circuit.values.thresholds import LEVEL, MIN_GROUPS
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel

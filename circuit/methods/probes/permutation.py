@@ -29,7 +29,6 @@ from circuit.methods.uncertainty.p_values import permutation_p
 from circuit.methods.uncertainty.scores import pairs_in_order
 
 RIDGES = (1.0, 0.01, 0.0001)
-LEVEL = 0.05
 Key = TypeVar("Key", bound=Hashable)
 
 

@@ -24,11 +24,12 @@ label: only an intervention shows that.
 from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
 
-from circuit.methods.probes.permutation import LEVEL, family_wise
+from circuit.methods.probes.permutation import family_wise
 from circuit.methods.probes.probing import ProbeResult
 from circuit.methods.uncertainty.above_baseline import Baseline, Certainty, bounds
 from circuit.methods.uncertainty.bootstrap import Draws
 from circuit.methods.uncertainty.splits import enough_groups
+from circuit.values.thresholds import LEVEL
 
 FEW_GROUPS, NOT_DECODABLE, SURFACE, TOKENS, UNRESOLVED, DECODABLE, SELECTIVE = (
     "few groups",

@@ -12,7 +12,7 @@ far.
 
 import math
 
-LEVEL = 0.05
+from circuit.values.thresholds import LEVEL
 
 
 def cosine_bound(d: int, *, pairs: int = 1, level: float = LEVEL) -> float:

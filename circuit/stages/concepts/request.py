@@ -151,7 +151,7 @@ class ScanRequest:
         shown_default="0.5 to 5, or 1.5 over layers",
     )
     controls: int = option(
-        "--controls", help="Random directions of the same length.", default=5, minimum=0
+        "--controls", help="Random directions of the same length.", default=19, minimum=0
     )
     rule: str = option("--rule", help=RULE, default="raw")
     max_tokens: int = option(

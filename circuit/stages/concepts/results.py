@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from circuit.methods.uncertainty.against_controls import acts
 from circuit.stages.steering.generate import Coherence
 from circuit.values.intervals import Interval
 
@@ -65,10 +66,16 @@ class ScanPoint:
     effect: Interval | None
     random_effects: list[float]
     p: float | None
+    p_any: float | None
     kl: Interval
     random_kl: list[float]
     answers: list[ScanAnswer]
     share: float | None
+
+    @property
+    def acts(self) -> bool:
+        """Whether the concept acts: see ``methods.uncertainty.against_controls``."""
+        return acts(self.p_any, self.effect)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ import numpy as np
 
 from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.errors import UsageError
-from circuit.methods.uncertainty.p_values import control_p
+from circuit.methods.uncertainty.p_values import control_p, family_control_p
 from circuit.present.document import Cell, Document, Estimate, Number, Part, Table, Text
 from circuit.present.numbers import formatted
 from circuit.stages.concepts.heldout import NEUTRAL, EvaluationTexts, mean_interval
@@ -35,6 +35,7 @@ from circuit.stages.figures.picture_files import check_picture
 from circuit.stages.options import ActionOptions
 from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.rows.prompting import encode, format_for
+from circuit.stages.rows.warnings import too_few_controls
 from circuit.stages.run import SILENT, Command, Job, Plan, Session
 from circuit.stages.steering.controls import random_controls
 from circuit.stages.steering.generate import answer, shown
@@ -46,6 +47,7 @@ from circuit.stages.steering.vectors import one_vector, shares
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sampling import Sampling
+from circuit.values.thresholds import LEVEL
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -119,6 +121,7 @@ def plan(request: ScanRequest) -> Plan[ScanResult]:
         force=request.output.force,
         known=known,
         pictures={picture: draw} if picture else {},
+        notes=[*too_few_controls(request.controls)],
         begin=begin,
     )
 
@@ -160,11 +163,22 @@ def scan(model: "LoadedModel", scanned: Scan, session: Session = SILENT) -> Scan
         n_neutral=len(texts.neutral),
         controls=scanned.controls,
         unsteered=_answers(model, scanned, encoded, []),
-        points=[
-            _point(texts, scanned, encoded, vector, share)
-            for vector, share in session.track(points, "Measuring", len(points))
-        ],
+        points=_with_family_p(
+            [
+                _point(texts, scanned, encoded, vector, share)
+                for vector, share in session.track(points, "Measuring", len(points))
+            ]
+        ),
     )
+
+
+def _with_family_p(points: list[ScanPoint]) -> list[ScanPoint]:
+    """Add the p over all points; each has as many random directions."""
+    if any(point.effect is None for point in points):
+        return points
+    effects = [point.effect[0] for point in points if point.effect is not None]
+    p_any = family_control_p(effects, np.array([point.random_effects for point in points]).T)
+    return [replace(point, p_any=p) for point, p in zip(points, p_any, strict=True)]
 
 
 def _point(
@@ -188,6 +202,7 @@ def _point(
         effect=effect,
         random_effects=random_effects,
         p=None if effect is None else control_p(effect[0], random_effects),
+        p_any=None,
         kl=mean_interval(texts.damage(vector.at())),
         random_kl=[float(texts.damage(each).mean()) for each in controls],
         answers=_answers(texts.model, scanned, encoded, vector.at()),
@@ -223,7 +238,7 @@ def present(result: ScanResult) -> Document:
         "",
         f"effect: nats per token that {n} held-out texts with the concept gain beyond neutral",
         f"ones, 95 % over groups. KL: nats per token on {result.n_neutral} neutral prompts.",
-        f"random: {k} directions of the same length.",
+        f"random: {k} directions of the same length; p: over all points.",
         *_verdict(result),
     ]
     parts: list[Part] = [Table(header=header, rows=rows), Text(explanation)]
@@ -242,7 +257,7 @@ def _row(point: ScanPoint) -> list[Cell]:
         Number(point.share, ".0%"),
         Estimate.of(point.effect, "+.2f"),
         _range(point.random_effects, "+.2f"),
-        Number(point.p),
+        Number(point.p_any),
         Estimate.of(point.kl),
         _range(point.random_kl, ".2f"),
         Number(sum(repeated) / len(repeated) if repeated else None, ".2f"),
@@ -256,15 +271,15 @@ def _range(values: Sequence[float], form: str) -> str | None:
 
 def _verdict(result: ScanResult) -> list[str]:
     """Count the points at which the concept does what random directions do not."""
-    measured = [(p.effect, p.random_effects) for p in result.points if p.effect is not None]
-    if not measured:
+    if all(point.effect is None for point in result.points):
         return ["No text was held out (too few), so there is no effect to measure."]
     if not result.controls:
         return []
-    beyond = sum(effect[1] > 0 and effect[0] > max(random) for effect, random in measured)
-    nothing = "" if beyond else " No point shows that the model uses it."
+    acting = sum(point.acts for point in result.points)
+    nothing = "" if acting else " No point shows that the model uses it."
     return [
-        f"Above 0 and above every random direction at {beyond} of {len(measured)} points.{nothing}"
+        f"More than random directions do (p at most {LEVEL} over all points, interval without 0) "
+        f"at {acting} of {len(result.points)} points.{nothing}"
     ]
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.uncertainty.splits import enough_groups
 from circuit.present.document import (
     Cell,
@@ -28,7 +27,7 @@ from circuit.stages.directions.results import (
     StoredDirections,
 )
 from circuit.stages.rows.labels import present_agreement
-from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
+from circuit.values.thresholds import LEVEL, MIN_CLASS_GROUPS, MIN_GROUPS
 
 TITLE = "Directions"
 PLURAL = {"category": "categories", "tool": "tools"}

@@ -28,6 +28,7 @@ EXPLANATION = (
     "of norm: what the vector adds, as a share of the median residual at its layer. NLL: nats per",
     "token of the answers under the unsteered model. KL: of the steered model from it.",
     "Differences: from the unsteered answers, 95 % over questions; one question has no interval.",
+    "random: range, and p over all vectors and criteria; *: acts, beyond unsteered and random.",
 )
 
 
@@ -69,7 +70,7 @@ def _rate(rate: ComparedRate, *, unsteered: bool, controlled: bool) -> list[Cell
     if not rate.controls:
         return [*cells, ""]
     low, high = formatted(min(rate.controls)), formatted(max(rate.controls))
-    return [*cells, f"{low} to {high}, p {p_text(rate.p)}"]
+    return [*cells, f"{low} to {high}, p {p_text(rate.p_any)}{'*' if rate.acts else ''}"]
 
 
 def _measures(each: VectorSummary, *, unsteered: bool) -> list[Cell]:

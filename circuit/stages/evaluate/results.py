@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from circuit.methods.uncertainty.against_controls import acts
 from circuit.stages.steering.generate import Coherence
 from circuit.values.intervals import Interval
 
@@ -50,11 +51,21 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRate(Rate):
-    """A rate, its difference from the unsteered one, and the rates under random directions."""
+    """A rate, its differences from the unsteered one and from those under random directions.
+
+    ``p_any`` is the p over all vectors and criteria.
+    """
 
     difference: Interval | None
+    excess: Interval | None
     controls: list[float]
     p: float | None
+    p_any: float | None
+
+    @property
+    def acts(self) -> bool:
+        """Whether the vector acts: see ``methods.uncertainty.against_controls``."""
+        return acts(self.p_any, self.difference, self.excess)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ from circuit.stages.evaluate.results import EvaluatedAnswer, EvaluationResult, V
 from circuit.stages.evaluate.summary import by_question, by_vector
 from circuit.stages.options import FormatOptions
 from circuit.stages.rows.prompting import encode, format_for
+from circuit.stages.rows.warnings import too_few_controls
 from circuit.stages.run import Command, Job, Plan, Record, Session
 from circuit.stages.steering.generate import Coherence, answer
 from circuit.stages.steering.vectors import check_config, described, shares, vectors_of
@@ -104,6 +105,7 @@ def plan(request: EvaluateRequest) -> Plan[EvaluationResult]:
         force=request.output.force,
         known=settings.parameters(),
         pictures=dict.fromkeys(tables, _write_table),
+        notes=[*too_few_controls(request.controls)],
         begin=begin,
     )
 

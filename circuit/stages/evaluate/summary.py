@@ -8,18 +8,20 @@
 
 Answers to one question are no independent sample of questions: intervals of differences come from
 whole questions, and one question has none. Each vector has the rates of the random directions that
-replaced it, with the two-sided p of its change of the rate against theirs
-(``methods.uncertainty.p_values``). An effect that they have as well is not the vector's.
+replaced it, with the two-sided p of its change of the rate against theirs, alone and over all
+vectors and criteria (``methods.uncertainty.p_values``). An effect that they have as well is not the
+vector's (``methods.uncertainty.against_controls``).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from circuit.methods.arrays import Array
-from circuit.methods.uncertainty.bootstrap import Resamples, Statistic, difference, resample
-from circuit.methods.uncertainty.p_values import control_p
+from circuit.methods.uncertainty.against_controls import against_controls
+from circuit.methods.uncertainty.bootstrap import Resamples, Statistic, resample
+from circuit.methods.uncertainty.p_values import control_p, family_control_p
 from circuit.methods.uncertainty.scores import wilson
 from circuit.stages.evaluate.results import (
     AnswerSummary,
@@ -42,6 +44,7 @@ class Comparison:
     unsteered: Answers
     resamples: Resamples
     criteria: Sequence[str]
+    n_boot: int
 
     @classmethod
     def of(cls, unsteered: Answers, criteria: Sequence[str], n_boot: int) -> "Comparison":
@@ -53,7 +56,7 @@ class Comparison:
             rng=np.random.default_rng(0),
             cross_fitted=False,
         )
-        return cls(unsteered, resamples, criteria)
+        return cls(unsteered, resamples, criteria, n_boot)
 
     def summary(self, name: str, answers: Answers, controls: Sequence[Answers]) -> VectorSummary:
         """Describe the answers under a vector, and how they differ from the unsteered ones."""
@@ -67,26 +70,19 @@ class Comparison:
         return VectorSummary(**{**own, **compared})
 
     def _rate(self, answers: Answers, controls: Sequence[Answers], criterion: str) -> ComparedRate:
-        rate, start = _rate(answers, criterion), _rate(self.unsteered, criterion).rate
-        others = [_rate(each, criterion).rate for each in controls]
+        rate, base = _rate(answers, criterion), _met(self.unsteered, criterion)
+        others = np.array([_met(each, criterion) for each in controls]).reshape(-1, len(base))
+        groups = [each.group for each in self.unsteered]
+        found = against_controls(_met(answers, criterion), base, others, groups, n_boot=self.n_boot)
+        excess = None if found is None else found.excess
         return ComparedRate(
             **vars(rate),
-            difference=self._rate_difference(answers, criterion),
-            controls=others,
-            p=control_p(rate.rate - start, np.array(others) - start),
+            difference=None if found is None else found.change.as_triple(),
+            excess=None if excess is None else excess.as_triple(),
+            controls=others.mean(axis=1).tolist(),
+            p=control_p(rate.rate - base.mean(), others.mean(axis=1) - base.mean()),
+            p_any=None,
         )
-
-    def _rate_difference(self, answers: Answers, criterion: str) -> Interval | None:
-        n_groups = len({each.group for each in self.unsteered})
-        if n_groups < 2:
-            return None
-        steered, unsteered = (
-            self.resamples.draws(
-                _weighted_mean(np.array([float(bool(a.verdicts[criterion])) for a in each]))
-            )
-            for each in (answers, self.unsteered)
-        )
-        return difference(steered, unsteered, n_groups=n_groups).as_triple()
 
     def _difference(self, answers: Answers, measure: str) -> Interval | None:
         """Return the mean paired difference of a measure; None where it is of one group."""
@@ -120,12 +116,35 @@ def by_vector(answers: Answers, criteria: Sequence[str], n_boot: int) -> list[Ve
     arms = _divided(answers, lambda a: a.vector)
     comparison = Comparison.of(next(iter(arms.values())), criteria, n_boot)
     controls = _divided(answers, lambda a: a.control_of or "")
-    return [
+    found = [
         comparison.summary(
             name, own, list(_divided(controls.get(name, []), lambda a: a.vector).values())
         )
         for name, own in arms.items()
         if own[0].control_of is None
+    ]
+    return _with_family_p(found, criteria)
+
+
+def _with_family_p(found: list[VectorSummary], criteria: Sequence[str]) -> list[VectorSummary]:
+    """Add the p over all vectors and criteria; every vector has as many random directions."""
+    start = {each: found[0].rates[each].rate for each in criteria}
+    places = [(v, each) for v in range(1, len(found)) for each in criteria]
+    rates = [found[v].rates[each] for v, each in places]
+    if not rates or not rates[0].controls:
+        return found
+    base = np.array([start[each] for _, each in places])
+    observed = np.array([rate.rate for rate in rates]) - base
+    p_any = family_control_p(observed, np.array([rate.controls for rate in rates]).T - base)
+    known = dict(zip(places, p_any, strict=True))
+    return [
+        replace(
+            each,
+            rates={
+                name: replace(rate, p_any=known.get((v, name))) for name, rate in each.rates.items()
+            },
+        )
+        for v, each in enumerate(found)
     ]
 
 
@@ -150,8 +169,13 @@ def _summary(answers: Answers, criteria: Sequence[str]) -> AnswerSummary:
     )
 
 
+def _met(answers: Answers, criterion: str) -> Array:
+    """Return 1 where an answer meets a criterion, (n,)."""
+    return np.array([float(bool(each.verdicts[criterion])) for each in answers])
+
+
 def _rate(answers: Answers, criterion: str) -> Rate:
-    met, n = sum(bool(each.verdicts[criterion]) for each in answers), len(answers)
+    met, n = int(_met(answers, criterion).sum()), len(answers)
     return Rate(successes=met, rate=met / n, interval=wilson(met, n))
 
 

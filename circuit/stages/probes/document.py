@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.probes.verdict import DECODABLE, NOT_DECODABLE, SELECTIVE
 from circuit.present.document import (
     Cell,
@@ -31,7 +30,7 @@ from circuit.present.numbers import (
 from circuit.stages.probes.figures import probes_figure, stratigraphy_figure
 from circuit.stages.probes.results import BatteryResult, LayerScore, QuestionResult
 from circuit.stages.rows.probe_scores import ProbeScore
-from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
+from circuit.values.thresholds import LEVEL, MIN_CLASS_GROUPS, MIN_GROUPS
 
 # ``known``: the baselines that were run; ``beneath``: those of them that have seen tokens only.
 MEANING = {

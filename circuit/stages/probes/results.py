@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from circuit.methods.probes.permutation import LEVEL
 from circuit.present.document import Control
 from circuit.stages.rows.probe_scores import EmergenceEntry, StarredScore
 from circuit.stages.run import Result
 from circuit.values.intervals import Interval
+from circuit.values.thresholds import LEVEL
 
 
 @dataclass(frozen=True, kw_only=True)

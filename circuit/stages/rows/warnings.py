@@ -20,7 +20,7 @@ from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.splits import groups_per_class
 from circuit.stages.rows.labelled_rows import LabelledRows
 from circuit.stages.run import Note
-from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_GROUPS
+from circuit.values.thresholds import MIN_CLASS_GROUPS, MIN_CONTROLS, MIN_GROUPS
 
 IMBALANCED = 10
 FEW_GROUPS_OF_ONE_LABEL = 2 * MIN_GROUPS
@@ -65,6 +65,16 @@ def too_few_groups(n_groups: int) -> Iterator[str]:
     """Warn of fewer groups in all than a claim needs."""
     if n_groups < MIN_GROUPS:
         yield f"only {n_groups} groups of prompts; under {MIN_GROUPS} groups {_NO_CLAIM}"
+
+
+def too_few_controls(*numbers: int) -> Iterator[str]:
+    """Warn, before a run, of fewer control directions of a kind than a claim needs."""
+    few = min((n for n in numbers if n), default=MIN_CONTROLS)
+    if few < MIN_CONTROLS:
+        yield (
+            f"with {few} control directions no p is below {1 / (few + 1):.3f}, so no effect can be "
+            f"shown: {MIN_CONTROLS} of a kind are needed"
+        )
 
 
 def class_imbalance(names: Sequence[str], y: Array) -> Iterator[str]:

@@ -1,13 +1,13 @@
 """What ``circuit steer`` says: did the direction do more than random ones of the same norm?
 
-*Used* is said where that is so after Holm's correction for all labels and coefficients that were
-tried, with 10 groups of prompts or more. With k random directions no p is below 1/(k + 1); where
-that is what was reached, the sentence says so.
+*Used* is said where the p over all labels and coefficients that were tried is at most 0.05, the
+change from the unsteered answers and the excess over those of random directions have intervals on
+the same side of 0, and the prompts have 10 groups or more. With k random directions no p is below
+1/(k + 1), so fewer than 19 cannot show it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from circuit.methods.probes.permutation import LEVEL
 from circuit.present.document import (
     Cell,
     Control,
@@ -22,11 +22,11 @@ from circuit.present.document import (
     Table,
     Text,
 )
-from circuit.present.numbers import counted, p_text, written
-from circuit.stages.steering.figures import Key, corrected_p, key, rates_figure
+from circuit.present.numbers import counted, interval, p_text, written
+from circuit.stages.steering.figures import rates_figure
 from circuit.stages.steering.result import ExtractResult, Generation, SteerResult
 from circuit.stages.steering.trial import Rate, Trial
-from circuit.values.thresholds import MIN_GROUPS
+from circuit.values.thresholds import MIN_CONTROLS, MIN_GROUPS
 
 MeanAndRange = tuple[float, float, float]
 SHOWN = 20  # answers in the table of a trial; the artifact has all
@@ -56,13 +56,13 @@ def steer_document(result: SteerResult, *, complete: bool = True) -> Document:
         return Document(title, _answer_sections(result))
     if result.trial is None:
         return Document(title, [_not_measured(result), _answers(result.generations)])
-    trial, corrected = result.trial, corrected_p(result.trial)
+    trial = result.trial
     parts: list[Part] = [
-        *_findings(result, trial, corrected),
-        rates_figure(result, trial, corrected),
-        _rates(trial, corrected),
+        *_findings(result, trial),
+        rates_figure(result, trial),
+        _rates(trial),
         *([_answers(result.generations)] if complete else []),
-        _controls(trial, len(corrected)),
+        _controls(trial),
     ]
     return Document(title, parts)
 
@@ -120,31 +120,21 @@ def _remarks(answer: Generation) -> str:
     return "".join(f" [{remark}]" for remark, applies in remarks.items() if applies)
 
 
-def _findings(
-    result: SteerResult, trial: Trial, corrected: Mapping[Key, float | None]
-) -> list[Part]:
+def _findings(result: SteerResult, trial: Trial) -> list[Part]:
     rates_ = [rate for rate in trial.rates if rate.coefficient != 0]
     return [
-        _finding(
-            result.direction.name,
-            trial,
-            [rate for rate in rates_ if rate.label == label],
-            corrected,
-        )
+        _finding(result.direction.name, trial, [rate for rate in rates_ if rate.label == label])
         for label in dict.fromkeys(rate.label for rate in rates_)
     ]
 
 
-def _finding(
-    name: str, trial: Trial, own: Sequence[Rate], corrected: Mapping[Key, float | None]
-) -> Finding:
+def _finding(name: str, trial: Trial, own: Sequence[Rate]) -> Finding:
     """Describe the coefficient with the smallest p, and then the largest change, for one label."""
     label = own[0].label
-    zero = next((r for r in trial.rates if key(r) == (label, 0)), None)
+    zero = next((r for r in trial.rates if (r.label, r.coefficient) == (label, 0)), None)
     start = 0.0 if zero is None else zero.rate
-    rate = min(own, key=lambda r: (1 if r.p is None else r.p, -abs(r.rate - start)))
-    p = corrected.get(key(rate))
-    verdict, meaning = _verdict(rate, p, trial.n_controls)
+    rate = min(own, key=lambda r: (1 if r.p_any is None else r.p_any, -abs(r.rate - start)))
+    verdict, meaning = _verdict(rate, trial.n_controls)
     random = _mean_and_range(rate)
     before = "" if zero is None else f", against {written(_share(zero))} unsteered"
     others = "" if random is None else f"; random directions of the same norm {_range(random)}"
@@ -158,8 +148,8 @@ def _finding(
         sentence=(
             f"At coefficient {rate.coefficient:g}, {written(_share(rate))} of the answers to "
             f"{label} prompts meet “{trial.criterion}”{before}{others} "
-            f"(n = {rate.n} in {rate.n_groups} groups; p {p_text(rate.p)}, {p_text(p)} after "
-            f"correction for {len(corrected)} comparisons). {meaning}"
+            f"(n = {rate.n} in {rate.n_groups} groups; p {p_text(rate.p)}, {p_text(rate.p_any)} "
+            f"over all labels and coefficients). {meaning}"
         ),
         score=_share(rate),
         measure="share of answers",
@@ -169,20 +159,28 @@ def _finding(
     )
 
 
-def _verdict(rate: Rate, p: float | None, controls: int) -> tuple[str, str]:
-    if not controls or p is None or rate.p is None:
+def _verdict(rate: Rate, controls: int) -> tuple[str, str]:
+    if not controls:
         return "not controlled", "Without random directions, any direction may do the same."
     if rate.n_groups < MIN_GROUPS:
         return "few groups", f"Under {MIN_GROUPS} groups nothing is claimed."
-    if p <= LEVEL:
-        return "used", "The model uses this direction, or one near it, for this behaviour."
-    if rate.p <= 1.0 / (controls + 1) + 1e-9:
+    if rate.p_any is None:
+        return "not controlled", "Without coefficient 0 there is nothing to measure a change from."
+    change, excess = interval(rate.change, "+.2f"), interval(rate.excess, "+.2f")
+    further = f"{change} from the unsteered answers, {excess} from those of random directions"
+    if rate.used:
+        return (
+            "used",
+            f"It changes the share by {further}: the model uses this direction, or one near it, "
+            "for this behaviour.",
+        )
+    if controls < MIN_CONTROLS:
         return (
             "use not shown",
-            f"It moved the answers further than each of {controls} random directions, but with so "
-            "few of them and so many comparisons no smaller p is possible: use more --controls.",
+            f"With {controls} random directions no p is below {1 / (controls + 1):.3f}, so nothing "
+            f"can be shown: give {MIN_CONTROLS} --controls or more.",
         )
-    return "use not shown", "Random directions move the answers as far, so use is not shown."
+    return "use not shown", f"Random directions may move the answers as far: {further}."
 
 
 def _share(rate: Rate) -> Estimate:
@@ -198,7 +196,7 @@ def _range(found: MeanAndRange | None) -> str:
     return "-" if found is None else f"{found[0]:.2f} ({found[1]:.2f} to {found[2]:.2f})"
 
 
-def _rates(trial: Trial, corrected: Mapping[Key, float | None]) -> Table:
+def _rates(trial: Trial) -> Table:
     rows: list[Sequence[Cell]] = [
         (
             rate.label,
@@ -206,7 +204,7 @@ def _rates(trial: Trial, corrected: Mapping[Key, float | None]) -> Table:
             _share(rate),
             _range(_mean_and_range(rate)),
             Number(rate.p if rate.controls else None),
-            Number(corrected.get(key(rate))),
+            Number(rate.p_any),
             rate.n,
             rate.n_groups,
         )
@@ -218,19 +216,19 @@ def _rates(trial: Trial, corrected: Mapping[Key, float | None]) -> Table:
         "share",
         "random: mean (range)",
         "p",
-        "p (Holm)",
+        "p (all)",
         "n",
         "groups",
     ]
     note = (
         f"Share of answers that meet `{trial.criterion}`, with Wilson's 95 % interval (which "
         f"counts prompts, not groups), alongside {trial.n_controls} random directions of the same "
-        "norm."
+        "norm. p (all): over all labels and coefficients."
     )
     return Table(title="Share of answers by coefficient", header=header, rows=rows, note=note)
 
 
-def _controls(trial: Trial, comparisons: int) -> Controls:
+def _controls(trial: Trial) -> Controls:
     n = trial.n_controls
     apart = "not recorded: `dataset split` provides them"
     in_words = "a system message that asks for the same was not tried"
@@ -238,12 +236,10 @@ def _controls(trial: Trial, comparisons: int) -> Controls:
         [
             Control(
                 "random directions of the same norm",
-                bool(n),
+                n >= MIN_CONTROLS,
                 f"{n}, so no p below {1 / (n + 1):.3f}",
             ),
-            Control(
-                "several labels and coefficients", bool(n), f"Holm over {comparisons} comparisons"
-            ),
+            Control("several labels and coefficients", bool(n), "p over all of them"),
             Control("other prompts than the direction was fitted to", False, apart),
             Control("baseline of a prompt", False, in_words),
             Control("damage to the text", False, "coherence was not measured"),

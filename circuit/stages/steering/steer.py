@@ -21,6 +21,7 @@ from circuit.errors import UsageError
 from circuit.methods.steering.coherence import collapsed
 from circuit.present.document import Document
 from circuit.stages.rows.prompting import encode, format_for, parse_prompts, prompt_texts, texts_of
+from circuit.stages.rows.warnings import too_few_controls
 from circuit.stages.run import SILENT, Command, Job, Plan, Session
 from circuit.stages.steering.condition import Condition
 from circuit.stages.steering.controls import random_controls
@@ -89,6 +90,7 @@ def _plan_steering(request: SteerRequest) -> Plan[SteerOrExtract]:
         output=request.output.output,
         force=request.output.force,
         known=settings.parameters(prompts),
+        notes=[*too_few_controls(request.controls)],
         begin=begin,
     )
 

@@ -3,19 +3,24 @@
 The share of a label's prompts whose answer meets the criterion has a Wilson 95 % interval. Each
 random direction (uniform on the sphere, same norm, same coefficient) gives one share. ``p`` is
 two-sided: the change of the share from the unsteered one against the changes by the random
-directions (``circuit.methods.uncertainty.p_values``).
+directions; ``p_any`` is the same over all labels and coefficients
+(``methods.uncertainty.p_values``).
+``change`` and ``excess`` are the differences from the unsteered and from the random directions'
+answers (``methods.uncertainty.against_controls``).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.methods.arrays import Array
 from circuit.methods.text.criteria import satisfies
-from circuit.methods.uncertainty.p_values import control_p
+from circuit.methods.uncertainty.against_controls import acts, against_controls
+from circuit.methods.uncertainty.p_values import control_p, family_control_p
 from circuit.methods.uncertainty.scores import wilson
+from circuit.values.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,15 @@ class Rate:
     rate: float
     interval: tuple[float, float]
     controls: list[float]
+    change: Interval | None
+    excess: Interval | None
     p: float | None
+    p_any: float | None
+
+    @property
+    def used(self) -> bool:
+        """Whether the direction acts: see ``methods.uncertainty.against_controls``."""
+        return acts(self.p_any, self.change, self.excess)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +97,21 @@ def judge(
         for label in dict.fromkeys(judged.labels.tolist())
         for c in coefficients
     ]
-    return Trial(criterion=criterion, n_controls=controls, rates=rates)
+    return Trial(criterion=criterion, n_controls=controls, rates=_with_family_p(rates))
+
+
+def _with_family_p(rates: Sequence[Rate]) -> list[Rate]:
+    """Add the p over all labels and coefficients that have controls."""
+    bases = {rate.label: rate.rate for rate in rates if rate.coefficient == 0}
+    tested = [rate for rate in rates if rate.controls and rate.label in bases]
+    if not tested:
+        return list(rates)
+    base = np.array([bases[rate.label] for rate in tested])
+    observed = np.array([rate.rate for rate in tested]) - base
+    controls = np.array([rate.controls for rate in tested]).T - base
+    found = family_control_p(observed, controls)
+    p_any = {id(rate): p for rate, p in zip(tested, found, strict=True)}
+    return [replace(rate, p_any=p_any.get(id(rate))) for rate in rates]
 
 
 @dataclass(frozen=True)
@@ -118,22 +145,29 @@ def _rate(
     controls: int,
 ) -> Rate:
     rows = judged.labels == label
-    own = met[0, coefficient][rows]
-    others = [
-        float(met[i, coefficient][rows].mean())
-        for i in range(1, controls + 1)
-        if (i, coefficient) in met
-    ]
-    base = float(met[0, 0.0][rows].mean()) if (0, 0.0) in met else None
-    rate = float(own.mean())
+    own, groups = met[0, coefficient][rows], judged.groups[rows]
+    drawn = [i for i in range(1, controls + 1) if (i, coefficient) in met]
+    by_control = np.array([met[i, coefficient][rows] for i in drawn]).reshape(len(drawn), len(own))
+    others = by_control.mean(axis=1).tolist()
+    rate, change, excess, p = float(own.mean()), None, None, None
+    if (0, 0.0) in met and coefficient != 0:
+        unsteered = met[0, 0.0][rows]
+        found = against_controls(own, unsteered, by_control, groups)
+        if found is not None:
+            change = found.change.as_triple()
+            excess = None if found.excess is None else found.excess.as_triple()
+        p = control_p(rate - unsteered.mean(), np.array(others) - unsteered.mean())
     return Rate(
         label=label,
         coefficient=coefficient,
         successes=int(own.sum()),
         n=len(own),
-        n_groups=len(set(judged.groups[rows].tolist())),
+        n_groups=len(set(groups.tolist())),
         rate=rate,
         interval=wilson(int(own.sum()), len(own)),
         controls=others,
-        p=None if base is None else control_p(rate - base, np.array(others) - base),
+        change=change,
+        excess=excess,
+        p=p,
+        p_any=None,
     )

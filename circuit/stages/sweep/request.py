@@ -102,9 +102,9 @@ class SweepRequest:
     dose_one: float | None = option(
         "--dose-one", help="Coefficient of dose 1, instead of a calibrated c*.", default=None
     )
-    random: int = option("--random", help="Random directions.", default=10, minimum=0)
+    random: int = option("--random", help="Random directions.", default=19, minimum=0)
     shuffled: int = option(
-        "--shuffled", help="Directions fitted to shuffled labels.", default=10, minimum=0
+        "--shuffled", help="Directions fitted to shuffled labels.", default=19, minimum=0
     )
     same_kl: bool = option(
         "--same-kl", help="Controls of the same KL instead of the same norm.", default=False

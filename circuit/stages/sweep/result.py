@@ -66,7 +66,10 @@ class LabelSlope:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlSlopes:
-    """Slopes and mean curves of the controls of one kind; ``same``: of equal ``norm`` or ``kl``."""
+    """Slopes and mean curves of the controls of one kind; ``same``: of equal ``norm`` or ``kl``.
+
+    ``perm_p`` is the p of this sweep, ``p_all`` that over all sweeps of a table.
+    """
 
     n: int
     kind: str
@@ -76,6 +79,12 @@ class ControlSlopes:
     perm_p: float | None
     curves: list[list[float]]
     kl_p95: list[float]
+    p_all: float | None = None
+
+    @property
+    def p(self) -> float | None:
+        """The p that a verdict is based on: over all that was tested together."""
+        return self.perm_p if self.p_all is None else self.p_all
 
 
 @dataclass(frozen=True, kw_only=True)

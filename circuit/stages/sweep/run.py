@@ -27,6 +27,7 @@ from circuit.stages.figures.request import VisualizeRequest
 from circuit.stages.rows.holdout import check_apart
 from circuit.stages.rows.prompting import encode, format_for
 from circuit.stages.rows.provenance import fit_of, shuffled_vectors
+from circuit.stages.rows.warnings import too_few_controls
 from circuit.stages.run import SILENT, Command, Draw, Job, Plan, Session, run
 from circuit.stages.steering.controls import Control, controls
 from circuit.stages.steering.intervention import Intervention
@@ -100,6 +101,7 @@ def plan(request: SweepRequest) -> Plan[SweepResult]:
         known=asdict(settings),
         resumes=True,
         pictures=_pictures(request),
+        notes=[*too_few_controls(request.random, request.shuffled)],
         begin=begin,
     )
 

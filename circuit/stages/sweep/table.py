@@ -1,18 +1,22 @@
 """``steer table``: several sweeps as one table and one figure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from circuit.artifacts.files.documents import plain
 from circuit.errors import UsageError
+from circuit.methods.uncertainty.p_values import family_control_p
 from circuit.present.document import Cell, Document, Notice, Number, Table, Text
 from circuit.stages.figures.pictures import PLOTS, Picture, write_pictures
 from circuit.stages.run import Command, Job, Plan, Record, without_model
 from circuit.stages.sweep.document import band, slope_of
 from circuit.stages.sweep.figures import multiples_figure, unit_of
 from circuit.stages.sweep.request import TableRequest
-from circuit.stages.sweep.result import SweepResult, read_sweep
-from circuit.stages.sweep.verdict import STEERS
+from circuit.stages.sweep.result import ControlSlopes, SweepResult, read_sweep
+from circuit.stages.sweep.verdict import STEERS, verdict
 from circuit.values import schemas
 
 Sweeps = dict[str, SweepResult]
@@ -53,7 +57,7 @@ def plan(request: TableRequest) -> Plan[Sweeps]:
     """Read the sweeps, and draw them where that is asked for."""
     files = named_sweeps(request.sweeps)
     read = {name: read_sweep(path) for name, path in files.items()}
-    found = {name: result for name, (_, result) in read.items()}
+    found = with_family_p({name: result for name, (_, result) in read.items()})
     if request.plots is None:
         return Plan(result=dict, begin=without_model(Job(compute=lambda _: found)))
     folder, parameters = request.plots, {"sweeps": list(files)}
@@ -80,15 +84,43 @@ def plan(request: TableRequest) -> Plan[Sweeps]:
     )
 
 
+def with_family_p(sweeps: Sweeps) -> Sweeps:
+    """Take the p of each kind of controls over all sweeps, and the verdict that follows from it.
+
+    Control i of each sweep is drawn on its own: that the largest of independent slopes is not
+    smaller than that of dependent ones keeps the p valid.
+    """
+    slopes = {name: each.slope for name, each in sweeps.items()}
+    random = _together(slopes, {name: each.random for name, each in sweeps.items()})
+    shuffled = _together(slopes, {name: each.shuffled for name, each in sweeps.items()})
+    found = {
+        name: replace(each, random=random[name], shuffled=shuffled[name])
+        for name, each in sweeps.items()
+    }
+    return {name: replace(each, verdict=verdict(each)) for name, each in found.items()}
+
+
+def _together(
+    slopes: Mapping[str, float], controls: Mapping[str, ControlSlopes]
+) -> dict[str, ControlSlopes]:
+    """Add the p over all sweeps to the controls of one kind, as many as every sweep has."""
+    k = min(each.n for each in controls.values())
+    drawn = np.array([each.slopes[:k] for each in controls.values()]).T
+    p = family_control_p([slopes[name] for name in controls], drawn)
+    return {
+        name: replace(each, p_all=p_all)
+        for (name, each), p_all in zip(controls.items(), p, strict=True)
+    }
+
+
 def present(result: Sweeps) -> Document:
     """Show one row for each sweep, and the notes below."""
     unit = next(iter(result.values())).dose_unit
     notes = [
         f"Dose 1: {unit}. anti-steerable: share of prompts that move the wrong way. ΔNLL: nats "
-        f"per token",
-        "by which the steered text is less likely to the unsteered model. p: directions of a "
-        "kind whose",
-        "slope is as steep, of either sign.",
+        "per token",
+        "by which the steered text is less likely to the unsteered model. p: that a direction of a",
+        "kind has as steep a slope, of either sign, over all sweeps.",
     ]
     verdicts = [
         f"{name}: {each.verdict.text}"
@@ -119,9 +151,9 @@ def _row(name: str, result: SweepResult) -> list[Cell]:
         slope_of(result),
         Number(result.anti_steerable_frac, ".0%"),
         band(result.random),
-        Number(result.random.perm_p, ".2f"),
+        Number(result.random.p, ".3f"),
         band(result.shuffled),
-        Number(result.shuffled.perm_p, ".2f"),
+        Number(result.shuffled.p, ".3f"),
         ", ".join(ends),
         result.verdict.word,
     ]

@@ -5,17 +5,19 @@
                     points
     wrong way       the interval of the slope lies below 0
     no effect       the interval contains 0
-    not above ...   above 0, but a random or shuffled-label direction of the same size moves the
-                    read-out as far
-    few controls    above 0 and above all controls, but there are fewer than 10 of a kind
-    steers          above 0, and above every one of 10 or more random and of 10 or more
-                    shuffled-label directions
+    few controls    above 0, but with fewer than 19 controls of a kind no p is at most 0.05
+    not above ...   above 0, but random or shuffled-label directions of the same size move the
+                    read-out as far: p of their slopes above 0.05
+    steers          above 0, and p at most 0.05 both against random and against shuffled-label
+                    directions
 
-With k controls of a kind, "above every one" has p = 1/(k + 1): a larger k can say more.
+Both p must be small, so that neither is corrected for the other; ``steer table`` takes the p over
+all its sweeps.
 """
 
+from circuit.present.numbers import p_text
 from circuit.stages.sweep.result import ControlSlopes, SweepResult, Verdict
-from circuit.values.thresholds import MIN_CONTROLS, MIN_GROUPS, MIN_PROMPTS
+from circuit.values.thresholds import LEVEL, MIN_CONTROLS, MIN_GROUPS, MIN_PROMPTS
 
 FEW, UNREADABLE, WRONG, NONE, UNCONTROLLED, STEERS = (
     "few groups",
@@ -33,7 +35,7 @@ MORE_COLLAPSED = 0.2  # rise in the share of collapsed texts that is named
 def verdict(result: SweepResult) -> Verdict:
     """Return the word, and a sentence that says why."""
     low, high = result.slope_ci
-    not_above = {k: c for k, c in result.controls.items() if not _above(result, c)}
+    not_above = {k: c for k, c in result.controls.items() if c.p is None or c.p > LEVEL}
     both = f"{result.random.n} random and {result.shuffled.n} shuffled-label directions"
     if result.n_groups < MIN_GROUPS:
         text = (
@@ -52,24 +54,20 @@ def verdict(result: SweepResult) -> Verdict:
         return Verdict(WRONG, text)
     if low <= 0:
         return Verdict(NONE, "The interval of the slope contains 0: no effect is shown.")
+    if any(each.n < MIN_CONTROLS for each in result.controls.values()):
+        text = (
+            f"It moves the read-out; {both} cannot show that the effect is this direction's: "
+            f"{MIN_CONTROLS} of a kind are needed."
+        )
+        return Verdict(UNCONTROLLED, text)
     if not_above:
         return Verdict(
             f"not above {' or '.join(NAMES[kind] for kind in not_above)}",
             _beaten(result, not_above),
         )
-    if any(each.n < MIN_CONTROLS for each in result.controls.values()):
-        text = (
-            f"It moves the read-out further than {both}; with fewer than {MIN_CONTROLS} of a kind, "
-            "the effect is not shown to be this direction's."
-        )
-        return Verdict(UNCONTROLLED, text)
-    text = f"It moves the read-out further than each of {both} of the same {_same(result)}."
+    ps = ", ".join(f"{p_text(each.p)}" for each in result.controls.values())
+    text = f"It moves the read-out further than {both} of the same {_same(result)} do (p {ps})."
     return Verdict(STEERS, text)
-
-
-def _above(result: SweepResult, control: ControlSlopes) -> bool:
-    """Say whether the slope is larger than that of every control of a kind, whatever their sign."""
-    return all(abs(slope) < result.slope for slope in control.slopes)
 
 
 def _same(result: SweepResult) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from errors import raises
@@ -10,9 +11,9 @@ from circuit.errors import ArtifactError, CircuitError, UsageError
 from circuit.model.checkpoint.files import find_folder
 from circuit.stages.options import ModelOptions, OutputOptions
 from circuit.stages.sweep.request import SpecificityRequest, TableRequest
-from circuit.stages.sweep.result import read_sweep
+from circuit.stages.sweep.result import ControlSlopes, read_sweep
 from circuit.stages.sweep.specificity import SPECIFICITY
-from circuit.stages.sweep.table import TABLE, named_sweeps
+from circuit.stages.sweep.table import TABLE, named_sweeps, with_family_p
 
 
 def request(sweeps, *, model="tiny", out=None):
@@ -75,3 +76,25 @@ def test_several_sweeps_are_one_table_and_one_picture(workspace, tmp_path):
     (table,) = [part for part in TABLE.present(first.result).parts if hasattr(part, "rows")]
     assert [row[0] for row in table.rows] == ["a", "b"]
     assert "m" not in TABLE.data(first.result)["a"]
+
+
+def test_the_p_of_a_table_is_over_all_its_sweeps(workspace):
+    """Two sweeps whose slopes lie between their random ones and those of the other, on the scale of each."""
+    (_, own), steep = read_sweep(workspace / "sweep.json"), [2.0, -2.0, *[0.1] * 18]
+    flat = ControlSlopes(
+        n=20,
+        kind="random",
+        same="norm",
+        slopes=[0.1] * 20,
+        slope_p95=0.1,
+        perm_p=1 / 21,
+        curves=[],
+        kl_p95=[],
+    )
+    first = replace(own, slope=1.0, random=flat, shuffled=flat)
+    second = replace(first, random=replace(flat, slopes=steep, perm_p=3 / 21))
+    found = with_family_p({"first": first, "second": second})
+    assert found["first"].random.p_all == pytest.approx(1 / 21)
+    assert found["second"].random.p_all == pytest.approx(3 / 21)
+    assert [each.shuffled.p for each in found.values()] == [pytest.approx(1 / 21)] * 2
+    assert with_family_p({"first": first})["first"].random.p_all == first.random.perm_p

@@ -203,12 +203,12 @@ def test_one_group_of_test_prompts_is_refused():
 def steering_result(result):
     """A result that says *steers*."""
     beside = ControlSlopes(
-        n=10,
+        n=20,
         kind="random",
         same="norm",
-        slopes=[0.1, -0.2] * 5,
+        slopes=[0.1, -0.2] * 10,
         slope_p95=0.2,
-        perm_p=1 / 11,
+        perm_p=1 / 21,
         curves=[],
         kl_p95=[],
     )
@@ -224,10 +224,11 @@ def steering_result(result):
         ({"valid_frac": 0.4}, {}, {}, "not readable"),
         ({"slope_ci": (-2, -1), "slope": -1.5}, {}, {}, "wrong way"),
         ({"slope_ci": (-0.1, 1)}, {}, {}, "no effect"),
-        ({}, {"n": 2, "slopes": [0.1, -1.2]}, {}, "not above random"),
-        ({}, {}, {"n": 1, "slopes": [1.0], "same": "kl"}, "not above shuffled labels"),
-        ({}, {}, {"n": 0, "slopes": []}, "few controls"),
-        ({}, {"n": 9, "slopes": [0.1] * 9}, {}, "few controls"),
+        ({}, {"perm_p": 2 / 21}, {}, "not above random"),
+        ({}, {}, {"perm_p": 1 / 20, "p_all": 0.06, "same": "kl"}, "not above shuffled labels"),
+        ({}, {"perm_p": 0.2, "p_all": 0.04}, {"perm_p": 1 / 20}, "steers"),
+        ({}, {}, {"n": 0, "slopes": [], "perm_p": None}, "few controls"),
+        ({}, {"n": 18, "slopes": [0.1] * 18, "perm_p": 1 / 19}, {}, "few controls"),
     ],
 )
 def test_the_verdict_says_no_more_than_there_is(steering_result, changed, random, shuffled, word):
