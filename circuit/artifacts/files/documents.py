@@ -50,11 +50,25 @@ def document_bytes(value: object) -> bytes:
 
 def document_chunks(value: object) -> Iterator[bytes]:
     """Yield the bytes of ``document_bytes`` in parts; models are reduced when they are reached."""
-    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2, default=_one_level)
-    parts = encoder.iterencode(_one_level(value))
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2, default=one_level)
+    parts = encoder.iterencode(one_level(value))
     while text := "".join(islice(parts, 8192)):
         yield text.encode()
     yield b"\n"
+
+
+def canonical_chunks(value: object) -> Iterator[bytes]:
+    """Yield the bytes of ``canonical_json`` in parts; models are reduced when they are reached."""
+    encoder = json.JSONEncoder(
+        sort_keys=True,
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
+        default=one_level,
+    )
+    parts = encoder.iterencode(value)
+    while text := "".join(islice(parts, 8192)):
+        yield text.encode()
 
 
 def read_json(path: Path) -> Json:
@@ -171,7 +185,7 @@ def read_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _one_level(value: object) -> object:
+def one_level(value: object) -> object:
     """Reduce a model to a dictionary that may hold models; anything else whole."""
     if isinstance(value, BaseModel):
         named = [(n, field, getattr(value, n)) for n, field in type(value).model_fields.items()]

@@ -7,7 +7,8 @@
     inputs       [{path, sha256}] of the files that were read
     outputs      [{path, sha256}] of the files that were written with it
     results      what was found
-    run          version, command, time, host, package versions, seconds, peak memory
+    run          version, command, time, host, package versions, seconds, peak memory, and a digest
+                 of all the above (``own_digest``)
 
 Paths are relative to the manifest and use ``/``. Everything outside ``run`` is a function of the
 inputs and the parameters, so ``digest`` leaves ``run`` out: repeating a run does not make later
@@ -24,8 +25,10 @@ from pydantic import BaseModel, Field
 
 from circuit.artifacts.files.atomic import refuse_overwrite, replace_file, write_errors
 from circuit.artifacts.files.documents import (
+    as_object,
     canonical_json,
     document_chunks,
+    one_level,
     plain,
     read_document,
     read_errors,
@@ -34,6 +37,7 @@ from circuit.artifacts.files.documents import (
 )
 from circuit.artifacts.files.paths import manifest_path, refuse_input
 from circuit.artifacts.files.records import Record
+from circuit.artifacts.manifest.own_digest import check_own_digest, content_digest
 from circuit.artifacts.manifest.run import Run
 from circuit.errors import ArtifactError
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
@@ -80,7 +84,7 @@ def digest(path: Path) -> str:
     if path.suffix == ".json" and _mentions_run(path):
         content = _manifest_content(path)
         if content is not None:
-            return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+            return content_digest(content)
     with read_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -127,8 +131,10 @@ def write_manifest(  # noqa: PLR0913 - the fields of a manifest
         },
         run=run,
     )
-    save_manifest(path, manifest, force=force)
-    return manifest
+    own = content_digest(as_object(one_level(manifest)))
+    signed = manifest.model_copy(update={"run": run.model_copy(update={"content_sha256": own})})
+    save_manifest(path, signed, force=force)
+    return signed
 
 
 def save_manifest(path: Path, manifest: Manifest, *, force: bool = False) -> None:
@@ -154,7 +160,9 @@ def read_manifest(path: Path, schema: str) -> Manifest:
             path=str(path),
             archive=str(archive),
         )
-    return validated(Manifest, read_document(path, schema), path)
+    document = read_document(path, schema)
+    check_own_digest(document, path)
+    return validated(Manifest, document, path)
 
 
 def check_outputs(path: Path, manifest: Manifest) -> None:

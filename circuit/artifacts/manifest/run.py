@@ -36,6 +36,7 @@ class Run(Record):
     versions: dict[str, str]
     seconds: float
     peak_memory: int
+    content_sha256: str | None = None  # of everything else in the manifest, set as it is written
 
     @classmethod
     def since(cls, started: float) -> Self:

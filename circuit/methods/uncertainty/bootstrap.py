@@ -137,7 +137,8 @@ def difference(a: Draws, b: Draws, *, n_groups: int) -> Estimate:
     found = paired.estimate(bounds=(-1.0, 1.0))
     unseen = 1 - 0.05 ** (1 / n_groups)
     if found.high - found.low < unseen:
-        return Estimate(found.value, found.value - unseen, found.value + unseen)
+        low, high = found.value - unseen, found.value + unseen
+        return Estimate(found.value, max(-1.0, low), min(1.0, high))
     return found
 
 

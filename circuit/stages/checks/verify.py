@@ -25,6 +25,7 @@ from typing import Any, ClassVar, NamedTuple
 from circuit.artifacts.files.documents import as_object, read_json, schema_of
 from circuit.artifacts.files.paths import index_path, manifest_path
 from circuit.artifacts.manifest.manifest import digest
+from circuit.artifacts.manifest.own_digest import check_own_digest
 from circuit.artifacts.prompts.builtin import datasets_folder, resolved_path
 from circuit.errors import ArtifactError
 from circuit.present.document import Document, Text
@@ -80,7 +81,7 @@ def _starts(path: Path) -> list[Path]:
     named = path.suffix in {".safetensors", ""} or path == index_path(path)
     if named and manifest_path(path).is_file():
         return [manifest_path(path)]
-    if path.is_file() and _document(path) is None:
+    if path.is_file() and not _concerns(path):
         message = f"`{path}` has no manifest"
         hint = "give a file that circuit wrote, with its manifest in the same folder"
         raise ArtifactError("no-manifest", message, hint=hint, path=str(path))
@@ -88,7 +89,7 @@ def _starts(path: Path) -> list[Path]:
 
 
 def _concerns(file: Path) -> bool:
-    """Say whether a file of a folder is circuit's, or so damaged that nobody can tell."""
+    """Say whether a file is circuit's, or so damaged that nobody can tell."""
     try:
         return _document(file) is not None
     except ArtifactError:
@@ -162,7 +163,10 @@ def _document(path: Path) -> dict[str, Any] | None:
     if path.suffix != ".json":
         return None
     document = read_json(path)
-    return as_object(document) if (schema_of(document) or "").startswith("circuit.") else None
+    if not (schema_of(document) or "").startswith("circuit."):
+        return None
+    check_own_digest(as_object(document), path)
+    return as_object(document)
 
 
 @dataclass(frozen=True, kw_only=True)

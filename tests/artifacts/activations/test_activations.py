@@ -10,6 +10,7 @@ from errors import raises
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+from signed import write_signed
 from written import MODEL, POSITIONS, SITES, WIDTHS, Plan
 
 from circuit.artifacts.activations.activations import Activations
@@ -287,7 +288,7 @@ def test_a_manifest_that_does_not_fit_is_an_error(tmp_path: Path, change, code):
     LAST.write(tmp_path / "a")
     document = json.loads((tmp_path / "a.json").read_text())
     change(document)
-    (tmp_path / "a.json").write_text(json.dumps(document))
+    write_signed(tmp_path / "a.json", document)
     with raises(ArtifactError, code):
         Activations.open(tmp_path / "a")
 

@@ -10,6 +10,7 @@ from errors import raises
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import run_code
+from signed import write_signed
 from written import RUN, SITES, Plan, shards
 
 from circuit.artifacts.activations import shards as joining
@@ -202,7 +203,7 @@ def test_an_index_that_does_not_fit_is_an_error(tmp_path: Path):
 
     for output in document["outputs"]:
         output["sha256"] = digest(tmp_path / output["path"])
-    (tmp_path / "a.json").write_text(json.dumps(document))
+    write_signed(tmp_path / "a.json", document)
     with raises(ArtifactError, "shards-differ"):
         Activations.open(tmp_path / "a")
 

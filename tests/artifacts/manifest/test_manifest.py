@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from errors import raises
+from signed import write_signed
 
 from circuit.artifacts.files.documents import read_document
 from circuit.artifacts.manifest.manifest import (
@@ -21,6 +22,7 @@ from circuit.artifacts.manifest.manifest import (
     write_manifest,
 )
 from circuit.errors import ArtifactError
+from circuit.stages.checks.verify import verify
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
 
 SCHEMA = "circuit.test/1"
@@ -86,7 +88,7 @@ def test_an_identity_is_read_back_and_an_unknown_key_in_it_is_refused(tmp_path: 
     document = json.loads(path.read_text())
     assert list(document["model"]) == [field.name for field in fields(ModelIdentity)]
     document["model"]["colour"] = "red"
-    path.write_text(json.dumps(document))
+    write_signed(path, document)
     with pytest.raises(ArtifactError, match="model.colour"):
         read_manifest(path, SCHEMA)
 
@@ -185,3 +187,49 @@ def test_a_file_without_an_identity_that_is_expected_is_another_run(tmp_path: Pa
     write(tmp_path / "m.json", **(key | {missing: None}))
     with raises(ArtifactError, "output-exists"):
         reusable(tmp_path / "m.json", schema=SCHEMA, **key)
+
+
+# ------------------------------------------------------------------------ its own digest
+
+
+def edits(text: bytes, rng: np.random.Generator, n: int):
+    """Changed copies of a manifest: a bit, a letter less, a digit more, other values, a second key."""
+    for _ in range(n):
+        at = int(rng.integers(0, text.index(b'"run"')))
+        changed = (bytes([text[at] ^ 1]) + text[at + 1 :], text[at + 1 :], b"1" + text[at:])
+        edited = text[:at] + changed[rng.integers(3)]
+        if not text[at : at + 1].isspace():
+            yield edited
+    document = json.loads(text)
+    yield json.dumps({**document, "results": {"x": 7}}, indent=2).encode()
+    yield text.rstrip().removesuffix(b"}").rstrip() + b',\n  "results": {"x": 7}\n}\n'
+    yield text.replace(b'"parameters": {', b'"parameters": {\n    "more": 1,')
+
+
+def test_an_edited_manifest_is_refused_by_readers_and_by_verify(tmp_path: Path):
+    path = tmp_path / "m.json"
+    write(path, results={"x": 1, "names": ["a", "ü"], "nested": {"y": [0.1, None, 1e-7]}})
+    original = path.read_bytes()
+    for edited in edits(original, np.random.default_rng(0), 300):
+        path.write_bytes(edited)
+        with pytest.raises(ArtifactError):
+            read_manifest(path, SCHEMA)
+        if b'"schema": "circuit.' in edited:
+            assert [each.status for each in verify([path])] == ["changed"]
+    path.write_bytes(original)
+    assert [each.status for each in verify([path])] == ["ok"]
+
+
+def test_another_run_another_spelling_and_no_digest_are_read(tmp_path: Path):
+    path = tmp_path / "m.json"
+    written = write(path, results={"x": [0.1, "ü"]})
+    assert read_manifest(path, SCHEMA) == written
+    assert written.run.content_sha256 == digest(path)
+    document = json.loads(path.read_text())
+    document["run"]["host"] = "elsewhere"
+    path.write_text(json.dumps(dict(reversed(document.items()))))
+    assert read_manifest(path, SCHEMA).run.host == "elsewhere"
+    del document["run"]["content_sha256"]
+    document["results"] = {}
+    path.write_text(json.dumps(document))
+    assert read_manifest(path, SCHEMA).results == {}

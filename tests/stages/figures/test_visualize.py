@@ -8,6 +8,7 @@ from asking import analyze, visualize
 from errors import raises
 from in_process import invoke
 from planted_archive import write_planted
+from signed import write_signed
 
 from circuit.errors import ArtifactError, UsageError
 
@@ -82,7 +83,7 @@ def test_an_analysis_that_lacks_a_key_is_not_drawn_and_a_reused_run_says_so_agai
     )
     document = json.loads((tmp_path / "analysis.json").read_text())
     del document["results"]["curves"]
-    (tmp_path / "analysis.json").write_text(json.dumps(document))
+    write_signed(tmp_path / "analysis.json", document)
     for reused in (False, True):
         notes = []
         drawn = visualize(tmp_path / "activations", tmp_path / "plots", "pca", note=notes.append)

@@ -14,6 +14,7 @@ from errors import raises
 from in_process import invoke
 from pages import Page, assert_loads_nothing
 from planted_archive import prompt_set, write_planted
+from signed import write_signed
 
 from circuit.artifacts.files.documents import read_json
 from circuit.artifacts.manifest.manifest import read_manifest
@@ -188,7 +189,7 @@ def test_results_that_lack_a_key_are_refused_with_their_file(run, tmp_path, name
     copy = shutil.copytree(run, tmp_path / "copy")
     document = json.loads((copy / name).read_text())
     del document["results"][key]
-    (copy / name).write_text(json.dumps(document))
+    write_signed(copy / name, document)
     with raises(ArtifactError, "results-of-another-version") as caught:
         report([copy / name], tmp_path / "report.html")
     assert str(copy / name) in caught.value.message
@@ -200,7 +201,7 @@ def test_a_changed_output_and_a_picture_elsewhere_are_refused(run, tmp_path):
     plots = copy / "plots" / "plots.json"
     document = json.loads(plots.read_text())
     document["results"]["figures"][0]["file"] = "../activations.safetensors"
-    plots.write_text(json.dumps(document))
+    write_signed(plots, document)
     with raises(ArtifactError, "not-a-picture"):
         report([plots], tmp_path / "report.html")
     (copy / "directions.safetensors").write_bytes(b"other")
@@ -213,7 +214,7 @@ def test_an_archive_that_is_gone_is_warned_of_and_saved_probes_are_left_out(run,
     (copy / "directions.safetensors").unlink()
     saved = json.loads((copy / "directions.json").read_text())
     saved["results"] = {"best_layers": {}, "directions": saved["results"]["directions"]}
-    (copy / "probes.fitted.json").write_text(json.dumps(saved))
+    write_signed(copy / "probes.fitted.json", saved)
     done = invoke(["report", str(copy), "-o", str(tmp_path / "report.html")])
     assert done.exit_code == 0
     warning = "directions.safetensors, which directions.json describes, is missing"
@@ -232,7 +233,7 @@ def test_artifacts_of_two_archives_stand_under_a_warning(run, tmp_path):
     moved = json.loads((run / "analysis.json").read_text())
     moved["inputs"][0]["sha256"] = "0" * 64
     copy = shutil.copytree(run, tmp_path / "copy")
-    (copy / "analysis.json").write_text(json.dumps(moved))
+    write_signed(copy / "analysis.json", moved)
     warnings = report([copy], tmp_path / "two.html").warnings
     assert "Artifacts here were made from 2 versions of activations.json." in warnings
     assert "plots.json was made from another version of ../analysis.json." in warnings
@@ -290,15 +291,21 @@ def test_steering_is_called_use_only_where_random_directions_do_not_do_the_same(
     assert {each.verdict for each in found} == {"few groups"}  # 6 groups for each label
     report([tmp_path / "steering.json"], tmp_path / "report.html")
     assert "d<i> on a prompts" in page_at(tmp_path / "report.html").words
-    beaten = {"n_controls": 99, "controls": [0.5] * 99}
-    strong = steer_document(with_rates(result, p=0.01, **beaten))
+    beaten = {"n_controls": 99, "controls": [0.5] * 99, "p": 0.01}
+    both = {"change": (0.5, 0.2, 0.8), "excess": (0.4, 0.1, 0.7)}
+    strong = steer_document(with_rates(result, **beaten, **both, p_any=0.02))
     (figure,) = strong.figures()
     assert figure.name == "dose_response"
-    assert figure.numbers["rates"][1]["p_holm"] == 0.02
+    assert figure.numbers["rates"][1]["p_any"] == 0.02
     assert [each.verdict for each in strong.findings()] == ["used", "used"]
-    assert "0.020 after correction for 2 comparisons" in strong.findings()[0].sentence
-    weak = steer_document(with_rates(result, p=0.04, **beaten))
-    assert {each.verdict for each in weak.findings()} == {"use not shown"}
+    assert "p 0.010, 0.020 over all labels and coefficients" in strong.findings()[0].sentence
+    for weak in (
+        {**both, "p_any": 0.06},
+        {**both, "p_any": 0.02, "excess": (0.4, -0.1, 0.7)},
+        {**both, "p_any": 0.02, "change": (-0.5, -0.8, -0.2)},
+    ):
+        found = steer_document(with_rates(result, **beaten, **weak)).findings()
+        assert {each.verdict for each in found} == {"use not shown"}
 
 
 def test_answers_that_nobody_judged_show_nothing(llama, tmp_path):
