@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -32,14 +31,12 @@ from circuit.model.checkpoint.gguf.families import (
     restored,
     sources_of,
 )
-from circuit.model.checkpoint.gguf.files import digest_of
+from circuit.model.checkpoint.gguf.files import ABOUT, digest_of, gguf_digest
 from circuit.model.checkpoint.gguf.tokenizer import GgufTokenizer, tokenizer_of
 from circuit.model.machine.runtime import cache_folder
 
 READING = 1  # of this code: raised when the same file becomes another checkpoint
-ABOUT = "gguf.json"
 _SHARD = 2**28  # bytes
-_NAME = re.compile(r"([0-9a-f]{64})-\d+")
 _FLOATS = {"F32", "F16", "BF16"}
 
 
@@ -113,12 +110,6 @@ def about_gguf(folder: Path) -> GgufAbout | None:
     if gguf_digest(folder) is None:
         return None
     return GgufAbout(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
-
-
-def gguf_digest(folder: Path) -> str | None:
-    """Return the SHA-256 of the GGUF file behind a checkpoint folder; None for another folder."""
-    named = _NAME.fullmatch(folder.name)
-    return named[1] if named and (folder / ABOUT).is_file() else None
 
 
 def _plan(contents: Contents) -> _Plan:

@@ -8,6 +8,8 @@ from pathlib import Path
 from circuit.errors import ModelError
 
 MAGIC = b"GGUF"
+ABOUT = "gguf.json"  # in a checkpoint folder that was made of a GGUF file
+_FOLDER = re.compile(r"([0-9a-f]{64})-\d+")
 _PART = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
@@ -43,6 +45,12 @@ def digest_of(files: Sequence[Path]) -> str:
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def gguf_digest(folder: Path) -> str | None:
+    """Return the SHA-256 of the GGUF file behind a checkpoint folder; None for another folder."""
+    named = _FOLDER.fullmatch(folder.name)
+    return named[1] if named and (folder / ABOUT).is_file() else None
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -123,7 +123,7 @@ def _byte_level(contents: Contents, tokens: Sequence[str], split: Split) -> "Tok
     if contents.flag(f"{_KEY}add_space_prefix", False):
         raise _unknown(contents, f"{_KEY}add_space_prefix", "true")
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    merges = [_merge(contents, text) for text in contents.texts(f"{_KEY}merges")]
+    merges = [_merge(contents, text, vocabulary) for text in contents.texts(f"{_KEY}merges")]
     model = models.BPE(vocab=vocabulary, merges=merges, ignore_merges=split.whole_words)
     tokenizer = Tokenizer(model)
     cuts = [pre_tokenizers.Split(Regex(each), behavior="isolated") for each in split.patterns]
@@ -133,11 +133,13 @@ def _byte_level(contents: Contents, tokens: Sequence[str], split: Split) -> "Tok
     return tokenizer
 
 
-def _merge(contents: Contents, text: str) -> Merge:
+def _merge(contents: Contents, text: str, vocabulary: Mapping[str, int]) -> Merge:
+    """Return the two tokens of a merge; the tokenizers package panics where one is not a token."""
     at = text.find(" ", 1)
-    if not 0 < at < len(text) - 1:
-        raise _unknown(contents, f"{_KEY}merges", repr(text))
-    return text[:at], text[at + 1 :]
+    left, right = text[: max(at, 0)], text[at + 1 :]
+    if not {left, right, left + right} <= vocabulary.keys():
+        raise _unknown(contents, f"{_KEY}merges", f"a list with {text!r}, not of tokens")
+    return left, right
 
 
 def _sentencepiece(
