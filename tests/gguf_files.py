@@ -39,11 +39,24 @@ GEMMA = {"query_pre_attn_scalar": 8, "head_dim": 8, "tie_word_embeddings": True}
 FAMILIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "llama": ("llama", {}, {}),
     "qwen2": ("qwen2", {}, {}),
-    "qwen3": ("qwen3", {"head_dim": 16}, {"attention.key_length": 16, "attention.value_length": 16}),
-    "gemma": ("gemma", {"tie_word_embeddings": True}, {"attention.key_length": 8, "attention.value_length": 8}),
+    "qwen3": (
+        "qwen3",
+        {"head_dim": 16},
+        {"attention.key_length": 16, "attention.value_length": 16},
+    ),
+    "gemma": (
+        "gemma",
+        {"tie_word_embeddings": True},
+        {"attention.key_length": 8, "attention.value_length": 8},
+    ),
     "gemma2": (
         "gemma2",
-        {**GEMMA, "attn_logit_softcapping": 40.0, "final_logit_softcapping": 20.0, "sliding_window": 64},
+        {
+            **GEMMA,
+            "attn_logit_softcapping": 40.0,
+            "final_logit_softcapping": 20.0,
+            "sliding_window": 64,
+        },
         {
             "attn_logit_softcapping": 40.0,
             "final_logit_softcapping": 20.0,
@@ -54,7 +67,13 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "gemma3": (
         "gemma3_text",
-        {**GEMMA, "sliding_window": 6, "num_hidden_layers": 7, "rope_theta": 1e6, "sliding_window_pattern": 6},
+        {
+            **GEMMA,
+            "sliding_window": 6,
+            "num_hidden_layers": 7,
+            "rope_theta": 1e6,
+            "sliding_window_pattern": 6,
+        },
         {"attention.sliding_window": 6, "attention.key_length": 8, "attention.value_length": 8},
     ),
     "phi3": ("phi3", {"partial_rotary_factor": 0.5}, {"rope.dimension_count": 4}),
@@ -104,22 +123,36 @@ def write_gguf(
     if not folder.exists():
         write_checkpoint(folder, model_type, **{**own, "vocab_size": ROWS, **settings})
         trained_tokenizer(pre_tokenizers("gpt-2")).save(str(folder / "tokenizer.json"))
+        if own.get("tie_word_embeddings"):
+            drop_head(folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
     arrays = {**converted(folder, family, config), **(tensors or {})}
     metadata = {**settings_of(config, family, keys), **tokenizer_of(folder), **(changes or {})}
     return save(path, family, metadata, arrays, kind) or folder
 
 
+def drop_head(path: Path) -> None:
+    """Remove a head that is tied to the embedding: mlx-lm's Gemma 3 has one of its own until it is loaded."""
+    import mlx.core as mx
+
+    arrays = {name: array for name, array in mx.load(str(path)).items() if name != "lm_head.weight"}
+    mx.save_safetensors(str(path), arrays, metadata={"format": "mlx"})
+
+
 def pre_tokenizers(name: str) -> Any:
     """Return a pre-tokenizer as the tokenizer.json of a model with this name of llama.cpp has it."""
     from tokenizers import Regex, pre_tokenizers
 
-    bytes_of = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=name in ("gpt-2", "smollm"))
+    bytes_of = pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=name in ("gpt-2", "smollm")
+    )
     match name:
         case "gpt-2":
             return bytes_of
         case "smollm":
-            return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), bytes_of])
+            return pre_tokenizers.Sequence(
+                [pre_tokenizers.Digits(individual_digits=True), bytes_of]
+            )
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
     cut = pre_tokenizers.Split(Regex(GGUF_PRE_TOKENIZER_SPLITS[name]), behavior="isolated")
@@ -135,7 +168,10 @@ def trained_tokenizer(pre_tokenizer: Any, *, ignore_merges: bool = False) -> Any
     tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizer, decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=ROWS - 20, special_tokens=SPECIAL, initial_alphabet=cuts.ByteLevel.alphabet(), show_progress=False
+        vocab_size=ROWS - 20,
+        special_tokens=SPECIAL,
+        initial_alphabet=cuts.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(TRAINING, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -163,7 +199,9 @@ def converted(folder: Path, family: str, config: dict[str, Any]) -> dict[str, An
             block = f"blk.{number}."
         if family == "llama" and stem in ("self_attn.q_proj", "self_attn.k_proj"):
             q = stem.endswith("q_proj")
-            numbers = permuted(numbers, config["num_attention_heads" if q else "num_key_value_heads"])
+            numbers = permuted(
+                numbers, config["num_attention_heads" if q else "num_key_value_heads"]
+            )
         out[f"{block}{names[stem]}.{suffix}"] = numbers
     return out
 
@@ -215,7 +253,9 @@ def tokenizer_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-def save(path: Path, architecture: str, metadata: dict[str, Any], arrays: dict[str, Any], kind: str) -> None:
+def save(
+    path: Path, architecture: str, metadata: dict[str, Any], arrays: dict[str, Any], kind: str
+) -> None:
     """Write the file with gguf's own writer."""
     from gguf import GGMLQuantizationType, GGUFWriter
     from gguf.quants import quantize

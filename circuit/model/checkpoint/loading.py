@@ -20,6 +20,7 @@ from mlx.utils import tree_flatten
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.model.checkpoint import identity as identify
 from circuit.model.checkpoint.blocks import blocks_of, residual_width
+from circuit.model.checkpoint.embedding_scale import use_exact_scale
 from circuit.model.checkpoint.families import IGNORE_WINDOW
 from circuit.model.checkpoint.files import Config, find_folder, normalised, read_config
 from circuit.model.checkpoint.gguf.cache import GgufAbout, about_gguf
@@ -195,6 +196,7 @@ def load_model(
             lazy=True,
             return_config=True,
         )
+        use_exact_scale(network)
         held = _hold(network, dtype, group)
         if weights:
             mx.eval(network.parameters())
