@@ -15,9 +15,12 @@ FETCHED = cache_folder() / "real"  # read before the tests have a cache of their
 def find_model(name: str) -> tuple[Path | None, str]:
     """Return the file of ``NAME.gguf``, or None and the reason.
 
-    It is looked for in the folder CIRCUIT_REAL and in ``out/models`` (`make real`), else fetched once into circuit's cache.
+    It is looked for in the folder that CIRCUIT_REAL names (which may name SmolLM2's file itself) and in ``out/models`` (`make real`), else fetched once into circuit's cache.
     """
-    for folder in (Path(os.environ.get("CIRCUIT_REAL", ".")), ROOT / "out" / "models", FETCHED):
+    given = Path(os.environ.get("CIRCUIT_REAL") or ROOT / "out" / "models")
+    if name == "smollm2" and given.is_file():
+        return given.absolute(), ""
+    for folder in (given, ROOT / "out" / "models", FETCHED):
         if (path := folder / f"{name}.gguf").is_file():
             return path.absolute(), ""
     FETCHED.mkdir(parents=True, exist_ok=True)

@@ -429,6 +429,35 @@ def test_a_truncated_file_is_refused(tmp_path, small, kept):
         find_folder(str(tmp_path / "m.gguf"))
 
 
+@pytest.mark.parametrize("pattern", [3, [True, True, False, True, True, False, True]])
+def test_the_pattern_of_windows_is_read(tmp_path, pattern):
+    changes = {
+        "gemma3.attention.sliding_window_pattern": pattern,
+        "gemma3.rope.freq_base_swa": 20_000.0,
+    }
+    original = write_gguf(
+        tmp_path / "m.gguf",
+        "gemma3",
+        changes=changes,
+        sliding_window_pattern=3,
+        rope_local_base_freq=20_000.0,
+    )
+    read = load_model(str(tmp_path / "m.gguf"))
+    for ours, theirs in zip(states(read), states(load_model(str(original))), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    irregular = {
+        "gemma3.attention.sliding_window_pattern": [True, True, False, False, True, False, True]
+    }
+    refusal(tmp_path, "gguf-setting-unknown", "gemma3", changes=irregular)
+
+
+@pytest.mark.parametrize(("window", "longest"), [(0, 256), (47, 47)])
+def test_a_window_of_no_tokens_is_none(tmp_path, window, longest):
+    """Phi-4's files say 0."""
+    write_gguf(tmp_path / "m.gguf", "phi3", changes={"phi3.attention.sliding_window": window})
+    assert load_model(str(tmp_path / "m.gguf")).context_length == longest
+
+
 def test_what_is_no_gguf_file_is_refused(tmp_path):
     (tmp_path / "m.gguf").write_text("{}")
     with raises(ModelError, "not-gguf", path=str(tmp_path / "m.gguf")):

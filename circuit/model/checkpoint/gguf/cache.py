@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,6 +165,8 @@ def _write(plan: _Plan, folder: Path, names: list[str], digest: str) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(exist_ok=True)
     _check_space(plan, partial)
+    size = f"{plan.n_bytes() / 1e6:.0f} MB of {plan.dtype}"
+    sys.stderr.write(f"`{plan.contents.path}` is read, and kept in `{folder.parent}`: {size}\n")
     for number in range(len(plan.shards)):
         _write_shard(plan, partial / plan.shard_name(number), plan.shards[number])
     about = _about(plan, names, digest)

@@ -89,6 +89,14 @@ class Contents:
         """Return a list of numbers of the metadata."""
         return [float(number) for number in self._many(key, (int, float), "a list of numbers")]
 
+    def flags(self, key: str) -> list[bool]:
+        """Return a list of truth values of the metadata."""
+        return self._many(key, bool, "a list of truth values")
+
+    def is_list(self, key: str) -> bool:
+        """Say whether a value of the metadata is a list."""
+        return isinstance(self._value(key, None), list)
+
     def _one(self, key: str, kind: type[Value], default: Value | None) -> Value:
         found = self._value(key, default)
         if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):

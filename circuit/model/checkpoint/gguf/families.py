@@ -56,6 +56,8 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "attention.max_alibi_bias": (0.0,),
     "expert_count": (0,),
     "expert_used_count": (0,),
+    "attn_logit_softcapping": (0.0,),
+    "final_logit_softcapping": (0.0,),
     "use_parallel_residual": (False,),
 }
 
@@ -105,15 +107,25 @@ def _gemma(contents: Contents, config: Config) -> Config:
 
 
 def _gemma3(contents: Contents, config: Config) -> Config:
-    """Add the pattern of windows: llama.cpp's files name it since 2026, before it was always 6."""
+    """Add the pattern of windows, every sixth block without one unless the file says otherwise."""
     key = "gemma3.attention.sliding_window_pattern"
-    pattern = contents.integer(key, 6)
     local = contents.number("gemma3.rope.freq_base_swa", 10_000.0)
     return {
         **_gemma(contents, config),
-        "sliding_window_pattern": pattern,
+        "sliding_window_pattern": _period(contents, key) if contents.has(key) else 6,
         "rope_local_base_freq": local,
     }
+
+
+def _period(contents: Contents, key: str) -> int:
+    """Return after how many blocks one has no window: a number, or a truth value for each block."""
+    if not contents.is_list(key):
+        return contents.integer(key)
+    windows = contents.flags(key)
+    period = windows.index(False) + 1 if False in windows else 0
+    if not period or windows != [(block + 1) % period != 0 for block in range(len(windows))]:
+        raise _setting_refused(contents, key)
+    return period
 
 
 def _phi3(contents: Contents, config: Config) -> Config:
@@ -210,8 +222,8 @@ def config_of(contents: Contents) -> Config:
     for key, name in family.numbers.items():
         if name and contents.has(prefix + key):
             config[name] = contents.number(prefix + key)
-    if "sliding_window" in config:
-        config["sliding_window"] = contents.integer(f"{prefix}attention.sliding_window")
+    if "sliding_window" in config:  # 0: every token sees all before it
+        config["sliding_window"] = contents.integer(f"{prefix}attention.sliding_window") or None
     scaling = rope_scaling(contents, theta=theta, allowed=family.scalings)
     if scaling is not None:
         config["rope_scaling"] = scaling
