@@ -16,7 +16,7 @@ EXTRA := [cpu]
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parity check bench tiny clean
+.PHONY: help setup demo real test test-parity check bench tiny clean
 
 help:  ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ $(VENV)/.ready: pyproject.toml
 demo: setup  ## from prompts to steered text on the model that ships with circuit
 	@$(MAKE) --no-print-directory -j 2 -f pipelines/tool_calling.mk MODEL=tiny OUT=$(OUT) \
 	  CIRCUIT=$(BIN)/circuit SUM_LAYER=1 SUM_STRENGTHS=0,0.9
+
+real: setup  ## fetch two small trained models as GGUF files into out/models
+	$(BIN)/python pipelines/real/models.py --out out/models
 
 test: setup  ## every test but the comparison with PyTorch
 	$(BIN)/python -m pytest -m "$(TESTS)" --numprocesses auto --dist loadfile --no-loadscope-reorder $(PYTEST)

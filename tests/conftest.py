@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from checkpoints import write_checkpoint
 from processes import run_circuit
+from real import find_model
 
 import circuit.model  # noqa: F401  # a fast BLAS before any test file imports MLX
 from circuit.artifacts.prompts.concept_files import make_concept, save_concept
@@ -54,6 +55,32 @@ def identity_llama(tmp_path_factory):
 
     folder = write_checkpoint(tmp_path_factory.mktemp("identity"), identity_blocks=True)
     return load_model(str(folder))
+
+
+def real_model(name: str):
+    """Yield the GGUF file of a trained model; its checkpoint, several times as large, goes when the session ends."""
+    path, reason = find_model(name)
+    if path is None:
+        pytest.skip(reason)
+    from circuit.model.machine.runtime import cache_folder
+
+    before = set((cache_folder() / "gguf").glob("*"))
+    yield path
+    for made in set((cache_folder() / "gguf").glob("*")) - before:
+        if made.is_dir():
+            shutil.rmtree(made)
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """SmolLM2-135M-Instruct in Q4_1, as a GGUF file."""
+    yield from real_model("smollm2")
+
+
+@pytest.fixture(scope="session")
+def gemma3():
+    """Gemma 3 270M in Q4_K_M, as a GGUF file."""
+    yield from real_model("gemma3-270m")
 
 
 WORKSPACE = (

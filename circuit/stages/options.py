@@ -27,7 +27,7 @@ LARGEST_SEED = 2**32 - 1
 class ModelOptions:
     """Which model, and in which form."""
 
-    model: str = option("--model", "-m", help="Hub id, checkpoint folder, or tiny.")
+    model: str = option("--model", "-m", help="Hub id, checkpoint folder, GGUF file, or tiny.")
     dtype: str = option(
         "--dtype",
         help=DTYPE,

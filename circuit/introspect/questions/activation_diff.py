@@ -66,7 +66,7 @@ class ActivationDiffRequest:
       circuit introspect activation-diff -b tiny -f tiny -p @prompts.json --layers -1 -o moved.json
     """
 
-    base: str = option("--base", "-b", help="Hub id, checkpoint folder, or tiny.")
+    base: str = option("--base", "-b", help="Hub id, checkpoint folder, GGUF file, or tiny.")
     finetuned: str | None = option(
         "--finetuned",
         "-f",

@@ -58,7 +58,7 @@ class CompareRequest:
       circuit introspect compare -m1 tiny -m2 tiny -p "50 + 25 = |50 + 25 =" -t 7 --json
     """
 
-    model1: str = option("--model1", "-m1", help="Hub id, checkpoint folder, or tiny.")
+    model1: str = option("--model1", "-m1", help="Hub id, checkpoint folder, GGUF file, or tiny.")
     model2: str | None = option(
         "--model2",
         "-m2",

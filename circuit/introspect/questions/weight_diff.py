@@ -56,7 +56,7 @@ class WeightDiffRequest:
       circuit introspect weight-diff -b tiny -f tiny --spectrum 0 -o weights.json
     """
 
-    base: str = option("--base", "-b", help="Hub id, checkpoint folder, or tiny.")
+    base: str = option("--base", "-b", help="Hub id, checkpoint folder, GGUF file, or tiny.")
     finetuned: str = option("--finetuned", "-f", help="The checkpoint that was made from it.")
     spectrum: int = option(
         "--spectrum", help="Singular values to keep; 0 computes none.", default=5, minimum=0

@@ -1,33 +1,42 @@
-"""A checkpoint on disk: its folder, downloaded if necessary, and its configuration."""
+"""A checkpoint on disk: its folder, downloaded or made of a GGUF file, and its configuration."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from circuit.errors import ModelError
+from circuit.model.checkpoint.gguf.files import gguf_files
 
 ASSETS = Path(__file__).parents[2] / "assets"
 Config = dict[str, Any]  # config.json, as mlx-lm reads it
 
 
 def find_folder(model_id: str, revision: str | None = None) -> Path:
-    """Return the folder of a checkpoint, downloading it when it is an id on the hub."""
+    """Return the folder of a checkpoint, downloading it when it is an id on the hub.
+
+    That of a GGUF file is in the cache: see ``circuit.model.checkpoint.gguf``.
+    """
     builtin, local = ASSETS / model_id, Path(model_id).expanduser()
     here = builtin if "/" not in model_id and builtin.is_dir() else local
-    if here.is_dir() and revision is not None:
+    files = gguf_files(here)
+    if (files or here.is_dir()) and revision is not None:
         raise ModelError(
             "option-not-applicable",
-            f"`{model_id}` is a folder: `--revision` does not apply",
+            f"`{model_id}` is on this machine: `--revision` does not apply",
             hint="leave out --revision, or give the id of a model on the hub",
             option="--revision",
         )
+    if files:
+        from circuit.model.checkpoint.gguf.cache import checkpoint_of
+
+        return checkpoint_of(files)
     if here.is_dir():
         return here
     if local.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
         raise ModelError(
             "model-not-found",
-            f"`{model_id}` is not a folder with a checkpoint",
-            hint="give a checkpoint folder, a hub id such as org/name, or tiny",
+            f"`{model_id}` is neither a folder with a checkpoint nor a GGUF file",
+            hint="give a checkpoint folder, a GGUF file, a hub id such as org/name, or tiny",
             model=model_id,
         )
     return _download(model_id, revision)

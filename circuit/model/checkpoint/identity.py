@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from circuit.model.checkpoint.files import Config
+from circuit.model.checkpoint.gguf.files import gguf_digest
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -45,7 +46,13 @@ def tokenizer_digest(folder: Path) -> str:
 
 
 def snapshot_revision(folder: Path) -> str | None:
-    """Return the commit of a folder in the Hugging Face cache (``snapshots/<commit>``)."""
+    """Return what a folder's files were found as, or None.
+
+    That is the commit of a folder in the Hugging Face cache (``snapshots/<commit>``), or
+    ``sha256:`` with the digest of the GGUF file that the folder was made of.
+    """
+    if digest := gguf_digest(folder):
+        return f"sha256:{digest}"
     commit = folder.name if folder.parent.name == "snapshots" else ""
     return commit if re.fullmatch(r"[0-9a-f]{40}", commit) else None
 

@@ -1,4 +1,4 @@
-"""Open a checkpoint: the name ``tiny``, a local folder, or an id on the Hugging Face hub.
+"""Open a checkpoint: the name ``tiny``, a folder, a GGUF file, or an id on the Hugging Face hub.
 
 ``mlx_lm.load`` does the work. Around it: the configuration is brought into the form that every
 mlx-lm family reads, weights are held in the dtype that ``runtime.compute_dtype`` chooses, remote
@@ -20,8 +20,10 @@ from mlx.utils import tree_flatten
 from circuit.errors import CircuitError, ModelError, UsageError
 from circuit.model.checkpoint import identity as identify
 from circuit.model.checkpoint.blocks import blocks_of, residual_width
+from circuit.model.checkpoint.embedding_scale import use_exact_scale
 from circuit.model.checkpoint.families import IGNORE_WINDOW
 from circuit.model.checkpoint.files import Config, find_folder, normalised, read_config
+from circuit.model.checkpoint.gguf.cache import GgufAbout, about_gguf
 from circuit.model.machine import runtime
 from circuit.model.machine.silu import use_fast_silu
 from circuit.model.machine.softmax import use_fast_softmax
@@ -99,6 +101,11 @@ class LoadedModel:
             limits.append(text.get("sliding_window"))
         return min((int(limit) for limit in limits if limit is not None), default=None)
 
+    @property
+    def gguf(self) -> GgufAbout | None:
+        """What was read of the GGUF file that the checkpoint was made of; None without one."""
+        return about_gguf(self.folder)
+
     @cached_property
     def identity(self) -> ModelIdentity:
         """Fingerprints of configuration and weights, for the manifest."""
@@ -110,7 +117,7 @@ class LoadedModel:
             n_layers=self.n_layers,
             d_model=self.d_model,
             dtype=self.dtype,
-            quantization=self.config.get("quantization"),
+            quantization=self.config.get("quantization") or self.config.get("gguf"),
             adapter=None if self.adapter is None else self.adapter.name,
             config_sha256=identify.config_digest(self.config),
             weights_sha256=identify.weights_digest(self.folder, self.adapter),
@@ -189,6 +196,7 @@ def load_model(
             lazy=True,
             return_config=True,
         )
+        use_exact_scale(network)
         held = _hold(network, dtype, group)
         if weights:
             mx.eval(network.parameters())

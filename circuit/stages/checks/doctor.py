@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from circuit.artifacts.files.documents import plain
 from circuit.errors import UsageError
 from circuit.present.document import Document, Facts, Part, Section, Text
+from circuit.present.numbers import byte_size
 from circuit.stages.checks.request import DoctorRequest
 from circuit.stages.options import ModelOptions
 from circuit.stages.run import Command, Job, Plan, Result, Session, without_model
@@ -16,6 +17,7 @@ from circuit.values.identity import ModelIdentity
 from circuit.values.version import VERSION
 
 if TYPE_CHECKING:
+    from circuit.model.checkpoint.gguf.cache import GgufAbout
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.forward.selftest import Check
     from circuit.model.machine.runtime import Blas
@@ -34,6 +36,8 @@ class SelfTest:
     sites: list[str]
     checks: "list[Check]"
     passed: bool
+    gguf: "GgufAbout | None" = None
+    folder: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +114,8 @@ def examine_model(model: "LoadedModel") -> SelfTest:
         sites=available_sites(model),
         checks=checks,
         passed=all(check.passed for check in checks),
+        gguf=model.gguf,
+        folder=str(model.folder),
     )
 
 
@@ -165,7 +171,26 @@ def _model_part(test: SelfTest) -> Section:
     marks = {True: "ok  ", False: "FAIL"}
     lines = [f"{marks[c.passed]} {c.name} ({c.detail})" for c in test.checks]
     named = f"Model: {model.id} ({shape}, {model.dtype})"
-    return Section(named, [Text([f"Sites: {', '.join(test.sites)}", *lines])])
+    parts: list[Part] = [] if test.gguf is None else [_gguf_part(test.gguf, test.folder)]
+    return Section(named, [*parts, Text([f"Sites: {', '.join(test.sites)}", *lines])])
+
+
+def _gguf_part(read: "GgufAbout", folder: str) -> Facts:
+    """Say what was read of a GGUF file, and where its checkpoint is."""
+    names = [name for name in (read.name, read.basename) if name]
+    kinds = ", ".join(f"{number} {kind}" for kind, number in read.quantisation.items())
+    return Facts(
+        [
+            ("GGUF", ", ".join(read.files)),
+            ("SHA-256", read.sha256),
+            ("Family", f"{read.family} ({', '.join(names) or 'no name'})"),
+            ("Tensors", f"{read.n_tensors} ({kinds})"),
+            ("Tokenizer", read.tokenizer),
+            ("Chat template", "yes" if read.chat_template else "no"),
+            ("Context length", f"{read.context_length} tokens"),
+            ("Checkpoint", f"{folder} ({byte_size(read.n_bytes)}, {read.dtype})"),
+        ]
+    )
 
 
 def data(result: DoctorResult) -> dict[str, Any]:

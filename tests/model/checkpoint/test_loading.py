@@ -60,6 +60,18 @@ def test_a_quantised_checkpoint_equals_its_dequantised_weights(tmp_path):
     assert type(kept.blocks[0].self_attn.q_proj).__name__ == "QuantizedLinear"
 
 
+def test_gemma_3_scales_its_embeddings_by_the_root_of_its_width(tmp_path):
+    """mlx-lm rounds the root to bfloat16, in float32, too; half precision is left as it is."""
+    shape = {"hidden_size": 640, "query_pre_attn_scalar": 8, "sliding_window": 8}
+    folder = write_checkpoint(tmp_path, "gemma3_text", num_hidden_layers=6, **shape)
+    for dtype in (mx.float32, mx.bfloat16):
+        model = load_model(str(folder), dtype=str(dtype).removeprefix("mlx.core."))
+        read = hidden_states(model, IDS, [Site("resid_pre", 0)])[Site("resid_pre", 0)]
+        wanted = model.network.model.embed_tokens(IDS) * mx.array(640**0.5, dtype)
+        assert read.dtype == dtype
+        assert mx.allclose(read.astype(mx.float32), wanted.astype(mx.float32), rtol=1e-6, atol=0)
+
+
 def test_rope_settings_are_found_where_transformers_5_puts_them():
     config = {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 7.0}}
     out = normalised(config)
