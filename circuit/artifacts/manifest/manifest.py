@@ -179,7 +179,7 @@ def check_outputs(path: Path, manifest: Manifest) -> None:
 
 
 def missing_outputs(path: Path, manifest: Manifest) -> list[str]:
-    """Name the outputs of ``manifest`` that are gone; raise unless those that exist are unchanged."""
+    """Name the outputs of ``manifest`` that are gone; raise if one that exists has changed."""
     here = [ref for ref in manifest.outputs if (path.parent / ref.path).exists()]
     check_outputs(path, manifest.model_copy(update={"outputs": here}))
     return [ref.path for ref in manifest.outputs if ref not in here]
