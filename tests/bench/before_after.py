@@ -35,20 +35,23 @@ TIMED = {
     "probes": "probes run -m tiny --category syntactic --layers 0,-1 -o new.json",
 }
 # Archives that must have the same bytes: many sites, positions, dtypes, formats, answers and shards.
-SITES = "embed,resid_mid,resid_post,attn_out,mlp_out,q_proj,q_rope,k_rope,z,head_out,mlp_act,attn_pattern"
+SITES = (
+    "embed,resid_mid,resid_post,attn_out,mlp_out,q_proj,q_rope,k_rope,z,head_out,mlp_act,"
+    "attn_pattern"
+)
 COLLECTED = (
     "-o plain",
-    f"-o sites --sites {SITES} --limit 48",
-    "-o positions --positions last,mean,-4: --layers 50%,-1 --limit 96",
-    "-o half --dtype float16 --limit 48",
+    f"-o sites --sites {SITES}",
+    "-o positions --positions last,mean,-4: --layers 50%,-1",
+    "-o half --dtype float16 --layers 50%",
     "-o brain --dtype bfloat16 --sites resid_post,mlp_out",
-    "-o stored --store bfloat16 --max-length 32 --limit 96",
+    "-o stored --store bfloat16 --max-length 32",
     "-o chat --chat --system Reply.",
     "-o raw --raw",
-    "-o answered --limit 24 --generate 12",
+    "-o answered --generate 12",
     "-o parts --shard 1/2",
     "-o parts --shard 2/2",
-    "-o small --batch-tokens 256 --limit 96",
+    "-o small --batch-tokens 256",
 )
 BYTES = "bytes"
 
@@ -86,7 +89,7 @@ def timed(checkout: Path, line: str, prepared: Path) -> Seconds:
 def archives(checkout: Path, folder: Path) -> dict[str, str]:
     """Collect all of ``COLLECTED`` and return the SHA-256 of each archive."""
     for line in COLLECTED:
-        run(checkout, f"collect -m tiny -d prompts.json {line}", folder)
+        run(checkout, f"collect -m tiny -d prompts.json --limit 48 {line}", folder)
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.glob("*.safetensors"))

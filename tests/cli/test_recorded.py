@@ -158,7 +158,8 @@ MEANT = (
 )
 # Command lines whose exit code is another one on purpose: {"session: line": code}.
 CODES: dict[str, int] = {}
-# Defaults of options that are other ones on purpose: {("command", "--option"): default}.
+# Defaults of options that are other ones on purpose: {("command", "--option"): default}. Without
+# `--layers`, `introspect probe` reads all layers, as before; the default now says so.
 DEFAULTS: dict[tuple[str, str], Any] = {
     ("introspect probe", name): "all" for name in ("--layers", "--layer", "-l")
 }
