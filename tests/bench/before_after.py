@@ -1,10 +1,14 @@
-"""Time commands of two checkouts in turn on one machine: medians and ratios.
+"""Compare two checkouts on one machine: the bytes of archives, and the time of commands.
 
 ``python tests/bench/before_after.py BEFORE AFTER [--rounds N] [--only NAME]``. Both run in this virtual
-environment, on the embedded model; seconds are of the clock and, in brackets, of the processor.
+environment, on the embedded model. ``bytes`` collects the same prompts with both and compares every
+archive. Times are of pairs of runs, one after the other, whose order alternates, since the machine
+may be doing other work: the least of each, and the median of the ratios of pairs, on the clock and,
+in brackets, of the processor.
 """
 
 import argparse
+import hashlib
 import os
 import shlex
 import shutil
@@ -30,6 +34,26 @@ TIMED = {
     '--doses "-1,-0.5,0,0.5,1" --random 3 --shuffled 0 -o new.json',
     "probes": "probes run -m tiny --category syntactic --layers 0,-1 -o new.json",
 }
+# Archives that must have the same bytes: many sites, positions, dtypes, formats, answers and shards.
+SITES = (
+    "embed,resid_mid,resid_post,attn_out,mlp_out,q_proj,q_rope,k_rope,z,head_out,mlp_act,"
+    "attn_pattern"
+)
+COLLECTED = (
+    "-o plain",
+    f"-o sites --sites {SITES}",
+    "-o positions --positions last,mean,-4: --layers 50%,-1",
+    "-o half --dtype float16 --layers 50%",
+    "-o brain --dtype bfloat16 --sites resid_post,mlp_out",
+    "-o stored --store bfloat16 --max-length 32",
+    "-o chat --chat --system Reply.",
+    "-o raw --raw",
+    "-o answered --generate 12",
+    "-o parts --shard 1/2",
+    "-o parts --shard 2/2",
+    "-o small --batch-tokens 256",
+)
+BYTES = "bytes"
 
 
 class Seconds(NamedTuple):
@@ -62,15 +86,26 @@ def timed(checkout: Path, line: str, prepared: Path) -> Seconds:
         return run(checkout, line, folder)
 
 
+def archives(checkout: Path, folder: Path) -> dict[str, str]:
+    """Collect all of ``COLLECTED`` and return the SHA-256 of each archive."""
+    for line in COLLECTED:
+        run(checkout, f"collect -m tiny -d prompts.json --limit 48 {line}", folder)
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("*.safetensors"))
+    }
+
+
 def main() -> None:
-    """Print a row for each command."""
+    """Print which archives differ, and a row for each command that is timed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=list(TIMED), action="append")
+    parser.add_argument("--only", choices=[BYTES, *TIMED], action="append")
     options = parser.parse_args()
     checkouts = (options.before.resolve(), options.after.resolve())
+    wanted = options.only or [BYTES, *TIMED]
     with tempfile.TemporaryDirectory() as scratch:
         folders = []
         for name, checkout in zip(("before", "after"), checkouts, strict=True):
@@ -78,24 +113,42 @@ def main() -> None:
             folders[-1].mkdir()
             for line in PREPARED:
                 run(checkout, line, folders[-1])
-        print(f"{'':8}  {'before':>16}  {'after':>16}  ratio")
-        for name in options.only or TIMED:
-            pairs = [
-                [timed(c, TIMED[name], f) for c, f in zip(checkouts, folders, strict=True)]
-                for _ in range(options.rounds + 1)
-            ][1:]  # the first compiles and reads what the others find in caches
-            print(row(name, pairs), flush=True)
+        pairs = list(zip(checkouts, folders, strict=True))
+        if BYTES in wanted:
+            compare_bytes(pairs)
+        print(f"{'':8}  {'least, before':>16}  {'least, after':>16}  median of ratios")
+        for name in [each for each in wanted if each != BYTES]:
+            print(row(name, times(TIMED[name], pairs, options.rounds)), flush=True)
+
+
+def compare_bytes(pairs: list[tuple[Path, Path]]) -> None:
+    """Print how many archives both wrote alike, and stop for one that differs."""
+    before, after = (archives(*pair) for pair in pairs)
+    differ = [name for name in before | after if before.get(name) != after.get(name)]
+    print(f"{len(before) - len(differ)} of {len(before)} archives have the same bytes", flush=True)
+    if differ:
+        sys.exit(f"these differ: {', '.join(differ)}")
+
+
+def times(line: str, pairs: list[tuple[Path, Path]], rounds: int) -> list[list[Seconds]]:
+    """Return the time before and after of each round; every other one begins with ``after``."""
+    found = []
+    for number in range(rounds + 1):
+        order = (0, 1) if number % 2 else (1, 0)
+        measured = {at: timed(pairs[at][0], line, pairs[at][1]) for at in order}
+        found.append([measured[0], measured[1]])
+    return found[1:]  # the first compiles and reads what the others find in caches
 
 
 def row(name: str, pairs: list[list[Seconds]]) -> str:
-    """Return the medians of both, and their ratio on the clock and of the processor."""
-    columns = [
-        [statistics.median(each) for each in zip(*runs, strict=True)]
+    """Return the least of both, and the median ratio on the clock and of the processor."""
+    cells = [
+        f"{min(r.clock for r in runs):7.2f} s ({min(r.processor for r in runs):.2f})".rjust(16)
         for runs in zip(*pairs, strict=True)
     ]
-    cells = [f"{clock:7.2f} s ({used:.2f})".rjust(16) for clock, used in columns]
-    ratios = [after / before for before, after in zip(*columns, strict=True)]
-    return f"{name:8}  {cells[0]}  {cells[1]}  {ratios[0]:.3f} ({ratios[1]:.3f})"
+    clock = statistics.median(after.clock / before.clock for before, after in pairs)
+    used = statistics.median(after.processor / before.processor for before, after in pairs)
+    return f"{name:8}  {cells[0]}  {cells[1]}  {clock:.3f} ({used:.3f})"
 
 
 if __name__ == "__main__":

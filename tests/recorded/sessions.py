@@ -6,7 +6,8 @@ named by ``from`` ended, so that they depend on nothing else and may run in any 
 
 The lines are those of README, of every ``--help`` and of the documents that the project implements, as
 of the release before the rebuild, with ``--json`` where a command takes it; a few are shortened (fewer
-layers, controls or tokens). ``bad`` holds refused lines, ``again`` runs of commands whose output exists.
+layers, controls or tokens). ``more`` holds other sites, dtypes, formats and operators, and the chains
+that ``verify`` follows; ``bad`` holds refused lines, ``again`` runs of commands whose output exists.
 """
 
 import json

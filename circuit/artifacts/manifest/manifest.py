@@ -186,6 +186,13 @@ def check_outputs(path: Path, manifest: Manifest) -> None:
             )
 
 
+def missing_outputs(path: Path, manifest: Manifest) -> list[str]:
+    """Name the outputs of ``manifest`` that are gone; raise if one that exists has changed."""
+    here = [ref for ref in manifest.outputs if (path.parent / ref.path).exists()]
+    check_outputs(path, manifest.model_copy(update={"outputs": here}))
+    return [ref.path for ref in manifest.outputs if ref not in here]
+
+
 def check_described(path: Path, manifest: Manifest, files: Iterable[Path]) -> None:
     """Raise ``ArtifactError`` unless each of ``files`` is an output of ``manifest``.
 
@@ -234,9 +241,19 @@ def reusable(
     if not same or (tokenizer is not None and manifest.tokenizer != tokenizer):
         refuse_overwrite(path, force=False)
     check_outputs(path, manifest)
+    _check_outputs_of_outputs(path, manifest)
     with write_errors(path):
         os.utime(path)
     return manifest
+
+
+def _check_outputs_of_outputs(path: Path, manifest: Manifest) -> None:
+    """Check what the manifests among the outputs describe: the archives of a battery."""
+    for output in manifest.outputs:
+        inner = path.parent / output.path
+        content = _manifest_content(inner) if inner.suffix == ".json" else None
+        if content is not None:
+            check_outputs(inner, read_manifest(inner, content["schema"]))
 
 
 def may_be_equal(path: Path, schema: str, parameters: JsonMapping, inputs: Sequence[Path]) -> bool:

@@ -89,7 +89,7 @@ def _finding(result: AnalysisResult, curve: LayerCurve) -> Finding:
     probe = entry.probes[name]
     chosen = "where it emerges" if at is not None else "the best layer, so optimistic"
     many = f" ({chosen})" if len(entries) > 1 else ""
-    baselines = {key: each.auroc[0] for key, each in labelling.baselines.items()}
+    baselines = {key.replace("_", " "): each.auroc[0] for key, each in labelling.baselines.items()}
     beside = [f"{key} {value:.2f}" for key, value in baselines.items()]
     sentences = [
         f"{listed(labelling.classes_order)}: held-out AUROC {interval(probe.auroc)} at "

@@ -133,13 +133,14 @@ def _inspect_input(ref: Ref, seen: Seen) -> str:
 
 
 def _inspect_output(ref: Ref, maker: Path, seen: Seen) -> None:
+    """Judge an output; one that is a manifest (of an archive of a battery) is followed itself."""
     if not ref.path.is_file():
         seen.found[ref.path.resolve()] = Finding(ref.path, "missing", f"`{maker.name}` names it")
     elif seen.digest(ref.path) != ref.sha256:
         why = f"it is not the file that `{maker.name}` describes"
         seen.found[ref.path.resolve()] = Finding(ref.path, "changed", why)
     else:
-        seen.found.setdefault(ref.path.resolve(), Finding(ref.path, "ok"))
+        _inspect(ref.path, seen)
 
 
 def _inputs(path: Path, document: dict[str, Any]) -> Iterator[Ref]:

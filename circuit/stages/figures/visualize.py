@@ -26,7 +26,7 @@ from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.files.documents import plain, read_json, restored, schema_of
 from circuit.artifacts.manifest.manifest import (
     Manifest,
-    check_outputs,
+    missing_outputs,
     read_manifest,
 )
 from circuit.errors import ArtifactError, DataError, UsageError
@@ -85,7 +85,7 @@ def _plan_of_report(request: VisualizeRequest, report: Path) -> Plan[PicturesRes
         hint = f"give a document of {' or '.join(DRAWN)}"
         raise ArtifactError("not-drawable", message, hint=hint, schema=schema)
     manifest = read_manifest(report, schema)
-    check_outputs(report, manifest)
+    missing_outputs(report, manifest)  # what is drawn is in the manifest
     return _plan_of(
         request,
         lambda _: _report_pictures(manifest, report),

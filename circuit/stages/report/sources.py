@@ -13,9 +13,9 @@ from pathlib import Path
 from circuit.artifacts.files.documents import read_bytes, read_json, restored, schema_of
 from circuit.artifacts.manifest.manifest import (
     Manifest,
-    check_outputs,
     digest,
     manifest_path,
+    missing_outputs,
     read_manifest,
 )
 from circuit.errors import ArtifactError
@@ -114,17 +114,10 @@ def _source(path: Path) -> Source:
         hint = f"give artifacts of {', '.join(ORDER)}"
         raise ArtifactError("not-reportable", message, hint=hint, schema=schema)
     manifest = read_manifest(path, schema)
-    missing = _missing(path, manifest)
+    missing = missing_outputs(path, manifest)
     if schema == schemas.PLOTS:
         return Source(path, manifest, _pictures(path, manifest), missing)
     return Source(path, manifest, document_of(manifest, path), missing)
-
-
-def _missing(path: Path, manifest: Manifest) -> list[str]:
-    """Name the outputs of an artifact that are gone; those that exist must be unchanged."""
-    here = [ref for ref in manifest.outputs if (path.parent / ref.path).exists()]
-    check_outputs(path, manifest.model_copy(update={"outputs": here}))
-    return [ref.path for ref in manifest.outputs if ref not in here]
 
 
 def _pictures(path: Path, manifest: Manifest) -> Document:

@@ -43,6 +43,13 @@ def test_analyze_finds_the_planted_layers(chain):
     assert results.questions["category"].n_groups == 30
 
 
+def test_findings_name_baselines_as_those_of_probes_do(chain):
+    findings = list(present(chain.analysis).findings())
+    assert findings
+    for finding in findings:
+        assert set(finding.baselines) == {"words", "word pairs", "surface", "embed"}
+
+
 def test_analyze_keeps_coordinates_of_every_prompt(chain):
     results = chain.analysis
     assert np.shape(entry(results, 3).pca.coordinates) == (122, 2)

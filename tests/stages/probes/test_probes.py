@@ -21,6 +21,7 @@ from circuit.artifacts.prompts.builtin import builtin_probes
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.errors import ArtifactError, CircuitError, DataError, UsageError
 from circuit.present.terminal import terminal
+from circuit.stages.checks.verify import verify
 from circuit.stages.options import ModelOptions
 from circuit.stages.probes import battery, checklist
 from circuit.stages.probes.request import (
@@ -342,6 +343,35 @@ def test_the_same_run_is_reused_and_an_edited_battery_is_not(mixing_at_one_block
         run(mixing_at_one_block, folder, out=out)
     edited = run(mixing_at_one_block, folder, out=out, force=True)
     assert edited.probes["one"].emergence.in_tokens
+
+
+def test_the_archives_of_a_report_are_verified_and_looked_at_before_it_is_reused(
+    mixing_at_one_block, tmp_path
+):
+    folder = write(tmp_path / "battery", pairs("one", inside))
+    out = tmp_path / "probes.json"
+    run(mixing_at_one_block, folder, out=out)
+    found = {each.path.name: each.status for each in verify([out])}
+    names = {"probes.json", "probes.raw.json", "probes.raw.safetensors"}
+    assert found == dict.fromkeys({*names, "probes.fitted.safetensors", "one.json"}, "ok")
+    with (tmp_path / "probes.raw.safetensors").open("ab") as file:
+        file.write(b"x")
+    assert {e.path.name for e in verify([out]) if e.status == "changed"} == {
+        "probes.raw.safetensors"
+    }
+    with raises(ArtifactError, "output-changed"):
+        run(mixing_at_one_block, folder, out=out)
+
+
+def test_a_report_is_drawn_without_its_archives(mixing_at_one_block, tmp_path):
+    folder = write(tmp_path / "battery", pairs("one", inside))
+    out = tmp_path / "probes.json"
+    run(mixing_at_one_block, folder, out=out)
+    for name in ("probes.raw.json", "probes.raw.safetensors"):
+        (tmp_path / name).unlink()
+    drawn, _ = visualize_report(out, tmp_path / "plots")
+    assert [figure.file for figure in drawn.figures] == ["stratigraphy.png", "probes.png"]
+    assert {e.path.name for e in verify([out]) if e.status == "missing"} == {"probes.raw.json"}
 
 
 def test_another_format_is_another_run(mixing_at_one_block, tmp_path):
