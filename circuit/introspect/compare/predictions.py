@@ -30,6 +30,7 @@ from circuit.methods.uncertainty.means import mean_interval
 from circuit.stages.options import ModelOptions
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import RAW, PromptFormat
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -107,11 +108,11 @@ def compare_predictions(
     *,
     top_k: int = 5,
     track: Sequence[str] = (),
-    chat: bool | None = None,
+    form: PromptFormat = RAW,
 ) -> Predictions:
     """Ask both models; raises ``UsageError`` for a tracked text that is one token in neither."""
     a, b = in_turn(
-        options, lambda model, which: _ask(model, which, given, top_k=top_k, track=track, chat=chat)
+        options, lambda model, which: _ask(model, which, given, top_k=top_k, track=track, form=form)
     )
     for text in track:
         if a.tracked(text) is None and b.tracked(text) is None:
@@ -134,9 +135,8 @@ def _ask(
     *,
     top_k: int,
     track: Sequence[str],
-    chat: bool | None,
+    form: PromptFormat,
 ) -> _Output:
-    form = given.form(chat)
     encoded = encode(model, given.texts, form)
     vocabulary = Vocabulary(model.tokenizer)
     own = [text for text in track if len(vocabulary.pieces(text)) == 1]

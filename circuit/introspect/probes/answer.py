@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from circuit.artifacts.steering_files.files import (
-    Direction,
-)
+from circuit.artifacts.steering_files.files import Direction
 from circuit.introspect.probes.two_classes import (
     ChosenLayer,
     LayerScore,

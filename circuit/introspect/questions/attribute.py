@@ -34,15 +34,16 @@ from circuit.introspect.attribution.contributions import (
     parts_of,
 )
 from circuit.introspect.inputs.choices import one_token, token_text
+from circuit.introspect.plans import asked, question
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.present.document import Cell, Document, Estimate, Notice, Number, Part, Table, Text
-from circuit.present.numbers import counted, example_only
+from circuit.present.document import Cell, Document, Estimate, Number, Part, Table, Text
+from circuit.present.numbers import counted, few_groups
 from circuit.stages.figures.picture_files import check_picture, write_picture
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
@@ -129,37 +130,21 @@ def plan(request: AttributeRequest) -> Plan[AttributeResult]:
     check_picture(request.plot)
     given = read_prompt_input(request.prompts.prompts)
     form = given.form(request.prompts.chat)
-    parameters = {
-        "prompts": given.texts,
-        "answer": request.answer,
-        "wrong": request.wrong,
-        "seed": request.seed.seed,
-        "format": form.name,
-    }
-
-    def begin(model: "LoadedModel") -> Job[AttributeResult]:
-        def compute(session: Session) -> AttributeResult:  # noqa: ARG001
-            return attribute(
-                model,
-                given,
-                form=form,
-                answer=request.answer,
-                wrong=request.wrong,
-                seed=request.seed.seed,
-            )
-
-        return Job(parameters=parameters, compute=compute)
-
-    return Plan(
-        result=AttributeResult,
-        schema=schemas.ATTRIBUTION,
-        model=request.model,
+    return question(
+        request,
+        AttributeResult,
+        schemas.ATTRIBUTION,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
-        pictures={request.plot: draw_attribution} if request.plot else {},
-        begin=begin,
+        parameters=asked(request, prompts=given.texts, format=form.name),
+        answer=lambda model, _: attribute(
+            model,
+            given,
+            form=form,
+            answer=request.answer,
+            wrong=request.wrong,
+            seed=request.seed.seed,
+        ),
+        pictures={request.plot: draw_attribution},
     )
 
 
@@ -289,8 +274,8 @@ def present(result: AttributeResult) -> Document:
     parts: list[Part] = [Text(_about(result)), Table(header=["component", "logits"], rows=rows)]
     if result.heads:
         heads = sorted(result.heads, key=lambda term: -abs(term.mean))[:TOP]
-        header = ["head", "logits"]
-        parts.append(Table(title="Largest heads", header=header, rows=[_row(t) for t in heads]))
+        rows = [_row(term) for term in heads]
+        parts.append(Table(title="Largest heads", header=["head", "logits"], rows=rows))
     read = sum(each.read for each in result.prompts) / len(result.prompts)
     parts.append(
         Text(
@@ -302,8 +287,7 @@ def present(result: AttributeResult) -> Document:
             ]
         )
     )
-    few = example_only(result.n_groups)
-    return Document("", [*parts, *([] if few is None else [Notice(few)])])
+    return Document("", [*parts, *few_groups(result.n_groups)])
 
 
 def _about(result: AttributeResult) -> list[str]:
@@ -329,8 +313,7 @@ def _about(result: AttributeResult) -> list[str]:
 
 
 def _row(term: Term) -> list[Cell]:
-    low, high = term.interval or (None, None)
-    return [term.name, Estimate(term.mean, low, high, form="+.4f")]
+    return [term.name, Estimate.within(term.mean, term.interval, "+.4f")]
 
 
 COMMAND = Command(request=AttributeRequest, plan=plan, present=present)

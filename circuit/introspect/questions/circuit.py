@@ -24,16 +24,15 @@ from typing import TYPE_CHECKING
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.introspect.circuits.found import KEEP, N_RANDOM, VERIFY, CircuitResult, Search
 from circuit.introspect.circuits.pictures import draw_circuit, write_dot
-from circuit.introspect.circuits.search import (
-    split,
-)
+from circuit.introspect.circuits.search import split
 from circuit.introspect.inputs.choices import check_share
+from circuit.introspect.plans import asked, question
 from circuit.present.document import Cell, Document, Facts, Number, Part, Table, Text
 from circuit.present.numbers import formatted, interval, listed
 from circuit.stages.figures.picture_files import check_picture
 from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions
 from circuit.stages.rows.prompting import choose_format
-from circuit.stages.run import Command, Job, Plan, Session
+from circuit.stages.run import Command, Plan, Session
 from circuit.values import schemas
 from circuit.values.requests import group, option
 
@@ -94,40 +93,21 @@ def plan(request: CircuitRequest) -> Plan[CircuitResult]:
     given = read_prompts(request.prompts)
     split(given, request.seed.seed)
     form = choose_format(given, chat=request.chat, system=None, tools=None)
-    parameters = {
-        "answer": request.answer,
-        "wrong": request.wrong,
-        "keep": request.keep,
-        "verify": request.verify,
-        "random": request.random,
-        "format": form.name,
-        "seed": request.seed.seed,
-    }
 
-    def begin(model: "LoadedModel") -> Job[CircuitResult]:
+    def answer(model: "LoadedModel", session: Session) -> CircuitResult:
         search = Search(model, given, form, request.answer, request.wrong, request.seed.seed)
+        return search.run(
+            keep=request.keep, verify=request.verify, n_random=request.random, session=session
+        )
 
-        def compute(session: Session) -> CircuitResult:
-            return search.run(
-                keep=request.keep,
-                verify=request.verify,
-                n_random=request.random,
-                session=session,
-            )
-
-        return Job(parameters=parameters, compute=compute)
-
-    drawn = {request.dot: write_dot, request.plot: draw_circuit}
-    return Plan(
-        result=CircuitResult,
-        schema=schemas.CIRCUIT,
-        model=request.model,
+    return question(
+        request,
+        CircuitResult,
+        schemas.CIRCUIT,
         inputs=[request.prompts],
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
-        pictures={path: draw for path, draw in drawn.items() if path is not None},
-        begin=begin,
+        parameters=asked(request, format=form.name),
+        answer=answer,
+        pictures={request.dot: write_dot, request.plot: draw_circuit},
     )
 
 
@@ -173,15 +153,21 @@ def _node_table(result: CircuitResult) -> Table:
         f"Found: {len(found)} of {len(result.nodes)} nodes "
         f"({kinds['head']} heads, {kinds['mlp']} MLPs{embedding})"
     )
-    rows: list[list[Cell]] = [
-        [node.name, Number(node.estimate, "+.3f"), Number(node.effect, "+.3f")] for node in found
-    ]
     ranks = formatted(result.rank_correlation)
     note = (
         "(effect of leaving out this node alone, as a fraction of the whole; rank correlation of "
         f"estimates and effects among the verified nodes: {ranks})"
     )
-    return Table(title=title, header=["node", "estimate", "effect"], rows=rows, note=note)
+    return Table.of(
+        found,
+        {
+            "node": lambda node: node.name,
+            "estimate": lambda node: Number(node.estimate, "+.3f"),
+            "effect": lambda node: Number(node.effect, "+.3f"),
+        },
+        title=title,
+        note=note,
+    )
 
 
 def _random(result: CircuitResult) -> str:

@@ -16,14 +16,10 @@ from circuit.introspect.compare.predictions import (
     compare_predictions,
     mean_depth,
 )
-from circuit.introspect.compare.two_models import (
-    ComparedModel,
-    LoadingOptions,
-    name_of,
-)
+from circuit.introspect.compare.two_models import ComparedModel, LoadingOptions, name_of
 from circuit.introspect.compare.vocabulary import is_whole
 from circuit.introspect.inputs.choices import check_tracked
-from circuit.introspect.plans import comparison
+from circuit.introspect.plans import asked, comparison
 from circuit.methods.uncertainty.means import mean_interval
 from circuit.methods.uncertainty.scores import wilson
 from circuit.present.document import (
@@ -37,11 +33,12 @@ from circuit.present.document import (
     Table,
     Text,
 )
-from circuit.present.numbers import example_only
+from circuit.present.numbers import few_groups
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
 
 Mean = list[float | None]  # value, low, high
@@ -95,27 +92,23 @@ def plan(request: CompareRequest) -> Plan[CompareResult]:
     track = request.track or []
     check_tracked(track)
     given = read_prompt_input(request.prompts.prompts)
+    form = given.form(request.prompts.chat)
     options = request.loading.two_models(request.model1, request.model2, name="-m2")
-    parameters = {
-        "prompts": given.texts,
-        "top_k": request.top_k,
-        "track": track,
-        "models": [name_of(each) for each in options],
-        "format": given.form(request.prompts.chat).name,
-    }
-
-    def answer() -> CompareResult:
-        chat = request.prompts.chat
-        return compare(options, given, top_k=request.top_k, track=track, chat=chat)
-
     return comparison(
         request,
         CompareResult,
         schemas.COMPARISON,
         models=options,
         inputs=given.inputs,
-        parameters=parameters,
-        answer=answer,
+        parameters=asked(
+            request,
+            without=("model1", "model2"),
+            models=[name_of(each) for each in options],
+            prompts=given.texts,
+            track=track,
+            format=form.name,
+        ),
+        answer=lambda: compare(options, given, top_k=request.top_k, track=track, form=form),
     )
 
 
@@ -125,15 +118,15 @@ def compare(
     *,
     top_k: int = 5,
     track: Sequence[str] = (),
-    chat: bool | None = None,
+    form: PromptFormat = RAW,
 ) -> CompareResult:
     """Compare two models; raises ``UsageError`` for a tracked text that is one token in neither."""
-    found = compare_predictions(options, given, top_k=top_k, track=track, chat=chat)
+    found = compare_predictions(options, given, top_k=top_k, track=track, form=form)
     equal = [each.same_answer for each in found.prompts]
     js = [each.js or 0.0 for each in found.prompts]
     return CompareResult(
         models=found.models,
-        format=given.form(chat).name,
+        format=form.name,
         same_vocabulary=found.same_vocabulary,
         prompts=found.prompts,
         agreement=float(np.mean(equal)),
@@ -163,9 +156,7 @@ def present(result: CompareResult) -> Document:
     parts += [_section(each, names) for each in result.prompts]
     if len(result.prompts) > 1:
         parts.append(_summary(result, names))
-    if (few := example_only(result.n_groups)) is not None:
-        parts.append(Notice(few))
-    return Document("", parts)
+    return Document("", [*parts, *few_groups(result.n_groups)])
 
 
 def _names(models: Sequence[ComparedModel]) -> list[str]:

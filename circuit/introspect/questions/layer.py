@@ -23,28 +23,19 @@ import numpy as np
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.attended import Attended, attended, attended_table
-from circuit.introspect.plans import question
+from circuit.introspect.plans import asked, question
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.label_similarity import Separation, separation
 from circuit.methods.geometry.similarity import cosine_matrix
-from circuit.present.document import (
-    Cell,
-    Document,
-    Estimate,
-    Facts,
-    Notice,
-    Number,
-    Part,
-    Section,
-    Table,
-)
-from circuit.present.numbers import example_only
+from circuit.present.document import Cell, Document, Estimate, Facts, Number, Part, Section, Table
+from circuit.present.numbers import few_groups
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
 from circuit.values.sites import Site
 
@@ -106,33 +97,22 @@ def plan(request: LayerRequest) -> Plan[LayerResult]:
     given = read_prompt_input(request.prompts.prompts)
     check_several(given)
     labels = labels_of(given, request.labels)
-    parameters = {
-        "prompts": given.texts,
-        "labels": labels,
-        "layers": request.layers,
-        "seed": request.seed.seed,
-        "attention": request.attention,
-        "format": given.form(request.prompts.chat).name,
-    }
-
-    def answer(model: "LoadedModel") -> LayerResult:
-        return layer_similarity(
-            model,
-            given,
-            labels,
-            layers=request.layers,
-            attention=request.attention,
-            chat=request.prompts.chat,
-            seed=request.seed.seed,
-        )
-
+    form = given.form(request.prompts.chat)
     return question(
         request,
         LayerResult,
         schemas.LAYER_SIMILARITY,
         inputs=given.inputs,
-        parameters=parameters,
-        answer=answer,
+        parameters=asked(request, prompts=given.texts, labels=labels, format=form.name),
+        answer=lambda model, _: layer_similarity(
+            model,
+            given,
+            labels,
+            layers=request.layers,
+            attention=request.attention,
+            form=form,
+            seed=request.seed.seed,
+        ),
     )
 
 
@@ -166,15 +146,14 @@ def layer_similarity(
     *,
     layers: str = "all",
     attention: bool = False,
-    chat: bool | None = None,
+    form: PromptFormat = RAW,
     seed: int = 0,
 ) -> LayerResult:
     """Compare all prompts at every layer; needs two prompts."""
     from circuit.model.forward.last_token import last_residuals
 
     check_several(given)
-    at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
-    form = given.form(chat)
+    at = parse_layers(layers, range(model.n_layers), model.n_layers)
     encoded = encode(model, given.texts, form)
     states = last_residuals(model, encoded, at)
     return LayerResult(
@@ -224,8 +203,7 @@ def present(result: LayerResult) -> Document:
         parts += [_matrix(layer, result.labels) for layer in result.layers]
     if len(set(result.labels)) < len(result.labels) or len(set(result.labels)) == 2:
         parts.append(_separations(result.layers))
-    if (few := example_only(result.n_groups)) is not None:
-        parts.append(Notice(few))
+    parts += few_groups(result.n_groups)
     for text, found in zip(result.prompts, result.attention or [], strict=False):
         title = f"Attention of the last token of {text!r}"
         parts.append(Section(title, [attended_table(found)]))

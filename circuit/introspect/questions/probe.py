@@ -20,18 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuit.artifacts.files.paths import archive_path, manifest_path
-from circuit.artifacts.steering_files.files import (
-    Direction,
-    write_directions,
-    write_steering_file,
-)
+from circuit.artifacts.steering_files.files import Direction, write_directions, write_steering_file
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import UsageError
+from circuit.introspect.plans import asked
 from circuit.introspect.probes.answer import ARCHIVE, ProbeQuestion, ProbeReading, ProbeResult
-from circuit.introspect.probes.two_classes import (
-    TwoClasses,
-    check_method,
-)
+from circuit.introspect.probes.two_classes import TwoClasses, check_method
 from circuit.present.document import (
     Cell,
     Document,
@@ -113,15 +107,14 @@ def plan(request: ProbeRequest) -> Plan[ProbeResult]:
     named = (request.save_direction, request.save_probe)
     paths = list(dict.fromkeys(path for path in named if path is not None))
     form = a.form(request.chat)
-    known = {
-        "class_a": a.texts,
-        "class_b": b.texts,
-        "labels": [request.label_a, request.label_b],
-        "layers": request.layers,
-        "method": request.method,
-        "seed": request.seed.seed,
-        "format": form.name,
-    }
+    known = asked(
+        request,
+        without=("label_a", "label_b", "test"),
+        class_a=a.texts,
+        class_b=b.texts,
+        labels=[request.label_a, request.label_b],
+        format=form.name,
+    )
     name = request.name or f"{request.label_a}_vs_{request.label_b}"
 
     def begin(model: "LoadedModel") -> Job[ProbeResult]:
@@ -216,19 +209,18 @@ def _score_table(result: ProbeResult) -> Part:
     title = "Held-out AUROC by layer"
     if not result.scores:
         return Text([f"{title}: none, since a class has only one group and none can be held out"])
-    rows: list[list[Cell]] = [
-        [
-            str(each.layer),
-            Share(each.auroc[0], ".2f"),
-            Estimate.of(each.auroc),
-            Number(each.accuracy, ".2f"),
-            Number(each.p),
-            Number(each.p_any),
-        ]
-        for each in result.scores
-    ]
-    header = ["layer", "", "AUROC", "accuracy", "p", "p_any"]
-    return Table(title=title, header=header, rows=rows)
+    return Table.of(
+        result.scores,
+        {
+            "layer": lambda each: str(each.layer),
+            "": lambda each: Share(each.auroc[0], ".2f"),
+            "AUROC": lambda each: Estimate.of(each.auroc),
+            "accuracy": lambda each: Number(each.accuracy, ".2f"),
+            "p": lambda each: Number(each.p),
+            "p_any": lambda each: Number(each.p_any),
+        },
+        title=title,
+    )
 
 
 def _layer(result: ProbeResult) -> list[tuple[str, Cell]]:
@@ -257,17 +249,16 @@ def _claim(result: ProbeResult) -> str:
 
 
 def _test_table(tests: Sequence[ProbeReading]) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            repr(each.prompt) + (" (was fitted to)" if each.seen else ""),
-            Number(each.projection),
-            Number(each.probability),
-            each.label,
-        ]
-        for each in tests
-    ]
-    header = ["prompt", "v . h", "p", "read as"]
-    return Table(title="Test prompts", header=header, rows=rows)
+    return Table.of(
+        tests,
+        {
+            "prompt": lambda each: repr(each.prompt) + " (was fitted to)" * each.seen,
+            "v . h": lambda each: Number(each.projection),
+            "p": lambda each: Number(each.probability),
+            "read as": lambda each: each.label,
+        },
+        title="Test prompts",
+    )
 
 
 COMMAND = Command(request=ProbeRequest, plan=plan, present=present)

@@ -19,7 +19,8 @@ from circuit.introspect.lens.tuned_lens import (
     tune_lens,
     write_maps,
 )
-from circuit.present.document import Cell, Document, Estimate, Table, Text
+from circuit.introspect.plans import asked
+from circuit.present.document import Document, Estimate, Table, Text
 from circuit.stages.options import ModelOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.run import Command, Job, Plan, Record, Result, Session
@@ -88,13 +89,7 @@ def plan(request: TuneLensRequest) -> Plan[Tuned]:
     distinct_texts(given.texts)
     form = given.form(request.chat)
     archive = archive_path(request.output)
-    parameters = {
-        "texts": given.texts,
-        "steps": request.steps,
-        "rate": request.rate,
-        "seed": request.seed.seed,
-        "format": form.name,
-    }
+    parameters = asked(request, without=["force"], texts=given.texts, format=form.name)
 
     def begin(model: "LoadedModel") -> Job[Tuned]:
         def compute(session: Session) -> Tuned:
@@ -157,27 +152,23 @@ def _read(manifest: Manifest, archive: Path) -> Tuned:
 def present(tuned: Tuned) -> Document:
     """Show the distance from the model's own prediction at every layer, tuned and plain."""
     result = tuned.result
-    rows: list[list[Cell]] = [
-        [f"L{each.layer}", Estimate.of(each.tuned, ".3f"), Estimate.of(each.plain, ".3f")]
-        for each in result.layers
-    ]
+    distances = Table.of(
+        result.layers,
+        {
+            "layer": lambda each: f"L{each.layer}",
+            "tuned lens": lambda each: Estimate.of(each.tuned, ".3f"),
+            "logit lens": lambda each: Estimate.of(each.plain, ".3f"),
+        },
+        title="KL of the model's prediction from the lens's on held-out texts, nats per token",
+    )
+    advice = (
+        "More, and more varied, text makes a better lens; a tuned lens that is no better than the "
+        "logit lens needs more training."
+    )
     return Document(
         f"Tuned lens of `{result.model}`: {result.n_texts} texts, "
         f"{result.n_tokens} tokens to train on, {result.n_held_out} held out",
-        [
-            Table(
-                title="KL of the model's prediction from the lens's on held-out texts, "
-                "nats per token",
-                header=["layer", "tuned lens", "logit lens"],
-                rows=rows,
-            ),
-            Text(
-                [
-                    "More, and more varied, text makes a better lens; a tuned lens that is no "
-                    "better than the logit lens needs more training."
-                ]
-            ),
-        ],
+        [distances, Text([advice])],
     )
 
 
