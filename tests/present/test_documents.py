@@ -20,7 +20,7 @@ from circuit.present.numbers import (
     byte_size,
     counted,
     emergence_sentence,
-    example_only,
+    few_groups,
     in_groups,
     interval,
     layers_text,
@@ -87,8 +87,9 @@ def test_where_something_emerges_is_said_with_its_uncertainty():
 
 
 def test_few_groups_are_called_an_example():
-    assert example_only(MIN_GROUPS) is None
-    assert example_only(1).startswith("1 independent prompt: an example")
+    assert few_groups(MIN_GROUPS) == []
+    (few,) = few_groups(1)
+    assert few.text.startswith("1 independent prompt: an example")
 
 
 def test_parts_are_gathered_from_sections_and_left_out():

@@ -116,8 +116,8 @@ class Search:
         )
         search, held_out = (Half.of(model, prompts, encoded, rows, tokens) for rows in halves)
         means = node_means(search.behaviour)
-        ranked = rank(search, means, verify, session.track)
         value = search.faithfulness(means)
+        ranked = rank(search, means, verify, session.track)
         chosen = prune(shortest_prefix([each.node for each in ranked], value, keep), value, keep)
         held = HeldOut(held_out, means, self.seed)
         randoms = held.random(chosen, n_random)
@@ -135,7 +135,7 @@ class Search:
             keep=keep,
             nodes=[_node_effect(each, chosen) for each in ranked],
             circuit=[str(node) for node in sorted(chosen)],
-            search_faithfulness=search.faithfulness(means)(chosen),
+            search_faithfulness=value(chosen),
             faithfulness=held.faithfulness(chosen),
             without=held.faithfulness(held.rest(chosen)),
             random=randoms,

@@ -26,9 +26,10 @@ from circuit.introspect.ablation.components import Ablation, ComponentChoice
 from circuit.introspect.ablation.trials import Answering, Trial, references_of, trial_of
 from circuit.introspect.inputs.cases import Case, read_cases
 from circuit.introspect.plans import asked, question
+from circuit.present.characters import shortened
 from circuit.present.document import Cell, Document, Estimate, Facts, Notice, Part, Table, Text
 from circuit.present.numbers import counted, few_groups
-from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import SILENT, Command, Plan, Result, Session
 from circuit.values import schemas
@@ -49,7 +50,7 @@ class AblateRequest:
 
     Examples:
       circuit introspect ablate -m tiny -p "50 + 25 = |31 + 4 = " -c number --raw --layers 0-2 -n 4
-      circuit introspect ablate -m tiny -p x -c x --prompts "10 + 10 = :20|45 + 45 = :90" --raw \
+      circuit introspect ablate -m tiny --prompts "10 + 10 = :20|45 + 45 = :90" --raw \
         --layers 2,3 --multi -n 4
     """
 
@@ -86,12 +87,7 @@ class AblateRequest:
     max_tokens: int = option(
         "--max-tokens", "-n", help="Tokens to generate at most.", default=60, minimum=1
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or chat if there is a template",
-    )
+    chat: bool | None = chat_option("the prompt set's, or chat if there is a template")
     verbose: bool = option("--verbose", "-v", help="Print every answer.", default=False)
     output: OutputOptions = group(OutputOptions)
     seed: SeedOptions = group(SeedOptions)
@@ -249,12 +245,9 @@ def _answers(result: AblateResult) -> Table:
 
 def _cells(passes: Sequence[bool | None], outputs: Sequence[str]) -> list[str]:
     mark = {True: "✓", False: "✗", None: "-"}
-    return [f"{mark[ok]} {_short(text)}" for ok, text in zip(passes, outputs, strict=True)]
-
-
-def _short(text: str, width: int = 24) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+    return [
+        f"{mark[ok]} {shortened(repr(text), 24)}" for ok, text in zip(passes, outputs, strict=True)
+    ]
 
 
 def _listed(result: AblateResult) -> Iterator[str]:

@@ -25,8 +25,8 @@ import numpy as np
 from circuit.introspect.compare.two_models import (
     ComparedModel,
     LoadingOptions,
+    ask_each,
     compared,
-    in_turn,
     name_of,
 )
 from circuit.introspect.compare.vocabulary import Vocabulary
@@ -34,7 +34,7 @@ from circuit.introspect.plans import asked, comparison
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.cka_interval import cka_estimate
 from circuit.methods.geometry.similarity import centred_cosines, paired_cosines, relative_distances
-from circuit.methods.uncertainty.means import mean_interval
+from circuit.methods.uncertainty.means import Mean, mean_interval
 from circuit.present.document import Document, Estimate, Facts, Notice, Part, Table, Text
 from circuit.present.numbers import counted, few_groups, interval
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
@@ -48,8 +48,6 @@ from circuit.values.requests import group, option
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-
-Mean = list[float | None]  # value, low, high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +144,7 @@ def activation_diff(
     form: PromptFormat = RAW,
 ) -> ActivationDiffResult:
     """Compare both models; raises ``UsageError`` for layers that the base lacks."""
-    a, b = in_turn(options, lambda model, which: _collect(model, which, given, form))
+    a, b = ask_each(options, lambda model, which: _collect(model, which, given, form))
     depth = len(a.states)
     at = parse_layers(layers, range(depth), depth)
     pairs = [(k, counterpart(k, depth, len(b.states))) for k in at]

@@ -21,7 +21,7 @@ from circuit.introspect.lens.logit_lens import (
 from circuit.introspect.lens.tuned_lens import check_lens_options, read_lens
 from circuit.introspect.plans import question
 from circuit.present.document import Document, Facts, Figure, Number, Part, Section, Share, Table
-from circuit.stages.figures.picture_files import check_picture
+from circuit.stages.figures.picture_files import check_picture, write_picture
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.run import Command, Plan, Result, Session
@@ -142,9 +142,9 @@ def _config(request: AnalyzeRequest) -> AnalysisConfig:
 
 
 def _draw(result: AnalyzeResult, path: Path, *, force: bool = False) -> None:
-    from circuit.introspect.lens.pictures import draw_analyses
+    from circuit.introspect.lens.pictures import lens_figure
 
-    draw_analyses(result.analyses, path, force=force)
+    write_picture(path, lens_figure(result.analyses), force=force)
 
 
 def present(result: AnalyzeResult) -> Document:
@@ -165,9 +165,10 @@ def present(result: AnalyzeResult) -> Document:
 
 def _figure(result: AnalyzeResult) -> Figure:
     def png() -> bytes:
-        from circuit.introspect.lens.pictures import lens_png
+        from circuit.introspect.lens.pictures import lens_figure
+        from circuit.plots.style import render
 
-        return lens_png(result.analyses)
+        return render(lens_figure(result.analyses), "png")
 
     caption = (
         "Probability and entropy at the last token by layer; "

@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.errors import DataError, UsageError
+from circuit.errors import DataError
 from circuit.introspect.attention.head_scores import (
     HeadScore,
     Pattern,
-    check_heads,
     patterns,
     repeated_tokens,
     scores_of,
 )
-from circuit.introspect.inputs.choices import token_text
+from circuit.introspect.inputs.choices import check_heads, from_first, parse_numbers, token_text
 from circuit.introspect.plans import asked, question
 from circuit.methods.geometry.head_patterns import SCORES
 from circuit.present.document import Document, Estimate, Part, Table, Text
@@ -71,7 +70,7 @@ class AttentionRequest:
     layers: str = option("--layers", "-l", help=LAYERS, default="all")
     heads: str | None = option(
         "--heads",
-        help="Heads whose patterns are kept and drawn, as layer.head: 3.0,3.2.",
+        help="Heads whose patterns are kept and drawn, as layer.head: 3.0,-1.2.",
         default=None,
     )
     plot: Path | None = option(
@@ -102,7 +101,7 @@ class AttentionResult(Result):
 def plan(request: AttentionRequest) -> Plan[AttentionResult]:
     """Read the prompts and the heads."""
     check_picture(request.plot)
-    heads = parse_heads(request.heads)
+    heads = parse_numbers("head", request.heads)
     given = read_prompt_input(request.prompts.prompts)
     form = given.form(request.prompts.chat)
 
@@ -120,18 +119,6 @@ def plan(request: AttentionRequest) -> Plan[AttentionResult]:
         answer=answer,
         pictures={request.plot: draw_attention},
     )
-
-
-def parse_heads(text: str | None) -> list[tuple[int, int]]:
-    """Read ``3.0,3.2``: layer and head."""
-    found = []
-    for part in [] if text is None else text.split(","):
-        layer, dot, head = part.strip().partition(".")
-        if not (dot and layer.isdecimal() and head.isdecimal()):
-            message = f"`{part}` is not a head"
-            raise UsageError("not-a-head", message, hint="write layer.head, as 3.0", head=part)
-        found.append((int(layer), int(head)))
-    return found
 
 
 def attention(
@@ -152,6 +139,7 @@ def attention(
     if all(len(ids) < 2 for ids in encoded):
         message = "an attention pattern needs a prompt of at least 2 tokens"
         raise DataError("prompts-too-short", message, hint="give a longer prompt")
+    heads = [(from_first(layer, model.n_layers), head) for layer, head in heads]
     check_heads(model, heads)
     read = sorted({*layers, *(layer for layer, _ in heads)})
     own = [patterns(model, ids, read) for ids in encoded]

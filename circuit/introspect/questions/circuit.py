@@ -30,7 +30,7 @@ from circuit.introspect.plans import asked, question
 from circuit.present.document import Cell, Document, Facts, Number, Part, Table, Text
 from circuit.present.numbers import formatted, interval, listed
 from circuit.stages.figures.picture_files import check_picture
-from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.options import TEMPLATE, ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompting import choose_format
 from circuit.stages.run import Command, Plan, Session
 from circuit.values import schemas
@@ -74,12 +74,7 @@ class CircuitRequest:
     random: int = option(
         "--random", help="Random sets of the same size as baseline.", default=N_RANDOM, minimum=0
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="Use the model's chat template, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's",
-    )
+    chat: bool | None = chat_option("the prompt set's", help=TEMPLATE)
     dot: Path | None = option("--dot", help="Write the set as a DOT file.", default=None)
     plot: Path | None = option("--plot", help="Draw all nodes (png, pdf, svg).", default=None)
     output: OutputOptions = group(OutputOptions)

@@ -13,14 +13,15 @@ from circuit.introspect.compare.predictions import (
     ModelPrediction,
     PromptComparison,
     TokenRank,
-    compare_predictions,
+    ask_both,
+    compare_prompt,
     mean_depth,
 )
 from circuit.introspect.compare.two_models import ComparedModel, LoadingOptions, name_of
 from circuit.introspect.compare.vocabulary import is_whole
 from circuit.introspect.inputs.choices import check_tracked
 from circuit.introspect.plans import asked, comparison
-from circuit.methods.uncertainty.means import mean_interval
+from circuit.methods.uncertainty.means import Mean, mean_interval
 from circuit.methods.uncertainty.scores import wilson
 from circuit.present.document import (
     Cell,
@@ -40,8 +41,6 @@ from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
-
-Mean = list[float | None]  # value, low, high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,23 +120,21 @@ def compare(
     form: PromptFormat = RAW,
 ) -> CompareResult:
     """Compare two models; raises ``UsageError`` for a tracked text that is one token in neither."""
-    found = compare_predictions(options, given, top_k=top_k, track=track, form=form)
-    equal = [each.same_answer for each in found.prompts]
-    js = [each.js or 0.0 for each in found.prompts]
+    a, b = ask_both(options, given, top_k=top_k, track=track, form=form)
+    same = a.vocabulary.same_as(b.vocabulary)
+    rows = range(len(given.texts))
+    prompts = [compare_prompt(a, b, row, track=track, same=same) for row in rows]
+    equal = [each.same_answer for each in prompts]
+    js = [each.js or 0.0 for each in prompts]
     return CompareResult(
-        models=found.models,
+        models=(a.about, b.about),
         format=form.name,
-        same_vocabulary=found.same_vocabulary,
-        prompts=found.prompts,
+        same_vocabulary=same,
+        prompts=prompts,
         agreement=float(np.mean(equal)),
         agreement_interval=wilson(sum(equal), len(equal)),
-        js=mean_interval(js, given.groups, bounds=(0, np.log(2)))
-        if found.same_vocabulary
-        else None,
-        depth=(
-            mean_depth(found.prompts, 0, given.groups),
-            mean_depth(found.prompts, 1, given.groups),
-        ),
+        js=mean_interval(js, given.groups, bounds=(0, np.log(2))) if same else None,
+        depth=(mean_depth(prompts, 0, given.groups), mean_depth(prompts, 1, given.groups)),
         n_groups=given.n_groups,
     )
 

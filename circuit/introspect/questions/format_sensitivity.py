@@ -26,7 +26,7 @@ from circuit.introspect.plans import asked, question
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.similarity import paired_cosines, relative_distances
 from circuit.methods.steering import divergences
-from circuit.methods.uncertainty.means import mean_interval
+from circuit.methods.uncertainty.means import Mean, mean_interval
 from circuit.present.document import (
     Document,
     Estimate,
@@ -50,8 +50,6 @@ from circuit.values.sampling import Sampling
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-
-Mean = list[float | None]  # value, low, high
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from circuit.methods.text.criteria import match_span
 from circuit.methods.uncertainty.scores import wilson
 from circuit.present.document import Document, Estimate, Facts, Notice, Number, Part, Table, Text
 from circuit.present.numbers import few_groups
-from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Command, Plan, Result
@@ -75,12 +75,7 @@ class GenerateRequest:
         help="What counts as the answer instead: number, function_call, regex:PATTERN, or a text.",
         default=None,
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or chat if there is a template",
-    )
+    chat: bool | None = chat_option("the prompt set's, or chat if there is a template")
     output: OutputOptions = group(OutputOptions)
     seed: SeedOptions = group(SeedOptions)
 

@@ -28,7 +28,7 @@ from circuit.methods.arrays import Array
 from circuit.methods.geometry.label_similarity import Separation, separation
 from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.present.document import Cell, Document, Estimate, Facts, Number, Part, Section, Table
-from circuit.present.numbers import few_groups
+from circuit.present.numbers import counted, few_groups
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
@@ -121,9 +121,11 @@ def labels_of(given: PromptInput, labels: str | None) -> list[str]:
     n = len(given.texts)
     if labels is not None:
         named = [label.strip() for label in labels.split(",")]
-        if len(named) != n or not all(named):
-            message = f"{len(named)} labels are given for {n} prompts"
-            hint = "write --labels working,broken: one for each prompt"
+        hint = "write --labels working,broken: one for each prompt"
+        if not all(named):
+            raise UsageError("empty-label", "a label is empty", hint=hint)
+        if len(named) != n:
+            message = f"{counted(len(named), 'label')} for {counted(n)}"
             raise UsageError("labels-per-prompt", message, hint=hint, n_labels=len(named), n=n)
         return named
     own = given.prompt_set

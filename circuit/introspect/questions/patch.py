@@ -23,7 +23,6 @@ out and counted.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,13 +33,10 @@ from circuit.introspect.plans import asked, question
 from circuit.present.document import Cell, Document, Estimate, Number, Part, Table, Text
 from circuit.present.numbers import few_groups, formatted
 from circuit.stages.figures.picture_files import check_picture
-from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.run import Command, Plan
 from circuit.values import schemas
 from circuit.values.requests import group, option
-
-if TYPE_CHECKING:
-    pass
 
 TOP = 8  # cells of a grid that are shown; all are in the file
 SHOWN = 3  # pairs that are shown
@@ -105,12 +101,7 @@ class PatchRequest:
     verify: int = option(
         "--verify", help="Estimates to verify in each direction.", default=20, minimum=3
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or raw",
-    )
+    chat: bool | None = chat_option()
     plot: Path | None = option("--plot", help="Draw heat maps (png, pdf, svg).", default=None)
     output: OutputOptions = group(OutputOptions)
     seed: SeedOptions = group(SeedOptions)

@@ -38,7 +38,7 @@ from circuit.present.document import (
     Text,
 )
 from circuit.present.numbers import interval
-from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.run import Command, Job, Plan, Record, Session
 from circuit.values import schemas
@@ -87,12 +87,7 @@ class ProbeRequest:
     name: str | None = option(
         "--name", help="Name of what is saved.", default=None, shown_default="the labels"
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="that of class a's prompt set, or raw",
-    )
+    chat: bool | None = chat_option("that of class a's prompt set, or raw")
     output: OutputOptions = group(OutputOptions)
     seed: SeedOptions = group(SeedOptions)
 
@@ -107,15 +102,16 @@ def plan(request: ProbeRequest) -> Plan[ProbeResult]:
     named = (request.save_direction, request.save_probe)
     paths = list(dict.fromkeys(path for path in named if path is not None))
     form = a.form(request.chat)
+    name = request.name or f"{request.label_a}_vs_{request.label_b}"
     known = asked(
         request,
-        without=("label_a", "label_b", "test"),
+        without=("label_a", "label_b", "test", "name"),
         class_a=a.texts,
         class_b=b.texts,
         labels=[request.label_a, request.label_b],
         format=form.name,
+        **({"name": name} if paths else {}),
     )
-    name = request.name or f"{request.label_a}_vs_{request.label_b}"
 
     def begin(model: "LoadedModel") -> Job[ProbeResult]:
         question = ProbeQuestion(model, classes, form, name, request.seed.seed)

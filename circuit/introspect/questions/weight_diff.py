@@ -21,7 +21,7 @@ from circuit.introspect.plans import asked
 from circuit.methods.geometry.matrix_change import Spectrum, Sums, spectrum, sums, total
 from circuit.present.document import Cell, Document, Facts, Number, Part, Table, Text
 from circuit.stages.options import OutputOptions
-from circuit.stages.run import SILENT, Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Job, Plan, Result, Session
 from circuit.values import schemas
 from circuit.values.requests import group, option
 
