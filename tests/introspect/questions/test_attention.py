@@ -89,6 +89,15 @@ def test_patterns_are_rows_of_the_model_and_sequences_are_said_twice(llama):
     ]
 
 
+def test_a_layer_of_a_head_counts_from_the_end(llama):
+    last, first = (
+        attention(llama, PromptInput(["abc"]), layers=[0], heads=[(layer, 1)]).patterns
+        for layer in (-1, llama.n_layers - 1)
+    )
+    assert last == first
+    assert last[0][0].layer == llama.n_layers - 1
+
+
 def test_heads_that_there_are_not(llama):
     assert parse_numbers("head", "3.0, -1.2") == [(3, 0), (-1, 2)]
     for bad in ("3", "a.b", "1."):

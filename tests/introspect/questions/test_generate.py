@@ -59,9 +59,11 @@ def test_what_is_expected():
     assert expected_texts(two, "x", None) == ["x", "x"]
     assert expected_texts(two, "x|y", "expected") == ["x", "y"]
     assert expected_texts(two, None, "number") == [None, None]
-    for expected, n in (("x|y|z", 3), ("x|", 2)):
-        with raises(UsageError, "expected-per-prompt", n_texts=n, n=2):
-            expected_texts(two, expected, None)
+    with raises(UsageError, "expected-per-prompt", n_texts=3, n=2):
+        expected_texts(two, "x|y|z", None)
+    for empty in ("", "x|"):
+        with raises(UsageError, "empty-expected-text"):
+            expected_texts(two, empty, None)
     with raises(UsageError, "conflicting-options"):
         expected_texts(two, "x", "number")
     with pytest.raises(UsageError):

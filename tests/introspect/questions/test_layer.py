@@ -86,9 +86,11 @@ def test_attention_of_the_last_token(llama):
 def test_labels_as_they_are_given(llama):
     assert labels_of(PromptInput(["a", "b"]), "x, y") == ["x", "y"]
     assert labels_of(PromptInput(["a", "b"]), None) == ["0", "1"]
-    for labels in ("x", "x,y,z", "x,"):
+    for labels in ("x", "x,y,z"):
         with raises(UsageError, "labels-per-prompt", n=2):
             labels_of(PromptInput(["a", "b"]), labels)
+    with raises(UsageError, "empty-label"):
+        labels_of(PromptInput(["a", "b"]), "x,")
     with raises(UsageError, "too-few-prompts", n=1):
         layer_similarity(llama, PromptInput(["a"]), ["x"])
 
