@@ -43,8 +43,10 @@ class ComponentChoice:
 
     def __post_init__(self) -> None:
         if self.heads is None and self.neurons is None:
-            object.__setattr__(self, "component", self.component or "both")
-            object.__setattr__(self, "layers", self.layers or "all")
+            object.__setattr__(
+                self, "component", "both" if self.component is None else self.component
+            )
+            object.__setattr__(self, "layers", "all" if self.layers is None else self.layers)
             check_kind(str(self.component))
             return
         if self.component is not None or self.layers is not None:

@@ -60,11 +60,7 @@ class Answering:
         from circuit.model.forward.generate import generate
 
         return generate(
-            self.model,
-            encoded,
-            Sampling(self.max_tokens),
-            ragged=self.ragged,
-            batch_size=BATCH,
+            self.model, encoded, Sampling(self.max_tokens), ragged=self.ragged, batch_size=BATCH
         )
 
     def answers_again(

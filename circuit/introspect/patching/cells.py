@@ -76,7 +76,7 @@ def site_of(component: str) -> str:
 
 def cell_choice(components: str, direction: str, position: str) -> CellChoice:
     """Read options; raise ``UsageError`` for an unknown component, direction or position."""
-    parts = [part.strip() for part in components.split(",")]
+    parts = list(dict.fromkeys(part.strip() for part in components.split(",")))
     for part in parts:
         if part not in COMPONENTS and head_of(part) is None:
             message = f"unknown component `{part}`"

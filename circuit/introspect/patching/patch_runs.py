@@ -123,11 +123,7 @@ def patched_cells(run: RunPair, choice: CellChoice, positions: Sequence[int]) ->
 
 
 def layer_cells(
-    run: RunPair,
-    key: Key,
-    layer: int,
-    positions: Sequence[int],
-    only: Sequence[int] | None = None,
+    run: RunPair, key: Key, layer: int, positions: Sequence[int], only: Sequence[int] | None = None
 ) -> Array:
     """Patch the cells of one layer, all or ``only`` some, as a batch.
 

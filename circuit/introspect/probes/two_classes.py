@@ -38,7 +38,10 @@ class TwoClasses:
 
     @classmethod
     def of(cls, a: PromptInput, b: PromptInput, labels: tuple[str, str]) -> "TwoClasses":
-        """Join two lists; raise for equal labels and for a prompt that is in both classes."""
+        """Join two lists; raise for empty or equal labels, and for a prompt in both classes."""
+        if not all(label.strip() for label in labels):
+            hint = "name the classes with --label-a and --label-b"
+            raise UsageError("empty-label", "a label is empty", hint=hint)
         if labels[0] == labels[1]:
             message = f"both classes are called `{labels[0]}`"
             hint = "name them with --label-a and --label-b"

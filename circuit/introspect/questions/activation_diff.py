@@ -292,8 +292,5 @@ def _tokens(result: ActivationDiffResult) -> list[str]:
 
 
 COMMAND = Command(
-    request=ActivationDiffRequest,
-    plan=plan,
-    present=present,
-    result=ActivationDiffResult,
+    request=ActivationDiffRequest, plan=plan, present=present, result=ActivationDiffResult
 )

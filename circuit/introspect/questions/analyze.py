@@ -257,9 +257,4 @@ def _evolution(found: TokenEvolutionResult) -> Table:
     )
 
 
-COMMAND = Command(
-    request=AnalyzeRequest,
-    plan=plan,
-    present=present,
-    result=AnalyzeResult,
-)
+COMMAND = Command(request=AnalyzeRequest, plan=plan, present=present, result=AnalyzeResult)

@@ -66,10 +66,7 @@ class CircuitRequest:
     )
     keep: float = option("--keep", help="Fraction of the effect to keep.", default=KEEP)
     verify: int = option(
-        "--verify",
-        help="Strongest nodes to verify by leaving each out.",
-        default=VERIFY,
-        minimum=0,
+        "--verify", help="Strongest nodes to verify by leaving each out.", default=VERIFY, minimum=0
     )
     random: int = option(
         "--random", help="Random sets of the same size as baseline.", default=N_RANDOM, minimum=0

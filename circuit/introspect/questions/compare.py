@@ -228,9 +228,4 @@ def _summary(result: CompareResult, names: Sequence[str]) -> Section:
     return Section(f"Over {len(result.prompts)} prompts", [Facts(facts)])
 
 
-COMMAND = Command(
-    request=CompareRequest,
-    plan=plan,
-    present=present,
-    result=CompareResult,
-)
+COMMAND = Command(request=CompareRequest, plan=plan, present=present, result=CompareResult)

@@ -184,11 +184,7 @@ def _measured(
 
 
 def _contrast(
-    model: "LoadedModel",
-    a: _Measured,
-    b: _Measured,
-    layers: Sequence[int],
-    groups: Sequence[str],
+    model: "LoadedModel", a: _Measured, b: _Measured, layers: Sequence[int], groups: Sequence[str]
 ) -> FormContrast:
     outputs = [_output(model, a, b, row) for row in range(len(a.ids))]
     same_top = a.log_p.argmax(axis=1) == b.log_p.argmax(axis=1)

@@ -207,10 +207,7 @@ def _placed(
 
 
 def _same_tokens(
-    every: Sequence[Variant],
-    encoded: "Sequence[Sequence[EncodedPrompt]]",
-    number: int,
-    row: int,
+    every: Sequence[Variant], encoded: "Sequence[Sequence[EncodedPrompt]]", number: int, row: int
 ) -> str | None:
     """Name the first earlier variant in which a prompt has the same tokens."""
     ids = encoded[number][row].ids

@@ -130,10 +130,7 @@ def plan(request: HooksRequest) -> Plan[HooksResult]:
         schemas.HOOKS,
         inputs=given.inputs,
         parameters=asked(
-            request,
-            without=["no_logit_lens"],
-            prompts=given.texts,
-            logit_lens=extras.logit_lens,
+            request, without=["no_logit_lens"], prompts=given.texts, logit_lens=extras.logit_lens
         ),
         answer=answer,
     )

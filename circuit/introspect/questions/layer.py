@@ -170,11 +170,7 @@ def layer_similarity(
 
 
 def _layer(
-    layer: int,
-    rows: Array,
-    labels: Sequence[str],
-    groups: Sequence[str],
-    seed: int,
+    layer: int, rows: Array, labels: Sequence[str], groups: Sequence[str], seed: int
 ) -> LayerSimilarity:
     plain = cosine_matrix(rows)
     centred = cosine_matrix(rows - rows.mean(axis=0, dtype=np.float64)) if len(rows) > 2 else None
@@ -238,9 +234,4 @@ def _separations(layers: Sequence[LayerSimilarity]) -> Table:
     return Table(title="Within and between labels", header=header, rows=rows)
 
 
-COMMAND = Command(
-    request=LayerRequest,
-    plan=plan,
-    present=present,
-    result=LayerResult,
-)
+COMMAND = Command(request=LayerRequest, plan=plan, present=present, result=LayerResult)

@@ -266,10 +266,7 @@ def present(result: NeuronsResult) -> Document:
 
 def _about(result: NeuronsResult) -> list[tuple[str, Cell]]:
     number = f"{len(result.neurons)} of {result.n_neurons} neurons, {result.how}"
-    return [
-        ("Model", f"{result.model} ({result.format})"),
-        (f"Layer {result.layer}", number),
-    ]
+    return [("Model", f"{result.model} ({result.format})"), (f"Layer {result.layer}", number)]
 
 
 def _discovery(result: NeuronsResult) -> list[Part]:

@@ -77,9 +77,7 @@ class ProbeRequest:
     )
     test: str | None = option("--test", "-t", help="Prompts to read with the probe.", default=None)
     save_direction: Path | None = option(
-        "--save-direction",
-        help="Save the direction: .npz, .json or .safetensors.",
-        default=None,
+        "--save-direction", help="Save the direction: .npz, .json or .safetensors.", default=None
     )
     save_probe: Path | None = option(
         "--save-probe", help="Save the probe, for `circuit probes apply`.", default=None

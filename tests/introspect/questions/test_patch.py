@@ -64,7 +64,7 @@ def test_a_head_by_itself_is_patched_token_by_token(chain, tmp_path):
 
 
 def test_a_layer_of_a_head_by_itself_counts_from_the_end():
-    choice = cell_choice("mlp_out,-1.2", "both", "all").at("0", 3)
+    choice = cell_choice("mlp_out,-1.2,mlp_out", "both", "all").at("0", 3)
     assert choice.components == ["mlp_out", "head 2.2"]
     assert choice.layers_of("head 2.2") == [2]
 
