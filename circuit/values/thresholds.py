@@ -9,4 +9,5 @@ from typing import Final
 MIN_GROUPS: Final = 10
 MIN_CLASS_GROUPS: Final = 5  # groups in which each class occurs
 MIN_CONTROLS: Final = 10  # control directions of a kind
+MIN_BEHAVIOUR: Final = 0.1  # logits between two runs or labels; less is no behaviour
 MIN_PROMPTS: Final = 30  # test prompts of a sweep that gets a score

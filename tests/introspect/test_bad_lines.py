@@ -43,6 +43,7 @@ CODES = {
     f'neurons -m {NOWHERE} -p "a" -l 0': "one-of-options",
     f'neurons -m {NOWHERE} -p "a" -l 0 -n 1 --auto-discover': "one-of-options",
     f'neurons -m {NOWHERE} -p "a" -l 0 -n x': "not-a-neuron",
+    f'neurons -m {NOWHERE} -p "a" -n 1': "no-layer",
     f'neurons -m {NOWHERE} -p "a" --from-direction missing.npz': "file-not-found",
     f'ablate -m {NOWHERE} -p "a" -c x --method foo': "unknown-ablation-method",
     f'ablate -m {NOWHERE} -p "a" -c x --component foo': "unknown-component",

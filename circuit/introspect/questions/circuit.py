@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuit.artifacts.prompts.read import read_prompts
-from circuit.introspect.circuits.found import KEEP, N_RANDOM, VERIFY, CircuitResult, Search
+from circuit.introspect.circuits.faithfulness import KEEP, N_RANDOM, VERIFY, CircuitResult, Search
 from circuit.introspect.circuits.pictures import draw_circuit, write_dot
 from circuit.introspect.circuits.search import split
 from circuit.introspect.inputs.choices import check_share

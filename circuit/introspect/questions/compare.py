@@ -4,7 +4,7 @@ What is compared: ``circuit.introspect.compare.predictions``. The models are loa
 other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,29 +164,24 @@ def _names(models: Sequence[ComparedModel]) -> list[str]:
 def _section(found: PromptComparison, names: Sequence[str]) -> Section:
     a, b = found.views
     same = "the same answer" if found.same_answer else "different answers"
-    emerged = zip(names, found.views, strict=True)
-    others = Text(
-        [f"  {name}: {rank_text(v.others_answer)}" for name, v in zip(names, (a, b), strict=True)]
-    )
+    others = [rank_text(view.others_answer) for view in found.views]
     parts: list[Part] = [
         Text([f"{a.n_tokens} and {b.n_tokens} tokens, {same}"]),
         _side_by_side(found.views, names),
-        Section("Emergence", [Text([f"  {name}: {_emerged(view)}" for name, view in emerged])]),
-        Section("The other's answer", [others]),
+        Section("Emergence", [_by_model(names, map(_emerged, found.views))]),
+        Section("The other's answer", [_by_model(names, others)]),
     ]
     if found.js is not None:
-        divergence = (
-            f"  JS {found.js:.4f} nats, KL(1‖2) {found.kl_1_2:.4f}, KL(2‖1) {found.kl_2_1:.4f}"
-        )
-        parts.append(Text([divergence]))
+        js, kl_1_2, kl_2_1 = found.js, found.kl_1_2, found.kl_2_1
+        parts.append(Text([f"  JS {js:.4f} nats, KL(1‖2) {kl_1_2:.4f}, KL(2‖1) {kl_2_1:.4f}"]))
     if a.tracked:
-        lines = [
-            f"  {name}: {rank_text(rank)}"
-            for pair in zip(a.tracked, b.tracked, strict=True)
-            for name, rank in zip(names, pair, strict=True)
-        ]
-        parts.append(Section("Tracked tokens", [Text(lines)]))
+        ranks = [map(rank_text, pair) for pair in zip(a.tracked, b.tracked, strict=True)]
+        parts.append(Section("Tracked tokens", [_by_model(names, each) for each in ranks]))
     return Section(f"Prompt: {found.prompt!r}", parts)
+
+
+def _by_model(names: Sequence[str], texts: Iterable[str]) -> Text:
+    return Text([f"  {name}: {text}" for name, text in zip(names, texts, strict=True)])
 
 
 def _side_by_side(views: Sequence[ModelPrediction], names: Sequence[str]) -> Table:

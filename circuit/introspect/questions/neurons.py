@@ -37,6 +37,7 @@ from circuit.introspect.neurons.choice import (
 )
 from circuit.introspect.plans import asked, question
 from circuit.introspect.questions.layer import labels_of
+from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.methods.quality.single_feature import FeatureChoice
 from circuit.present.document import (
@@ -143,12 +144,15 @@ def plan(request: NeuronsRequest) -> Plan[NeuronsResult]:
         discover=request.auto_discover,
         top_k=request.top_k,
     )
+    layer = request.layer
+    if layer is None and choice.direction is None:
+        raise UsageError("no-layer", "the layer of the neurons is missing", hint="name it with -l")
     form = given.form(request.prompts.chat)
 
     def layer_of(model: "LoadedModel") -> int:
         if choice.direction is not None:
             check_model(choice.direction, model, allow_other=request.allow_other_model)
-        return one_layer(model, request.layer, choice.direction)
+        return one_layer(model, layer, choice.direction)
 
     return question(
         request,
@@ -236,15 +240,13 @@ def neurons(
 def _claim(discovery: FeatureChoice | None) -> bool | None:
     if discovery is None or discovery.n_groups < MIN_GROUPS:
         return None
-    return discovery.p <= 0.05
+    return discovery.p <= LEVEL
 
 
 def one_layer(model: "LoadedModel", layer: str | None, direction: Direction | None) -> int:
     """Return the one layer that is named, or that of the direction."""
-    if layer is None and direction is None:
-        raise UsageError("no-layer", "the layer of the neurons is missing", hint="name it with -l")
-    named = layer if layer is not None or direction is None else str(direction.layer)
-    found = parse_layers(str(named), range(model.n_layers), model.n_layers)
+    named = str(direction.layer) if layer is None and direction is not None else str(layer)
+    found = parse_layers(named, range(model.n_layers), model.n_layers)
     if len(found) != 1:
         message = f"`{layer}` names {len(found)} layers, and neurons are read in one"
         raise UsageError("several-layers", message, hint="name one layer with -l", layers=found)

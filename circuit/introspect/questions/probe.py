@@ -24,7 +24,7 @@ from circuit.artifacts.steering_files.files import Direction, write_directions, 
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import UsageError
 from circuit.introspect.plans import asked
-from circuit.introspect.probes.answer import ARCHIVE, ProbeQuestion, ProbeReading, ProbeResult
+from circuit.introspect.probes.result import ARCHIVE, ProbeQuestion, ProbeReading, ProbeResult
 from circuit.introspect.probes.two_classes import TwoClasses, check_method
 from circuit.present.document import (
     Cell,

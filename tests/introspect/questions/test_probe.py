@@ -8,7 +8,7 @@ from words import WORDS
 
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import DataError, UsageError
-from circuit.introspect.probes.answer import ProbeQuestion
+from circuit.introspect.probes.result import ProbeQuestion
 from circuit.introspect.probes.two_classes import TwoClasses, fit
 from circuit.introspect.questions.probe import ProbeRequest, check_names
 from circuit.stages.options import ModelOptions
