@@ -21,7 +21,8 @@ def manifest_path(path: Path) -> Path:
     Raises ``UsageError`` for a path without a name, such as ``""`` and ``..``.
     """
     if path.name in ("", ".."):
-        message, hint = f"`{path}` has no name of a file", "end the path in a name"
+        message = f"`{path}` has no name of a file"
+        hint = "end the path in a name"
         raise UsageError("path-without-a-name", message, hint=hint, path=str(path))
     name = path.name.removesuffix(_INDEX).removesuffix(".safetensors").removesuffix(".json")
     return path.with_name(f"{name}.json")
