@@ -16,7 +16,7 @@ from circuit.introspect.circuits.search import (
     split,
     weighted_contrast,
 )
-from circuit.introspect.inputs.choices import check_share, token_text
+from circuit.introspect.inputs.choices import check_kept_fraction, token_text
 from circuit.methods.arrays import Array
 from circuit.methods.steering.shortest_prefix import prune, shortest_prefix
 from circuit.methods.uncertainty.bootstrap import Estimate as BootstrapEstimate
@@ -107,7 +107,7 @@ class Search:
         """
         from circuit.model.patching.nodes import node_means
 
-        check_share(keep)
+        check_kept_fraction(keep)
         model, prompts = self.model, self.prompts
         halves = split(prompts, self.seed)
         encoded = [prompt.ids for prompt in encode(model, prompts.texts, self.form)]

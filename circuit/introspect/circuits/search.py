@@ -8,7 +8,7 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError, UsageError
-from circuit.introspect.inputs.choices import one_token
+from circuit.introspect.inputs.choices import single_token
 from circuit.methods.arrays import Array
 from circuit.stages.run import Track
 from circuit.values.thresholds import MIN_BEHAVIOUR
@@ -116,9 +116,9 @@ def answer_tokens(
     """Return the answer, by default the top-1 token of most positive prompts, and the other."""
     from circuit.model.patching.patching import read_last
 
-    other = None if wrong is None else one_token(model, wrong)
+    other = None if wrong is None else single_token(model, wrong)
     if answer is not None:
-        token = one_token(model, answer)
+        token = single_token(model, answer)
     else:
         own = [int(r) for r in rows if prompts.prompts[int(r)].label == prompts.labels[1]]
         top1 = [int(np.argmax(read_last(model, encoded[r]))) for r in own]

@@ -81,7 +81,7 @@ def check_tracked(texts: Sequence[str]) -> None:
         raise UsageError("empty-tracked-text", "a tracked text is empty", hint=hint)
 
 
-def check_share(keep: float) -> None:
+def check_kept_fraction(keep: float) -> None:
     """Raise ``UsageError`` for a fraction of an effect to keep that is not in (0, 1]."""
     if not 0 < keep <= 1:
         message = f"`--keep` must be above 0 and at most 1, got {keep}"
@@ -113,7 +113,7 @@ def check_heads(model: "LoadedModel", heads: Sequence[tuple[int, int]]) -> None:
     check_components(model, [Component("head", layer, head) for layer, head in heads])
 
 
-def pieces_of(model: "LoadedModel", text: str) -> list[int]:
+def token_ids(model: "LoadedModel", text: str) -> list[int]:
     """Return the tokens of ``text``; raises ``UsageError`` where it has none."""
     ids = [int(i) for i in model.tokenizer.encode(text, add_special_tokens=False)]
     if not ids:
@@ -122,9 +122,9 @@ def pieces_of(model: "LoadedModel", text: str) -> list[int]:
     return ids
 
 
-def one_token(model: "LoadedModel", text: str) -> int:
+def single_token(model: "LoadedModel", text: str) -> int:
     """Return the token of ``text``; raises ``UsageError`` where it is several tokens."""
-    ids = pieces_of(model, text)
+    ids = token_ids(model, text)
     if len(ids) > 1:
         pieces = ", ".join(repr(token_text(model, i)) for i in ids)
         message = f"`{text}` is {len(ids)} tokens: {pieces}"

@@ -89,10 +89,11 @@ class LayerScore:
 
 @dataclass(frozen=True)
 class ChosenLayer:
-    """The layer of the probe, how it was chosen, and the nested score of choosing."""
+    """The layer of a probe, how it was chosen, among how many, and the nested score of that."""
 
     layer: int
     how: str
+    among: int = 1
     auroc: list[float] | None = None
 
 
@@ -151,8 +152,8 @@ def choose_layer(
             seed=seed,
         )
     except DataError:  # a training part has too few groups to choose in
-        return ChosenLayer(best, how)
-    return ChosenLayer(best, how, choice.auroc.as_list())
+        return ChosenLayer(best, how, len(scores))
+    return ChosenLayer(best, how, len(scores), choice.auroc.as_list())
 
 
 def fit(

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from circuit.errors import ModelError, UsageError
-from circuit.introspect.inputs.choices import one_token, token_text
+from circuit.introspect.inputs.choices import single_token, token_text
 from circuit.introspect.plans import asked, question
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimate
@@ -157,7 +157,7 @@ def attribute(
     """
     from circuit.model.gradients.linear_form import read_differences, readout
 
-    chosen = [None if text is None else one_token(model, text) for text in (answer, wrong)]
+    chosen = [None if text is None else single_token(model, text) for text in (answer, wrong)]
     held = activations_of(model, encode(model, given.texts, form))
     final = held[Site("resid_post", model.n_layers - 1)]
     answers, wrongs, plain = _answers(model, final, chosen[0], chosen[1])

@@ -25,7 +25,7 @@ from circuit.artifacts.prompts.read import read_prompts
 from circuit.introspect.circuits.faithfulness import KEEP, N_RANDOM, VERIFY, CircuitResult, Search
 from circuit.introspect.circuits.pictures import draw_circuit, write_dot
 from circuit.introspect.circuits.search import split
-from circuit.introspect.inputs.choices import check_share
+from circuit.introspect.inputs.choices import check_kept_fraction
 from circuit.introspect.plans import asked, question
 from circuit.present.document import Cell, Document, Facts, Number, Part, Table, Text
 from circuit.present.numbers import formatted, interval, listed
@@ -81,7 +81,7 @@ class CircuitRequest:
 def plan(request: CircuitRequest) -> Plan[CircuitResult]:
     """Read the prompts and split them."""
     check_picture(request.plot)
-    check_share(request.keep)
+    check_kept_fraction(request.keep)
     given = read_prompts(request.prompts)
     split(given, request.seed.seed)
     form = choose_format(given, chat=request.chat, system=None, tools=None)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.introspect.inputs.expected import expected_texts
+from circuit.introspect.inputs.per_prompt import expected_texts
 from circuit.introspect.inputs.variants import Variant, variants
 from circuit.introspect.plans import asked, question
 from circuit.methods.text.criteria import match_span
@@ -168,7 +168,7 @@ def generate_answers(
     answers: list[GeneratedAnswer] = []
     for number, variant in enumerate(every):
         for row, answer in enumerate(generate(model, encoded[number], sampling)):
-            begins, at_once = _placed(model, answer.ids, wanted[row], criterion)
+            begins, at_once = _onset_in(model, answer.ids, wanted[row], criterion)
             answers.append(
                 GeneratedAnswer(
                     prompt=variant.texts[row],
@@ -193,7 +193,7 @@ def generate_answers(
     )
 
 
-def _placed(
+def _onset_in(
     model: "LoadedModel", ids: Sequence[int], expected: str | None, criterion: str | None
 ) -> tuple[int | None, bool | None]:
     """Return at which token the answer begins, and whether at once; None without a criterion."""

@@ -23,12 +23,13 @@ import numpy as np
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.attended import Attended, attended, attended_table
+from circuit.introspect.inputs.per_prompt import labels_of
 from circuit.introspect.plans import asked, question
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.label_similarity import Separation, separation
 from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.present.document import Cell, Document, Estimate, Facts, Number, Part, Section, Table
-from circuit.present.numbers import counted, few_groups
+from circuit.present.numbers import few_groups
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
@@ -114,24 +115,6 @@ def plan(request: LayerRequest) -> Plan[LayerResult]:
             seed=request.seed.seed,
         ),
     )
-
-
-def labels_of(given: PromptInput, labels: str | None) -> list[str]:
-    """Return a label for each prompt: as listed, the set's own, or a label of its own for each."""
-    n = len(given.texts)
-    if labels is not None:
-        named = [label.strip() for label in labels.split(",")]
-        hint = "write --labels working,broken: one for each prompt"
-        if not all(named):
-            raise UsageError("empty-label", "a label is empty", hint=hint)
-        if len(named) != n:
-            message = f"{counted(len(named), 'label')} for {counted(n)}"
-            raise UsageError("labels-per-prompt", message, hint=hint, n_labels=len(named), n=n)
-        return named
-    own = given.prompt_set
-    if own is not None and all(prompt.label is not None for prompt in own.prompts):
-        return [str(prompt.label) for prompt in own.prompts]
-    return [str(i) for i in range(n)]
 
 
 def check_several(given: PromptInput) -> None:

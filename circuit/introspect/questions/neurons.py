@@ -25,6 +25,7 @@ import numpy as np
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import UsageError
+from circuit.introspect.inputs.per_prompt import labels_of
 from circuit.introspect.neurons.choice import (
     Neuron,
     NeuronChoice,
@@ -36,7 +37,6 @@ from circuit.introspect.neurons.choice import (
     token_activations,
 )
 from circuit.introspect.plans import asked, question
-from circuit.introspect.questions.layer import labels_of
 from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.methods.quality.single_feature import FeatureChoice

@@ -13,7 +13,7 @@ the checkpoints are not stored alike, that is part of the difference.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from circuit.errors import DataError
@@ -87,7 +87,7 @@ class TensorDiff:
     relative: float | None
     cosine: float | None
     largest: float
-    spectrum: Spectrum | None = None
+    spectrum: Spectrum | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +220,7 @@ def _tensor(
     added = sums(pieces(x, y))
     shape = a.tensors[name].shape
     kind, layer = place_of(name)
+    has_spectrum = top and added.change and len(shape) == 2 and min(shape) <= largest_svd
     found = TensorDiff(
         name=name,
         kind=kind,
@@ -229,9 +230,8 @@ def _tensor(
         relative=added.relative,
         cosine=added.cosine,
         largest=added.largest,
+        spectrum=spectrum(matrix(y) - matrix(x), top) if has_spectrum else None,
     )
-    if top and added.change and len(shape) == 2 and min(shape) <= largest_svd:
-        found = replace(found, spectrum=spectrum(matrix(y) - matrix(x), top))
     return found, added
 
 

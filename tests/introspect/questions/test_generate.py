@@ -5,7 +5,7 @@ import pytest
 from errors import raises
 
 from circuit.errors import UsageError
-from circuit.introspect.inputs.expected import expected_texts, value_of
+from circuit.introspect.inputs.per_prompt import expected_texts, value_of
 from circuit.introspect.inputs.variants import variants
 from circuit.introspect.questions.generate import generate_answers, onset
 from circuit.methods.text.criteria import match_span

@@ -7,7 +7,8 @@ from errors import raises
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.attended import attended
-from circuit.introspect.questions.layer import labels_of, layer_similarity
+from circuit.introspect.inputs.per_prompt import labels_of
+from circuit.introspect.questions.layer import layer_similarity
 from circuit.methods.geometry.label_similarity import separation
 from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.model.forward.token_states import token_states

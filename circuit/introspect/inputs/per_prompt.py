@@ -1,4 +1,4 @@
-"""Expected answers of prompts: an option's, the prompt set's, or the value of a sum."""
+"""What each prompt has of its own: a label, and the expected answer."""
 
 import re
 
@@ -8,6 +8,24 @@ from circuit.present.numbers import counted
 from circuit.stages.rows.prompt_input import PromptInput
 
 _SUM = re.compile(r"(-?\d+)\s*([-+*x×/])\s*(-?\d+)\s*=\s*$")
+
+
+def labels_of(given: PromptInput, labels: str | None) -> list[str]:
+    """Return a label for each prompt: as listed, the set's own, or a label of its own for each."""
+    n = len(given.texts)
+    if labels is not None:
+        named = [label.strip() for label in labels.split(",")]
+        hint = "write --labels working,broken: one for each prompt"
+        if not all(named):
+            raise UsageError("empty-label", "a label is empty", hint=hint)
+        if len(named) != n:
+            message = f"{counted(len(named), 'label')} for {counted(n)}"
+            raise UsageError("labels-per-prompt", message, hint=hint, n_labels=len(named), n=n)
+        return named
+    own = given.prompt_set
+    if own is not None and all(prompt.label is not None for prompt in own.prompts):
+        return [str(prompt.label) for prompt in own.prompts]
+    return [str(i) for i in range(n)]
 
 
 def expected_texts(
