@@ -74,15 +74,3 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     from rich.progress import track as bar
 
     yield from bar(items, description, total=total, console=Console(stderr=True), transient=True)
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Lay out a table in plain text: first column left, the others right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = []
-    for row in [header, *rows]:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)

@@ -16,6 +16,11 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
     return "".join(each if each in keep else _shown(each) for each in text)
 
 
+def shortened(text: str, n: int) -> str:
+    """Return ``text``, cut to ``n`` characters with an ellipsis where it is longer."""
+    return text if len(text) <= n else f"{text[: n - 1]}…"
+
+
 def width(text: str) -> int:
     """Return the columns that ``text`` takes in a terminal."""
     return len(text) if text.isascii() else sum(map(_columns, text))

@@ -16,9 +16,11 @@ A command makes one document of its result, and nothing else writes text about i
 lay documents out: ``present.terminal``, ``present.html`` and ``present.notebook``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ class Estimate:
         """Make an estimate of (value, low, high), or of nothing."""
         value, low, high = numbers or (None, None, None)
         return cls(value, low, high, form, marked)
+
+    @classmethod
+    def within(
+        cls, value: float, interval: tuple[float, float] | None, form: str = ".2f"
+    ) -> "Estimate":
+        """Make an estimate of a value and the ends of its interval, where there is one."""
+        low, high = interval or (None, None)
+        return cls(value, low, high, form)
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,20 @@ class Table:
     note: str = ""
     prose: bool = False
     folded: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        items: Iterable[T],
+        columns: Mapping[str, Callable[[T], Cell]],
+        *,
+        title: str = "",
+        note: str = "",
+        prose: bool = False,
+    ) -> "Table":
+        """Make a row of each item; ``columns`` are names and what a cell shows of an item."""
+        rows = [[cell(each) for cell in columns.values()] for each in items]
+        return cls(header=[*columns], rows=rows, title=title, note=note, prose=prose)
 
 
 @dataclass(frozen=True, kw_only=True)

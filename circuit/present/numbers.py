@@ -7,7 +7,7 @@ negative number is 0.00, not -0.00.
 import re
 from collections.abc import Sequence
 
-from circuit.present.document import Cell, Estimate, Finding, Number, Share
+from circuit.present.document import Cell, Estimate, Finding, Notice, Number, Share
 from circuit.values.thresholds import MIN_GROUPS
 
 # What each verdict of ``methods.probes.verdict`` is worth: 0 nothing shown, 1 readable, 2 readable
@@ -113,12 +113,12 @@ def byte_size(n: float) -> str:
     return f"{n:.1f} TB"
 
 
-def example_only(n_groups: int, noun: str = "prompt") -> str | None:
-    """Return the sentence that says that few groups are an example, or None for enough groups."""
+def few_groups(n_groups: int, noun: str = "prompt") -> list[Notice]:
+    """Return the notice that few groups are an example, and none for enough groups."""
     if n_groups >= MIN_GROUPS:
-        return None
+        return []
     groups = counted(n_groups, f"independent {noun}")
-    return f"{groups}: an example, not a finding (under {MIN_GROUPS} nothing is claimed)."
+    return [Notice(f"{groups}: an example, not a finding (under {MIN_GROUPS} nothing is claimed).")]
 
 
 def emergence_sentence(layer: int | None, interval_90: Sequence[int | None], never: float) -> str:

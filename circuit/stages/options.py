@@ -6,7 +6,7 @@ a group is used.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from circuit.values.requests import option
 
@@ -18,9 +18,18 @@ DTYPE = (
     "Dtype of the weights: auto (the checkpoint's on a GPU, float32 on a CPU), checkpoint, "
     "float32, bfloat16, float16."
 )
+TEMPLATE = "Use the model's chat template, or the text as it is."
 LAYERS = "all | 0,4,8 | 8-13 | -1 | every:4 | 50%."
 # numpy and scikit-learn both take these.
 LARGEST_SEED = 2**32 - 1
+
+
+def chat_option(
+    otherwise: str = "the prompt set's, or raw",
+    help: str = "A user's turn, or the text as it is.",  # noqa: A002
+) -> Any:
+    """Declare whether prompts are chat or raw; None is what ``otherwise`` says."""
+    return option("--chat/--raw", help=help, default=None, shown_default=otherwise)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +37,7 @@ class ModelOptions:
     """Which model, and in which form."""
 
     model: str = option("--model", "-m", help="Hub id, checkpoint folder, GGUF file, or tiny.")
-    dtype: str = option(
-        "--dtype",
-        help=DTYPE,
-        default="auto",
-    )
+    dtype: str = option("--dtype", help=DTYPE, default="auto")
     revision: str | None = option("--revision", help=REVISION, default=None)
     adapter: Path | None = option("--adapter", help="Folder of a LoRA adapter.", default=None)
     trust_remote_code: bool = option(
@@ -91,12 +96,7 @@ class SeedOptions:
 class FormatOptions:
     """How texts become prompts; ``chat`` None is the prompt set's own format, or raw text."""
 
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="Use the model's chat template, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or raw",
-    )
+    chat: bool | None = chat_option(help=TEMPLATE)
     system: str | None = option("--system", help="System message (with --chat).", default=None)
     tools: Path | None = option(
         "--tools", help="JSON list of tool schemas (with --chat).", default=None
@@ -108,12 +108,7 @@ class PromptsOptions:
     """Prompts that are written on the command line or in a file."""
 
     prompts: str = option("--prompts", "--prompt", "-p", help="a|b, @lines.txt or @prompts.json.")
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or raw",
-    )
+    chat: bool | None = chat_option()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,9 @@ import pytest
 from in_process import invoke
 
 from circuit.errors import ArtifactError
+from circuit.introspect.plans import asked
+from circuit.introspect.questions.layer import LayerRequest
+from circuit.stages.options import ModelOptions, PromptsOptions
 
 LINES = [
     'analyze -m {m} -p "a|b" -t a --layers 0,2 -o out.json',
@@ -89,3 +92,34 @@ def test_options_that_only_change_what_is_shown_are_not_part_of_the_question(mod
     assert "is reused" in shown.stderr
     assert "Tokens (" in shown.stdout
     assert "Tokens (" not in plain.stdout
+
+
+def test_what_is_saved_has_the_name_of_its_run(model, tmp_path):
+    line = f'introspect probe -m {model} -a "a?|b?" -b "a!|b!" -l 0 --save-probe mood -o out.json'
+    assert invoke(shlex.split(f"{line} --name first")).exit_code == 0
+    other = invoke(shlex.split(f"{line} --name second"))
+    assert other.error.code == "output-exists"
+    assert invoke(shlex.split(f"{line} --name second --force")).exit_code == 0
+    assert json.loads((tmp_path / "mood.json").read_text())["parameters"]["name"] == "second"
+
+
+def test_every_option_of_a_result_is_part_of_its_question():
+    request = LayerRequest(
+        model=ModelOptions(model="m"), prompts=PromptsOptions(prompts="a|b", chat=True)
+    )
+    assert asked(request) == {
+        "prompts": "a|b",
+        "chat": True,
+        "labels": None,
+        "layers": "all",
+        "attention": False,
+        "seed": 0,
+    }
+    known = asked(request, without=["labels"], prompts=["a", "b"], format="chat")
+    assert known == {
+        "prompts": ["a", "b"],
+        "layers": "all",
+        "attention": False,
+        "seed": 0,
+        "format": "chat",
+    }

@@ -6,8 +6,8 @@ from in_process import invoke
 from circuit.errors import UsageError
 from circuit.introspect.ablation.components import ComponentChoice
 from circuit.introspect.inputs.cases import criterion_cases
+from circuit.introspect.inputs.per_prompt import labels_of
 from circuit.introspect.questions.ablate import ablate, present
-from circuit.introspect.questions.layer import labels_of
 from circuit.present.terminal import terminal
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.values.prompt_format import RAW

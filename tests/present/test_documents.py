@@ -20,7 +20,7 @@ from circuit.present.numbers import (
     byte_size,
     counted,
     emergence_sentence,
-    example_only,
+    few_groups,
     in_groups,
     interval,
     layers_text,
@@ -87,8 +87,9 @@ def test_where_something_emerges_is_said_with_its_uncertainty():
 
 
 def test_few_groups_are_called_an_example():
-    assert example_only(MIN_GROUPS) is None
-    assert example_only(1).startswith("1 independent prompt: an example")
+    assert few_groups(MIN_GROUPS) == []
+    (few,) = few_groups(1)
+    assert few.text.startswith("1 independent prompt: an example")
 
 
 def test_parts_are_gathered_from_sections_and_left_out():
@@ -102,3 +103,16 @@ def test_parts_are_gathered_from_sections_and_left_out():
     left = document.without(Figure, Notice, Text)
     assert left.parts == [Section("outer", [finding])]
     assert not Document("", [Table(header=[], rows=[])]).findings()
+
+
+def test_a_table_has_a_row_for_each_item_and_a_column_for_each_name():
+    columns = {"n": lambda n: n, "half": lambda n: Number(n / 2, ".1f")}
+    table = Table.of([1, 2], columns, title="Halves", note="exact", prose=True)
+    rows = [[1, Number(0.5, ".1f")], [2, Number(1.0, ".1f")]]
+    assert table == Table(header=["n", "half"], rows=rows, title="Halves", note="exact", prose=True)
+    assert Table.of([], columns).rows == []
+
+
+def test_an_estimate_has_the_ends_of_its_interval_where_there_is_one():
+    assert Estimate.within(0.5, (0.25, 0.75), ".3f") == Estimate(0.5, 0.25, 0.75, ".3f")
+    assert Estimate.within(0.5, None) == Estimate(0.5)

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import pytest
+from findings import finding
 from pages import Page, assert_loads_nothing
 
 from circuit.present.document import (
@@ -14,7 +15,6 @@ from circuit.present.document import (
     Estimate,
     Facts,
     Figure,
-    Finding,
     Notice,
     Number,
     Section,
@@ -43,11 +43,6 @@ def picture(width: int = 4) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         [chunk(b"IHDR", head), chunk(b"IDAT", rows), chunk(b"IEND", b"")]
     )
-
-
-def finding(subject="question", **changes):
-    fields = {"verdict": "decodable", "strength": 1, "sentence": "It can be read.", **changes}
-    return Finding(subject=subject, **fields)
 
 
 def everything(text: str) -> Document:

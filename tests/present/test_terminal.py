@@ -1,5 +1,7 @@
 """The terminal: text in columns, without figures, in which an artifact can move no cursor."""
 
+from findings import finding
+
 from circuit.present.document import (
     Control,
     Controls,
@@ -7,7 +9,6 @@ from circuit.present.document import (
     Estimate,
     Facts,
     Figure,
-    Finding,
     Notice,
     Number,
     Section,
@@ -16,11 +17,6 @@ from circuit.present.document import (
     Text,
 )
 from circuit.present.terminal import columns, terminal
-
-
-def finding(subject="question", **changes):
-    fields = {"verdict": "decodable", "strength": 1, "sentence": "It can be read.", **changes}
-    return Finding(subject=subject, **fields)
 
 
 def test_every_part_is_shown_but_figures():

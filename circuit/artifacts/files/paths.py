@@ -16,7 +16,14 @@ _INDEX = ".safetensors.index.json"
 
 
 def manifest_path(path: Path) -> Path:
-    """Return ``x.json`` for ``x.json``, ``x.safetensors``, its index, and the stem ``x``."""
+    """Return ``x.json`` for ``x.json``, ``x.safetensors``, its index, and the stem ``x``.
+
+    Raises ``UsageError`` for a path without a name, such as ``""`` and ``..``.
+    """
+    if path.name in ("", ".."):
+        message = f"`{path}` has no name of a file"
+        hint = "end the path in a name"
+        raise UsageError("path-without-a-name", message, hint=hint, path=str(path))
     name = path.name.removesuffix(_INDEX).removesuffix(".safetensors").removesuffix(".json")
     return path.with_name(f"{name}.json")
 

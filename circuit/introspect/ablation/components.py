@@ -5,12 +5,12 @@ single ones as ``layer.number``; negative layers count from the end. What is wro
 is a ``UsageError`` before one is loaded.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from circuit.errors import UsageError
+from circuit.introspect.inputs.choices import from_first, parse_numbers
 from circuit.values.layers import parse_layers
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ class ComponentChoice:
 
     def __post_init__(self) -> None:
         if self.heads is None and self.neurons is None:
-            object.__setattr__(self, "component", self.component or "both")
-            object.__setattr__(self, "layers", self.layers or "all")
+            object.__setattr__(
+                self, "component", "both" if self.component is None else self.component
+            )
+            object.__setattr__(self, "layers", "all" if self.layers is None else self.layers)
             check_kind(str(self.component))
             return
         if self.component is not None or self.layers is not None:
@@ -91,24 +93,10 @@ def components_of(kind: str, layers: Iterable[int]) -> "list[Component]":
     return [Component(each, layer) for layer in layers for each in kinds]
 
 
-def parse_numbers(kind: str, text: str | None) -> list[tuple[int, int]]:
-    """Read ``3.0,-1.2``: layers, which may count from the end, and numbers of heads or neurons."""
-    found = []
-    for part in [] if text is None else text.split(","):
-        numbers = re.fullmatch(r"(-?[0-9]+)\.([0-9]+)", part.strip())
-        if numbers is None:
-            message = f"`{text}` does not name {kind}s as layer.number"
-            hint = f"write layer.{kind}, as 3.0, with one comma between two"
-            raise UsageError(f"not-a-{kind}", message, hint=hint, part=part.strip())
-        found.append((int(numbers[1]), int(numbers[2])))
-    return found
-
-
 def _numbered(model: "LoadedModel", kind: str, text: str | None) -> "list[Component]":
     from circuit.model.interventions.ablation import Component
 
-    n = model.n_layers
     return [
-        Component(kind, layer + n if -n <= layer < 0 else layer, number)
+        Component(kind, from_first(layer, model.n_layers), number)
         for layer, number in parse_numbers(kind, text)
     ]

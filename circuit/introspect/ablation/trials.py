@@ -60,11 +60,7 @@ class Answering:
         from circuit.model.forward.generate import generate
 
         return generate(
-            self.model,
-            encoded,
-            Sampling(self.max_tokens),
-            ragged=self.ragged,
-            batch_size=BATCH,
+            self.model, encoded, Sampling(self.max_tokens), ragged=self.ragged, batch_size=BATCH
         )
 
     def answers_again(
@@ -78,14 +74,16 @@ class Answering:
         """
         read = self.read(baseline)
         answers = list(baseline)
-        moved = [row for row, each in enumerate(read) if not self._stands(baseline[row], each)]
+        moved = [
+            row for row, each in enumerate(read) if not self._is_unchanged(baseline[row], each)
+        ]
         if moved:
             new = self.answers([self.encoded[row] for row in moved])
             for row, answer in zip(moved, new, strict=True):
                 answers[row] = answer
         return answers, [each.log_probs for each in read]
 
-    def _stands(self, answer: "Completion", read: "Predictions") -> bool:
+    def _is_unchanged(self, answer: "Completion", read: "Predictions") -> bool:
         n = len(answer.ids)
         ends = n == self.max_tokens or int(read.top1[n]) in self.model.tokenizer.eos_token_ids
         return ends and read.top1[:n].tolist() == answer.ids

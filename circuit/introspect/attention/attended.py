@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuit.methods.arrays import Array
-from circuit.present.document import Cell, Number, Table
+from circuit.present.document import Number, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,17 @@ def attended(layer: int, weights: Array, tokens: Sequence[str], *, top: int = 5)
 
 def attended_table(layers: Sequence[Attended]) -> Table:
     """Return a row for each layer: weights averaged over heads."""
-    header = ["layer", "heads", "first", "previous", "itself", "entropy", "most attended"]
-    rows: list[list[Cell]] = []
-    for found in layers:
-        most = ", ".join(f"{text!r}@{i} {weight:.2f}" for i, text, weight in found.top[:3])
-        shares = [Number(each, ".2f") for each in (found.first, found.previous, found.itself)]
-        entropy = Number(found.entropy, ".2f")
-        rows.append([str(found.layer), found.n_heads, *shares, entropy, most])
-    return Table(header=header, rows=rows)
+    return Table.of(
+        layers,
+        {
+            "layer": lambda each: str(each.layer),
+            "heads": lambda each: each.n_heads,
+            "first": lambda each: Number(each.first, ".2f"),
+            "previous": lambda each: Number(each.previous, ".2f"),
+            "itself": lambda each: Number(each.itself, ".2f"),
+            "entropy": lambda each: Number(each.entropy, ".2f"),
+            "most attended": lambda each: ", ".join(
+                f"{text!r}@{i} {weight:.2f}" for i, text, weight in each.top[:3]
+            ),
+        },
+    )

@@ -67,13 +67,6 @@ def repeated_tokens(
     return found
 
 
-def check_heads(model: "LoadedModel", heads: Sequence[tuple[int, int]]) -> None:
-    """Raise ``UsageError`` for a layer or a head that is out of range."""
-    from circuit.model.interventions.ablation import Component, check_components
-
-    check_components(model, [Component("head", layer, head) for layer, head in heads])
-
-
 def scores_of(
     sequences: Sequence["Ids"],
     found: Sequence[Mapping[int, Array]],

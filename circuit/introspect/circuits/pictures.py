@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from circuit.artifacts.files.atomic import write_file
-from circuit.introspect.circuits.found import CircuitResult, NodeEffect
+from circuit.introspect.circuits.faithfulness import CircuitResult, NodeEffect
 from circuit.stages.figures.picture_files import write_picture
 
 

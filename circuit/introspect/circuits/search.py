@@ -8,16 +8,15 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError, UsageError
-from circuit.introspect.inputs.choices import one_token
+from circuit.introspect.inputs.choices import single_token
 from circuit.methods.arrays import Array
 from circuit.stages.run import Track
+from circuit.values.thresholds import MIN_BEHAVIOUR
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.patching.nodes import Behaviour, Means, Node
     from circuit.model.prompts.lists import Ids
-
-LEAST = 0.1  # logits: a smaller difference between the labels is no behaviour
 
 
 def split(prompts: PromptSet, seed: int) -> tuple[Array, Array]:
@@ -82,17 +81,22 @@ class Half:
         """Return the number of prompts with a label."""
         return int((self.y == label).sum())
 
-    def faithfulness(self, means: "Means") -> "Callable[[Collection[Node]], float]":
-        """Return the function of a set of nodes that is its faithfulness.
+    def extent(self, means: "Means") -> tuple[float, float]:
+        """Return B(nothing), and how far B(all) is above it.
 
         Raises ``DataError`` where the model does not separate the labels.
         """
         nothing = float(self.contrast(self.behaviour.scores(means, ())))
         whole = float(self.contrast(self.behaviour.scores(means))) - nothing
-        if whole < LEAST:
+        if whole < MIN_BEHAVIOUR:
             message = f"the model does not separate the labels: B is {whole:.3f} logits"
             hint = "check --answer, or choose prompts that it answers"
             raise DataError("no-behaviour", message, hint=hint, logits=whole)
+        return nothing, whole
+
+    def faithfulness(self, means: "Means") -> "Callable[[Collection[Node]], float]":
+        """Return the function of a set of nodes that is its faithfulness."""
+        nothing, whole = self.extent(means)
 
         def value(nodes: "Collection[Node]") -> float:
             return (float(self.contrast(self.behaviour.scores(means, nodes))) - nothing) / whole
@@ -112,9 +116,9 @@ def answer_tokens(
     """Return the answer, by default the top-1 token of most positive prompts, and the other."""
     from circuit.model.patching.patching import read_last
 
-    other = None if wrong is None else one_token(model, wrong)
+    other = None if wrong is None else single_token(model, wrong)
     if answer is not None:
-        token = one_token(model, answer)
+        token = single_token(model, answer)
     else:
         own = [int(r) for r in rows if prompts.prompts[int(r)].label == prompts.labels[1]]
         top1 = [int(np.argmax(read_last(model, encoded[r]))) for r in own]
@@ -138,8 +142,7 @@ def rank(half: Half, means: "Means", verify: int, track: Track) -> list[RankedNo
     """Return all nodes, the largest effect first; those of the largest estimates are measured."""
     nodes = half.behaviour.nodes
     plain = half.behaviour.scores(means)
-    nothing = float(half.contrast(half.behaviour.scores(means, ())))
-    whole = max(float(half.contrast(plain)) - nothing, LEAST)
+    _, whole = half.extent(means)
     estimates = -half.contrast(half.behaviour.attributions(means)) / whole
     # All nodes read the embedding, so its one-step estimate says little: it is always measured.
     strongest = np.union1d(np.argsort(-np.abs(estimates), kind="stable")[:verify], [0])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from circuit.errors import UsageError
-from circuit.introspect.compare.two_models import ComparedModel, compared, in_turn
+from circuit.introspect.compare.two_models import ComparedModel, ask_each, compared
 from circuit.introspect.compare.vocabulary import Vocabulary, is_whole
 from circuit.introspect.inputs.choices import LayerStrategy
 from circuit.introspect.lens.distributions import next_log_probs
@@ -30,6 +30,7 @@ from circuit.methods.uncertainty.means import mean_interval
 from circuit.stages.options import ModelOptions
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -73,7 +74,7 @@ class PromptComparison:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Output:
+class ModelOutput:
     """What remains of a model: its distributions, and the lens on every prompt."""
 
     about: ComparedModel
@@ -92,26 +93,18 @@ class _Output:
         return names.index(text) if text in names else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """Both models on all prompts."""
-
-    models: tuple[ComparedModel, ComparedModel]
-    same_vocabulary: bool
-    prompts: list[PromptComparison]
-
-
-def compare_predictions(
+def ask_both(
     options: tuple[ModelOptions, ModelOptions],
     given: PromptInput,
     *,
-    top_k: int = 5,
-    track: Sequence[str] = (),
-    chat: bool | None = None,
-) -> Predictions:
+    top_k: int,
+    track: Sequence[str],
+    form: PromptFormat,
+) -> tuple[ModelOutput, ModelOutput]:
     """Ask both models; raises ``UsageError`` for a tracked text that is one token in neither."""
-    a, b = in_turn(
-        options, lambda model, which: _ask(model, which, given, top_k=top_k, track=track, chat=chat)
+    a, b = ask_each(
+        options,
+        lambda model, which: _output(model, which, given, top_k=top_k, track=track, form=form),
     )
     for text in track:
         if a.tracked(text) is None and b.tracked(text) is None:
@@ -119,29 +112,23 @@ def compare_predictions(
             message = f"`{text}` is one token in neither model; the first splits it into {pieces}"
             hint = "track one of these tokens; a space before a word counts"
             raise UsageError("several-tokens", message, hint=hint, text=text)
-    same = a.vocabulary.same_as(b.vocabulary)
-    return Predictions(
-        models=(a.about, b.about),
-        same_vocabulary=same,
-        prompts=[_compared(a, b, row, track=track, same=same) for row in range(len(given.texts))],
-    )
+    return a, b
 
 
-def _ask(
+def _output(
     model: "LoadedModel",
     options: ModelOptions,
     given: PromptInput,
     *,
     top_k: int,
     track: Sequence[str],
-    chat: bool | None,
-) -> _Output:
-    form = given.form(chat)
+    form: PromptFormat,
+) -> ModelOutput:
     encoded = encode(model, given.texts, form)
     vocabulary = Vocabulary(model.tokenizer)
     own = [text for text in track if len(vocabulary.pieces(text)) == 1]
     config = AnalysisConfig(LayerStrategy.ALL, top_k=top_k, track_tokens=own)
-    return _Output(
+    return ModelOutput(
         about=compared(model, options),
         vocabulary=vocabulary,
         ids=[prompt.ids.tolist() for prompt in encoded],
@@ -150,9 +137,10 @@ def _ask(
     )
 
 
-def _compared(
-    a: _Output, b: _Output, row: int, *, track: Sequence[str], same: bool
+def compare_prompt(
+    a: ModelOutput, b: ModelOutput, row: int, *, track: Sequence[str], same: bool
 ) -> PromptComparison:
+    """Compare the outputs for one prompt; ``same`` says that the vocabularies are the same."""
     p, q = a.log_p[row].astype(np.float64), b.log_p[row].astype(np.float64)
     comparable = same and len(p) == len(q)
     views = (
@@ -178,7 +166,7 @@ def _rounded(value: Array) -> float:
 
 
 def _prediction(
-    own: _Output, other: _Output, row: int, *, track: Sequence[str], same: bool
+    own: ModelOutput, other: ModelOutput, row: int, *, track: Sequence[str], same: bool
 ) -> ModelPrediction:
     analysis, ids = own.analyses[row], own.ids[row]
     answer, theirs = own.answer(row), other.answer(row)
@@ -210,7 +198,7 @@ def emergence(analysis: AnalysisResult, token: int) -> int | None:
 
 
 def _rank(
-    own: _Output, row: int, text: str, token: int | None, layer: int | None = None
+    own: ModelOutput, row: int, text: str, token: int | None, layer: int | None = None
 ) -> TokenRank:
     if token is None:
         pieces = own.vocabulary.pieces(text)
@@ -224,7 +212,7 @@ def _rank(
     )
 
 
-def _tracked_rank(own: _Output, row: int, text: str) -> TokenRank:
+def _tracked_rank(own: ModelOutput, row: int, text: str) -> TokenRank:
     number = own.tracked(text)
     if number is None:
         return _rank(own, row, text, None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from circuit.errors import UsageError
 from circuit.introspect.inputs.model_description import ModelDescription, describe
-from circuit.stages.options import ModelOptions
+from circuit.stages.options import DTYPE, REVISION, ModelOptions
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
 from circuit.values.requests import option
 
@@ -25,15 +25,8 @@ T = TypeVar("T")
 class LoadingOptions:
     """In which form two models are loaded; the adapter belongs to the second."""
 
-    dtype: str = option(
-        "--dtype",
-        help="Dtype of the weights: auto (the checkpoint's on a GPU, float32 on a CPU), "
-        "checkpoint, float32, bfloat16, float16.",
-        default="auto",
-    )
-    revision: str | None = option(
-        "--revision", help="Branch, tag or commit of a model on the hub.", default=None
-    )
+    dtype: str = option("--dtype", help=DTYPE, default="auto")
+    revision: str | None = option("--revision", help=REVISION, default=None)
     adapter: Path | None = option(
         "--adapter", help="Folder of a LoRA adapter, of the second model.", default=None
     )
@@ -83,7 +76,7 @@ def compared(model: "LoadedModel", options: ModelOptions) -> ComparedModel:
     return ComparedModel(**vars(describe(model)), identity=model.identity, name=name_of(options))
 
 
-def in_turn(
+def ask_each(
     options: Sequence[ModelOptions], question: "Callable[[LoadedModel, ModelOptions], T]"
 ) -> list[T]:
     """Load each model, ask it, and release it before the next is loaded."""

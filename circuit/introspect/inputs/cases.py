@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from circuit.artifacts.prompts.prompts import PromptSet, group_of
 from circuit.errors import UsageError
-from circuit.methods.text.criteria import satisfies
+from circuit.methods.text.criteria import check_criterion, satisfies
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 
 EXAMPLE = 'write --prompts "10*10=:100|45*45=:2025"'
@@ -22,24 +22,26 @@ EXAMPLE = 'write --prompts "10*10=:100|45*45=:2025"'
 class Case:
     """A prompt, the criterion of its answer, and the group that it belongs to.
 
-    A criterion is written as in ``circuit.methods.text.criteria``, or is a function of the answer.
+    A criterion is written as in ``circuit.methods.text.criteria``, or is a function of the answer;
+    ``expected`` is the text that the criterion of that name looks for.
     """
 
     prompt: str
     criterion: str | Callable[[str], bool]
     group: str = ""
+    expected: str | None = None
 
     def is_met(self, text: str) -> bool:
         """Say whether an answer meets the criterion."""
         if isinstance(self.criterion, str):
-            return satisfies(self.criterion, text)
+            return satisfies(self.criterion, text, expected=self.expected)
         return bool(self.criterion(text))
 
     @property
     def criterion_name(self) -> str:
-        """The criterion as it is written, or the function's name."""
+        """The criterion as it is written, the expected text, or the function's name."""
         if isinstance(self.criterion, str):
-            return self.criterion
+            return self.expected or self.criterion
         return str(getattr(self.criterion, "__name__", "a function"))
 
 
@@ -54,26 +56,22 @@ def _case(part: str) -> Case:
         message = f"`{part}` is not a prompt with an expected text"
         raise UsageError("not-a-case", message, hint=EXAMPLE, case=part)
     prompt = ":".join(pieces[:-1]).replace("\\:", ":")
-    return Case(prompt, pieces[-1].replace("\\:", ":"))
+    return Case(prompt, "expected", expected=pieces[-1].replace("\\:", ":"))
 
 
 def criterion_cases(prompts: PromptSet | list[str], criterion: str) -> list[Case]:
     """Give every prompt the same criterion; the groups of a prompt set are kept.
 
-    Raises ``UsageError`` for an unknown criterion.
+    Raises ``UsageError`` for an unknown criterion and for a prompt without an expected text.
     """
-    satisfies("x" if criterion == "expected" else criterion, "")
     if isinstance(prompts, list):
-        if criterion == "expected":
-            satisfies(criterion, "", expected=None)
+        check_criterion(criterion)
         return [Case(text, criterion) for text in prompts]
     cases = []
     for prompt in prompts.prompts:
-        own = prompt.expected if criterion == "expected" else criterion
-        if own is None:
-            satisfies(criterion, "", expected=None)
-        else:
-            cases.append(Case(prompt.text, own, str(group_of(prompt))))
+        check_criterion(criterion, expected=prompt.expected)
+        own = prompt.expected if criterion == "expected" else None
+        cases.append(Case(prompt.text, criterion, str(group_of(prompt)), own))
     return cases
 
 

@@ -1,5 +1,6 @@
 """Choices that several questions share: layers, tokens, and the fraction of an effect to keep."""
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
 
 STEP = 4
+NUMBER = re.compile(r"(-?[0-9]+)\.([0-9]+)")  # of a head or a neuron in a layer
 
 
 class LayerStrategy(StrEnum):
@@ -37,10 +39,8 @@ def strategy_of(
         raise UsageError("layers-chosen-twice", "layers are chosen twice", hint=hint)
     chosen = next(iter(named), None) or LayerStrategy.EVENLY_SPACED
     if chosen not in list(LayerStrategy):
-        message, hint = (
-            f"unknown layer strategy `{chosen}`",
-            f"use one of: {', '.join(LayerStrategy)}",
-        )
+        message = f"unknown layer strategy `{chosen}`"
+        hint = f"use one of: {', '.join(LayerStrategy)}"
         raise UsageError("unknown-layer-strategy", message, hint=hint, strategy=chosen)
     if chosen == LayerStrategy.CUSTOM:
         check_custom(layers)
@@ -66,7 +66,7 @@ def choose_layers(
         check_custom(custom)
         assert custom is not None
         named = custom if isinstance(custom, str) else ",".join(map(str, custom))
-        return sorted(set(parse_layers(named, range(n_layers), n_layers)))
+        return parse_layers(named, range(n_layers), n_layers)
     if step < 1:
         message = f"the layer step must be at least 1, got {step}"
         raise UsageError("out-of-range", message, hint="use --layer-step 4", value=step)
@@ -81,14 +81,39 @@ def check_tracked(texts: Sequence[str]) -> None:
         raise UsageError("empty-tracked-text", "a tracked text is empty", hint=hint)
 
 
-def check_share(keep: float) -> None:
+def check_kept_fraction(keep: float) -> None:
     """Raise ``UsageError`` for a fraction of an effect to keep that is not in (0, 1]."""
     if not 0 < keep <= 1:
         message = f"`--keep` must be above 0 and at most 1, got {keep}"
         raise UsageError("out-of-range", message, hint="use --keep 0.9", value=keep)
 
 
-def pieces_of(model: "LoadedModel", text: str) -> list[int]:
+def parse_numbers(kind: str, text: str | None) -> list[tuple[int, int]]:
+    """Read ``3.0,-1.2``: layers, which may count from the end, and numbers of heads or neurons."""
+    found = []
+    for part in [] if text is None else text.split(","):
+        numbers = NUMBER.fullmatch(part.strip())
+        if numbers is None:
+            message = f"`{text}` does not name {kind}s as layer.number"
+            hint = f"write layer.{kind}, as 3.0, with one comma between two"
+            raise UsageError(f"not-a-{kind}", message, hint=hint, part=part.strip())
+        found.append((int(numbers[1]), int(numbers[2])))
+    return found
+
+
+def from_first(layer: int, n_layers: int) -> int:
+    """Return a layer that may count from the end as one that counts from the first."""
+    return layer + n_layers if -n_layers <= layer < 0 else layer
+
+
+def check_heads(model: "LoadedModel", heads: Sequence[tuple[int, int]]) -> None:
+    """Raise ``UsageError`` for a layer or a head that is out of range."""
+    from circuit.model.interventions.ablation import Component, check_components
+
+    check_components(model, [Component("head", layer, head) for layer, head in heads])
+
+
+def token_ids(model: "LoadedModel", text: str) -> list[int]:
     """Return the tokens of ``text``; raises ``UsageError`` where it has none."""
     ids = [int(i) for i in model.tokenizer.encode(text, add_special_tokens=False)]
     if not ids:
@@ -97,9 +122,9 @@ def pieces_of(model: "LoadedModel", text: str) -> list[int]:
     return ids
 
 
-def one_token(model: "LoadedModel", text: str) -> int:
+def single_token(model: "LoadedModel", text: str) -> int:
     """Return the token of ``text``; raises ``UsageError`` where it is several tokens."""
-    ids = pieces_of(model, text)
+    ids = token_ids(model, text)
     if len(ids) > 1:
         pieces = ", ".join(repr(token_text(model, i)) for i in ids)
         message = f"`{text}` is {len(ids)} tokens: {pieces}"

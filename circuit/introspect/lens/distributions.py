@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.prompts.tokens import EncodedPrompt
 
-AT_ONCE = 64  # rows of logits in one pass of the tail
+ROWS_PER_PASS = 64  # rows of logits in one pass of the tail
 
 
 def log_probs(model: "LoadedModel", residuals: Array, dtype: npt.DTypeLike = np.float64) -> Array:
@@ -21,8 +21,8 @@ def log_probs(model: "LoadedModel", residuals: Array, dtype: npt.DTypeLike = np.
     from circuit.model.forward.tail import read_logits
 
     parts = [
-        divergences.log_softmax(read_logits(model, residuals[i : i + AT_ONCE])).astype(dtype)
-        for i in range(0, len(residuals), AT_ONCE)
+        divergences.log_softmax(read_logits(model, residuals[i : i + ROWS_PER_PASS])).astype(dtype)
+        for i in range(0, len(residuals), ROWS_PER_PASS)
     ]
     return np.concatenate(parts)
 

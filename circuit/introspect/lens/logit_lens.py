@@ -25,7 +25,7 @@ from circuit.introspect.inputs.choices import (
     STEP,
     LayerStrategy,
     choose_layers,
-    pieces_of,
+    token_ids,
     token_text,
 )
 from circuit.introspect.lens.distributions import log_probs
@@ -168,7 +168,7 @@ def analyze(
     from circuit.model.forward.last_token import last_residuals
 
     layers, last = config.layers(model.n_layers), model.n_layers - 1
-    tracked = {text: pieces_of(model, text) for text in config.track_tokens}
+    tracked = {text: token_ids(model, text) for text in config.track_tokens}
     encoded = encode(model, prompts, form)
     with _embedded(model, embedding_scale):
         states = last_residuals(model, encoded, sorted({*layers, last}))

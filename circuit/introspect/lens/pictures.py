@@ -1,14 +1,16 @@
 """The logit lens as a figure: probabilities and entropy by layer."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuit.introspect.lens.logit_lens import AnalysisResult, TokenEvolutionResult
 from circuit.plots.curve import Panel, Series, curves
-from circuit.plots.style import render
-from circuit.stages.figures.picture_files import write_picture
+from circuit.present.characters import shortened
+
+if TYPE_CHECKING:
+    from circuit.plots.style import Figure
 
 
 def lens_panels(found: Sequence[AnalysisResult]) -> list[Panel]:
@@ -34,24 +36,15 @@ def lens_panels(found: Sequence[AnalysisResult]) -> list[Panel]:
     return panels
 
 
-def lens_png(found: Sequence[AnalysisResult]) -> bytes:
-    """Return the figure as PNG."""
-    return render(curves(lens_panels(found)), "png")
-
-
-def draw_analyses(found: Sequence[AnalysisResult], path: Path, *, force: bool = False) -> None:
-    """Write the figure in the format that the suffix of ``path`` names."""
-    write_picture(path, curves(lens_panels(found)), force=force)
+def lens_figure(found: Sequence[AnalysisResult]) -> "Figure":
+    """Draw the probabilities and the entropy by layer."""
+    return curves(lens_panels(found))
 
 
 def track_name(evolution: TokenEvolutionResult) -> str:
     """Name the token that is tracked, and the text that it begins where that is longer."""
     first, *more = evolution.pieces
-    return f"{first!r} of {_shorten(repr(evolution.token), 14)}" if more else repr(evolution.token)
-
-
-def _shorten(text: str, n: int) -> str:
-    return text if len(text) <= n else f"{text[: n - 1]}…"
+    return f"{first!r} of {shortened(repr(evolution.token), 14)}" if more else repr(evolution.token)
 
 
 def _series(name: str, layers: Sequence[int], values: Sequence[Sequence[float]]) -> Series:

@@ -10,12 +10,13 @@ texts, next to that of the plain logit lens.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from circuit.artifacts.archive.archive import read_archive, write_archive
 from circuit.artifacts.files.documents import read_document
+from circuit.artifacts.files.paths import archive_path
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, DataError, UsageError
@@ -24,7 +25,7 @@ from circuit.methods.arrays import Array
 from circuit.methods.steering import divergences
 from circuit.methods.uncertainty.means import mean_interval
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Track, untracked
+from circuit.stages.run import Result, Track, untracked
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sites import Site
@@ -47,15 +48,26 @@ class LayerFit:
     plain: list[float | None]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TunedLens:
-    """The maps by layer, how good they are, and the size of the texts that this was measured on."""
+@dataclass(frozen=True, kw_only=True)
+class TuneLensResult:
+    """How good a lens is at every layer, and the size of the texts that this was measured on."""
 
-    maps: "Mapping[int, AffineMap]"
-    fits: list[LayerFit]
+    model: str
+    format: str
     n_texts: int
     n_tokens: int
     n_held_out: int
+    layers: list[LayerFit]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TunedLens(Result):
+    """The maps by layer, and how good they are."""
+
+    COMMAND: ClassVar[str] = "circuit.introspect.questions.tune_lens:COMMAND"
+
+    maps: "Mapping[int, AffineMap]"
+    result: TuneLensResult
 
 
 def default_texts() -> list[str]:
@@ -110,13 +122,15 @@ def tune_lens(
         seed=seed,
     )
     test = {k: rows[out] for k, rows in states.items()}
-    return TunedLens(
-        maps=maps,
-        fits=_fits(model, test, maps, text_of_row[out], seed),
+    result = TuneLensResult(
+        model=model.id,
+        format=form.name,
         n_texts=len(texts),
         n_tokens=int((~out).sum()),
         n_held_out=int(out.sum()),
+        layers=_fits(model, test, maps, text_of_row[out], seed),
     )
+    return TunedLens(maps=maps, result=result)
 
 
 def _rows(
@@ -183,12 +197,6 @@ def read_lens(stem: Path, model: "LoadedModel") -> "dict[int, AffineMap]":
             "lens-of-another-model", message, hint=hint, model=model.id, trained_on=trained_on
         )
     return read_maps(archive)
-
-
-def archive_path(stem: Path) -> Path:
-    """Return the path of the archive: ``stem`` may end in .safetensors or .json."""
-    name = stem.name.removesuffix(".safetensors").removesuffix(".json")
-    return stem.with_name(f"{name}.safetensors")
 
 
 def check_lens_file(stem: Path) -> Path:

@@ -14,6 +14,7 @@ from circuit.methods.uncertainty.means import mean_interval
 from circuit.stages.directions.tokens import TokenEffect
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
+from circuit.values.prompt_format import PromptFormat
 from circuit.values.sites import Site
 
 if TYPE_CHECKING:
@@ -82,13 +83,13 @@ def parse_indices(texts: Sequence[str]) -> list[int] | None:
 
 
 def token_activations(
-    model: "LoadedModel", given: PromptInput, chat: bool | None, layer: int
+    model: "LoadedModel", given: PromptInput, form: PromptFormat, layer: int
 ) -> tuple[list[list[str]], list[Array]]:
     """Return the tokens of each prompt and the activations at them, (n_tokens, n_neurons)."""
     from circuit.model.forward.token_states import token_states, token_texts
 
     site = Site("mlp_act", layer)
-    ids = [prompt.ids.tolist() for prompt in encode(model, given.texts, given.form(chat))]
+    ids = [prompt.ids.tolist() for prompt in encode(model, given.texts, form)]
     return (
         [token_texts(model, each) for each in ids],
         [token_states(model, each, [site])[site] for each in ids],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from circuit.errors import UsageError
+from circuit.introspect.inputs.choices import NUMBER, check_heads, from_first
 from circuit.values.layers import parse_layers
 from circuit.values.sites import Site
 
@@ -33,8 +34,14 @@ class CellChoice:
     positions: Sequence[int] | None = None
 
     def at(self, layers: str, n_layers: int) -> "CellChoice":
-        """Return the same at the layers that ``layers`` names."""
-        return replace(self, layers=parse_layers(layers, range(n_layers), n_layers))
+        """Return the same at the layers that ``layers`` names; layers count from the first."""
+        heads = {each: head_of(each) for each in self.components}
+        components = [
+            each if head is None else f"head {from_first(head[0], n_layers)}.{head[1]}"
+            for each, head in heads.items()
+        ]
+        at = parse_layers(layers, range(n_layers), n_layers)
+        return replace(self, layers=at, components=components)
 
     def layers_of(self, component: str) -> Sequence[int]:
         """Return the layers of one component's cells."""
@@ -53,16 +60,13 @@ class CellChoice:
 
     def check(self, model: "LoadedModel") -> None:
         """Raise ``UsageError`` for a head that the model does not have."""
-        from circuit.model.interventions.ablation import Component, check_components
-
-        heads = filter(None, map(head_of, self.components))
-        check_components(model, [Component("head", *head) for head in heads])
+        check_heads(model, [*filter(None, map(head_of, self.components))])
 
 
 def head_of(component: str) -> tuple[int, int] | None:
     """Return the layer and number of a named head, or None for another component."""
-    layer, dot, head = component.removeprefix("head ").partition(".")
-    return (int(layer), int(head)) if dot and layer.isdecimal() and head.isdecimal() else None
+    numbers = NUMBER.fullmatch(component.removeprefix("head "))
+    return None if numbers is None else (int(numbers[1]), int(numbers[2]))
 
 
 def site_of(component: str) -> str:
@@ -72,7 +76,7 @@ def site_of(component: str) -> str:
 
 def cell_choice(components: str, direction: str, position: str) -> CellChoice:
     """Read options; raise ``UsageError`` for an unknown component, direction or position."""
-    parts = [part.strip() for part in components.split(",")]
+    parts = list(dict.fromkeys(part.strip() for part in components.split(",")))
     for part in parts:
         if part not in COMPONENTS and head_of(part) is None:
             message = f"unknown component `{part}`"

@@ -26,11 +26,10 @@ from circuit.methods.uncertainty.ranks import rank_correlation
 from circuit.stages.figures.picture_files import write_picture
 from circuit.stages.run import SILENT, Result, Session
 from circuit.values.prompt_format import PromptFormat
+from circuit.values.thresholds import MIN_BEHAVIOUR
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-
-GAP = 0.1  # logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +110,9 @@ def patch(
     """
     choice.check(model)
     runs = [RunPair.of(model, each, choice) for each in align(model, pairs, form, alignment)]
-    used = [run for run in runs if run.gap >= GAP]
+    used = [run for run in runs if run.gap >= MIN_BEHAVIOUR]
     if not used:
-        message = f"in no pair is the clean run {GAP} logits above the corrupt one"
+        message = f"in no pair is the clean run {MIN_BEHAVIOUR} logits above the corrupt one"
         hint = "check --answer and --wrong, or choose prompts that differ"
         raise DataError("no-behaviour", message, hint=hint)
     positions = positions_of(used, choice)
@@ -238,7 +237,7 @@ def _described(model: "LoadedModel", run: RunPair) -> PairResult:
         wrong=token_text(model, pair.wrong),
         clean_difference=clean,
         corrupt_difference=corrupt,
-        is_used=run.gap >= GAP,
+        is_used=run.gap >= MIN_BEHAVIOUR,
     )
 
 

@@ -63,7 +63,7 @@ class RunPair:
         return np.asarray(moved / (self.gap if direction == "denoising" else -self.gap))
 
 
-def _moved_to(source: Array, length: int) -> Array:
+def _aligned_at_end(source: Array, length: int) -> Array:
     """Align ``source`` (T_source, width) at the end of ``length`` tokens, NaN before it begins."""
     out = np.full((length, source.shape[1]), np.nan, np.float32)
     n = min(length, len(source))
@@ -123,11 +123,7 @@ def patched_cells(run: RunPair, choice: CellChoice, positions: Sequence[int]) ->
 
 
 def layer_cells(
-    run: RunPair,
-    key: Key,
-    layer: int,
-    positions: Sequence[int],
-    only: Sequence[int] | None = None,
+    run: RunPair, key: Key, layer: int, positions: Sequence[int], only: Sequence[int] | None = None
 ) -> Array:
     """Patch the cells of one layer, all or ``only`` some, as a batch.
 
@@ -138,7 +134,7 @@ def layer_cells(
     component, direction = key
     ids, base, other, plain = run.side(direction)
     site = Site(site_of(component), layer)
-    source = _moved_to(other[site], len(ids))
+    source = _aligned_at_end(other[site], len(ids))
     source = np.where(np.isnan(source), base[site], source)
     masks = _masks(run, component, layer, len(ids), positions)
     masks = masks if only is None else masks[list(only)]
@@ -161,7 +157,7 @@ def estimated_cells(run: RunPair, choice: CellChoice, positions: Sequence[int]) 
     for direction in choice.directions:
         ids, _, other, _ = run.side(direction)
         wanted = {site_of(name) for name in choice.components}
-        others = {s: _moved_to(v, len(ids)) for s, v in other.items() if s.name in wanted}
+        others = {s: _aligned_at_end(v, len(ids)) for s, v in other.items() if s.name in wanted}
         products = attributions(run.model, ids, others, run.score)
         for component in choice.components:
             rows = []

@@ -22,7 +22,7 @@ from circuit.artifacts.files.documents import read_json
 from circuit.artifacts.prompts.prompts import group_of
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import DataError, UsageError
-from circuit.introspect.inputs.choices import one_token, token_text
+from circuit.introspect.inputs.choices import single_token, token_text
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
 from circuit.values.json_values import Json
@@ -158,7 +158,7 @@ def _aligned(
     model: "LoadedModel", pair: Pair, clean: "Ids", corrupt: "Ids", number: int
 ) -> AlignedPair:
     answer, wrong = (
-        one_token(model, given) if given is not None else _top1(model, ids)
+        single_token(model, given) if given is not None else _top1(model, ids)
         for given, ids in ((pair.answer, clean), (pair.wrong, corrupt))
     )
     if answer == wrong:

@@ -38,7 +38,10 @@ class TwoClasses:
 
     @classmethod
     def of(cls, a: PromptInput, b: PromptInput, labels: tuple[str, str]) -> "TwoClasses":
-        """Join two lists; raise for equal labels and for a prompt that is in both classes."""
+        """Join two lists; raise for empty or equal labels, and for a prompt in both classes."""
+        if not all(label.strip() for label in labels):
+            hint = "name the classes with --label-a and --label-b"
+            raise UsageError("empty-label", "a label is empty", hint=hint)
         if labels[0] == labels[1]:
             message = f"both classes are called `{labels[0]}`"
             hint = "name them with --label-a and --label-b"
@@ -86,10 +89,11 @@ class LayerScore:
 
 @dataclass(frozen=True)
 class ChosenLayer:
-    """The layer of the probe, how it was chosen, and the nested score of choosing."""
+    """The layer of a probe, how it was chosen, among how many, and the nested score of that."""
 
     layer: int
     how: str
+    among: int = 1
     auroc: list[float] | None = None
 
 
@@ -148,8 +152,8 @@ def choose_layer(
             seed=seed,
         )
     except DataError:  # a training part has too few groups to choose in
-        return ChosenLayer(best, how)
-    return ChosenLayer(best, how, choice.auroc.as_list())
+        return ChosenLayer(best, how, len(scores))
+    return ChosenLayer(best, how, len(scores), choice.auroc.as_list())
 
 
 def fit(

@@ -25,11 +25,13 @@ from circuit.errors import DataError
 from circuit.introspect.ablation.components import Ablation, ComponentChoice
 from circuit.introspect.ablation.trials import Answering, Trial, references_of, trial_of
 from circuit.introspect.inputs.cases import Case, read_cases
+from circuit.introspect.plans import asked, question
+from circuit.present.characters import shortened
 from circuit.present.document import Cell, Document, Estimate, Facts, Notice, Part, Table, Text
-from circuit.present.numbers import counted, example_only
-from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions
+from circuit.present.numbers import counted, few_groups
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import SILENT, Command, Job, Plan, Result, Session
+from circuit.stages.run import SILENT, Command, Plan, Result, Session
 from circuit.values import schemas
 from circuit.values.prompt_format import PromptFormat
 from circuit.values.requests import group, option
@@ -48,7 +50,7 @@ class AblateRequest:
 
     Examples:
       circuit introspect ablate -m tiny -p "50 + 25 = |31 + 4 = " -c number --raw --layers 0-2 -n 4
-      circuit introspect ablate -m tiny -p x -c x --prompts "10 + 10 = :20|45 + 45 = :90" --raw \
+      circuit introspect ablate -m tiny --prompts "10 + 10 = :20|45 + 45 = :90" --raw \
         --layers 2,3 --multi -n 4
     """
 
@@ -85,12 +87,7 @@ class AblateRequest:
     max_tokens: int = option(
         "--max-tokens", "-n", help="Tokens to generate at most.", default=60, minimum=1
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or chat if there is a template",
-    )
+    chat: bool | None = chat_option("the prompt set's, or chat if there is a template")
     verbose: bool = option("--verbose", "-v", help="Print every answer.", default=False)
     output: OutputOptions = group(OutputOptions)
     seed: SeedOptions = group(SeedOptions)
@@ -124,42 +121,33 @@ def plan(request: AblateRequest) -> Plan[AblateResult]:
         neurons=request.neurons,
     )
     cases, given = read_cases(request.prompt, request.criterion, request.prompts)
-    known = {
-        **vars(choice),
-        "prompts": [case.prompt for case in cases],
-        "criteria": [case.criterion_name for case in cases],
-        "multi": request.multi,
-        "method": request.method,
-        "max_tokens": request.max_tokens,
-        "seed": request.seed.seed,
-    }
 
-    def begin(model: "LoadedModel") -> Job[AblateResult]:
-        form = given.form(request.chat, default=bool(model.tokenizer.has_chat_template))
+    def form_of(model: "LoadedModel") -> PromptFormat:
+        return given.form(request.chat, default=bool(model.tokenizer.has_chat_template))
 
-        def compute(session: Session) -> AblateResult:
-            return ablate(
-                model,
-                cases,
-                choice.ablations(model, multi=request.multi),
-                form=form,
-                method=request.method,
-                max_tokens=request.max_tokens,
-                seed=request.seed.seed,
-                session=session,
-            )
-
-        return Job(parameters={**known, "format": form.name}, compute=compute)
-
-    return Plan(
-        result=AblateResult,
-        schema=schemas.ABLATION,
-        model=request.model,
+    return question(
+        request,
+        AblateResult,
+        schemas.ABLATION,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=known,
-        begin=begin,
+        parameters=asked(
+            request,
+            without=("prompt", "criterion", "chat", "verbose"),
+            **vars(choice),
+            prompts=[case.prompt for case in cases],
+            criteria=[case.criterion_name for case in cases],
+        ),
+        of_model=lambda model: {"format": form_of(model).name},
+        answer=lambda model, session: ablate(
+            model,
+            cases,
+            choice.ablations(model, multi=request.multi),
+            form=form_of(model),
+            method=request.method,
+            max_tokens=request.max_tokens,
+            seed=request.seed.seed,
+            session=session,
+        ),
     )
 
 
@@ -257,12 +245,9 @@ def _answers(result: AblateResult) -> Table:
 
 def _cells(passes: Sequence[bool | None], outputs: Sequence[str]) -> list[str]:
     mark = {True: "✓", False: "✗", None: "-"}
-    return [f"{mark[ok]} {_short(text)}" for ok, text in zip(passes, outputs, strict=True)]
-
-
-def _short(text: str, width: int = 24) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+    return [
+        f"{mark[ok]} {shortened(repr(text), 24)}" for ok, text in zip(passes, outputs, strict=True)
+    ]
 
 
 def _listed(result: AblateResult) -> Iterator[str]:
@@ -283,8 +268,7 @@ def _summary(result: AblateResult, kept: int) -> list[Part]:
             ("Breaks some", ", ".join(some) or "none"),
         ]
     )
-    few = example_only(kept)
-    return [broken, *([] if few is None else [Notice(few)])]
+    return [broken, *few_groups(kept)]
 
 
 def _display(request: AblateRequest) -> Mapping[str, object]:

@@ -25,34 +25,29 @@ import numpy as np
 from circuit.introspect.compare.two_models import (
     ComparedModel,
     LoadingOptions,
+    ask_each,
     compared,
-    in_turn,
     name_of,
 )
 from circuit.introspect.compare.vocabulary import Vocabulary
-from circuit.introspect.plans import comparison
+from circuit.introspect.plans import asked, comparison
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.cka_interval import cka_estimate
-from circuit.methods.geometry.similarity import (
-    centred_cosines,
-    paired_cosines,
-    relative_distances,
-)
-from circuit.methods.uncertainty.means import mean_interval
-from circuit.present.document import Cell, Document, Estimate, Facts, Notice, Part, Table, Text
-from circuit.present.numbers import counted, example_only, interval
+from circuit.methods.geometry.similarity import centred_cosines, paired_cosines, relative_distances
+from circuit.methods.uncertainty.means import Mean, mean_interval
+from circuit.present.document import Document, Estimate, Facts, Notice, Part, Table, Text
+from circuit.present.numbers import counted, few_groups, interval
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-
-Mean = list[float | None]  # value, low, high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,26 +117,22 @@ class _Collected:
 def plan(request: ActivationDiffRequest) -> Plan[ActivationDiffResult]:
     """Read the prompts, and which models are compared."""
     given = read_prompt_input(request.prompts.prompts)
+    form = given.form(request.prompts.chat)
     options = request.loading.two_models(request.base, request.finetuned, name="-f")
-    parameters = {
-        "prompts": given.texts,
-        "layers": request.layers,
-        "models": [name_of(each) for each in options],
-        "format": given.form(request.prompts.chat).name,
-    }
-
-    def answer() -> ActivationDiffResult:
-        chat = request.prompts.chat
-        return activation_diff(options, given, layers=request.layers, chat=chat)
-
     return comparison(
         request,
         ActivationDiffResult,
         schemas.ACTIVATION_DIFF,
         models=options,
         inputs=given.inputs,
-        parameters=parameters,
-        answer=answer,
+        parameters=asked(
+            request,
+            without=("base", "finetuned"),
+            models=[name_of(each) for each in options],
+            prompts=given.texts,
+            format=form.name,
+        ),
+        answer=lambda: activation_diff(options, given, layers=request.layers, form=form),
     )
 
 
@@ -150,19 +141,19 @@ def activation_diff(
     given: PromptInput,
     *,
     layers: str = "all",
-    chat: bool | None = None,
+    form: PromptFormat = RAW,
 ) -> ActivationDiffResult:
     """Compare both models; raises ``UsageError`` for layers that the base lacks."""
-    a, b = in_turn(options, lambda model, which: _collect(model, which, given, chat))
+    a, b = ask_each(options, lambda model, which: _collect(model, which, given, form))
     depth = len(a.states)
-    at = sorted(set(parse_layers(layers, range(depth), depth)))
+    at = parse_layers(layers, range(depth), depth)
     pairs = [(k, counterpart(k, depth, len(b.states))) for k in at]
     found = [
         _difference(a.states[k], b.states[j], given.groups, layer=k, other=j) for k, j in pairs
     ]
     return ActivationDiffResult(
         models=(a.about, b.about),
-        format=given.form(chat).name,
+        format=form.name,
         prompts=given.texts,
         layers=found,
         other_tokens=[i for i, (x, y) in enumerate(zip(a.tokens, b.tokens, strict=True)) if x != y],
@@ -178,12 +169,12 @@ def counterpart(layer: int, n_layers: int, n_other: int) -> int:
 
 
 def _collect(
-    model: "LoadedModel", options: ModelOptions, given: PromptInput, chat: bool | None
+    model: "LoadedModel", options: ModelOptions, given: PromptInput, form: PromptFormat
 ) -> _Collected:
     from circuit.model.forward.last_token import last_residuals
     from circuit.model.forward.token_states import token_texts
 
-    encoded = encode(model, given.texts, given.form(chat))
+    encoded = encode(model, given.texts, form)
     return _Collected(
         about=compared(model, options),
         vocabulary=Vocabulary(model.tokenizer),
@@ -256,9 +247,7 @@ def present(result: ActivationDiffResult) -> Document:
     parts += [Text(["", *_tokens(result), _most(result)])]
     if len(result.prompts) < 4:
         parts.append(Notice("CKA needs at least 4 prompts."))
-    if (few := example_only(result.n_groups)) is not None:
-        parts.append(Notice(few))
-    return Document("", parts)
+    return Document("", [*parts, *few_groups(result.n_groups)])
 
 
 def _most(result: ActivationDiffResult) -> str:
@@ -274,14 +263,21 @@ def _most(result: ActivationDiffResult) -> str:
 
 
 def _table(layers: Sequence[LayerDifference]) -> Table:
-    rows: list[list[Cell]] = []
-    for each in layers:
+    def name(each: LayerDifference) -> str:
         same = each.layer == each.other_layer
-        name = f"{each.layer}" if same else f"{each.layer} ~ {each.other_layer}"
-        values = (each.cosine, each.centred_cosine, each.moved, each.norm_ratio, each.cka)
-        rows.append([name, *(Estimate.of(value, ".3f") for value in values)])
-    header = ["layer", "cosine", "centred", "|b - a| / |a|", "|b| / |a|", "CKA"]
-    return Table(header=header, rows=rows)
+        return f"{each.layer}" if same else f"{each.layer} ~ {each.other_layer}"
+
+    return Table.of(
+        layers,
+        {
+            "layer": name,
+            "cosine": lambda each: Estimate.of(each.cosine, ".3f"),
+            "centred": lambda each: Estimate.of(each.centred_cosine, ".3f"),
+            "|b - a| / |a|": lambda each: Estimate.of(each.moved, ".3f"),
+            "|b| / |a|": lambda each: Estimate.of(each.norm_ratio, ".3f"),
+            "CKA": lambda each: Estimate.of(each.cka, ".3f"),
+        },
+    )
 
 
 def _tokens(result: ActivationDiffResult) -> list[str]:
@@ -296,8 +292,5 @@ def _tokens(result: ActivationDiffResult) -> list[str]:
 
 
 COMMAND = Command(
-    request=ActivationDiffRequest,
-    plan=plan,
-    present=present,
-    result=ActivationDiffResult,
+    request=ActivationDiffRequest, plan=plan, present=present, result=ActivationDiffResult
 )

@@ -3,7 +3,6 @@
 What a lens is, and what it does not say: ``circuit.introspect.lens.logit_lens``.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,21 +20,11 @@ from circuit.introspect.lens.logit_lens import (
 )
 from circuit.introspect.lens.tuned_lens import check_lens_options, read_lens
 from circuit.introspect.plans import question
-from circuit.present.document import (
-    Cell,
-    Document,
-    Facts,
-    Figure,
-    Number,
-    Part,
-    Section,
-    Share,
-    Table,
-)
-from circuit.stages.figures.picture_files import check_picture
+from circuit.present.document import Document, Facts, Figure, Number, Part, Section, Share, Table
+from circuit.stages.figures.picture_files import check_picture, write_picture
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import read_prompt_input
-from circuit.stages.run import Command, Plan, Result
+from circuit.stages.run import Command, Plan, Result, Session
 from circuit.values import schemas
 from circuit.values.requests import group, option
 
@@ -112,18 +101,10 @@ def plan(request: AnalyzeRequest) -> Plan[AnalyzeResult]:
     config = _config(request)
     check_tracked(config.track_tokens)
     given = read_prompt_input(request.prompts.prompts)
-    form = given.form(request.prompts.chat)
-    parameters = {
-        **vars(config),
-        "prompts": given.texts,
-        "embedding_scale": request.embedding_scale,
-        "lens": request.lens,
-        "format": form.name,
-    }
+    form, file, scale = given.form(request.prompts.chat), request.lens_file, request.embedding_scale
 
-    def answer(model: "LoadedModel") -> AnalyzeResult:
-        lens = None if request.lens_file is None else read_lens(request.lens_file, model)
-        scale = request.embedding_scale
+    def answer(model: "LoadedModel", _: Session) -> AnalyzeResult:
+        lens = None if file is None else read_lens(file, model)
         found = analyze(model, given.texts, config, form=form, lens=lens, embedding_scale=scale)
         return AnalyzeResult(model=describe(model), format=form.name, analyses=found)
 
@@ -131,10 +112,16 @@ def plan(request: AnalyzeRequest) -> Plan[AnalyzeResult]:
         request,
         AnalyzeResult,
         schemas.LENS,
-        inputs=[*given.inputs, *([request.lens_file] if request.lens_file else [])],
-        parameters=parameters,
+        inputs=[*given.inputs, *([] if file is None else [file])],
+        parameters={
+            **vars(config),
+            "prompts": given.texts,
+            "embedding_scale": scale,
+            "lens": request.lens,
+            "format": form.name,
+        },
         answer=answer,
-        pictures={request.plot: _draw} if request.plot else {},
+        pictures={request.plot: _draw},
     )
 
 
@@ -155,9 +142,9 @@ def _config(request: AnalyzeRequest) -> AnalysisConfig:
 
 
 def _draw(result: AnalyzeResult, path: Path, *, force: bool = False) -> None:
-    from circuit.introspect.lens.pictures import draw_analyses
+    from circuit.introspect.lens.pictures import lens_figure
 
-    draw_analyses(result.analyses, path, force=force)
+    write_picture(path, lens_figure(result.analyses), force=force)
 
 
 def present(result: AnalyzeResult) -> Document:
@@ -178,9 +165,10 @@ def present(result: AnalyzeResult) -> Document:
 
 def _figure(result: AnalyzeResult) -> Figure:
     def png() -> bytes:
-        from circuit.introspect.lens.pictures import lens_png
+        from circuit.introspect.lens.pictures import lens_figure
+        from circuit.plots.style import render
 
-        return lens_png(result.analyses)
+        return render(lens_figure(result.analyses), "png")
 
     caption = (
         "Probability and entropy at the last token by layer; "
@@ -206,71 +194,67 @@ def _section(found: AnalysisResult) -> Section:
     decision = "none" if found.decision_layer is None else found.decision_layer
     parts.append(Facts([("Decision layer", decision)]))
     if found.token_evolutions:
-        evolutions = [part for each in found.token_evolutions for part in _evolution(each)]
+        evolutions = [_evolution(each) for each in found.token_evolutions]
         parts.append(Section("Token Evolution", evolutions))
     return Section(f"Analyzing: {found.prompt!r}", parts)
 
 
 def _final(predictions: list[TokenPrediction]) -> Table:
-    rows: list[list[Cell]] = [
-        [repr(each.token), Share(each.probability, ".4f")] for each in predictions
-    ]
-    return Table(title="Final Prediction", header=["token", "probability"], rows=rows)
+    return Table.of(
+        predictions,
+        {
+            "token": lambda each: repr(each.token),
+            "probability": lambda each: Share(each.probability, ".4f"),
+        },
+        title="Final Prediction",
+    )
 
 
 def _layers(layers: list[LayerPredictionResult]) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            f"Layer {each.layer_idx}",
-            repr(each.top_token),
-            Number(each.top_probability, ".4f"),
-            Number(each.entropy),
-            Number(each.normalized_entropy, ".2f"),
-        ]
-        for each in layers
-    ]
-    return Table(
+    return Table.of(
+        layers,
+        {
+            "layer": lambda each: f"Layer {each.layer_idx}",
+            "token": lambda each: repr(each.top_token),
+            "probability": lambda each: Number(each.top_probability, ".4f"),
+            "entropy": lambda each: Number(each.entropy),
+            "of the largest": lambda each: Number(each.normalized_entropy, ".2f"),
+        },
         title="Logit Lens (top prediction at each layer)",
-        header=["layer", "token", "probability", "entropy", "of the largest"],
-        rows=rows,
     )
 
 
 def _transitions(steps: list[LayerTransition]) -> Table:
     largest = max(steps, key=lambda step: step.kl_divergence)
-    rows: list[list[Cell]] = [
-        [f"{s.from_layer} -> {s.to_layer}", Number(s.kl_divergence), Number(s.js_divergence)]
-        for s in steps
-    ]
-    return Table(
+    return Table.of(
+        steps,
+        {
+            "layers": lambda step: f"{step.from_layer} -> {step.to_layer}",
+            "KL": lambda step: Number(step.kl_divergence),
+            "JS": lambda step: Number(step.js_divergence),
+        },
         title="Layer Transitions (nats)",
-        header=["layers", "KL", "JS"],
-        rows=rows,
         note=f"Largest KL: {largest.from_layer} -> {largest.to_layer}",
     )
 
 
-def _evolution(found: TokenEvolutionResult) -> Iterator[Part]:
-    pieces = found.pieces
+def _evolution(found: TokenEvolutionResult) -> Table:
+    pieces, emerged = found.pieces, found.emergence_layer
     several = f" ({len(pieces)} tokens: {pieces}; the first is tracked)" if len(pieces) > 1 else ""
-    rows: list[list[Cell]] = [
-        [f"Layer {layer}", Share(p, ".4f"), found.layer_ranks[layer]]
-        for layer, p in found.layer_probabilities.items()
-    ]
-    emerged = found.emergence_layer
-    yield Table(
+    if emerged is None:
+        note = "  --> Not top-1 at any layer that was read"
+    else:
+        note = f"  --> Becomes top-1 at layer {emerged}"
+    return Table.of(
+        found.layer_probabilities,
+        {
+            "layer": lambda layer: f"Layer {layer}",
+            "probability": lambda layer: Share(found.layer_probabilities[layer], ".4f"),
+            "rank": lambda layer: found.layer_ranks[layer],
+        },
         title=f"Token {found.token!r}{several}",
-        header=["layer", "probability", "rank"],
-        rows=rows,
-        note="  --> Not top-1 at any layer that was read"
-        if emerged is None
-        else f"  --> Becomes top-1 at layer {emerged}",
+        note=note,
     )
 
 
-COMMAND = Command(
-    request=AnalyzeRequest,
-    plan=plan,
-    present=present,
-    result=AnalyzeResult,
-)
+COMMAND = Command(request=AnalyzeRequest, plan=plan, present=present, result=AnalyzeResult)

@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.errors import DataError, UsageError
+from circuit.errors import DataError
 from circuit.introspect.attention.head_scores import (
     HeadScore,
     Pattern,
-    check_heads,
     patterns,
     repeated_tokens,
     scores_of,
 )
-from circuit.introspect.inputs.choices import token_text
+from circuit.introspect.inputs.choices import check_heads, from_first, parse_numbers, token_text
+from circuit.introspect.plans import asked, question
 from circuit.methods.geometry.head_patterns import SCORES
-from circuit.present.document import Cell, Document, Estimate, Notice, Part, Table, Text
-from circuit.present.numbers import counted, example_only
+from circuit.present.document import Document, Estimate, Part, Table, Text
+from circuit.present.numbers import counted, few_groups
 from circuit.stages.figures.picture_files import check_picture, write_picture
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result, Session
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import RAW, PromptFormat
@@ -70,7 +70,7 @@ class AttentionRequest:
     layers: str = option("--layers", "-l", help=LAYERS, default="all")
     heads: str | None = option(
         "--heads",
-        help="Heads whose patterns are kept and drawn, as layer.head: 3.0,3.2.",
+        help="Heads whose patterns are kept and drawn, as layer.head: 3.0,-1.2.",
         default=None,
     )
     plot: Path | None = option(
@@ -101,49 +101,24 @@ class AttentionResult(Result):
 def plan(request: AttentionRequest) -> Plan[AttentionResult]:
     """Read the prompts and the heads."""
     check_picture(request.plot)
-    heads = parse_heads(request.heads)
+    heads = parse_numbers("head", request.heads)
     given = read_prompt_input(request.prompts.prompts)
     form = given.form(request.prompts.chat)
-    parameters = {
-        "prompts": given.texts,
-        "layers": request.layers,
-        "heads": request.heads,
-        "seed": request.seed.seed,
-        "format": form.name,
-    }
 
-    def begin(model: "LoadedModel") -> Job[AttentionResult]:
+    def answer(model: "LoadedModel", _: Session) -> AttentionResult:
         layers = parse_layers(request.layers, range(model.n_layers), model.n_layers)
+        seed = request.seed.seed
+        return attention(model, given, layers=layers, heads=heads, form=form, seed=seed)
 
-        def compute(session: Session) -> AttentionResult:  # noqa: ARG001
-            seed = request.seed.seed
-            return attention(model, given, layers=layers, heads=heads, form=form, seed=seed)
-
-        return Job(parameters=parameters, compute=compute)
-
-    return Plan(
-        result=AttentionResult,
-        schema=schemas.ATTENTION,
-        model=request.model,
+    return question(
+        request,
+        AttentionResult,
+        schemas.ATTENTION,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
-        pictures={request.plot: draw_attention} if request.plot else {},
-        begin=begin,
+        parameters=asked(request, prompts=given.texts, format=form.name),
+        answer=answer,
+        pictures={request.plot: draw_attention},
     )
-
-
-def parse_heads(text: str | None) -> list[tuple[int, int]]:
-    """Read ``3.0,3.2``: layer and head."""
-    found = []
-    for part in [] if text is None else text.split(","):
-        layer, dot, head = part.strip().partition(".")
-        if not (dot and layer.isdecimal() and head.isdecimal()):
-            message = f"`{part}` is not a head"
-            raise UsageError("not-a-head", message, hint="write layer.head, as 3.0", head=part)
-        found.append((int(layer), int(head)))
-    return found
 
 
 def attention(
@@ -164,6 +139,7 @@ def attention(
     if all(len(ids) < 2 for ids in encoded):
         message = "an attention pattern needs a prompt of at least 2 tokens"
         raise DataError("prompts-too-short", message, hint="give a longer prompt")
+    heads = [(from_first(layer, model.n_layers), head) for layer, head in heads]
     check_heads(model, heads)
     read = sorted({*layers, *(layer for layer, _ in heads)})
     own = [patterns(model, ids, read) for ids in encoded]
@@ -251,21 +227,19 @@ def present(result: AttentionResult) -> Document:
             )
         )
     parts.append(Text(["A pattern says where a head looks, not what it moves."]))
-    few = example_only(result.n_groups)
-    return Document("", [*parts, *([] if few is None else [Notice(few)])])
+    return Document("", [*parts, *few_groups(result.n_groups)])
 
 
 def _table(result: AttentionResult, name: str) -> Table:
     own = [each for each in result.scores if each.score == name]
-    rows: list[list[Cell]] = [
-        [
-            f"L{each.layer}.H{each.head}",
-            Estimate.of((each.value, *(each.interval or (None, None))), ".3f"),
-        ]
-        for each in sorted(own, key=lambda each: -each.value)[:TOP]
-    ]
-    title = f"{name}: {ABOUT[name]} (even attention: {result.uniform[name]:.3f})"
-    return Table(title=title, header=["head", "score"], rows=rows)
+    return Table.of(
+        sorted(own, key=lambda each: -each.value)[:TOP],
+        {
+            "head": lambda each: f"L{each.layer}.H{each.head}",
+            "score": lambda each: Estimate.within(each.value, each.interval, ".3f"),
+        },
+        title=f"{name}: {ABOUT[name]} (even attention: {result.uniform[name]:.3f})",
+    )
 
 
 COMMAND = Command(request=AttentionRequest, plan=plan, present=present)

@@ -18,7 +18,7 @@ cap, which the result records; what a component does *through* later ones is not
 that use ``circuit introspect patch``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,30 +26,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from circuit.errors import ModelError, UsageError
-from circuit.introspect.attribution.contributions import (
-    Contribution,
-    activations_of,
-    heads_of,
-    logits_of,
-    parts_of,
-)
-from circuit.introspect.inputs.choices import one_token, token_text
+from circuit.introspect.inputs.choices import single_token, token_text
+from circuit.introspect.plans import asked, question
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.means import mean_estimate
-from circuit.present.document import Cell, Document, Estimate, Notice, Number, Part, Table, Text
-from circuit.present.numbers import counted, example_only
+from circuit.present.document import Cell, Document, Estimate, Number, Part, Table, Text
+from circuit.present.numbers import counted, few_groups
 from circuit.stages.figures.picture_files import check_picture, write_picture
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
-from circuit.values.sites import Site
+from circuit.values.sites import EMBED, Site
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.prompts.tokens import EncodedPrompt
 
 BOUND = {"float32": 1e-4}  # of the sum of absolute terms; other dtypes 0.05
 SHOWN, TOP, DRAWN = 4, 12, 24  # prompts and heads that are shown, terms that are drawn
@@ -129,37 +124,21 @@ def plan(request: AttributeRequest) -> Plan[AttributeResult]:
     check_picture(request.plot)
     given = read_prompt_input(request.prompts.prompts)
     form = given.form(request.prompts.chat)
-    parameters = {
-        "prompts": given.texts,
-        "answer": request.answer,
-        "wrong": request.wrong,
-        "seed": request.seed.seed,
-        "format": form.name,
-    }
-
-    def begin(model: "LoadedModel") -> Job[AttributeResult]:
-        def compute(session: Session) -> AttributeResult:  # noqa: ARG001
-            return attribute(
-                model,
-                given,
-                form=form,
-                answer=request.answer,
-                wrong=request.wrong,
-                seed=request.seed.seed,
-            )
-
-        return Job(parameters=parameters, compute=compute)
-
-    return Plan(
-        result=AttributeResult,
-        schema=schemas.ATTRIBUTION,
-        model=request.model,
+    return question(
+        request,
+        AttributeResult,
+        schemas.ATTRIBUTION,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
-        pictures={request.plot: draw_attribution} if request.plot else {},
-        begin=begin,
+        parameters=asked(request, prompts=given.texts, format=form.name),
+        answer=lambda model, _: attribute(
+            model,
+            given,
+            form=form,
+            answer=request.answer,
+            wrong=request.wrong,
+            seed=request.seed.seed,
+        ),
+        pictures={request.plot: draw_attribution},
     )
 
 
@@ -178,7 +157,7 @@ def attribute(
     """
     from circuit.model.gradients.linear_form import read_differences, readout
 
-    chosen = [None if text is None else one_token(model, text) for text in (answer, wrong)]
+    chosen = [None if text is None else single_token(model, text) for text in (answer, wrong)]
     held = activations_of(model, encode(model, given.texts, form))
     final = held[Site("resid_post", model.n_layers - 1)]
     answers, wrongs, plain = _answers(model, final, chosen[0], chosen[1])
@@ -211,6 +190,67 @@ def attribute(
         n_groups=given.n_groups,
         same_tokens=len(set(zip(answers, wrongs, strict=True))) == 1,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Contribution:
+    """What a component adds: a vector for each prompt (n, d_model), or its logits (n,)."""
+
+    name: str
+    kind: str
+    values: Array
+    layer: int | None = None
+    head: int | None = None
+
+
+def parts_of(model: "LoadedModel", held: Mapping[Site, Array]) -> Iterator[Contribution]:
+    """Yield what adds up to the last residual: sublayers where the family is known, else blocks."""
+    from circuit.model.sites.sites import available_sites
+
+    yield Contribution("embed", "embed", held[EMBED])
+    split = {"attn_out", "mlp_out"} <= set(available_sites(model))
+    for k in range(model.n_layers):
+        if split:
+            yield Contribution(f"attention.{k}", "attn_out", held[Site("attn_out", k)], k)
+            yield Contribution(f"mlp.{k}", "mlp_out", held[Site("mlp_out", k)], k)
+        else:
+            step = held[Site("resid_post", k)] - held[Site("resid_pre", k)]
+            yield Contribution(f"block.{k}", "block", step, k)
+
+
+def activations_of(model: "LoadedModel", encoded: "Sequence[EncodedPrompt]") -> dict[Site, Array]:
+    """Return the activations of every site at the last token, (n_prompts, width) each."""
+    from circuit.model.forward.last_token import last_states
+    from circuit.model.sites.sites import available_sites, sites_at
+
+    wanted = {"embed", "resid_pre", "resid_post", "attn_out", "mlp_out", "z"}
+    names = sorted(wanted & {*available_sites(model), "embed"})
+    sites = sites_at(names, range(model.n_layers))
+    return last_states(model, encoded, sites)
+
+
+def logits_of(vectors: Array, rows: Array) -> Array:
+    """Return the product of each vector with its row, both (n, d_model)."""
+    return np.asarray((vectors.astype(np.float64) * rows).sum(axis=1))
+
+
+def heads_of(model: "LoadedModel", held: dict[Site, Array], vectors: Array) -> list[Contribution]:
+    """Return the logits of every head, and of each layer what its attention adds without them."""
+    from circuit.model.gradients.linear_form import head_forms
+    from circuit.model.interventions.ablation import Component, count
+
+    if Site("z", model.n_layers - 1) not in held or Site("attn_out", 0) not in held:
+        return []
+    z = [held[Site("z", k)] for k in range(model.n_layers)]
+    forms = head_forms(model, z, vectors)
+    found: list[Contribution] = []
+    for k, (rows, v) in enumerate(zip(z, forms.vectors, strict=True)):
+        n_heads = count(model, Component("head", k, 0))
+        parts = (v.astype(np.float64) * rows).reshape(len(rows), n_heads, -1).sum(axis=2)
+        found += [Contribution(f"head.{k}.{h}", "head", parts[:, h], k, h) for h in range(n_heads)]
+        rest = logits_of(vectors, held[Site("attn_out", k)]) - parts.sum(axis=1)
+        found.append(Contribution(f"attention rest.{k}", "rest", rest, k))
+    return found
 
 
 def _term(each: Contribution, groups: Sequence[str], seed: int) -> Term:
@@ -289,8 +329,8 @@ def present(result: AttributeResult) -> Document:
     parts: list[Part] = [Text(_about(result)), Table(header=["component", "logits"], rows=rows)]
     if result.heads:
         heads = sorted(result.heads, key=lambda term: -abs(term.mean))[:TOP]
-        header = ["head", "logits"]
-        parts.append(Table(title="Largest heads", header=header, rows=[_row(t) for t in heads]))
+        rows = [_row(term) for term in heads]
+        parts.append(Table(title="Largest heads", header=["head", "logits"], rows=rows))
     read = sum(each.read for each in result.prompts) / len(result.prompts)
     parts.append(
         Text(
@@ -302,8 +342,7 @@ def present(result: AttributeResult) -> Document:
             ]
         )
     )
-    few = example_only(result.n_groups)
-    return Document("", [*parts, *([] if few is None else [Notice(few)])])
+    return Document("", [*parts, *few_groups(result.n_groups)])
 
 
 def _about(result: AttributeResult) -> list[str]:
@@ -329,8 +368,7 @@ def _about(result: AttributeResult) -> list[str]:
 
 
 def _row(term: Term) -> list[Cell]:
-    low, high = term.interval or (None, None)
-    return [term.name, Estimate(term.mean, low, high, form="+.4f")]
+    return [term.name, Estimate.within(term.mean, term.interval, "+.4f")]
 
 
 COMMAND = Command(request=AttributeRequest, plan=plan, present=present)

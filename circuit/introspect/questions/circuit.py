@@ -22,18 +22,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuit.artifacts.prompts.read import read_prompts
-from circuit.introspect.circuits.found import KEEP, N_RANDOM, VERIFY, CircuitResult, Search
+from circuit.introspect.circuits.faithfulness import KEEP, N_RANDOM, VERIFY, CircuitResult, Search
 from circuit.introspect.circuits.pictures import draw_circuit, write_dot
-from circuit.introspect.circuits.search import (
-    split,
-)
-from circuit.introspect.inputs.choices import check_share
+from circuit.introspect.circuits.search import split
+from circuit.introspect.inputs.choices import check_kept_fraction
+from circuit.introspect.plans import asked, question
 from circuit.present.document import Cell, Document, Facts, Number, Part, Table, Text
 from circuit.present.numbers import formatted, interval, listed
 from circuit.stages.figures.picture_files import check_picture
-from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.options import TEMPLATE, ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompting import choose_format
-from circuit.stages.run import Command, Job, Plan, Session
+from circuit.stages.run import Command, Plan, Session
 from circuit.values import schemas
 from circuit.values.requests import group, option
 
@@ -67,20 +66,12 @@ class CircuitRequest:
     )
     keep: float = option("--keep", help="Fraction of the effect to keep.", default=KEEP)
     verify: int = option(
-        "--verify",
-        help="Strongest nodes to verify by leaving each out.",
-        default=VERIFY,
-        minimum=0,
+        "--verify", help="Strongest nodes to verify by leaving each out.", default=VERIFY, minimum=0
     )
     random: int = option(
         "--random", help="Random sets of the same size as baseline.", default=N_RANDOM, minimum=0
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="Use the model's chat template, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's",
-    )
+    chat: bool | None = chat_option("the prompt set's", help=TEMPLATE)
     dot: Path | None = option("--dot", help="Write the set as a DOT file.", default=None)
     plot: Path | None = option("--plot", help="Draw all nodes (png, pdf, svg).", default=None)
     output: OutputOptions = group(OutputOptions)
@@ -90,44 +81,25 @@ class CircuitRequest:
 def plan(request: CircuitRequest) -> Plan[CircuitResult]:
     """Read the prompts and split them."""
     check_picture(request.plot)
-    check_share(request.keep)
+    check_kept_fraction(request.keep)
     given = read_prompts(request.prompts)
     split(given, request.seed.seed)
     form = choose_format(given, chat=request.chat, system=None, tools=None)
-    parameters = {
-        "answer": request.answer,
-        "wrong": request.wrong,
-        "keep": request.keep,
-        "verify": request.verify,
-        "random": request.random,
-        "format": form.name,
-        "seed": request.seed.seed,
-    }
 
-    def begin(model: "LoadedModel") -> Job[CircuitResult]:
+    def answer(model: "LoadedModel", session: Session) -> CircuitResult:
         search = Search(model, given, form, request.answer, request.wrong, request.seed.seed)
+        return search.run(
+            keep=request.keep, verify=request.verify, n_random=request.random, session=session
+        )
 
-        def compute(session: Session) -> CircuitResult:
-            return search.run(
-                keep=request.keep,
-                verify=request.verify,
-                n_random=request.random,
-                session=session,
-            )
-
-        return Job(parameters=parameters, compute=compute)
-
-    drawn = {request.dot: write_dot, request.plot: draw_circuit}
-    return Plan(
-        result=CircuitResult,
-        schema=schemas.CIRCUIT,
-        model=request.model,
+    return question(
+        request,
+        CircuitResult,
+        schemas.CIRCUIT,
         inputs=[request.prompts],
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
-        pictures={path: draw for path, draw in drawn.items() if path is not None},
-        begin=begin,
+        parameters=asked(request, format=form.name),
+        answer=answer,
+        pictures={request.dot: write_dot, request.plot: draw_circuit},
     )
 
 
@@ -173,15 +145,21 @@ def _node_table(result: CircuitResult) -> Table:
         f"Found: {len(found)} of {len(result.nodes)} nodes "
         f"({kinds['head']} heads, {kinds['mlp']} MLPs{embedding})"
     )
-    rows: list[list[Cell]] = [
-        [node.name, Number(node.estimate, "+.3f"), Number(node.effect, "+.3f")] for node in found
-    ]
     ranks = formatted(result.rank_correlation)
     note = (
         "(effect of leaving out this node alone, as a fraction of the whole; rank correlation of "
         f"estimates and effects among the verified nodes: {ranks})"
     )
-    return Table(title=title, header=["node", "estimate", "effect"], rows=rows, note=note)
+    return Table.of(
+        found,
+        {
+            "node": lambda node: node.name,
+            "estimate": lambda node: Number(node.estimate, "+.3f"),
+            "effect": lambda node: Number(node.effect, "+.3f"),
+        },
+        title=title,
+        note=note,
+    )
 
 
 def _random(result: CircuitResult) -> str:

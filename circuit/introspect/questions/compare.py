@@ -4,7 +4,7 @@ What is compared: ``circuit.introspect.compare.predictions``. The models are loa
 other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,18 +13,15 @@ from circuit.introspect.compare.predictions import (
     ModelPrediction,
     PromptComparison,
     TokenRank,
-    compare_predictions,
+    ask_both,
+    compare_prompt,
     mean_depth,
 )
-from circuit.introspect.compare.two_models import (
-    ComparedModel,
-    LoadingOptions,
-    name_of,
-)
+from circuit.introspect.compare.two_models import ComparedModel, LoadingOptions, name_of
 from circuit.introspect.compare.vocabulary import is_whole
 from circuit.introspect.inputs.choices import check_tracked
-from circuit.introspect.plans import comparison
-from circuit.methods.uncertainty.means import mean_interval
+from circuit.introspect.plans import asked, comparison
+from circuit.methods.uncertainty.means import Mean, mean_interval
 from circuit.methods.uncertainty.scores import wilson
 from circuit.present.document import (
     Cell,
@@ -37,14 +34,13 @@ from circuit.present.document import (
     Table,
     Text,
 )
-from circuit.present.numbers import example_only
+from circuit.present.numbers import few_groups
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
-
-Mean = list[float | None]  # value, low, high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,27 +91,23 @@ def plan(request: CompareRequest) -> Plan[CompareResult]:
     track = request.track or []
     check_tracked(track)
     given = read_prompt_input(request.prompts.prompts)
+    form = given.form(request.prompts.chat)
     options = request.loading.two_models(request.model1, request.model2, name="-m2")
-    parameters = {
-        "prompts": given.texts,
-        "top_k": request.top_k,
-        "track": track,
-        "models": [name_of(each) for each in options],
-        "format": given.form(request.prompts.chat).name,
-    }
-
-    def answer() -> CompareResult:
-        chat = request.prompts.chat
-        return compare(options, given, top_k=request.top_k, track=track, chat=chat)
-
     return comparison(
         request,
         CompareResult,
         schemas.COMPARISON,
         models=options,
         inputs=given.inputs,
-        parameters=parameters,
-        answer=answer,
+        parameters=asked(
+            request,
+            without=("model1", "model2"),
+            models=[name_of(each) for each in options],
+            prompts=given.texts,
+            track=track,
+            format=form.name,
+        ),
+        answer=lambda: compare(options, given, top_k=request.top_k, track=track, form=form),
     )
 
 
@@ -125,26 +117,24 @@ def compare(
     *,
     top_k: int = 5,
     track: Sequence[str] = (),
-    chat: bool | None = None,
+    form: PromptFormat = RAW,
 ) -> CompareResult:
     """Compare two models; raises ``UsageError`` for a tracked text that is one token in neither."""
-    found = compare_predictions(options, given, top_k=top_k, track=track, chat=chat)
-    equal = [each.same_answer for each in found.prompts]
-    js = [each.js or 0.0 for each in found.prompts]
+    a, b = ask_both(options, given, top_k=top_k, track=track, form=form)
+    same = a.vocabulary.same_as(b.vocabulary)
+    rows = range(len(given.texts))
+    prompts = [compare_prompt(a, b, row, track=track, same=same) for row in rows]
+    equal = [each.same_answer for each in prompts]
+    js = [each.js or 0.0 for each in prompts]
     return CompareResult(
-        models=found.models,
-        format=given.form(chat).name,
-        same_vocabulary=found.same_vocabulary,
-        prompts=found.prompts,
+        models=(a.about, b.about),
+        format=form.name,
+        same_vocabulary=same,
+        prompts=prompts,
         agreement=float(np.mean(equal)),
         agreement_interval=wilson(sum(equal), len(equal)),
-        js=mean_interval(js, given.groups, bounds=(0, np.log(2)))
-        if found.same_vocabulary
-        else None,
-        depth=(
-            mean_depth(found.prompts, 0, given.groups),
-            mean_depth(found.prompts, 1, given.groups),
-        ),
+        js=mean_interval(js, given.groups, bounds=(0, np.log(2))) if same else None,
+        depth=(mean_depth(prompts, 0, given.groups), mean_depth(prompts, 1, given.groups)),
         n_groups=given.n_groups,
     )
 
@@ -163,9 +153,7 @@ def present(result: CompareResult) -> Document:
     parts += [_section(each, names) for each in result.prompts]
     if len(result.prompts) > 1:
         parts.append(_summary(result, names))
-    if (few := example_only(result.n_groups)) is not None:
-        parts.append(Notice(few))
-    return Document("", parts)
+    return Document("", [*parts, *few_groups(result.n_groups)])
 
 
 def _names(models: Sequence[ComparedModel]) -> list[str]:
@@ -176,29 +164,24 @@ def _names(models: Sequence[ComparedModel]) -> list[str]:
 def _section(found: PromptComparison, names: Sequence[str]) -> Section:
     a, b = found.views
     same = "the same answer" if found.same_answer else "different answers"
-    emerged = zip(names, found.views, strict=True)
-    others = Text(
-        [f"  {name}: {rank_text(v.others_answer)}" for name, v in zip(names, (a, b), strict=True)]
-    )
+    others = [rank_text(view.others_answer) for view in found.views]
     parts: list[Part] = [
         Text([f"{a.n_tokens} and {b.n_tokens} tokens, {same}"]),
         _side_by_side(found.views, names),
-        Section("Emergence", [Text([f"  {name}: {_emerged(view)}" for name, view in emerged])]),
-        Section("The other's answer", [others]),
+        Section("Emergence", [_by_model(names, map(_emerged, found.views))]),
+        Section("The other's answer", [_by_model(names, others)]),
     ]
     if found.js is not None:
-        divergence = (
-            f"  JS {found.js:.4f} nats, KL(1‖2) {found.kl_1_2:.4f}, KL(2‖1) {found.kl_2_1:.4f}"
-        )
-        parts.append(Text([divergence]))
+        js, kl_1_2, kl_2_1 = found.js, found.kl_1_2, found.kl_2_1
+        parts.append(Text([f"  JS {js:.4f} nats, KL(1‖2) {kl_1_2:.4f}, KL(2‖1) {kl_2_1:.4f}"]))
     if a.tracked:
-        lines = [
-            f"  {name}: {rank_text(rank)}"
-            for pair in zip(a.tracked, b.tracked, strict=True)
-            for name, rank in zip(names, pair, strict=True)
-        ]
-        parts.append(Section("Tracked tokens", [Text(lines)]))
+        ranks = [map(rank_text, pair) for pair in zip(a.tracked, b.tracked, strict=True)]
+        parts.append(Section("Tracked tokens", [_by_model(names, each) for each in ranks]))
     return Section(f"Prompt: {found.prompt!r}", parts)
+
+
+def _by_model(names: Sequence[str], texts: Iterable[str]) -> Text:
+    return Text([f"  {name}: {text}" for name, text in zip(names, texts, strict=True)])
 
 
 def _side_by_side(views: Sequence[ModelPrediction], names: Sequence[str]) -> Table:
@@ -240,9 +223,4 @@ def _summary(result: CompareResult, names: Sequence[str]) -> Section:
     return Section(f"Over {len(result.prompts)} prompts", [Facts(facts)])
 
 
-COMMAND = Command(
-    request=CompareRequest,
-    plan=plan,
-    present=present,
-    result=CompareResult,
-)
+COMMAND = Command(request=CompareRequest, plan=plan, present=present, result=CompareResult)

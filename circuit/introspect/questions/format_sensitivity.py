@@ -22,13 +22,12 @@ import numpy as np
 from circuit.introspect.inputs.choices import token_text
 from circuit.introspect.inputs.variants import Variant, variants
 from circuit.introspect.lens.distributions import next_log_probs
-from circuit.introspect.plans import question
+from circuit.introspect.plans import asked, question
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.similarity import paired_cosines, relative_distances
 from circuit.methods.steering import divergences
-from circuit.methods.uncertainty.means import mean_interval
+from circuit.methods.uncertainty.means import Mean, mean_interval
 from circuit.present.document import (
-    Cell,
     Document,
     Estimate,
     Facts,
@@ -39,7 +38,7 @@ from circuit.present.document import (
     Table,
     Text,
 )
-from circuit.present.numbers import counted, example_only, interval
+from circuit.present.numbers import counted, few_groups, interval
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
@@ -51,8 +50,6 @@ from circuit.values.sampling import Sampling
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
-
-Mean = list[float | None]  # value, low, high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,14 +136,15 @@ class _Measured:
 def plan(request: FormatSensitivityRequest) -> Plan[FormatSensitivityResult]:
     """Read the prompts."""
     given = read_prompt_input(request.prompts)
-    layers, max_tokens = request.layers, request.max_tokens
     return question(
         request,
         FormatSensitivityResult,
         schemas.FORMAT_SENSITIVITY,
         inputs=given.inputs,
-        parameters={"prompts": given.texts, "layers": layers, "max_tokens": max_tokens},
-        answer=lambda model: format_sensitivity(model, given, layers=layers, max_tokens=max_tokens),
+        parameters=asked(request, without=["summary_only"], prompts=given.texts),
+        answer=lambda model, _: format_sensitivity(
+            model, given, layers=request.layers, max_tokens=request.max_tokens
+        ),
     )
 
 
@@ -154,7 +152,7 @@ def format_sensitivity(
     model: "LoadedModel", given: PromptInput, *, layers: str = "all", max_tokens: int = 12
 ) -> FormatSensitivityResult:
     """Compare the forms of every prompt; raises ``UsageError`` for layers out of range."""
-    at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
+    at = parse_layers(layers, range(model.n_layers), model.n_layers)
     template = bool(model.tokenizer.has_chat_template)
     bare, spaced, *chat = variants(given.texts, given.form(None), template=template)
     measured = [_measured(model, form, at, max_tokens) for form in (bare, spaced, *chat[:1])]
@@ -186,11 +184,7 @@ def _measured(
 
 
 def _contrast(
-    model: "LoadedModel",
-    a: _Measured,
-    b: _Measured,
-    layers: Sequence[int],
-    groups: Sequence[str],
+    model: "LoadedModel", a: _Measured, b: _Measured, layers: Sequence[int], groups: Sequence[str]
 ) -> FormContrast:
     outputs = [_output(model, a, b, row) for row in range(len(a.ids))]
     same_top = a.log_p.argmax(axis=1) == b.log_p.argmax(axis=1)
@@ -238,9 +232,7 @@ def present(result: FormatSensitivityResult, *, summary_only: bool = False) -> D
     if not result.has_template:
         parts.append(Notice("the model has no chat template: raw text only."))
     parts += [_section(each, result.n, summary_only) for each in result.contrasts]
-    if (few := example_only(result.n_groups)) is not None:
-        parts.append(Notice(few))
-    return Document("", parts)
+    return Document("", [*parts, *few_groups(result.n_groups)])
 
 
 def _section(found: FormContrast, n: int, summary_only: bool) -> Section:
@@ -260,18 +252,16 @@ def _section(found: FormContrast, n: int, summary_only: bool) -> Section:
 
 
 def _layers(layers: Sequence[LayerDistance]) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            str(each.layer),
-            Estimate.of(each.cosine, ".3f"),
-            Estimate.of(each.distance, ".3f"),
-            Number(each.between_cosine),
-            Number(each.between_distance),
-        ]
-        for each in layers
-    ]
-    header = ["layer", "cosine", "|h' - h| / |h|", "between prompts: cosine", "distance"]
-    return Table(header=header, rows=rows)
+    return Table.of(
+        layers,
+        {
+            "layer": lambda each: str(each.layer),
+            "cosine": lambda each: Estimate.of(each.cosine, ".3f"),
+            "|h' - h| / |h|": lambda each: Estimate.of(each.distance, ".3f"),
+            "between prompts: cosine": lambda each: Number(each.between_cosine),
+            "distance": lambda each: Number(each.between_distance),
+        },
+    )
 
 
 def _single(found: FormOutput) -> Text:

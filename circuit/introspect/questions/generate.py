@@ -19,24 +19,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuit.introspect.inputs.expected import expected_texts
+from circuit.introspect.inputs.per_prompt import expected_texts
 from circuit.introspect.inputs.variants import Variant, variants
-from circuit.introspect.plans import question
+from circuit.introspect.plans import asked, question
 from circuit.methods.text.criteria import match_span
 from circuit.methods.uncertainty.scores import wilson
-from circuit.present.document import (
-    Cell,
-    Document,
-    Estimate,
-    Facts,
-    Notice,
-    Number,
-    Part,
-    Table,
-    Text,
-)
-from circuit.present.numbers import example_only
-from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions
+from circuit.present.document import Document, Estimate, Facts, Notice, Number, Part, Table, Text
+from circuit.present.numbers import few_groups
+from circuit.stages.options import ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Command, Plan, Result
@@ -85,12 +75,7 @@ class GenerateRequest:
         help="What counts as the answer instead: number, function_call, regex:PATTERN, or a text.",
         default=None,
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or chat if there is a template",
-    )
+    chat: bool | None = chat_option("the prompt set's, or chat if there is a template")
     output: OutputOptions = group(OutputOptions)
     seed: SeedOptions = group(SeedOptions)
 
@@ -140,19 +125,13 @@ def plan(request: GenerateRequest) -> Plan[GenerateResult]:
     given = read_prompt_input(request.prompts)
     expected_texts(given, request.expected, request.criterion)
     sampling = Sampling(request.max_tokens, temperature=request.temperature, seed=request.seed.seed)
-    parameters = {
-        "prompts": given.texts,
-        "max_tokens": sampling.max_tokens,
-        "temperature": sampling.temperature,
-        "seed": sampling.seed,
-        "chat": request.chat,
-        "compare_format": request.compare_format,
-        "expected": request.expected,
-        "criterion": request.criterion,
-    }
-
-    def answer(model: "LoadedModel") -> GenerateResult:
-        return generate_answers(
+    return question(
+        request,
+        GenerateResult,
+        schemas.GENERATION,
+        inputs=given.inputs,
+        parameters=asked(request, without=["show_tokens"], prompts=given.texts),
+        answer=lambda model, _: generate_answers(
             model,
             given,
             sampling,
@@ -160,15 +139,7 @@ def plan(request: GenerateRequest) -> Plan[GenerateResult]:
             compare_format=request.compare_format,
             expected=request.expected,
             criterion=request.criterion,
-        )
-
-    return question(
-        request,
-        GenerateResult,
-        schemas.GENERATION,
-        inputs=given.inputs,
-        parameters=parameters,
-        answer=answer,
+        ),
     )
 
 
@@ -197,7 +168,7 @@ def generate_answers(
     answers: list[GeneratedAnswer] = []
     for number, variant in enumerate(every):
         for row, answer in enumerate(generate(model, encoded[number], sampling)):
-            begins, at_once = _placed(model, answer.ids, wanted[row], criterion)
+            begins, at_once = _onset_in(model, answer.ids, wanted[row], criterion)
             answers.append(
                 GeneratedAnswer(
                     prompt=variant.texts[row],
@@ -222,7 +193,7 @@ def generate_answers(
     )
 
 
-def _placed(
+def _onset_in(
     model: "LoadedModel", ids: Sequence[int], expected: str | None, criterion: str | None
 ) -> tuple[int | None, bool | None]:
     """Return at which token the answer begins, and whether at once; None without a criterion."""
@@ -236,10 +207,7 @@ def _placed(
 
 
 def _same_tokens(
-    every: Sequence[Variant],
-    encoded: "Sequence[Sequence[EncodedPrompt]]",
-    number: int,
-    row: int,
+    every: Sequence[Variant], encoded: "Sequence[Sequence[EncodedPrompt]]", number: int, row: int
 ) -> str | None:
     """Name the first earlier variant in which a prompt has the same tokens."""
     ids = encoded[number][row].ids
@@ -277,9 +245,7 @@ def present(result: GenerateResult, *, show_tokens: bool = False) -> Document:
         parts.append(Notice("the model has no chat template: raw text only."))
     parts += [_answer(each, show_tokens) for each in result.answers]
     if result.ways:
-        parts.append(_rates(result.ways))
-        if (few := example_only(result.n_groups)) is not None:
-            parts.append(Notice(few))
+        parts += [_rates(result.ways), *few_groups(result.n_groups)]
     return Document("", parts)
 
 
@@ -306,18 +272,17 @@ def _onset(found: GeneratedAnswer) -> str:
 
 
 def _rates(rates: Sequence[AnswerRate]) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            each.name,
-            each.n,
-            Estimate(each.found / each.n, *each.found_interval),
-            Estimate(each.at_once / each.n, *each.at_once_interval),
-            Number(each.median_onset, "g"),
-        ]
-        for each in rates
-    ]
-    header = ["asked", "n", "has the answer", "at once", "median onset"]
-    return Table(title="Onset of the answer", header=header, rows=rows)
+    return Table.of(
+        rates,
+        {
+            "asked": lambda each: each.name,
+            "n": lambda each: each.n,
+            "has the answer": lambda each: Estimate(each.found / each.n, *each.found_interval),
+            "at once": lambda each: Estimate(each.at_once / each.n, *each.at_once_interval),
+            "median onset": lambda each: Number(each.median_onset, "g"),
+        },
+        title="Onset of the answer",
+    )
 
 
 COMMAND = Command(

@@ -15,15 +15,16 @@ import numpy as np
 
 from circuit.introspect.attention.attended import Attended, attended, attended_table
 from circuit.introspect.lens.logit_lens import TokenPrediction, lens_log_probs, top_tokens
-from circuit.introspect.plans import question
+from circuit.introspect.plans import asked, question
 from circuit.methods.arrays import Array
-from circuit.present.document import Cell, Document, Facts, Number, Part, Section, Table
+from circuit.present.document import Document, Facts, Number, Part, Section, Table
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
-from circuit.stages.run import Command, Plan, Result
+from circuit.stages.run import Command, Plan, Result, Session
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
 from circuit.values.sites import Site
 
@@ -98,7 +99,7 @@ class HooksResult(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Extras:
     """What is read besides the sites."""
 
     attention: bool = False
@@ -110,32 +111,17 @@ class Wanted:
 def plan(request: HooksRequest) -> Plan[HooksResult]:
     """Read the prompts."""
     given = read_prompt_input(request.prompts.prompts)
-    wanted = Wanted(
+    form = given.form(request.prompts.chat)
+    extras = Extras(
         attention=request.capture_attention,
         last_only=request.last_only,
         logit_lens=not request.no_logit_lens,
         top_k=request.top_k,
     )
-    parameters = {
-        "prompts": given.texts,
-        "layers": request.layers,
-        "sites": request.sites,
-        "capture_attention": request.capture_attention,
-        "last_only": request.last_only,
-        "logit_lens": not request.no_logit_lens,
-        "top_k": request.top_k,
-        "chat": request.prompts.chat,
-    }
 
-    def answer(model: "LoadedModel") -> HooksResult:
-        found = read_sites(
-            model,
-            given,
-            layers=request.layers,
-            sites=request.sites,
-            wanted=wanted,
-            chat=request.prompts.chat,
-        )
+    def answer(model: "LoadedModel", _: Session) -> HooksResult:
+        layers, sites = request.layers, request.sites
+        found = read_sites(model, given, layers=layers, sites=sites, extras=extras, form=form)
         return HooksResult(model=model.id, prompts=found)
 
     return question(
@@ -143,7 +129,9 @@ def plan(request: HooksRequest) -> Plan[HooksResult]:
         HooksResult,
         schemas.HOOKS,
         inputs=given.inputs,
-        parameters=parameters,
+        parameters=asked(
+            request, without=["no_logit_lens"], prompts=given.texts, logit_lens=extras.logit_lens
+        ),
         answer=answer,
     )
 
@@ -154,8 +142,8 @@ def read_sites(
     *,
     layers: str = "all",
     sites: str = DEFAULT,
-    wanted: Wanted = Wanted(),
-    chat: bool | None = None,
+    extras: Extras = Extras(),
+    form: PromptFormat = RAW,
 ) -> list[HooksPrompt]:
     """Run every prompt once and describe its sites.
 
@@ -164,11 +152,11 @@ def read_sites(
     """
     from circuit.model.sites.sites import parse_sites
 
-    at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
+    at = parse_layers(layers, range(model.n_layers), model.n_layers)
     listed = parse_sites(sites, at, model)
-    encoded = encode(model, given.texts, given.form(chat))
+    encoded = encode(model, given.texts, form)
     return [
-        _prompt(model, text, prompt.ids.tolist(), at, sites=listed, wanted=wanted)
+        _prompt(model, text, prompt.ids.tolist(), at, sites=listed, extras=extras)
         for text, prompt in zip(given.texts, encoded, strict=True)
     ]
 
@@ -180,24 +168,24 @@ def _prompt(
     layers: list[int],
     *,
     sites: Sequence[Site],
-    wanted: Wanted,
+    extras: Extras,
 ) -> HooksPrompt:
     from circuit.model.forward.token_states import token_states, token_texts
 
-    patterns = [Site("attn_pattern", k) for k in layers] if wanted.attention else []
-    residuals = [Site("resid_post", k) for k in layers] if wanted.logit_lens else []
+    patterns = [Site("attn_pattern", k) for k in layers] if extras.attention else []
+    residuals = [Site("resid_post", k) for k in layers] if extras.logit_lens else []
     states = token_states(model, ids, sites, last=[*patterns, *residuals])
     tokens = token_texts(model, ids)
     return HooksPrompt(
         prompt=text,
         tokens=tokens,
         layers=layers,
-        held=[_summary(model, site, states[site], wanted.last_only) for site in sites],
+        held=[_summary(model, site, states[site], extras.last_only) for site in sites],
         attention=[attended(site.layer, states[site][-1], tokens) for site in patterns]
-        if wanted.attention
+        if extras.attention
         else None,
-        lens=_lens(model, {site.layer: states[site][-1] for site in residuals}, wanted.top_k)
-        if wanted.logit_lens
+        lens=_lens(model, {site.layer: states[site][-1] for site in residuals}, extras.top_k)
+        if extras.logit_lens
         else None,
     )
 
@@ -240,29 +228,25 @@ def _section(found: HooksPrompt) -> Section:
 
 
 def _sites(held: Sequence[SiteSummary]) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            each.site,
-            " x ".join(map(str, each.shape)),
-            each.dtype,
-            Number(each.last_norm),
-            Number(each.mean_norm),
-        ]
-        for each in held
-    ]
-    header = ["site", "shape", "dtype", "norm at the last", "mean norm after the first"]
-    return Table(title="Captured states", header=header, rows=rows)
+    return Table.of(
+        held,
+        {
+            "site": lambda each: each.site,
+            "shape": lambda each: " x ".join(map(str, each.shape)),
+            "dtype": lambda each: each.dtype,
+            "norm at the last": lambda each: Number(each.last_norm),
+            "mean norm after the first": lambda each: Number(each.mean_norm),
+        },
+        title="Captured states",
+    )
 
 
 def _lens_table(lens: Sequence[LensLayer]) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            f"Layer {each.layer}",
-            ", ".join(f"{p.token!r} ({p.probability:.4f})" for p in each.predictions),
-        ]
-        for each in lens
-    ]
-    return Table(title="Logit Lens", header=["layer", "top tokens"], rows=rows, prose=True)
+    def tokens(each: LensLayer) -> str:
+        return ", ".join(f"{p.token!r} ({p.probability:.4f})" for p in each.predictions)
+
+    columns = {"layer": lambda each: f"Layer {each.layer}", "top tokens": tokens}
+    return Table.of(lens, columns, title="Logit Lens", prose=True)
 
 
 COMMAND = Command(request=HooksRequest, plan=plan, present=present, result=HooksResult)

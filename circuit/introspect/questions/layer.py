@@ -23,28 +23,20 @@ import numpy as np
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.attended import Attended, attended, attended_table
-from circuit.introspect.plans import question
+from circuit.introspect.inputs.per_prompt import labels_of
+from circuit.introspect.plans import asked, question
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.label_similarity import Separation, separation
 from circuit.methods.geometry.similarity import cosine_matrix
-from circuit.present.document import (
-    Cell,
-    Document,
-    Estimate,
-    Facts,
-    Notice,
-    Number,
-    Part,
-    Section,
-    Table,
-)
-from circuit.present.numbers import example_only
+from circuit.present.document import Cell, Document, Estimate, Facts, Number, Part, Section, Table
+from circuit.present.numbers import few_groups
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
 from circuit.values.sites import Site
 
@@ -106,50 +98,23 @@ def plan(request: LayerRequest) -> Plan[LayerResult]:
     given = read_prompt_input(request.prompts.prompts)
     check_several(given)
     labels = labels_of(given, request.labels)
-    parameters = {
-        "prompts": given.texts,
-        "labels": labels,
-        "layers": request.layers,
-        "seed": request.seed.seed,
-        "attention": request.attention,
-        "format": given.form(request.prompts.chat).name,
-    }
-
-    def answer(model: "LoadedModel") -> LayerResult:
-        return layer_similarity(
-            model,
-            given,
-            labels,
-            layers=request.layers,
-            attention=request.attention,
-            chat=request.prompts.chat,
-            seed=request.seed.seed,
-        )
-
+    form = given.form(request.prompts.chat)
     return question(
         request,
         LayerResult,
         schemas.LAYER_SIMILARITY,
         inputs=given.inputs,
-        parameters=parameters,
-        answer=answer,
+        parameters=asked(request, prompts=given.texts, labels=labels, format=form.name),
+        answer=lambda model, _: layer_similarity(
+            model,
+            given,
+            labels,
+            layers=request.layers,
+            attention=request.attention,
+            form=form,
+            seed=request.seed.seed,
+        ),
     )
-
-
-def labels_of(given: PromptInput, labels: str | None) -> list[str]:
-    """Return a label for each prompt: as listed, the set's own, or a label of its own for each."""
-    n = len(given.texts)
-    if labels is not None:
-        named = [label.strip() for label in labels.split(",")]
-        if len(named) != n or not all(named):
-            message = f"{len(named)} labels are given for {n} prompts"
-            hint = "write --labels working,broken: one for each prompt"
-            raise UsageError("labels-per-prompt", message, hint=hint, n_labels=len(named), n=n)
-        return named
-    own = given.prompt_set
-    if own is not None and all(prompt.label is not None for prompt in own.prompts):
-        return [str(prompt.label) for prompt in own.prompts]
-    return [str(i) for i in range(n)]
 
 
 def check_several(given: PromptInput) -> None:
@@ -166,15 +131,14 @@ def layer_similarity(
     *,
     layers: str = "all",
     attention: bool = False,
-    chat: bool | None = None,
+    form: PromptFormat = RAW,
     seed: int = 0,
 ) -> LayerResult:
     """Compare all prompts at every layer; needs two prompts."""
     from circuit.model.forward.last_token import last_residuals
 
     check_several(given)
-    at = sorted(set(parse_layers(layers, range(model.n_layers), model.n_layers)))
-    form = given.form(chat)
+    at = parse_layers(layers, range(model.n_layers), model.n_layers)
     encoded = encode(model, given.texts, form)
     states = last_residuals(model, encoded, at)
     return LayerResult(
@@ -189,11 +153,7 @@ def layer_similarity(
 
 
 def _layer(
-    layer: int,
-    rows: Array,
-    labels: Sequence[str],
-    groups: Sequence[str],
-    seed: int,
+    layer: int, rows: Array, labels: Sequence[str], groups: Sequence[str], seed: int
 ) -> LayerSimilarity:
     plain = cosine_matrix(rows)
     centred = cosine_matrix(rows - rows.mean(axis=0, dtype=np.float64)) if len(rows) > 2 else None
@@ -224,8 +184,7 @@ def present(result: LayerResult) -> Document:
         parts += [_matrix(layer, result.labels) for layer in result.layers]
     if len(set(result.labels)) < len(result.labels) or len(set(result.labels)) == 2:
         parts.append(_separations(result.layers))
-    if (few := example_only(result.n_groups)) is not None:
-        parts.append(Notice(few))
+    parts += few_groups(result.n_groups)
     for text, found in zip(result.prompts, result.attention or [], strict=False):
         title = f"Attention of the last token of {text!r}"
         parts.append(Section(title, [attended_table(found)]))
@@ -258,9 +217,4 @@ def _separations(layers: Sequence[LayerSimilarity]) -> Table:
     return Table(title="Within and between labels", header=header, rows=rows)
 
 
-COMMAND = Command(
-    request=LayerRequest,
-    plan=plan,
-    present=present,
-    result=LayerResult,
-)
+COMMAND = Command(request=LayerRequest, plan=plan, present=present, result=LayerResult)

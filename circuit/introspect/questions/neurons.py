@@ -25,6 +25,7 @@ import numpy as np
 from circuit.artifacts.directions.direction import Direction
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import UsageError
+from circuit.introspect.inputs.per_prompt import labels_of
 from circuit.introspect.neurons.choice import (
     Neuron,
     NeuronChoice,
@@ -35,7 +36,8 @@ from circuit.introspect.neurons.choice import (
     share_of,
     token_activations,
 )
-from circuit.introspect.questions.layer import labels_of
+from circuit.introspect.plans import asked, question
+from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.methods.quality.single_feature import FeatureChoice
 from circuit.present.document import (
@@ -43,21 +45,21 @@ from circuit.present.document import (
     Document,
     Estimate,
     Facts,
-    Notice,
     Number,
     Part,
     Section,
     Table,
     Text,
 )
-from circuit.present.numbers import example_only, interval, p_text
+from circuit.present.numbers import few_groups, interval, p_text
 from circuit.stages.directions.tokens import TokenEffect, promoted_by, the_one
 from circuit.stages.options import ModelOptions, OutputOptions, PromptsOptions, SeedOptions
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
 from circuit.stages.rows.same_weights import check_model
-from circuit.stages.run import Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Plan, Result
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
+from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
 from circuit.values.thresholds import MIN_GROUPS
 
@@ -142,44 +144,39 @@ def plan(request: NeuronsRequest) -> Plan[NeuronsResult]:
         discover=request.auto_discover,
         top_k=request.top_k,
     )
+    layer = request.layer
+    if layer is None and choice.direction is None:
+        raise UsageError("no-layer", "the layer of the neurons is missing", hint="name it with -l")
     form = given.form(request.prompts.chat)
-    known = {
-        "prompts": given.texts,
-        "labels": labels,
-        "top_k": request.top_k,
-        "neurons": choice.indices,
-        "auto_discover": request.auto_discover,
-        "seed": request.seed.seed,
-        "format": form.name,
-    }
 
-    def begin(model: "LoadedModel") -> Job[NeuronsResult]:
+    def layer_of(model: "LoadedModel") -> int:
         if choice.direction is not None:
             check_model(choice.direction, model, allow_other=request.allow_other_model)
-        layer = _layer(model, request.layer, choice.direction)
+        return one_layer(model, layer, choice.direction)
 
-        def compute(session: Session) -> NeuronsResult:  # noqa: ARG001
-            return neurons(
-                model,
-                given,
-                choice,
-                layer=layer,
-                labels=labels,
-                chat=request.prompts.chat,
-                seed=request.seed.seed,
-            )
-
-        return Job(parameters={**known, "layer": layer}, compute=compute)
-
-    return Plan(
-        result=NeuronsResult,
-        schema=schemas.NEURONS,
-        model=request.model,
+    return question(
+        request,
+        NeuronsResult,
+        schemas.NEURONS,
         inputs=[*given.inputs, *([] if file is None else [file])],
-        output=request.output.output,
-        force=request.output.force,
-        known=known,
-        begin=begin,
+        parameters=asked(
+            request,
+            without=("layer", "allow_other_model"),
+            prompts=given.texts,
+            labels=labels,
+            neurons=choice.indices,
+            format=form.name,
+        ),
+        of_model=lambda model: {"layer": layer_of(model)},
+        answer=lambda model, _: neurons(
+            model,
+            given,
+            choice,
+            layer=layer_of(model),
+            labels=labels,
+            form=form,
+            seed=request.seed.seed,
+        ),
     )
 
 
@@ -190,15 +187,14 @@ def neurons(
     *,
     layer: int,
     labels: Sequence[str] | None = None,
-    chat: bool | None = None,
+    form: PromptFormat = RAW,
     seed: int = 0,
 ) -> NeuronsResult:
     """Choose neurons of a layer and describe them."""
     from circuit.model.interventions.neurons import write_vectors
 
     named = list(labels) if labels is not None else [""] * len(given.texts)
-    form = given.form(chat)
-    tokens, states = token_activations(model, given, chat, layer)
+    tokens, states = token_activations(model, given, form, layer)
     last = np.stack([rows[-1] for rows in states])
     vectors = write_vectors(model, layer)
     direction = choice.direction
@@ -244,15 +240,13 @@ def neurons(
 def _claim(discovery: FeatureChoice | None) -> bool | None:
     if discovery is None or discovery.n_groups < MIN_GROUPS:
         return None
-    return discovery.p <= 0.05
+    return discovery.p <= LEVEL
 
 
-def _layer(model: "LoadedModel", layer: str | None, direction: Direction | None) -> int:
+def one_layer(model: "LoadedModel", layer: str | None, direction: Direction | None) -> int:
     """Return the one layer that is named, or that of the direction."""
-    if layer is None and direction is None:
-        raise UsageError("no-layer", "the layer of the neurons is missing", hint="name it with -l")
-    named = layer if layer is not None or direction is None else str(direction.layer)
-    found = parse_layers(str(named), range(model.n_layers), model.n_layers)
+    named = str(direction.layer) if layer is None and direction is not None else str(layer)
+    found = parse_layers(named, range(model.n_layers), model.n_layers)
     if len(found) != 1:
         message = f"`{layer}` names {len(found)} layers, and neurons are read in one"
         raise UsageError("several-layers", message, hint="name one layer with -l", layers=found)
@@ -263,22 +257,18 @@ def present(result: NeuronsResult) -> Document:
     """Show activations over tokens, means by label, and what each neuron writes."""
     parts: list[Part] = [Facts(_about(result)), *_discovery(result)]
     if result.chance_cosine is not None:
-        parts.append(_along_table(result, result.chance_cosine))
+        parts.append(_along_table(result.neurons, result.chance_cosine))
     for i, prompt in enumerate(result.prompts[:SHOWN]):
         parts.append(Section(f"Activations: {prompt!r}", [_token_table(result, i)]))
     if (more := len(result.prompts) - SHOWN) > 0:
         parts.append(Text([f"({more} more prompts: --json or -o has their tokens)"]))
     parts += [_label_table(result.neurons), _promoted_table(result)]
-    few = example_only(result.n_groups)
-    return Document("", [*parts, *([] if few is None else [Notice(few)])])
+    return Document("", [*parts, *few_groups(result.n_groups)])
 
 
 def _about(result: NeuronsResult) -> list[tuple[str, Cell]]:
     number = f"{len(result.neurons)} of {result.n_neurons} neurons, {result.how}"
-    return [
-        ("Model", f"{result.model} ({result.format})"),
-        (f"Layer {result.layer}", number),
-    ]
+    return [("Model", f"{result.model} ({result.format})"), (f"Layer {result.layer}", number)]
 
 
 def _discovery(result: NeuronsResult) -> list[Part]:
@@ -298,15 +288,18 @@ def _discovery(result: NeuronsResult) -> list[Part]:
     return [Text(lines)]
 
 
-def _along_table(result: NeuronsResult, bound: float) -> Table:
-    rows: list[list[Cell]] = [
-        [str(each.index), Number(each.along.dot, "+.4f"), Number(each.along.cosine, "+.3f")]
-        for each in result.neurons
-        if each.along is not None
-    ]
-    note = f"(the largest |cosine| of as many random directions: 95 % below {bound:.3f})"
-    header = ["neuron", "w . v", "cosine"]
-    return Table(title="Along the direction", header=header, rows=rows, note=note)
+def _along_table(neurons: Sequence[Neuron], bound: float) -> Table:
+    along = [(each.index, each.along) for each in neurons if each.along is not None]
+    return Table.of(
+        along,
+        {
+            "neuron": lambda each: str(each[0]),
+            "w . v": lambda each: Number(each[1].dot, "+.4f"),
+            "cosine": lambda each: Number(each[1].cosine, "+.3f"),
+        },
+        title="Along the direction",
+        note=f"(the largest |cosine| of as many random directions: 95 % below {bound:.3f})",
+    )
 
 
 def _token_table(result: NeuronsResult, prompt: int) -> Table:
@@ -329,22 +322,22 @@ def _label_table(found: Sequence[Neuron]) -> Table:
 
 
 def _promoted_table(result: NeuronsResult) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            str(each.index),
-            Number(each.write_norm),
-            _tokens(each.promoted),
-            _tokens(each.suppressed),
-        ]
-        for each in result.neurons
-    ]
     low, high = result.random_promotes
     note = (
         "(logits at a step of 0.1 of the residual's norm each way; the strongest token of a random "
         f"direction has {low:.2f}, 95 % below {high:.2f})"
     )
-    header = ["neuron", "|w|", "promotes", "suppresses"]
-    return Table(title="What they promote", header=header, rows=rows, note=note)
+    return Table.of(
+        result.neurons,
+        {
+            "neuron": lambda each: str(each.index),
+            "|w|": lambda each: Number(each.write_norm),
+            "promotes": lambda each: _tokens(each.promoted),
+            "suppresses": lambda each: _tokens(each.suppressed),
+        },
+        title="What they promote",
+        note=note,
+    )
 
 
 def _tokens(found: Sequence[TokenEffect]) -> str:

@@ -23,27 +23,20 @@ out and counted.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuit.introspect.patching.cells import cell_choice
 from circuit.introspect.patching.effects import Grid, PatchResult, draw_patching, patch
-from circuit.introspect.patching.prompt_pairs import (
-    check_alignment,
-    check_pairs,
-    read_pairs,
-)
-from circuit.present.document import Cell, Document, Estimate, Notice, Number, Part, Table, Text
-from circuit.present.numbers import example_only, formatted
+from circuit.introspect.patching.prompt_pairs import check_alignment, check_pairs, read_pairs
+from circuit.introspect.plans import asked, question
+from circuit.present.document import Cell, Document, Estimate, Number, Part, Table, Text
+from circuit.present.numbers import few_groups, formatted
 from circuit.stages.figures.picture_files import check_picture
-from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions
-from circuit.stages.run import Command, Job, Plan, Session
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions, chat_option
+from circuit.stages.run import Command, Plan
 from circuit.values import schemas
 from circuit.values.requests import group, option
-
-if TYPE_CHECKING:
-    from circuit.model.checkpoint.loading import LoadedModel
 
 TOP = 8  # cells of a grid that are shown; all are in the file
 SHOWN = 3  # pairs that are shown
@@ -108,12 +101,7 @@ class PatchRequest:
     verify: int = option(
         "--verify", help="Estimates to verify in each direction.", default=20, minimum=3
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or raw",
-    )
+    chat: bool | None = chat_option()
     plot: Path | None = option("--plot", help="Draw heat maps (png, pdf, svg).", default=None)
     output: OutputOptions = group(OutputOptions)
     seed: SeedOptions = group(SeedOptions)
@@ -129,44 +117,24 @@ def plan(request: PatchRequest) -> Plan[PatchResult]:
     )
     check_pairs(pairs)
     form = given.form(request.chat)
-    parameters = {
-        "layers": request.layers,
-        "position": request.position,
-        "components": request.components,
-        "pairs": pairs,
-        "direction": request.direction,
-        "align": request.align,
-        "attribution": request.attribution,
-        "verify": request.verify,
-        "seed": request.seed.seed,
-        "format": form.name,
-    }
-
-    def begin(model: "LoadedModel") -> Job[PatchResult]:
-        def compute(session: Session) -> PatchResult:
-            return patch(
-                model,
-                pairs,
-                choice.at(request.layers, model.n_layers),
-                form=form,
-                alignment=request.align,
-                verify=request.verify if request.attribution else None,
-                seed=request.seed.seed,
-                session=session,
-            )
-
-        return Job(parameters=parameters, compute=compute)
-
-    return Plan(
-        result=PatchResult,
-        schema=schemas.PATCHING,
-        model=request.model,
+    replaced = ("clean", "corrupt", "answer", "wrong")
+    return question(
+        request,
+        PatchResult,
+        schemas.PATCHING,
         inputs=given.inputs,
-        output=request.output.output,
-        force=request.output.force,
-        known=parameters,
-        pictures={request.plot: draw_patching} if request.plot else {},
-        begin=begin,
+        parameters=asked(request, without=replaced, pairs=pairs, format=form.name),
+        answer=lambda model, session: patch(
+            model,
+            pairs,
+            choice.at(request.layers, model.n_layers),
+            form=form,
+            alignment=request.align,
+            verify=request.verify if request.attribution else None,
+            seed=request.seed.seed,
+            session=session,
+        ),
+        pictures={request.plot: draw_patching},
     )
 
 
@@ -175,8 +143,7 @@ def present(result: PatchResult) -> Document:
     parts: list[Part] = [Text(_about(result))]
     parts += [_grid_table(grid, result.positions) for grid in result.grids]
     parts += [_verified_table(result, each) for each in result.rank_correlation]
-    few = example_only(result.n_groups, "pair")
-    return Document("", [*parts, *([] if few is None else [Notice(few)])])
+    return Document("", [*parts, *few_groups(result.n_groups, "pair")])
 
 
 def _about(result: PatchResult) -> list[str]:
@@ -230,22 +197,16 @@ def _where(grid: Grid, column: int, positions: Sequence[int]) -> str:
 
 def _verified_table(result: PatchResult, direction: str) -> Table:
     grids = {grid.component: grid for grid in result.grids}
-    rows: list[list[Cell]] = [
-        [
-            f"{one.component} L{one.layer}",
-            _where(grids[one.component], one.column, result.positions),
-            Number(one.estimate, "+.3f"),
-            Number(one.effect, "+.3f"),
-        ]
-        for one in result.checked
-        if one.direction == direction
-    ]
-    ranks = formatted(result.rank_correlation[direction])
-    return Table(
+    return Table.of(
+        [each for each in result.checked if each.direction == direction],
+        {
+            "component": lambda each: f"{each.component} L{each.layer}",
+            "where": lambda each: _where(grids[each.component], each.column, result.positions),
+            "estimate": lambda each: Number(each.estimate, "+.3f"),
+            "effect": lambda each: Number(each.effect, "+.3f"),
+        },
         title=f"Largest estimates of {direction}, verified by patching",
-        header=["component", "where", "estimate", "effect"],
-        rows=rows,
-        note=f"Rank correlation: {ranks}",
+        note=f"Rank correlation: {formatted(result.rank_correlation[direction])}",
     )
 
 

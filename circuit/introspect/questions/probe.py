@@ -20,18 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuit.artifacts.files.paths import archive_path, manifest_path
-from circuit.artifacts.steering_files.files import (
-    Direction,
-    write_directions,
-    write_steering_file,
-)
+from circuit.artifacts.steering_files.files import Direction, write_directions, write_steering_file
 from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import UsageError
-from circuit.introspect.probes.answer import ARCHIVE, ProbeQuestion, ProbeReading, ProbeResult
-from circuit.introspect.probes.two_classes import (
-    TwoClasses,
-    check_method,
-)
+from circuit.introspect.plans import asked
+from circuit.introspect.probes.result import ARCHIVE, ProbeQuestion, ProbeReading, ProbeResult
+from circuit.introspect.probes.two_classes import TwoClasses, check_method
 from circuit.present.document import (
     Cell,
     Document,
@@ -44,7 +38,7 @@ from circuit.present.document import (
     Text,
 )
 from circuit.present.numbers import interval
-from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions
+from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.run import Command, Job, Plan, Record, Session
 from circuit.values import schemas
@@ -83,9 +77,7 @@ class ProbeRequest:
     )
     test: str | None = option("--test", "-t", help="Prompts to read with the probe.", default=None)
     save_direction: Path | None = option(
-        "--save-direction",
-        help="Save the direction: .npz, .json or .safetensors.",
-        default=None,
+        "--save-direction", help="Save the direction: .npz, .json or .safetensors.", default=None
     )
     save_probe: Path | None = option(
         "--save-probe", help="Save the probe, for `circuit probes apply`.", default=None
@@ -93,12 +85,7 @@ class ProbeRequest:
     name: str | None = option(
         "--name", help="Name of what is saved.", default=None, shown_default="the labels"
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="that of class a's prompt set, or raw",
-    )
+    chat: bool | None = chat_option("that of class a's prompt set, or raw")
     output: OutputOptions = group(OutputOptions)
     seed: SeedOptions = group(SeedOptions)
 
@@ -113,16 +100,16 @@ def plan(request: ProbeRequest) -> Plan[ProbeResult]:
     named = (request.save_direction, request.save_probe)
     paths = list(dict.fromkeys(path for path in named if path is not None))
     form = a.form(request.chat)
-    known = {
-        "class_a": a.texts,
-        "class_b": b.texts,
-        "labels": [request.label_a, request.label_b],
-        "layers": request.layers,
-        "method": request.method,
-        "seed": request.seed.seed,
-        "format": form.name,
-    }
     name = request.name or f"{request.label_a}_vs_{request.label_b}"
+    known = asked(
+        request,
+        without=("label_a", "label_b", "test", "name"),
+        class_a=a.texts,
+        class_b=b.texts,
+        labels=[request.label_a, request.label_b],
+        format=form.name,
+        **({"name": name} if paths else {}),
+    )
 
     def begin(model: "LoadedModel") -> Job[ProbeResult]:
         question = ProbeQuestion(model, classes, form, name, request.seed.seed)
@@ -216,19 +203,18 @@ def _score_table(result: ProbeResult) -> Part:
     title = "Held-out AUROC by layer"
     if not result.scores:
         return Text([f"{title}: none, since a class has only one group and none can be held out"])
-    rows: list[list[Cell]] = [
-        [
-            str(each.layer),
-            Share(each.auroc[0], ".2f"),
-            Estimate.of(each.auroc),
-            Number(each.accuracy, ".2f"),
-            Number(each.p),
-            Number(each.p_any),
-        ]
-        for each in result.scores
-    ]
-    header = ["layer", "", "AUROC", "accuracy", "p", "p_any"]
-    return Table(title=title, header=header, rows=rows)
+    return Table.of(
+        result.scores,
+        {
+            "layer": lambda each: str(each.layer),
+            "": lambda each: Share(each.auroc[0], ".2f"),
+            "AUROC": lambda each: Estimate.of(each.auroc),
+            "accuracy": lambda each: Number(each.accuracy, ".2f"),
+            "p": lambda each: Number(each.p),
+            "p_any": lambda each: Number(each.p_any),
+        },
+        title=title,
+    )
 
 
 def _layer(result: ProbeResult) -> list[tuple[str, Cell]]:
@@ -257,17 +243,16 @@ def _claim(result: ProbeResult) -> str:
 
 
 def _test_table(tests: Sequence[ProbeReading]) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            repr(each.prompt) + (" (was fitted to)" if each.seen else ""),
-            Number(each.projection),
-            Number(each.probability),
-            each.label,
-        ]
-        for each in tests
-    ]
-    header = ["prompt", "v . h", "p", "read as"]
-    return Table(title="Test prompts", header=header, rows=rows)
+    return Table.of(
+        tests,
+        {
+            "prompt": lambda each: repr(each.prompt) + " (was fitted to)" * each.seen,
+            "v . h": lambda each: Number(each.projection),
+            "p": lambda each: Number(each.probability),
+            "read as": lambda each: each.label,
+        },
+        title="Test prompts",
+    )
 
 
 COMMAND = Command(request=ProbeRequest, plan=plan, present=present)

@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuit.artifacts.files.documents import plain, restored
+from circuit.artifacts.files.paths import archive_path
 from circuit.artifacts.manifest.manifest import Manifest, write_manifest
 from circuit.introspect.lens.tuned_lens import (
-    LayerFit,
     TunedLens,
-    archive_path,
+    TuneLensResult,
     default_texts,
     distinct_texts,
     read_maps,
     tune_lens,
     write_maps,
 )
-from circuit.present.document import Cell, Document, Estimate, Table, Text
-from circuit.stages.options import ModelOptions, SeedOptions
+from circuit.introspect.plans import asked
+from circuit.present.document import Document, Estimate, Table, Text
+from circuit.stages.options import ModelOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompt_input import PromptInput, read_prompt_input
-from circuit.stages.run import Command, Job, Plan, Record, Result, Session
+from circuit.stages.run import Command, Job, Plan, Record, Session
 from circuit.values import schemas
 from circuit.values.requests import group, option
 
@@ -50,37 +51,12 @@ class TuneLensRequest:
     )
     steps: int = option("--steps", help="Steps of Adam.", default=200, minimum=1)
     rate: float = option("--rate", help="Learning rate at the start.", default=1e-3, minimum=0)
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="A user's turn, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or raw",
-    )
+    chat: bool | None = chat_option()
     force: bool = option("--force", help="Replace output that exists.", default=False)
     seed: SeedOptions = group(SeedOptions)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TuneLensResult(Result):
-    """How good the lens is at every layer."""
-
-    model: str
-    format: str
-    n_texts: int
-    n_tokens: int
-    n_held_out: int
-    layers: list[LayerFit]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Tuned:
-    """The lens, to be written or used, and what is said of it."""
-
-    lens: TunedLens
-    result: TuneLensResult
-
-
-def plan(request: TuneLensRequest) -> Plan[Tuned]:
+def plan(request: TuneLensRequest) -> Plan[TunedLens]:
     """Read the texts."""
     given = (
         PromptInput(default_texts()) if request.texts is None else read_prompt_input(request.texts)
@@ -88,99 +64,66 @@ def plan(request: TuneLensRequest) -> Plan[Tuned]:
     distinct_texts(given.texts)
     form = given.form(request.chat)
     archive = archive_path(request.output)
-    parameters = {
-        "texts": given.texts,
-        "steps": request.steps,
-        "rate": request.rate,
-        "seed": request.seed.seed,
-        "format": form.name,
-    }
+    manifest = archive.with_suffix(".json")
+    parameters = asked(request, without=["force"], texts=given.texts, format=form.name)
 
-    def begin(model: "LoadedModel") -> Job[Tuned]:
-        def compute(session: Session) -> Tuned:
-            lens = tune_lens(
-                model,
-                given.texts,
-                form=form,
-                n_steps=request.steps,
-                rate=request.rate,
-                seed=request.seed.seed,
-                track=session.track,
-            )
-            return _tuned(lens, model.id, form.name)
+    def compute(model: "LoadedModel", session: Session) -> TunedLens:
+        return tune_lens(
+            model,
+            given.texts,
+            form=form,
+            n_steps=request.steps,
+            rate=request.rate,
+            seed=request.seed.seed,
+            track=session.track,
+        )
 
-        def write(tuned: Tuned, record: Record) -> None:
-            write_maps(archive, tuned.lens.maps, force=request.force)
-            manifest = archive.with_suffix(".json")
-            write_manifest(manifest, **vars(record), outputs=[archive], results=vars(tuned.result))
+    def write(lens: TunedLens, record: Record) -> None:
+        write_maps(archive, lens.maps, force=request.force)
+        write_manifest(manifest, **vars(record), outputs=[archive], results=vars(lens.result))
 
-        return Job(parameters=parameters, compute=compute, write=write)
+    def read(written: Manifest) -> TunedLens:
+        return TunedLens(maps=read_maps(archive), result=restored(TuneLensResult, written.results))
 
     return Plan(
-        result=Tuned,
+        result=TunedLens,
         schema=schemas.LENS_MAPS,
         model=request.model,
         inputs=given.inputs,
-        output=archive.with_suffix(".json"),
+        output=manifest,
         files=[archive],
         force=request.force,
         known=parameters,
-        read=lambda manifest: _read(manifest, archive),
-        begin=begin,
+        read=read,
+        begin=lambda model: Job(
+            parameters=parameters, compute=lambda session: compute(model, session), write=write
+        ),
     )
 
 
-def _tuned(lens: TunedLens, model: str, form: str) -> Tuned:
-    result = TuneLensResult(
-        model=model,
-        format=form,
-        n_texts=lens.n_texts,
-        n_tokens=lens.n_tokens,
-        n_held_out=lens.n_held_out,
-        layers=lens.fits,
-    )
-    return Tuned(lens=lens, result=result)
-
-
-def _read(manifest: Manifest, archive: Path) -> Tuned:
-    result = restored(TuneLensResult, manifest.results)
-    lens = TunedLens(
-        maps=read_maps(archive),
-        fits=result.layers,
-        n_texts=result.n_texts,
-        n_tokens=result.n_tokens,
-        n_held_out=result.n_held_out,
-    )
-    return Tuned(lens=lens, result=result)
-
-
-def present(tuned: Tuned) -> Document:
+def present(lens: TunedLens) -> Document:
     """Show the distance from the model's own prediction at every layer, tuned and plain."""
-    result = tuned.result
-    rows: list[list[Cell]] = [
-        [f"L{each.layer}", Estimate.of(each.tuned, ".3f"), Estimate.of(each.plain, ".3f")]
-        for each in result.layers
-    ]
+    result = lens.result
+    distances = Table.of(
+        result.layers,
+        {
+            "layer": lambda each: f"L{each.layer}",
+            "tuned lens": lambda each: Estimate.of(each.tuned, ".3f"),
+            "logit lens": lambda each: Estimate.of(each.plain, ".3f"),
+        },
+        title="KL of the model's prediction from the lens's on held-out texts, nats per token",
+    )
+    advice = (
+        "More, and more varied, text makes a better lens; a tuned lens that is no better than the "
+        "logit lens needs more training."
+    )
     return Document(
         f"Tuned lens of `{result.model}`: {result.n_texts} texts, "
         f"{result.n_tokens} tokens to train on, {result.n_held_out} held out",
-        [
-            Table(
-                title="KL of the model's prediction from the lens's on held-out texts, "
-                "nats per token",
-                header=["layer", "tuned lens", "logit lens"],
-                rows=rows,
-            ),
-            Text(
-                [
-                    "More, and more varied, text makes a better lens; a tuned lens that is no "
-                    "better than the logit lens needs more training."
-                ]
-            ),
-        ],
+        [distances, Text([advice])],
     )
 
 
 COMMAND = Command(
-    request=TuneLensRequest, plan=plan, present=present, data=lambda tuned: plain(tuned.result)
+    request=TuneLensRequest, plan=plan, present=present, data=lambda lens: plain(lens.result)
 )

@@ -13,14 +13,15 @@ the checkpoints are not stored alike, that is part of the difference.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from circuit.errors import DataError
+from circuit.introspect.plans import asked
 from circuit.methods.geometry.matrix_change import Spectrum, Sums, spectrum, sums, total
 from circuit.present.document import Cell, Document, Facts, Number, Part, Table, Text
 from circuit.stages.options import OutputOptions
-from circuit.stages.run import SILENT, Command, Job, Plan, Result, Session
+from circuit.stages.run import Command, Job, Plan, Result, Session
 from circuit.values import schemas
 from circuit.values.requests import group, option
 
@@ -86,7 +87,7 @@ class TensorDiff:
     relative: float | None
     cosine: float | None
     largest: float
-    spectrum: Spectrum | None = None
+    spectrum: Spectrum | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +124,7 @@ def plan(request: WeightDiffRequest) -> Plan[WeightDiffResult]:
     """Compare two checkpoints; a run is the same if their weights are."""
     from circuit.model.machine.runtime import require_mlx
 
-    known: dict[str, object] = {
-        "base": request.base,
-        "finetuned": request.finetuned,
-        "revision": request.revision,
-        "spectrum": request.spectrum,
-        "largest_svd": request.largest_svd,
-    }
+    known = asked(request, without=["top"])
 
     def begin(model: "LoadedModel") -> Job[WeightDiffResult]:  # noqa: ARG001
         from circuit.model.checkpoint.weights import open_weights
@@ -139,14 +134,9 @@ def plan(request: WeightDiffRequest) -> Plan[WeightDiffResult]:
         checkpoints = [each.fingerprint() for each in both]
 
         def compute(session: Session) -> WeightDiffResult:
-            return compare_weights(
-                both[0],
-                both[1],
-                checkpoints,
-                top=request.spectrum,
-                largest_svd=request.largest_svd,
-                session=session,
-            )
+            a, b = both
+            top, largest = request.spectrum, request.largest_svd
+            return compare_weights(a, b, checkpoints, top=top, largest_svd=largest, session=session)
 
         return Job(parameters={**known, "checkpoints": checkpoints}, compute=compute)
 
@@ -160,23 +150,6 @@ def plan(request: WeightDiffRequest) -> Plan[WeightDiffResult]:
     )
 
 
-def weight_diff(
-    base: str,
-    finetuned: str,
-    *,
-    revision: str | None = None,
-    top: int = 5,
-    largest_svd: int = LARGEST_SVD,
-) -> WeightDiffResult:
-    """Compare two checkpoints by their ids or folders, as ``compare_weights`` does."""
-    from circuit.model.checkpoint.weights import open_weights
-
-    a, b = open_weights(base, revision), open_weights(finetuned, revision)
-    return compare_weights(
-        a, b, [a.fingerprint(), b.fingerprint()], top=top, largest_svd=largest_svd
-    )
-
-
 def compare_weights(
     a: "Weights",
     b: "Weights",
@@ -184,7 +157,7 @@ def compare_weights(
     *,
     top: int,
     largest_svd: int,
-    session: Session = SILENT,
+    session: Session,
 ) -> WeightDiffResult:
     """Compare two checkpoints; ``top`` singular values are kept, 0 computes none.
 
@@ -247,6 +220,7 @@ def _tensor(
     added = sums(pieces(x, y))
     shape = a.tensors[name].shape
     kind, layer = place_of(name)
+    has_spectrum = top and added.change and len(shape) == 2 and min(shape) <= largest_svd
     found = TensorDiff(
         name=name,
         kind=kind,
@@ -256,9 +230,8 @@ def _tensor(
         relative=added.relative,
         cosine=added.cosine,
         largest=added.largest,
+        spectrum=spectrum(matrix(y) - matrix(x), top) if has_spectrum else None,
     )
-    if top and added.change and len(shape) == 2 and min(shape) <= largest_svd:
-        found = replace(found, spectrum=spectrum(matrix(y) - matrix(x), top))
     return found, added
 
 
@@ -334,18 +307,17 @@ def _facts(result: WeightDiffResult) -> Facts:
 
 def _component_table(result: WeightDiffResult) -> Table:
     whole = [each for each in result.components if each.layer is None]
-    rows: list[list[Cell]] = [
-        [
-            each.kind,
-            each.n_tensors,
-            f"{each.n_numbers:,}",
-            Number(each.relative, ".6f"),
-            Number(each.cosine, ".6f"),
-        ]
-        for each in [*whole, result.whole]
-    ]
-    header = ["component", "tensors", "numbers", "|B - A| / |A|", "cosine"]
-    return Table(title="Components", header=header, rows=rows)
+    return Table.of(
+        [*whole, result.whole],
+        {
+            "component": lambda each: each.kind,
+            "tensors": lambda each: each.n_tensors,
+            "numbers": lambda each: f"{each.n_numbers:,}",
+            "|B - A| / |A|": lambda each: Number(each.relative, ".6f"),
+            "cosine": lambda each: Number(each.cosine, ".6f"),
+        },
+        title="Components",
+    )
 
 
 def _layer_table(components: Sequence[ComponentDiff]) -> Table:
@@ -361,28 +333,31 @@ def _marked(value: float | None) -> Cell:
 
 
 def _tensor_table(changed: Sequence[TensorDiff], top: int, n_without_spectrum: int) -> Table:
-    largest = sorted(changed, key=lambda each: -(each.relative or float("inf")))[:top]
-    rows = [_tensor_row(each) for each in largest]
-    header = ["tensor", "shape", "|B - A| / |A|", "cosine", "singular values", "stable"]
     notes = [RANKS] if any(each.spectrum is not None for each in changed) else []
     if n_without_spectrum:
         notes.append(f"No spectrum of {n_without_spectrum} tensors (--spectrum, --largest-svd)")
-    return Table(
-        title="Changed most", header=[*header, "effective"], rows=rows, note="\n".join(notes)
+
+    def ranks(each: TensorDiff, name: str) -> Number:
+        found = each.spectrum
+        return Number(None if found is None else getattr(found, name), ".1f")
+
+    def values(each: TensorDiff) -> Cell:
+        return None if (s := each.spectrum) is None else " ".join(f"{v:.3g}" for v in s.values)
+
+    return Table.of(
+        sorted(changed, key=lambda each: -(each.relative or float("inf")))[:top],
+        {
+            "tensor": lambda each: each.name,
+            "shape": lambda each: " x ".join(map(str, each.shape)),
+            "|B - A| / |A|": lambda each: _marked(each.relative),
+            "cosine": lambda each: Number(each.cosine, ".6f"),
+            "singular values": values,
+            "stable": lambda each: ranks(each, "stable_rank"),
+            "effective": lambda each: ranks(each, "effective_rank"),
+        },
+        title="Changed most",
+        note="\n".join(notes),
     )
-
-
-def _tensor_row(each: TensorDiff) -> list[Cell]:
-    found = each.spectrum
-    return [
-        each.name,
-        " x ".join(map(str, each.shape)),
-        _marked(each.relative),
-        Number(each.cosine, ".6f"),
-        None if found is None else " ".join(f"{v:.3g}" for v in found.values),
-        Number(None if found is None else found.stable_rank, ".1f"),
-        Number(None if found is None else found.effective_rank, ".1f"),
-    ]
 
 
 def _missing(result: WeightDiffResult) -> list[str]:

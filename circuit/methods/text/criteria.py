@@ -37,6 +37,11 @@ def satisfies(criterion: str, text: str, *, expected: str | None = None) -> bool
     return bool(verdict(criterion, text, expected=expected))
 
 
+def check_criterion(criterion: str, *, expected: str | None = None) -> None:
+    """Raise ``UsageError`` for a criterion that no text can be judged by."""
+    _pattern(criterion, expected)
+
+
 def verdict(criterion: str, text: str, *, expected: str | None = None) -> bool | str:
     """Return whether ``text`` meets ``criterion``; for a tool call its tool, if readable."""
     if criterion == "function_call" and (tool := called_tool(text)) is not None:

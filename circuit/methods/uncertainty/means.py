@@ -5,11 +5,14 @@ cross-fitting (``circuit.methods.uncertainty.bootstrap``).
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import QUANTILES, Estimate, resample
+
+Mean: TypeAlias = list[float | None]  # value, low, high
 
 
 def mean_estimate(
@@ -31,7 +34,7 @@ def mean_interval(
     *,
     bounds: tuple[float, float] = (-np.inf, np.inf),
     seed: int = 0,
-) -> list[float | None]:
+) -> Mean:
     """Return [mean, low, high], clipped to ``bounds``; low and high are None under two groups."""
     numbers = np.asarray(values, dtype=np.float64)
     found = mean_estimate(numbers, groups, seed=seed)

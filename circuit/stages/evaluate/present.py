@@ -13,7 +13,7 @@ from circuit.present.document import (
     Table,
     Text,
 )
-from circuit.present.numbers import example_only, formatted, listed, p_text
+from circuit.present.numbers import few_groups, formatted, listed, p_text
 from circuit.stages.evaluate.results import (
     ComparedRate,
     EvaluationResult,
@@ -85,8 +85,7 @@ def _measures(each: VectorSummary, *, unsteered: bool) -> list[Cell]:
 
 
 def _remarks(result: EvaluationResult) -> list[str]:
-    few = example_only(result.n_groups, "question")
-    lines = [] if few is None else [few]
+    lines = [few.text for few in few_groups(result.n_groups, "question")]
     if result.ignored:
         lines.append(f"the questions' keys {listed(result.ignored)} are not used")
     for entry in result.vectors:

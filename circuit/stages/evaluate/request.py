@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from circuit.stages.options import ModelOptions, SeedOptions
+from circuit.stages.options import TEMPLATE, ModelOptions, SeedOptions, chat_option
 from circuit.values.requests import group, option
 
 
@@ -70,11 +70,8 @@ class EvaluateRequest:
     )
     temperature: float = option("--temperature", help="0 is greedy.", default=1.0, minimum=0)
     output: TableOutput = group(TableOutput)
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="Use the model's chat template, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or chat if there is a template",
+    chat: bool | None = chat_option(
+        "the prompt set's, or chat if there is a template", help=TEMPLATE
     )
     system: str | None = option("--system", help="System message (with --chat).", default=None)
     seed: SeedOptions = group(SeedOptions)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from circuit.stages.options import LAYERS, ModelOptions, SeedOptions
+from circuit.stages.options import LAYERS, TEMPLATE, ModelOptions, SeedOptions, chat_option
 from circuit.values.requests import group, option
 
 
@@ -97,12 +97,7 @@ class RunRequest:
         help="Probe the same model with random weights too, as a baseline.",
         default=True,
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="Use the model's chat template, or the text as it is.",
-        default=None,
-        shown_default="the prompt set's, or raw",
-    )
+    chat: bool | None = chat_option(help=TEMPLATE)
     seed: SeedOptions = group(SeedOptions)
     output: Path | None = option(
         "--output",
@@ -142,9 +137,4 @@ class ApplyRequest:
         default=0,
         minimum=0,
     )
-    chat: bool | None = option(
-        "--chat/--raw",
-        help="Use the model's chat template, or the text as it is.",
-        default=None,
-        shown_default="the probe's",
-    )
+    chat: bool | None = chat_option("the probe's", help=TEMPLATE)

@@ -9,10 +9,11 @@ from errors import raises
 from circuit.errors import ModelError, UsageError
 from circuit.introspect.inputs.choices import LayerStrategy, choose_layers, strategy_of
 from circuit.introspect.lens.logit_lens import AnalysisConfig, analyze
-from circuit.introspect.lens.pictures import draw_analyses, track_name
+from circuit.introspect.lens.pictures import lens_figure, track_name
 from circuit.methods.steering import divergences
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.interventions.embedding import embedding_scale
+from circuit.plots.style import render
 from circuit.stages.rows.prompting import encode
 from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site
@@ -125,11 +126,9 @@ def test_the_embedding_scale_is_the_models_own_unless_it_is_given(llama, tmp_pat
         analyze(gpt2, ["Hello"], ALL, embedding_scale=2.0)
 
 
-def test_a_picture_of_several_prompts(llama, tmp_path):
-    draw_analyses(
-        analyze(llama, ["Hello", "x"], AnalysisConfig(LayerStrategy.ALL)), tmp_path / "a.png"
-    )
-    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+def test_a_picture_of_several_prompts(llama):
+    found = analyze(llama, ["Hello", "x"], AnalysisConfig(LayerStrategy.ALL))
+    assert render(lens_figure(found), "png")[:4] == b"\x89PNG"
 
 
 def test_a_line_is_named_by_the_token_that_it_follows(llama):

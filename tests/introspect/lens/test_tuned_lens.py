@@ -48,30 +48,32 @@ def lens(folder, llama_folder):
     again = COMMAND.run(request)
     assert (trained.reused, again.reused) == (False, True)
     assert again.result.result == trained.result.result
-    np.testing.assert_array_equal(
-        again.result.lens.maps[0].matrix, trained.result.lens.maps[0].matrix
-    )
-    return trained.result.lens
+    np.testing.assert_array_equal(again.result.maps[0].matrix, trained.result.maps[0].matrix)
+    return trained.result
 
 
 def test_a_lens_without_a_step_is_the_logit_lens(llama):
     untrained = tune_lens(llama, TEXTS, n_steps=1, rate=0.0)
-    for fit in untrained.fits:
+    for fit in untrained.result.layers:
         assert fit.tuned == fit.plain
     same = analyze(llama, ["one big x."], ALL, lens=untrained.maps)
     assert same == analyze(llama, ["one big x."], ALL)
 
 
 def test_training_brings_early_layers_nearer_to_the_model(llama, lens):
-    assert [fit.layer for fit in lens.fits] == [0, 1]
-    for fit in lens.fits:
+    assert [fit.layer for fit in lens.result.layers] == [0, 1]
+    for fit in lens.result.layers:
         assert fit.tuned[0] < 0.7 * fit.plain[0]
         assert 0 <= fit.tuned[1] <= fit.tuned[0] <= fit.tuned[2]
 
 
+def test_a_notebook_shows_a_lens(lens):
+    assert "nats per token" in lens._repr_html_()
+
+
 def test_no_bound_of_a_divergence_is_negative(identity_llama):
     """Where blocks do nothing every layer reads as the last, but for what training unsettles."""
-    for fit in tune_lens(identity_llama, TEXTS[:12], n_steps=2, rate=1e-2).fits:
+    for fit in tune_lens(identity_llama, TEXTS[:12], n_steps=2, rate=1e-2).result.layers:
         assert min(fit.tuned + fit.plain) >= 0
 
 
@@ -97,7 +99,7 @@ def test_a_map_that_is_known_is_learnt(llama):
 def test_it_is_kept_to_the_bit_and_belongs_to_one_model(llama, lens, folder, tmp_path):
     manifest = json.loads((folder / "lens.json").read_text())
     assert manifest["schema"] == "circuit.lens_maps/1"
-    assert manifest["results"]["layers"][0]["tuned"] == lens.fits[0].tuned
+    assert manifest["results"]["layers"][0]["tuned"] == lens.result.layers[0].tuned
     read = read_lens(folder / "lens", llama)
     for k, one in lens.maps.items():
         np.testing.assert_array_equal(read[k].matrix, one.matrix)

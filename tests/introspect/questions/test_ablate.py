@@ -8,6 +8,7 @@ import pytest
 from checkpoints import VOCABULARY, write_checkpoint
 from errors import raises
 
+from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.errors import DataError, UsageError
 from circuit.introspect.ablation.components import ComponentChoice
 from circuit.introspect.inputs.cases import criterion_cases, expected_cases, read_cases
@@ -169,7 +170,7 @@ def test_batched_answers_are_those_of_single_prompts(llama):
 
 def test_cases_as_they_are_written():
     cases = expected_cases("10*10=:100|at 10:30 = :ten|a = :1\\:2")
-    assert [(c.prompt, c.criterion) for c in cases] == [
+    assert [(c.prompt, c.criterion_name) for c in cases] == [
         ("10*10=", "100"),
         ("at 10:30 = ", "ten"),
         ("a = ", "1:2"),
@@ -184,6 +185,16 @@ def test_cases_as_they_are_written():
         criterion_cases(["a"], "expected")
     with pytest.raises(UsageError, match="not a regular expression"):
         criterion_cases(["a"], "regex:[")
+
+
+def test_an_expected_text_is_no_name_of_a_criterion():
+    """Expected texts are whole words, also where a criterion has that name."""
+    listed = expected_cases("The film is lovely. This is:positive")
+    templates = {"prompts": [{"text": "The film is lovely. This is", "expected": "positive"}]}
+    own = criterion_cases(PromptSet.model_validate({"name": "films", **templates}), "expected")
+    for (case,) in (listed, own):
+        assert case.is_met(" positive.")
+        assert not case.is_met(" good.")
 
 
 def test_layers_of_heads_and_neurons_count_from_the_end(llama):

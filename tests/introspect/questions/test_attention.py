@@ -6,10 +6,10 @@ from errors import raises
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.head_scores import patterns, repeated_tokens
+from circuit.introspect.inputs.choices import parse_numbers
 from circuit.introspect.questions.attention import (
     attention,
     draw_attention,
-    parse_heads,
     present,
 )
 from circuit.methods.geometry.head_patterns import SCORES, head_scores, uniform
@@ -89,11 +89,20 @@ def test_patterns_are_rows_of_the_model_and_sequences_are_said_twice(llama):
     ]
 
 
+def test_a_layer_of_a_head_counts_from_the_end(llama):
+    last, first = (
+        attention(llama, PromptInput(["abc"]), layers=[0], heads=[(layer, 1)]).patterns
+        for layer in (-1, llama.n_layers - 1)
+    )
+    assert last == first
+    assert last[0][0].layer == llama.n_layers - 1
+
+
 def test_heads_that_there_are_not(llama):
-    assert parse_heads("3.0, 1.2") == [(3, 0), (1, 2)]
+    assert parse_numbers("head", "3.0, -1.2") == [(3, 0), (-1, 2)]
     for bad in ("3", "a.b", "1."):
         with raises(UsageError, "not-a-head"):
-            parse_heads(bad)
+            parse_numbers("head", bad)
     for head, code in (((0, 4), "component-out-of-range"), ((3, 0), "layer-out-of-range")):
         with raises(UsageError, code):
             attention(llama, PromptInput(["a"]), layers=[0], heads=[head])

@@ -13,7 +13,7 @@ from in_process import invoke
 
 from circuit.artifacts.prompts.prompts import Prompt, PromptSet
 from circuit.errors import DataError, UsageError
-from circuit.introspect.circuits.found import NodeEffect, Search
+from circuit.introspect.circuits.faithfulness import NodeEffect, Search
 from circuit.introspect.circuits.pictures import draw_circuit, write_dot
 from circuit.introspect.circuits.search import random_sets, split
 from circuit.introspect.questions.circuit import shared_by_random

@@ -12,7 +12,7 @@ from scipy.stats import entropy
 
 from circuit.errors import DataError, UsageError
 from circuit.introspect.compare.predictions import TokenRank
-from circuit.introspect.compare.two_models import LoadingOptions, in_turn, keys_of
+from circuit.introspect.compare.two_models import LoadingOptions, ask_each, keys_of
 from circuit.introspect.compare.vocabulary import Vocabulary
 from circuit.introspect.lens.distributions import next_log_probs
 from circuit.introspect.questions.compare import compare, present, rank_text
@@ -120,7 +120,7 @@ def test_one_model_at_a_time(llama_folder, deeper):
         return sum(type(each) is LoadedModel for each in gc.get_objects())
 
     before = count()
-    assert in_turn(options(llama_folder, deeper), count) == [before + 1, before + 1]
+    assert ask_each(options(llama_folder, deeper), count) == [before + 1, before + 1]
 
 
 def test_what_cannot_be_asked(llama_folder):

@@ -5,7 +5,7 @@ import pytest
 from errors import raises
 
 from circuit.errors import UsageError
-from circuit.introspect.inputs.expected import expected_texts, value_of
+from circuit.introspect.inputs.per_prompt import expected_texts, value_of
 from circuit.introspect.inputs.variants import variants
 from circuit.introspect.questions.generate import generate_answers, onset
 from circuit.methods.text.criteria import match_span
@@ -59,9 +59,11 @@ def test_what_is_expected():
     assert expected_texts(two, "x", None) == ["x", "x"]
     assert expected_texts(two, "x|y", "expected") == ["x", "y"]
     assert expected_texts(two, None, "number") == [None, None]
-    for expected, n in (("x|y|z", 3), ("x|", 2)):
-        with raises(UsageError, "expected-per-prompt", n_texts=n, n=2):
-            expected_texts(two, expected, None)
+    with raises(UsageError, "expected-per-prompt", n_texts=3, n=2):
+        expected_texts(two, "x|y|z", None)
+    for empty in ("", "x|"):
+        with raises(UsageError, "empty-expected-text"):
+            expected_texts(two, empty, None)
     with raises(UsageError, "conflicting-options"):
         expected_texts(two, "x", "number")
     with pytest.raises(UsageError):

@@ -7,7 +7,7 @@ import pytest
 from circuit.errors import UsageError
 from circuit.introspect.inputs.choices import LayerStrategy
 from circuit.introspect.lens.logit_lens import AnalysisConfig, analyze
-from circuit.introspect.questions.hooks import Wanted, read_sites
+from circuit.introspect.questions.hooks import Extras, read_sites
 from circuit.model.sites.sites import hidden_states
 from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.rows.prompting import encode
@@ -19,7 +19,7 @@ GIVEN = PromptInput(["Hello"])
 
 def test_shapes_and_norms(llama):
     (found,) = read_sites(
-        llama, GIVEN, layers="0,2", sites="resid_post,z", wanted=Wanted(logit_lens=False)
+        llama, GIVEN, layers="0,2", sites="resid_post,z", extras=Extras(logit_lens=False)
     )
     assert [each.site for each in found.held] == ["resid_post.0", "resid_post.2", "z.0", "z.2"]
     (prompt,) = encode(llama, ["Hello"], RAW)
@@ -35,13 +35,13 @@ def test_shapes_and_norms(llama):
 
 
 def test_the_last_token_alone(llama):
-    (found,) = read_sites(llama, GIVEN, layers="1", wanted=Wanted(last_only=True, logit_lens=False))
+    (found,) = read_sites(llama, GIVEN, layers="1", extras=Extras(last_only=True, logit_lens=False))
     assert found.held[0].shape == (1, 32)
     assert found.held[0].mean_norm is None
 
 
 def test_attention_and_lens(llama):
-    (found,) = read_sites(llama, GIVEN, layers="0,1", wanted=Wanted(attention=True, top_k=2))
+    (found,) = read_sites(llama, GIVEN, layers="0,1", extras=Extras(attention=True, top_k=2))
     assert [each.layer for each in found.attention] == [0, 1]
     assert found.attention[0].n_heads == 4
     config = AnalysisConfig(LayerStrategy.CUSTOM, custom_layers=[0, 1], top_k=2)
@@ -63,7 +63,7 @@ def test_one_forward_pass_for_each_prompt(llama, monkeypatch):
 
     monkeypatch.setattr(type(llama.network), "__call__", counting)
     given = PromptInput(["Hello", "abc"])
-    read_sites(llama, given, sites="resid_post,attn_out", wanted=Wanted(attention=True))
+    read_sites(llama, given, sites="resid_post,attn_out", extras=Extras(attention=True))
     n_tokens = [len(prompt.ids) for prompt in encode(llama, given.texts, RAW)]
     assert [length for length in lengths if length > 1] == n_tokens
 

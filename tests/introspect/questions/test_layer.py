@@ -7,7 +7,8 @@ from errors import raises
 
 from circuit.errors import UsageError
 from circuit.introspect.attention.attended import attended
-from circuit.introspect.questions.layer import labels_of, layer_similarity
+from circuit.introspect.inputs.per_prompt import labels_of
+from circuit.introspect.questions.layer import layer_similarity
 from circuit.methods.geometry.label_similarity import separation
 from circuit.methods.geometry.similarity import cosine_matrix
 from circuit.model.forward.token_states import token_states
@@ -86,9 +87,11 @@ def test_attention_of_the_last_token(llama):
 def test_labels_as_they_are_given(llama):
     assert labels_of(PromptInput(["a", "b"]), "x, y") == ["x", "y"]
     assert labels_of(PromptInput(["a", "b"]), None) == ["0", "1"]
-    for labels in ("x", "x,y,z", "x,"):
+    for labels in ("x", "x,y,z"):
         with raises(UsageError, "labels-per-prompt", n=2):
             labels_of(PromptInput(["a", "b"]), labels)
+    with raises(UsageError, "empty-label"):
+        labels_of(PromptInput(["a", "b"]), "x,")
     with raises(UsageError, "too-few-prompts", n=1):
         layer_similarity(llama, PromptInput(["a"]), ["x"])
 

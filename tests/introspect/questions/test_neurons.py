@@ -6,6 +6,7 @@ import pytest
 from checkpoints import unit_vector, write_checkpoint
 from errors import raises
 from mlx_lm.convert import convert
+from words import WORDS
 
 from circuit.artifacts.steering_files.files import Direction, write_npz
 from circuit.errors import DataError, UsageError
@@ -27,20 +28,6 @@ from circuit.values.prompt_format import RAW
 from circuit.values.sites import Site
 
 GIVEN = PromptInput(["Hello", "ab c"])
-WORDS = [
-    "sun",
-    "moon",
-    "tree",
-    "stone",
-    "river",
-    "cloud",
-    "bird",
-    "fish",
-    "hill",
-    "lake",
-    "rain",
-    "snow",
-]
 MARKS = PromptInput([f"{word}{mark}" for mark in "?!" for word in WORDS])
 
 

@@ -63,6 +63,12 @@ def test_a_head_by_itself_is_patched_token_by_token(chain, tmp_path):
         asked(chain, components="1.x")
 
 
+def test_a_layer_of_a_head_by_itself_counts_from_the_end():
+    choice = cell_choice("mlp_out,-1.2,mlp_out", "both", "all").at("0", 3)
+    assert choice.components == ["mlp_out", "head 2.2"]
+    assert choice.layers_of("head 2.2") == [2]
+
+
 def test_the_source_is_put_where_it_is_asked_and_nowhere_else(llama):
     """All tokens of the stream at once are the other prompt: each cell alone is a full run with that row replaced."""
     import mlx.core as mx

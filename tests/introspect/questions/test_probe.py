@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from errors import raises
 from in_process import invoke
+from words import WORDS
 
 from circuit.artifacts.steering_files.files import read_steering_file
 from circuit.errors import DataError, UsageError
-from circuit.introspect.probes.answer import ProbeQuestion
+from circuit.introspect.probes.result import ProbeQuestion
 from circuit.introspect.probes.two_classes import TwoClasses, fit
 from circuit.introspect.questions.probe import ProbeRequest, check_names
 from circuit.stages.options import ModelOptions
@@ -16,20 +17,6 @@ from circuit.stages.rows.prompt_input import PromptInput
 from circuit.stages.run import run
 from circuit.values.prompt_format import RAW
 
-WORDS = [
-    "sun",
-    "moon",
-    "tree",
-    "stone",
-    "river",
-    "cloud",
-    "bird",
-    "fish",
-    "hill",
-    "lake",
-    "rain",
-    "snow",
-]
 LABELS = ("asks", "shouts")
 
 

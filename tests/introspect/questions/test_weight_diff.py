@@ -10,10 +10,11 @@ from errors import raises
 from mlx_lm.convert import convert
 
 from circuit.errors import DataError, ModelError
-from circuit.introspect.questions.weight_diff import place_of, present, weight_diff
+from circuit.introspect.questions.weight_diff import WeightDiffRequest, place_of, present
 from circuit.methods.geometry.matrix_change import spectrum, sums
 from circuit.model.checkpoint.weights import open_weights
 from circuit.present.terminal import terminal
+from circuit.stages.run import run
 
 NAME = "model.layers.1.mlp.down_proj.weight"
 
@@ -25,6 +26,12 @@ def changed(folder, change, **options):
     change(weights)
     mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
     return folder
+
+
+def weight_diff(base, finetuned, **options):
+    """Compare two checkpoints as the command does."""
+    request = WeightDiffRequest(base=str(base), finetuned=str(finetuned), **options)
+    return run(request)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,7 @@ def low_rank(tmp_path_factory):
 
 
 def test_a_checkpoint_is_equal_to_itself(llama_folder):
-    found = weight_diff(str(llama_folder), str(llama_folder))
+    found = weight_diff(llama_folder, llama_folder)
     assert found.n_equal == len(found.tensors) == len(open_weights(str(llama_folder)).tensors)
     assert (found.whole.relative, found.whole.cosine) == (0, pytest.approx(1))
     assert not found.only_base + found.only_finetuned + found.reshaped
@@ -48,7 +55,7 @@ def test_a_checkpoint_is_equal_to_itself(llama_folder):
 
 def test_a_planted_change_is_where_it_is(llama_folder, low_rank):
     folder, step = low_rank
-    found = weight_diff(str(llama_folder), str(folder), top=4)
+    found = weight_diff(llama_folder, folder, spectrum=4)
     base = np.array(mx.load(str(llama_folder / "model.safetensors"))[NAME])
     (tensor,) = [each for each in found.tensors if each.largest]
     assert (tensor.name, tensor.kind, tensor.layer) == (NAME, "mlp", 1)
@@ -66,13 +73,13 @@ def test_a_planted_change_is_where_it_is(llama_folder, low_rank):
     assert 1 < tensor.spectrum.effective_rank < 3.1
     at = {(c.kind, c.layer): c.relative for c in found.components}
     assert {place for place, relative in at.items() if relative} == {("mlp", None), ("mlp", 1)}
-    none = weight_diff(str(llama_folder), str(folder), top=0)
+    none = weight_diff(llama_folder, folder, spectrum=0)
     assert (none.n_without_spectrum, none.tensors[0].spectrum) == (1, None)
 
 
 def test_components_add_up(llama_folder, tmp_path):
     other = write_checkpoint(tmp_path, seed=3)
-    found = weight_diff(str(llama_folder), str(other))
+    found = weight_diff(llama_folder, other)
     a, b = (mx.load(str(f / "model.safetensors")) for f in (llama_folder, other))
     flat = [np.concatenate([np.array(w[n]).ravel() for n in a]).astype(float) for w in (a, b)]
     relative = np.linalg.norm(flat[1] - flat[0]) / np.linalg.norm(flat[0])
@@ -85,7 +92,7 @@ def test_components_add_up(llama_folder, tmp_path):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_narrow_weights_differ_by_their_rounding(llama_folder, tmp_path, dtype):
     narrow = write_checkpoint(tmp_path, dtype=dtype)
-    found = weight_diff(str(llama_folder), str(narrow))
+    found = weight_diff(llama_folder, narrow)
     by_name = {each.name: each for each in found.tensors}
     assert by_name[NAME].stored == ("float32", dtype)
     size = {"bfloat16": 2**-9, "float16": 2**-12}[dtype]
@@ -96,7 +103,7 @@ def test_narrow_weights_differ_by_their_rounding(llama_folder, tmp_path, dtype):
 def test_packed_weights_are_unpacked(llama_folder, tmp_path, bits):
     packed = tmp_path / "packed"
     convert(str(llama_folder), str(packed), quantize=True, q_bits=bits, q_group_size=32)
-    found = weight_diff(str(llama_folder), str(packed))
+    found = weight_diff(llama_folder, packed)
     assert not found.only_base + found.only_finetuned + found.reshaped
     (tensor,) = [each for each in found.tensors if each.name == NAME]
     assert tensor.stored[1] == f"{bits}-bit"
@@ -123,7 +130,7 @@ def test_shards_are_one_checkpoint(llama_folder, tmp_path):
         files |= dict.fromkeys(part, file)
     index = {"metadata": {}, "weight_map": files}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    found = weight_diff(str(llama_folder), str(tmp_path))
+    found = weight_diff(llama_folder, tmp_path)
     assert found.n_equal == len(names)
 
 
@@ -134,7 +141,7 @@ def test_what_only_one_has_is_listed(llama_folder, tmp_path):
         weights["model.norm.weight"] = mx.ones((16,))
 
     other = changed(tmp_path / "other", change)
-    found = weight_diff(str(llama_folder), str(other))
+    found = weight_diff(llama_folder, other)
     assert found.only_base == ["lm_head.weight"]
     assert found.only_finetuned == ["model.extra"]
     assert found.reshaped == [("model.norm.weight", (32,), (16,))]
@@ -149,18 +156,18 @@ def test_what_only_one_has_is_listed(llama_folder, tmp_path):
         layer_norm_epsilon=1e-5,
     )
     with raises(DataError, "no-shared-tensor"):
-        weight_diff(str(llama_folder), str(gpt2))
+        weight_diff(llama_folder, gpt2)
 
 
 def test_equal_names_of_other_shapes_are_said_with_their_shapes(llama_folder, tmp_path):
     other = write_checkpoint(tmp_path, hidden_size=16, intermediate_size=48, head_dim=4)
     with pytest.raises(DataError, match=r"lm_head\.weight` is \d+ x 32 in the first and \d+ x 16"):
-        weight_diff(str(llama_folder), str(other))
+        weight_diff(llama_folder, other)
 
 
 def test_another_depth_is_said_and_its_tensors_are_sorted(llama_folder, tmp_path):
     deep = write_checkpoint(tmp_path, seed=3, num_hidden_layers=12)
-    found = weight_diff(str(llama_folder), str(deep))
+    found = weight_diff(llama_folder, deep)
     assert found.n_layers == (3, 12)
     layers = [place_of(name)[1] for name in found.only_finetuned]
     assert layers == sorted(layers)
@@ -169,16 +176,16 @@ def test_another_depth_is_said_and_its_tensors_are_sorted(llama_folder, tmp_path
     assert "Blocks: 3 and 12" in text
     assert "***: a relative change over 0.1" in text
     assert "stable rank" in text
-    assert "Blocks" not in terminal(present(weight_diff(str(llama_folder), str(llama_folder))))
+    assert "Blocks" not in terminal(present(weight_diff(llama_folder, llama_folder)))
 
 
 def test_files_that_cannot_be_read(llama_folder, tmp_path):
     (tmp_path / "config.json").write_text((llama_folder / "config.json").read_text())
     with raises(ModelError, "weights-missing"):
-        weight_diff(str(llama_folder), str(tmp_path))
+        weight_diff(llama_folder, tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with raises(ModelError, "read-failed"):
-        weight_diff(str(llama_folder), str(tmp_path))
+        weight_diff(llama_folder, tmp_path)
 
 
 def test_tensors_belong_to_components():
@@ -206,7 +213,7 @@ def test_nothing_is_divided_by_zero():
 def test_both_checkpoints_have_the_fingerprints_of_loaded_models(llama_folder, llama, tmp_path):
     """What names a checkpoint in the file of a comparison names it in this one."""
     other = write_checkpoint(tmp_path, seed=3)
-    first, second = weight_diff(str(llama_folder), str(other), top=0).checkpoints
+    first, second = weight_diff(llama_folder, other, spectrum=0).checkpoints
     keys = ("config_sha256", "weights_sha256", "revision")
     assert [first[key] for key in keys] == [getattr(llama.identity, key) for key in keys]
     assert first["config_sha256"] == second["config_sha256"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from errors import raises
 from in_process import invoke
+from words import WORDS
 
 from circuit.artifacts.prompts.builtin import builtin_concepts
 from circuit.artifacts.prompts.prompts import PromptSet
@@ -343,7 +344,6 @@ def test_splits_that_cannot_be_made(tmp_path: Path):
 GOOD = [(f"{i} {'yes' if i % 2 else 'no'} x", ["no", "yes"][i % 2], f"g{i}") for i in range(12)]
 
 
-WORDS = ["oak", "elm", "ash", "fir", "yew", "fig", "bay", "box", "may", "sloe", "pine", "lime"]
 CLEAN = [
     (f"{word} {a} {word} {b} {word}", label, word, word)
     for word in WORDS
@@ -400,7 +400,7 @@ def test_a_verdict_is_in_the_file_and_current_until_the_file_changes(tmp_path: P
     circuit("check", file, "--write")
     assert file.read_bytes() == before
     assert read_prompts(file).subset(range(4)).verdict is None
-    file.write_text(file.read_text().replace("oak", "oaken"))
+    file.write_text(file.read_text().replace("sun", "sunny"))
     assert current_verdict(file) is None
 
 

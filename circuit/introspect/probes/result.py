@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from circuit.artifacts.steering_files.files import (
-    Direction,
-)
+from circuit.artifacts.steering_files.files import Direction
 from circuit.introspect.probes.two_classes import (
     ChosenLayer,
     LayerScore,
@@ -95,7 +93,7 @@ class ProbeQuestion:
         best = next((each for each in scores if each.layer == chosen.layer), None)
         enough = classes.n_groups >= MIN_GROUPS
         claimed = (best.p_any or 1) <= LEVEL if best is not None and enough else None
-        direction = self._direction(states[chosen.layer], chosen, scores, method, claimed)
+        direction = self._direction(states[chosen.layer], method, chosen, best, claimed)
         result = ProbeResult(
             model=self.model.id,
             format=self.form.name,
@@ -125,23 +123,23 @@ class ProbeQuestion:
     def _direction(
         self,
         rows: Array,
-        chosen: ChosenLayer,
-        scores: Sequence[LayerScore],
         method: str,
+        chosen: ChosenLayer,
+        score: LayerScore | None,
         claimed: bool | None,
     ) -> Direction:
         """Fit the direction, with everything that makes it a probe."""
         logit, norm = fit(rows, self.classes, method, name=self.name, seed=self.seed)
         quality = (
-            {
-                "auroc": each.auroc,
-                "p_any": each.p_any,
+            {}
+            if score is None
+            else {
+                "auroc": score.auroc,
+                "p_any": score.p_any,
                 "significant": bool(claimed),
                 "n": len(self.classes.y),
                 "n_groups": self.classes.n_groups,
             }
-            if (each := next((s for s in scores if s.layer == chosen.layer), None))
-            else {}
         )
         positive, negative = self.classes.labels
         return Direction(
@@ -159,7 +157,7 @@ class ProbeQuestion:
             extra={
                 **logit.extra(self.name, [negative, positive]),
                 "best": True,
-                "chosen_among": len(scores) or 1,
+                "chosen_among": chosen.among,
             },
         )
 

@@ -1,12 +1,31 @@
-"""Expected answers of prompts: an option's, the prompt set's, or the value of a sum."""
+"""What each prompt has of its own: a label, and the expected answer."""
 
 import re
 
 from circuit.errors import UsageError
-from circuit.methods.text.criteria import satisfies
+from circuit.methods.text.criteria import check_criterion
+from circuit.present.numbers import counted
 from circuit.stages.rows.prompt_input import PromptInput
 
 _SUM = re.compile(r"(-?\d+)\s*([-+*x×/])\s*(-?\d+)\s*=\s*$")
+
+
+def labels_of(given: PromptInput, labels: str | None) -> list[str]:
+    """Return a label for each prompt: as listed, the set's own, or a label of its own for each."""
+    n = len(given.texts)
+    if labels is not None:
+        named = [label.strip() for label in labels.split(",")]
+        hint = "write --labels working,broken: one for each prompt"
+        if not all(named):
+            raise UsageError("empty-label", "a label is empty", hint=hint)
+        if len(named) != n:
+            message = f"{counted(len(named), 'label')} for {counted(n)}"
+            raise UsageError("labels-per-prompt", message, hint=hint, n_labels=len(named), n=n)
+        return named
+    own = given.prompt_set
+    if own is not None and all(prompt.label is not None for prompt in own.prompts):
+        return [str(prompt.label) for prompt in own.prompts]
+    return [str(i) for i in range(n)]
 
 
 def expected_texts(
@@ -21,19 +40,21 @@ def expected_texts(
         parts: list[str | None] = list(expected.split("|"))
         if len(parts) == 1:
             parts *= n
-        if len(parts) != n or not all(part and part.strip() for part in parts):
-            message = f"`--expected` has {len(parts)} texts for {n} prompts"
-            hint = "give one for all, or a|b with one for each"
+        hint = "give one for all, or a|b with one for each"
+        if not all(part and part.strip() for part in parts):
+            raise UsageError("empty-expected-text", "an expected text is empty", hint=hint)
+        if len(parts) != n:
+            message = f"`--expected` has {counted(len(parts), 'text')} for {counted(n)}"
             raise UsageError("expected-per-prompt", message, hint=hint, n_texts=len(parts), n=n)
         return parts
     if criterion not in (None, "expected"):
-        satisfies(str(criterion), "")
+        check_criterion(str(criterion))
         return [None] * n
     own = given.prompt_set
     known = [None] * n if own is None else [p.expected for p in own.prompts]
     found = [k or value_of(text) for k, text in zip(known, given.texts, strict=True)]
     if criterion == "expected" and not all(found):
-        satisfies("expected", "", expected=None)
+        check_criterion("expected")
     return found
 
 

@@ -16,7 +16,7 @@ from circuit.introspect.circuits.search import (
     split,
     weighted_contrast,
 )
-from circuit.introspect.inputs.choices import check_share, token_text
+from circuit.introspect.inputs.choices import check_kept_fraction, token_text
 from circuit.methods.arrays import Array
 from circuit.methods.steering.shortest_prefix import prune, shortest_prefix
 from circuit.methods.uncertainty.bootstrap import Estimate as BootstrapEstimate
@@ -107,7 +107,7 @@ class Search:
         """
         from circuit.model.patching.nodes import node_means
 
-        check_share(keep)
+        check_kept_fraction(keep)
         model, prompts = self.model, self.prompts
         halves = split(prompts, self.seed)
         encoded = [prompt.ids for prompt in encode(model, prompts.texts, self.form)]
@@ -116,8 +116,8 @@ class Search:
         )
         search, held_out = (Half.of(model, prompts, encoded, rows, tokens) for rows in halves)
         means = node_means(search.behaviour)
-        ranked = rank(search, means, verify, session.track)
         value = search.faithfulness(means)
+        ranked = rank(search, means, verify, session.track)
         chosen = prune(shortest_prefix([each.node for each in ranked], value, keep), value, keep)
         held = HeldOut(held_out, means, self.seed)
         randoms = held.random(chosen, n_random)
@@ -135,7 +135,7 @@ class Search:
             keep=keep,
             nodes=[_node_effect(each, chosen) for each in ranked],
             circuit=[str(node) for node in sorted(chosen)],
-            search_faithfulness=search.faithfulness(means)(chosen),
+            search_faithfulness=value(chosen),
             faithfulness=held.faithfulness(chosen),
             without=held.faithfulness(held.rest(chosen)),
             random=randoms,

@@ -1,1 +1,0 @@
-"""Direct contributions of components to logits."""
