@@ -37,7 +37,6 @@ from circuit.introspect.neurons.choice import (
     token_activations,
 )
 from circuit.introspect.plans import asked, question
-from circuit.methods.probes.permutation import LEVEL
 from circuit.methods.quality.chance_cosine import cosine_bound
 from circuit.methods.quality.single_feature import FeatureChoice
 from circuit.present.document import (
@@ -61,7 +60,7 @@ from circuit.values import schemas
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.requests import group, option
-from circuit.values.thresholds import MIN_GROUPS
+from circuit.values.thresholds import LEVEL, MIN_GROUPS
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
