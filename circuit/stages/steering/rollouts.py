@@ -97,8 +97,8 @@ def prepared(
 
 def roll_out(model: "LoadedModel", steerings: "Sequence[Steering]", neutral: Neutral) -> Rollouts:
     """Write after every neutral prompt while ``steerings`` act; compare both models on the text."""
-    from circuit.model.forward.teacher_forcing import divergence
-    from circuit.model.interventions.steering import steered
+    from circuit.model.forward.teacher_forcing import divergences
+    from circuit.model.interventions.steering import steered_variant
 
     sampling = Sampling(max_tokens=neutral.n_tokens)
     written = write(
@@ -113,7 +113,7 @@ def roll_out(model: "LoadedModel", steerings: "Sequence[Steering]", neutral: Neu
     # The choice to end counts; which token stands there changes nothing before it.
     ended = [[*answer.ids, end][: neutral.n_tokens] for answer in written]
     texts = list(texts_of(neutral.prompts, ended).values())
-    found = divergence(model, texts, lambda: steered(model, steerings))
+    (found,) = divergences(model, texts, [steered_variant(model, steerings)])
     return Rollouts(
         answers=[answer.ids for answer in written],
         kl=np.concatenate([each.kl for each in found]),

@@ -150,11 +150,11 @@ def _candidates(
     shallow = direction.layer < selection.max_depth * model.n_layers
     star = calibrate(model, intervention, neutral, target=selection.kl, sign=1)
     found = []
-    for share in selection.shares:
+    acting = [intervention.at(share * star.coefficient) for share in selection.shares]
+    measured = zip(selection.shares, acting, reads.measure_each(acting), strict=True)
+    for share, steerings, values in measured:
         c = share * star.coefficient
-        steerings = intervention.at(c)
         kl = star.kl if share == 1 else roll_out(model, steerings, neutral).statistic("p95")
-        values = reads.measure(steerings)
         valid = None if values.pmass is None else float(values.valid.mean())
         bounded = kl <= selection.kl * (1 + TOLERANCE)
         found.append(
