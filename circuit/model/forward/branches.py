@@ -14,6 +14,7 @@ and a variant equals its own whole pass to rounding.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -56,25 +57,38 @@ def keeping_states(model: LoadedModel, depths: Iterable[int]) -> Iterator[dict[i
         yield found
 
 
+@dataclass
+class Shares:
+    """How many rows of a pass each variant has, in turn; None: all have the same number."""
+
+    sizes: Sequence[int] | None = None
+
+    def slices(self, n_variants: int, n_rows: int) -> list[slice]:
+        """Return the rows of each of ``n_variants`` in a pass of ``n_rows``."""
+        sizes = self.sizes or [n_rows // n_variants] * n_variants
+        return [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
+
+
 @contextmanager
 def branched(
     model: LoadedModel, variants: Sequence[Variant], state: mx.array | None = None
-) -> Iterator[None]:
+) -> Iterator[Shares]:
     """Run every forward pass in the block under ``variants``, each on its share of the rows.
 
-    The pass has n times B rows, the B rows of each of n variants in turn. ``state`` (B, T, d_model)
-    is what the unmodified model holds at the depth of all of these variants for the B rows; without
-    one the blocks below run, too.
+    The rows of one variant follow those of another, B rows of each; where rows leave between passes
+    the caller says how many are left. ``state`` (B, T, d_model) is what the unmodified model holds
+    for the B rows at the depth of all of these variants; without one the blocks below run, too.
     """
-    taps = _together(variants)
+    shares = Shares()
+    taps = _together(variants, shares)
     if state is not None:
         depth, rows = variants[0].depth, mx.concatenate([state] * len(variants))
         taps = [Tap(model.blocks[depth - 1], after=lambda _: rows, name="the branch"), *taps]
     with tapped(taps):
-        yield
+        yield shares
 
 
-def _together(variants: Sequence[Variant]) -> list[Tap]:
+def _together(variants: Sequence[Variant], shares: Shares) -> list[Tap]:
     """Return taps that act as each variant's own do on its share of the rows."""
     if len(variants) == 1:
         return list(variants[0].taps)
@@ -88,18 +102,20 @@ def _together(variants: Sequence[Variant]) -> list[Tap]:
                     listed = changes.setdefault((id(tap.module), side), [[] for _ in variants])
                     listed[number].append(change)
     return [
-        Tap(modules[module], **{side: _split(listed)}, name="variants")
+        Tap(modules[module], **{side: _split(listed, shares)}, name="variants")
         for (module, side), listed in changes.items()
     ]
 
 
-def _split(changes: Sequence[Sequence[Change]]) -> Change:
+def _split(changes: Sequence[Sequence[Change]], shares: Shares) -> Change:
     """Return a function of all rows that applies the changes of each variant to its share."""
 
     def apply(hidden: mx.array) -> mx.array:
-        size, parts = hidden.shape[0] // len(changes), []
-        for number, own in enumerate(changes):
-            rows = slice(number * size, (number + 1) * size)
+        parts = []
+        slices = shares.slices(len(changes), hidden.shape[0])
+        for rows, own in zip(slices, changes, strict=True):
+            if rows.start == rows.stop:
+                continue
             part = hidden[rows]
             with among(rows):
                 for change in own:

@@ -4,7 +4,7 @@ Each measurement is a pure function of the model, the experiment and its name, a
 journal (``circuit.artifacts.files.measurements``), so an interrupted run resumes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,14 +15,14 @@ from circuit.stages.steering.controls import Control
 from circuit.stages.steering.generate import MeanCoherence, mean_coherence
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.readout import Reader, ReadoutValues
-from circuit.stages.steering.rollouts import Damage, Neutral, roll_out
+from circuit.stages.steering.rollouts import Damage, Neutral, roll_outs
 from circuit.stages.steering.strength import calibrated
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.interventions.steering import Steering
 
-TOGETHER = 16  # points whose read-outs share batches
+TOGETHER = 24  # points that are measured together
 DAMAGED = 1.0  # the dose at which the damage of controls is measured, too: c*
 
 
@@ -77,31 +77,33 @@ class Bench:
         return restored(DosePoint, self.measurements.get(name, lambda: plain(measure())))
 
     def measured(self, planned: Sequence[PlannedPoint]) -> Iterator[tuple[PlannedPoint, DosePoint]]:
-        """Measure every point, in order; ``TOGETHER`` read-outs by answers branch from one pass.
+        """Measure every point, in order; ``TOGETHER`` of them share what they can.
 
         Points that were measured before are not measured again.
         """
         size = TOGETHER if self.reader.readout.kind == "logprob" else 1
         for first in range(0, len(planned), size):
-            some, readouts = planned[first : first + size], dict[str, ReadoutValues]()
+            some = planned[first : first + size]
+            new: dict[str, DosePoint] = {}
             if not all(point.key in self.measurements for point in some):
                 # All of them: a resumed run has the same batches, and so the same last bits.
-                values = self.reader.measure_each([point.steerings for point in some])
-                readouts = {point.key: each for point, each in zip(some, values, strict=True)}
+                new = self._points(some)
             for point in some:
-                yield point, self.kept(point.key, partial(self._point, point, readouts))
+                yield point, self.kept(point.key, partial(new.__getitem__, point.key))
 
-    def _point(self, point: PlannedPoint, readouts: Mapping[str, ReadoutValues]) -> DosePoint:
-        """Add divergence and coherence of the direction, of controls the divergence at dose 1."""
-        found = DosePoint.of(readouts[point.key])
-        if point.is_control and point.dose != DAMAGED:
-            return found
-        rollouts = roll_out(self.model, point.steerings, self.neutral)
-        found = replace(found, damage=rollouts.damage())
-        if point.is_control:
-            return found
-        coherent = mean_coherence(self.model, self.neutral.prompts, rollouts.answers)
-        return replace(found, coherence=coherent)
+    def _points(self, some: Sequence[PlannedPoint]) -> dict[str, DosePoint]:
+        """Read out every point; add divergence and coherence where they are measured, by key."""
+        values = self.reader.measure_each([point.steerings for point in some])
+        found = {at.key: DosePoint.of(each) for at, each in zip(some, values, strict=True)}
+        costly = [point for point in some if not point.is_control or point.dose == DAMAGED]
+        rollouts = roll_outs(self.model, [point.steerings for point in costly], self.neutral)
+        for point, each in zip(costly, rollouts, strict=True):
+            own = replace(found[point.key], damage=each.damage())
+            if not point.is_control:
+                coherent = mean_coherence(self.model, self.neutral.prompts, each.answers)
+                own = replace(own, coherence=coherent)
+            found[point.key] = own
+        return found
 
     def at_same_kl(self, control: Control, target: float, factor: float) -> Control:
         """Calibrate a control by itself; ``factor`` is the intervention's without c*."""
