@@ -28,7 +28,7 @@ from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.readout import Readout, reader
 from circuit.stages.steering.rollouts import prepared
-from circuit.stages.steering.strength import TARGET, Calibration, calibrate
+from circuit.stages.steering.strength import TARGET, Calibration, calibrations
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import RAW, PromptFormat
 
@@ -76,18 +76,19 @@ def best_layers(
     listed = [Prompt(text=text) for text in prompts]
     reads = reader(model, Readout(positive=(word,)), listed, encode(model, list(prompts), form))
     quiet = prepared(model, neutral_prompts(model, form, neutral))
-    found = []
-    for layer in parse_layers(layers, range(model.n_layers), model.n_layers):
-        direction = extract_direction(model, *pair, layer=str(layer), form=form)
-        intervention = Intervention.of(direction)
-        star = calibrate(model, intervention, quiet, target=kl, sign=1)
-        found.append((layer, intervention, star))
-    acting = [intervention.at(star.coefficient) for _, intervention, star in found]
-    base, *moved = reads.log_p([[], *acting])[:, :, 0]
-    gains = [
-        _gain(layer, after - base, star)
-        for (layer, _, star), after in zip(found, moved, strict=True)
+    chosen = parse_layers(layers, range(model.n_layers), model.n_layers)
+    interventions = [
+        Intervention.of(extract_direction(model, *pair, layer=str(layer), form=form))
+        for layer in chosen
     ]
+    stars = list(calibrations(model, interventions, quiet, target=kl, sign=1))
+    acting = [
+        intervention.at(star.coefficient)
+        for intervention, star in zip(interventions, stars, strict=True)
+    ]
+    base, *moved = reads.log_p([[], *acting])[:, :, 0]
+    measured = zip(chosen, moved, stars, strict=True)
+    gains = [_gain(layer, after - base, star) for layer, after, star in measured]
     return sorted(gains, key=lambda each: -each.gain)
 
 
