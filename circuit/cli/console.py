@@ -3,12 +3,14 @@
 import io
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from circuit.errors import CircuitError
 
 T = TypeVar("T")
+EVERY = 60.0  # seconds between two lines of progress
 
 
 def result(data: Any, text: str, *, as_json: bool) -> None:
@@ -66,11 +68,20 @@ def error(problem: CircuitError) -> None:
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Iterate over ``items`` with a progress bar on stderr, when that is a terminal."""
+    """Iterate over ``items``; show a progress bar on a terminal, else a line a minute on stderr."""
     if not sys.stderr.isatty():
-        yield from items
+        yield from _told(items, description, total)
         return
     from rich.console import Console
     from rich.progress import track as bar
 
     yield from bar(items, description, total=total, console=Console(stderr=True), transient=True)
+
+
+def _told(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    last = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - last >= EVERY:
+            last = time.monotonic()
+            note(f"{description}: {done}" + ("" if total is None else f" of {total}"))
+        yield item

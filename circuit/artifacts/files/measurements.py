@@ -41,6 +41,10 @@ class Measurements(Writer):
                 raise
             self._values.update(entry.value for entry in entries)
 
+    def __contains__(self, name: str) -> bool:
+        """Say whether something was measured under ``name``."""
+        return name in self._values
+
     def get(self, name: str, measure: Callable[[], V]) -> V:
         """Return what was measured under ``name``, or measure it now.
 

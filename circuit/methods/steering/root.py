@@ -18,13 +18,14 @@ beyond rounding, NaN or infinite is an error and is never clamped. Where f jumps
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from circuit.errors import DataError
 
 Function = Callable[[float], float]
+Search = Generator[float, float, "Root"]  # yields each c that is wanted, is sent f(c)
 Status = Literal["converged", "below", "above", "unresolved"]
 FARTHEST = math.log(8)
 NARROW = 5e-3  # a bracket this narrow in log c holds a jump
@@ -51,19 +52,18 @@ class Root:
 
 
 @dataclass
-class _Search:
+class _State:
     """The target, the evaluations so far, and how many are left."""
 
-    f: Function
     target: float
     tolerance: float
     left: int
     history: list[tuple[float, float]] = field(default_factory=list)
 
-    def at(self, u: float) -> float:
-        """Evaluate f at e^u and return g: −∞ where f is 0."""
+    def at(self, u: float) -> Generator[float, float, float]:
+        """Ask for f at e^u and return g: −∞ where f is 0."""
         c = math.exp(u)
-        value = float(self.f(c))
+        value = float((yield c))
         if not math.isfinite(value) or value < -1e-6:
             raise DataError(
                 "invalid-value",
@@ -96,6 +96,25 @@ def solve(
     evaluations: int = 12,
 ) -> Root:
     """Find c between ``bounds`` with f(c) within ``tolerance`` of ``target``, relative."""
+    steps = search(target, start=start, bounds=bounds, tolerance=tolerance, evaluations=evaluations)
+    try:
+        c = next(steps)
+        while True:
+            c = steps.send(f(c))
+    except StopIteration as done:
+        found: Root = done.value
+        return found
+
+
+def search(
+    target: float,
+    *,
+    start: float = 0.4,
+    bounds: tuple[float, float] = (2**-10, 2**6),
+    tolerance: float = 0.05,
+    evaluations: int = 12,
+) -> Search:
+    """Search as ``solve`` does, for a caller that evaluates f itself."""
     if not 0 < target < math.inf or not 0 < bounds[0] < bounds[1] < math.inf:
         raise DataError(
             "invalid-bounds",
@@ -105,20 +124,20 @@ def solve(
             bounds=bounds,
         )
     low, high = map(math.log, bounds)
-    search = _Search(f, target, tolerance, evaluations)
+    state = _State(target, tolerance, evaluations)
     u = min(max(math.log(start), low), high)
-    points = [(u, search.at(u))]
-    while not search.hits(points[-1][1]):
+    points = [(u, (yield from state.at(u)))]
+    while not state.hits(points[-1][1]):
         u, g = points[-1]
         if len(points) > 1 and (g > 0) != (points[-2][1] > 0):
-            return _bracketed_root(search, *sorted(points[-2:]))
+            return (yield from _bracketed_root(state, *sorted(points[-2:])))
         if u == (high if g < 0 else low):
-            return search.ended("below" if g < 0 else "above")
-        if not search.left:
-            return search.ended("unresolved")
+            return state.ended("below" if g < 0 else "above")
+        if not state.left:
+            return state.ended("unresolved")
         u = min(max(u + _stride(points), low), high)
-        points.append((u, search.at(u)))
-    return search.ended("converged")
+        points.append((u, (yield from state.at(u))))
+    return state.ended("converged")
 
 
 def _stride(points: list[tuple[float, float]]) -> float:
@@ -138,15 +157,15 @@ def _stride(points: list[tuple[float, float]]) -> float:
     return math.copysign(min(max(far, least), FARTHEST), -g)
 
 
-def _bracketed_root(search: _Search, a: tuple[float, float], b: tuple[float, float]) -> Root:
+def _bracketed_root(state: _State, a: tuple[float, float], b: tuple[float, float]) -> Search:
     """Find the root between ``a`` and ``b``, points on each side of the target, a.c < b.c."""
     weight, stayed, halve = {"a": 1.0, "b": 1.0}, "", False
-    while search.left and b[0] - a[0] > NARROW:
+    while state.left and b[0] - a[0] > NARROW:
         width = b[0] - a[0]
         u = (a[0] + b[0]) / 2 if halve else _secant_root(a, b, weight["a"], weight["b"])
-        g = search.at(u)
-        if search.hits(g):
-            return search.ended("converged")
+        g = yield from state.at(u)
+        if state.hits(g):
+            return state.ended("converged")
         # The endpoint on the other side of the target stays.
         replaced, kept = ("a", "b") if (g > 0) == (a[1] > 0) else ("b", "a")
         a, b = ((u, g), b) if replaced == "a" else (a, (u, g))
@@ -154,7 +173,7 @@ def _bracketed_root(search: _Search, a: tuple[float, float], b: tuple[float, flo
         weight[kept] = weight[kept] / 2 if stayed == kept else 1.0
         stayed, halve = kept, b[0] - a[0] > width / 2
     c = math.exp(min(a, b, key=lambda end: end[1])[0])
-    return Root(c, dict(search.history)[c], "unresolved", tuple(search.history))
+    return Root(c, dict(state.history)[c], "unresolved", tuple(state.history))
 
 
 def _secant_root(

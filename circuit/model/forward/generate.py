@@ -21,8 +21,10 @@ import numpy as np
 
 from circuit.errors import DataError, ModelError
 from circuit.model.checkpoint.loading import LoadedModel
+from circuit.model.forward.branches import Shares, Variant, branched
 from circuit.model.forward.padding import IDS, padding_bound
 from circuit.model.forward.scopes import prompt_lengths
+from circuit.model.machine.runtime import in_threads
 from circuit.model.prompts.tokens import EncodedPrompt
 from circuit.values.sampling import Sampling
 
@@ -66,16 +68,11 @@ def generate(
     Raises ``DataError`` when a prompt and its answer would leave the model's context, and
     ``ModelError`` when the model's output is not a number.
     """
-    if not prompts:
-        raise DataError(
-            "no-prompts", "there are no prompts to answer", hint="give a prompt with -p"
-        )
-    check_room(model, prompts, sampling.max_tokens)
+    _check_prompts(model, prompts, sampling)
     lengths = np.array([len(prompt.ids) for prompt in prompts])
     if ragged is None:
         ragged = len(set(lengths)) > 1 and may_be_ragged(model)
-    if not ragged and len(prompts) > 1 and not may_be_batched(model):
-        batch_size = 1
+    batch_size = _possible(model, batch_size, ragged=ragged) if len(prompts) > 1 else batch_size
     mx.random.seed(sampling.seed)
     answers: dict[int, Completion] = {}
     for rows in _groups(lengths, batch_size, ragged=ragged, in_step=in_step):
@@ -84,6 +81,93 @@ def generate(
         made = map(Completion, response.texts, map(list, response.token_ids))
         answers.update(zip(rows.tolist(), made, strict=True))
     return [answers[row] for row in range(len(prompts))]
+
+
+def generate_each(
+    model: LoadedModel,
+    prompts: Sequence[EncodedPrompt],
+    variants: Sequence[Variant],
+    *,
+    max_tokens: int,
+    batch_size: int,
+    ragged: bool,
+) -> list[list[list[int]]]:
+    """Return the tokens that each variant writes greedily after every prompt, without the end.
+
+    Up to ``batch_size`` answers, of one variant or of several, are written together. On a CPU such
+    batches run in threads, in which taps that are installed around this call do not act. Raises the
+    errors of ``generate``.
+    """
+    _check_prompts(model, prompts, Sampling(max_tokens))
+    even = max(1, -(-len(prompts) * len(variants) // model.n_streams))
+    size = _possible(model, min(batch_size, even), ragged=ragged)
+    lengths = np.array([len(prompt.ids) for prompt in prompts])
+    jobs = [
+        (rows, range(first, min(first + max(1, size // len(rows)), len(variants))))
+        for rows in _groups(lengths, size, ragged=ragged, in_step=True)
+        for first in range(0, len(variants), max(1, size // len(rows)))
+    ]
+
+    def write(job: tuple[np.ndarray, range]) -> list[list[int]]:
+        rows, numbers = job
+        own = [prompts[row].ids.tolist() for row in rows.tolist()]
+        with branched(model, [variants[number] for number in numbers]) as shares:
+            return _in_step(model, own * len(numbers), shares, len(numbers), max_tokens)
+
+    found: list[dict[int, list[int]]] = [{} for _ in variants]
+    for (rows, numbers), written in zip(
+        jobs, in_threads(model.d_model, model.n_streams, jobs, write), strict=True
+    ):
+        places = [(number, row) for number in numbers for row in rows.tolist()]
+        for (number, row), tokens in zip(places, written, strict=True):
+            found[number][row] = tokens
+    return [[each[row] for row in range(len(prompts))] for each in found]
+
+
+def _in_step(
+    model: LoadedModel, ids: Sequence[list[int]], shares: Shares, n_variants: int, max_tokens: int
+) -> list[list[int]]:
+    """Write greedily after ``ids``, the same number for each variant, and keep count of shares."""
+    from mlx_lm.generate import BatchGenerator
+
+    flags: list[mx.array] = []
+    lengths, end = [len(each) for each in ids], model.tokenizer.eos_token_ids
+    generator = BatchGenerator(
+        model.network,
+        stop_tokens=[[token] for token in end],
+        sampler=_sampler(GREEDY, flags),
+        completion_batch_size=len(ids),
+        prefill_batch_size=len(ids),
+        prefill_step_size=max(lengths),
+    )
+    numbers = generator.insert(list(ids), [max_tokens] * len(ids))
+    written: dict[int, list[int]] = {number: [] for number in numbers}
+    variant = {number: at * n_variants // len(ids) for at, number in enumerate(numbers)}
+    with prompt_lengths(model, lengths, cached=True):
+        while responses := generator.next_generated():
+            left = [variant[each.uid] for each in responses if each.finish_reason is None]
+            shares.sizes = [left.count(number) for number in range(n_variants)]
+            for each in responses:
+                if each.finish_reason != "stop":
+                    written[each.uid].append(each.token)
+    generator.close()
+    _check_numbers(model, flags)
+    return [written[number] for number in numbers]
+
+
+def _check_prompts(
+    model: LoadedModel, prompts: Sequence[EncodedPrompt], sampling: Sampling
+) -> None:
+    if not prompts:
+        raise DataError(
+            "no-prompts", "there are no prompts to answer", hint="give a prompt with -p"
+        )
+    check_room(model, prompts, sampling.max_tokens)
+
+
+def _possible(model: LoadedModel, batch_size: int, *, ragged: bool) -> int:
+    """Return 1 where not even prompts of equal length may share a batch."""
+    return batch_size if ragged or may_be_batched(model) else 1
 
 
 def _groups(

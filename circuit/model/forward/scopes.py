@@ -91,6 +91,17 @@ def prompt_lengths(
         _here.current = before
 
 
+@contextmanager
+def among(rows: slice) -> Iterator[None]:
+    """Say that the hidden states in this block belong to these rows of the announced prompts."""
+    before = getattr(_here, "rows", None)
+    _here.rows = rows
+    try:
+        yield
+    finally:
+        _here.rows = before
+
+
 def tokens_in_scope(scope: Scope, n_tokens: int) -> mx.array | bool:
     """Return which tokens of this pass are in ``scope``: (B, n_tokens), or one bool for all."""
     if scope.kind == "all":
@@ -105,7 +116,9 @@ def tokens_in_scope(scope: Scope, n_tokens: int) -> mx.array | bool:
         )
     if current.cached and (step := current.passes - current.prefilled) >= 0:
         return (scope.kind == "generated") == (step > 0)
-    at, ends = mx.arange(n_tokens)[None, :], current.lengths[:, None]
+    rows: slice | None = getattr(_here, "rows", None)
+    lengths = current.lengths if rows is None else current.lengths[rows]
+    at, ends = mx.arange(n_tokens)[None, :], lengths[:, None]
     if scope.kind == "generated":
         return at >= ends
     return (at < ends) & (at >= ends - scope.last) if scope.kind == "last" else at < ends

@@ -7,6 +7,7 @@
 5. What is generated in a batch, with a cache, is what full forward passes would choose.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from circuit.errors import CircuitError
 from circuit.model.checkpoint.loading import LoadedModel
+from circuit.model.forward.capture import capture, plan
 from circuit.model.forward.generate import generate
 from circuit.model.forward.padding import IDS, padding_bound, padding_error, relative_error
 from circuit.model.forward.tail import tail_logits
@@ -42,6 +44,19 @@ class Check:
 def self_test(model: LoadedModel) -> list[Check]:
     """Run the five checks; a check that cannot run has failed."""
     return [_attempt(name, check, model) for name, check in CHECKS.items()]
+
+
+def cores_used(model: LoadedModel) -> float:
+    """Return how many cores a forward pass keeps busy: processor time of a capture / wall time."""
+    ids = np.random.default_rng(0).integers(1, 32, (32, 32), np.int32)
+    prompts = [EncodedPrompt(row) for row in ids]
+    running = plan(model, prompts, sites=[Site("resid_post", model.n_layers - 1)])
+    for _ in range(2):  # the first time also loads and compiles
+        start, processor = time.perf_counter(), time.process_time()
+        for _ in capture(model, running):
+            pass
+        used = (time.process_time() - processor) / (time.perf_counter() - start)
+    return used
 
 
 def _attempt(

@@ -24,6 +24,7 @@ import mlx.core as mx
 from circuit.errors import UsageError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import Change, Tap, tapped
+from circuit.model.forward.branches import Variant
 from circuit.model.sites.table import SITES
 from circuit.model.sites.tap_points import tap_point
 from circuit.values.sites import Site
@@ -44,8 +45,18 @@ def edited(model: LoadedModel, edits: Sequence[Edit]) -> Iterator[None]:
     Raises ``UsageError`` for a site that cannot be edited and ``ModelError`` for one that the model
     lacks.
     """
-    with tapped([_tap(model, edit) for edit in edits]):
+    with tapped(edited_variant(model, edits).taps):
         yield
+
+
+def edited_variant(model: LoadedModel, edits: Sequence[Edit]) -> Variant:
+    """Return the model under ``edits`` as a variant that branches below the lowest of them.
+
+    Raises what ``edited`` raises.
+    """
+    taps = tuple(_tap(model, edit) for edit in edits)
+    depths = [e.site.layer + (e.site.name == "resid_post") for e in edits]
+    return Variant(taps, min(depths, default=model.n_layers))
 
 
 def _tap(model: LoadedModel, edit: Edit) -> Tap:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import LoadedModel
 from circuit.model.checkpoint.taps import Change, Tap, tapped
+from circuit.model.forward.branches import Variant
 from circuit.model.forward.scopes import ALL, Scope, tokens_in_scope
 from circuit.model.interventions.operators import Step, find_operator
 from circuit.values.sites import RESIDUAL, Site
@@ -49,9 +50,19 @@ def steered(model: LoadedModel, steerings: Sequence[Steering]) -> Iterator[None]
     Raises ``UsageError`` for an unknown layer, site or operator, and ``ModelError`` for a direction
     of another width.
     """
-    taps = [_tap(model, steering) for steering in steerings if steering.coefficient != 0]
-    with tapped(taps):
+    with tapped(steered_variant(model, steerings).taps):
         yield
+
+
+def steered_variant(model: LoadedModel, steerings: Sequence[Steering]) -> Variant:
+    """Return the model under ``steerings`` as a variant that branches below the lowest of them.
+
+    Raises what ``steered`` raises.
+    """
+    acting = [steering for steering in steerings if steering.coefficient != 0]
+    taps = tuple(_tap(model, steering) for steering in acting)
+    depths = [s.site.layer + (s.site.name == "resid_post") for s in acting]
+    return Variant(taps, min(depths, default=model.n_layers))
 
 
 def is_scoped(steerings: Sequence[Steering]) -> bool:

@@ -28,12 +28,17 @@ SLOW = 0.8  # MLX within 20 % of numpy's own speed is as it should be
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTest:
-    """Checks of a loaded model: see ``circuit.model.forward.selftest``."""
+    """Checks of a loaded model: see ``circuit.model.forward.selftest``.
+
+    ``cores_used`` is processor time / wall time of forward passes: other work on the machine lowers
+    it, and so does a model too narrow for all cores.
+    """
 
     model: ModelIdentity
     chat_template: bool
     context_length: int | None
     sites: list[str]
+    cores_used: float
     checks: "list[Check]"
     passed: bool
     gguf: "GgufAbout | None" = None
@@ -103,7 +108,7 @@ def advice(device: str, ratio: float, problem: str) -> list[str]:
 
 def examine_model(model: "LoadedModel") -> SelfTest:
     """Run the self-test on a loaded model."""
-    from circuit.model.forward.selftest import self_test
+    from circuit.model.forward.selftest import cores_used, self_test
     from circuit.model.sites.sites import available_sites
 
     checks = self_test(model)
@@ -112,6 +117,7 @@ def examine_model(model: "LoadedModel") -> SelfTest:
         chat_template=bool(model.tokenizer.has_chat_template),
         context_length=model.context_length,
         sites=available_sites(model),
+        cores_used=round(cores_used(model), 2),
         checks=checks,
         passed=all(check.passed for check in checks),
         gguf=model.gguf,
@@ -172,7 +178,8 @@ def _model_part(test: SelfTest) -> Section:
     lines = [f"{marks[c.passed]} {c.name} ({c.detail})" for c in test.checks]
     named = f"Model: {model.id} ({shape}, {model.dtype})"
     parts: list[Part] = [] if test.gguf is None else [_gguf_part(test.gguf, test.folder)]
-    return Section(named, [*parts, Text([f"Sites: {', '.join(test.sites)}", *lines])])
+    cores = f"A forward pass keeps {test.cores_used:.1f} cores busy (processor time / wall time)"
+    return Section(named, [*parts, Text([f"Sites: {', '.join(test.sites)}", cores, *lines])])
 
 
 def _gguf_part(read: "GgufAbout", folder: str) -> Facts:

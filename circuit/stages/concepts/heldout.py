@@ -25,6 +25,7 @@ from circuit.values.prompt_format import RAW
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.forward.branches import Variant
     from circuit.model.forward.teacher_forcing import Text
     from circuit.model.interventions.steering import Steering
 
@@ -58,33 +59,45 @@ class EvaluationTexts:
             held_out=held_out,
             y=part.y,
             groups=part.groups,
-            unsteered=_per_token(model, held_out),
+            unsteered=_per_token(model, held_out, _variants(model, [[]]))[0],
             neutral=[Text(each.ids, 1) for each in neutral_prompts(model, RAW)[:NEUTRAL]],
         )
 
-    def effect(self, steerings: "Sequence[Steering]") -> Interval | None:
-        """Return the contrast of Δ log p per token; None where no text is held out."""
-        from circuit.model.interventions.steering import steered
+    def effects(self, several: "Sequence[Sequence[Steering]]") -> list[Interval] | None:
+        """Return the contrast of Δ log p per token under each of several lists of steerings.
 
+        None where no text is held out.
+        """
         if not self.held_out:
             return None
-        with steered(self.model, steerings):
-            change = _per_token(self.model, self.held_out) - self.unsteered
         is_positive, is_neutral = self.y == 1, self.y == 0
-        positive, neutral = change * is_positive, change * is_neutral
-        return _interval(
-            lambda w: np.asarray(w @ positive / (w @ is_positive) - w @ neutral / (w @ is_neutral)),
-            self.y,
-            self.groups,
-        )
 
-    def damage(self, steerings: "Sequence[Steering]") -> Array:
-        """Return the mean KL per token of every neutral prompt, (m,)."""
-        from circuit.model.forward.teacher_forcing import divergence
-        from circuit.model.interventions.steering import steered
+        def effect(per_token: Array) -> Interval:
+            change = per_token - self.unsteered
+            positive, neutral = change * is_positive, change * is_neutral
+            return _interval(
+                lambda w: np.asarray(
+                    w @ positive / (w @ is_positive) - w @ neutral / (w @ is_neutral)
+                ),
+                self.y,
+                self.groups,
+            )
 
-        moved = divergence(self.model, self.neutral, lambda: steered(self.model, steerings))
-        return np.array([each.kl.mean(dtype=np.float64) for each in moved])
+        variants = _variants(self.model, several)
+        return [effect(each) for each in _per_token(self.model, self.held_out, variants)]
+
+    def damages(self, several: "Sequence[Sequence[Steering]]") -> Array:
+        """Return the mean KL per token of each of several lists of steerings, (k, n_neutral)."""
+        from circuit.model.forward.teacher_forcing import divergences
+
+        moved = divergences(self.model, self.neutral, _variants(self.model, several))
+        return np.array([[each.kl.mean(dtype=np.float64) for each in own] for own in moved])
+
+
+def _variants(model: "LoadedModel", several: "Sequence[Sequence[Steering]]") -> "list[Variant]":
+    from circuit.model.interventions.steering import steered_variant
+
+    return [steered_variant(model, steerings) for steerings in several]
 
 
 def mean_interval(values: Array) -> Interval:
@@ -99,8 +112,13 @@ def _interval(statistic: Statistic, y: Array, groups: Array) -> Interval:
     return drawn.draws(statistic).estimate(bounds=(-np.inf, np.inf)).as_triple()
 
 
-def _per_token(model: "LoadedModel", texts: "Sequence[Text]") -> Array:
-    from circuit.model.forward.teacher_forcing import token_log_probs
+def _per_token(
+    model: "LoadedModel", texts: "Sequence[Text]", variants: "Sequence[Variant]"
+) -> list[Array]:
+    """Return log p per token of each text, (n,), for each variant."""
+    from circuit.model.forward.teacher_forcing import variant_predictions
 
-    found = token_log_probs(model, texts) if texts else []
-    return np.array([each.mean(dtype=np.float64) for each in found])
+    if not texts:
+        return [np.array([]) for _ in variants]
+    found = variant_predictions(model, texts, variants)
+    return [np.array([e.log_probs.mean(dtype=np.float64) for e in own]) for own in found]

@@ -192,8 +192,10 @@ def _point(
     # The same at every strength, others at every layer.
     rng = np.random.default_rng([scanned.seed, direction.layer])
     controls = [each.at() for each in random_controls(vector, scanned.controls, rng)]
-    effect, others = texts.effect(vector.at()), [texts.effect(each) for each in controls]
-    random_effects = [other[0] for other in others if other is not None]
+    effects = texts.effects([vector.at(), *controls])
+    effect = None if effects is None else effects[0]
+    random_effects = [other[0] for other in effects[1:]] if effects else []
+    kl, *random_kl = texts.damages([vector.at(), *controls])
     return ScanPoint(
         layer=direction.layer,
         strength=vector.coefficient,
@@ -203,8 +205,8 @@ def _point(
         random_effects=random_effects,
         p=None if effect is None else control_p(effect[0], random_effects),
         p_any=None,
-        kl=mean_interval(texts.damage(vector.at())),
-        random_kl=[float(texts.damage(each).mean()) for each in controls],
+        kl=mean_interval(kl),
+        random_kl=[float(each.mean()) for each in random_kl],
         answers=_answers(texts.model, scanned, encoded, vector.at()),
         share=share,
     )

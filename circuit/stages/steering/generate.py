@@ -158,11 +158,11 @@ def _nll(model: "LoadedModel", texts: "Mapping[int, Text]") -> dict[int, float]:
 def _mean_kl(
     model: "LoadedModel", texts: "Mapping[int, Text]", steerings: "Sequence[Steering]"
 ) -> dict[int, float]:
-    from circuit.model.forward.teacher_forcing import divergence
-    from circuit.model.interventions.steering import steered
+    from circuit.model.forward.teacher_forcing import divergences
+    from circuit.model.interventions.steering import steered_variant
 
     if not texts or not steerings:
         return dict.fromkeys(texts, 0.0)
-    moved = divergence(model, list(texts.values()), lambda: steered(model, steerings))
+    (moved,) = divergences(model, list(texts.values()), [steered_variant(model, steerings)])
     kl = (float(np.mean(each.kl, dtype=np.float64)) for each in moved)
     return dict(zip(texts, kl, strict=True))

@@ -19,7 +19,7 @@ orders, ``expected`` names the answer that shows the behaviour: where it is one 
 spellings, the two sides are swapped for that prompt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -163,22 +163,35 @@ class Reader:
 
     def measure(self, steerings: "Sequence[Steering]") -> ReadoutValues:
         """Read every prompt while ``steerings`` act."""
+        return next(self.measure_each([steerings]))
+
+    def measure_each(self, several: "Sequence[Sequence[Steering]]") -> Iterator[ReadoutValues]:
+        """Read every prompt under each of several lists of steerings, which share what they can."""
         if self.readout.criterion is not None:
-            return self._judged(self.readout.criterion, steerings)
-        logs = self.log_p(steerings)
-        if not self.readout.negative:
-            return ReadoutValues(logs[:, 0] - _log_rest(logs[:, 0]))
-        return ReadoutValues(logs[:, 0] - logs[:, 1], np.exp(logs).sum(axis=1))
+            yield from (self._judged(self.readout.criterion, each) for each in several)
+            return
+        for logs in self.log_p(several) if several else ():
+            if self.readout.negative:
+                yield ReadoutValues(logs[:, 0] - logs[:, 1], np.exp(logs).sum(axis=1))
+            else:
+                yield ReadoutValues(logs[:, 0] - _log_rest(logs[:, 0]))
 
-    def log_p(self, steerings: "Sequence[Steering]") -> Array:
-        """Return log p of both sides after every prompt, (n, 2); −∞ of a side without answers."""
+    def log_p(self, several: "Sequence[Sequence[Steering]]") -> Array:
+        """Return log p of both sides after every prompt under each list of steerings, (k, n, 2).
+
+        −∞ of a side without answers.
+        """
         from circuit.model.forward.teacher_forcing import answer_log_probs
-        from circuit.model.interventions.steering import steered
+        from circuit.model.interventions.steering import steered_variant
 
-        with steered(self.model, steerings):
-            found = answer_log_probs(self.model, [each.ids for each in self.encoded], self.answers)
-        sides = zip(found, self.n_positive, strict=True)
-        return np.array([(_log_sum(row[:k]), _log_sum(row[k:])) for row, k in sides])
+        variants = [steered_variant(self.model, steerings) for steerings in several]
+        ids = [each.ids for each in self.encoded]
+        found = answer_log_probs(self.model, ids, self.answers, variants)
+        return np.array([[*map(self._sides, each, self.n_positive)] for each in found])
+
+    @staticmethod
+    def _sides(logs: Array, n_positive: int) -> tuple[float, float]:
+        return _log_sum(logs[:n_positive]), _log_sum(logs[n_positive:])
 
     def _judged(self, criterion: str, steerings: "Sequence[Steering]") -> ReadoutValues:
         sampling = Sampling(max_tokens=self.readout.max_tokens)

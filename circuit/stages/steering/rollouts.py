@@ -18,15 +18,14 @@ import numpy as np
 
 from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
-from circuit.stages.steering.generate import texts_of, write
-from circuit.values.sampling import Sampling
+from circuit.stages.steering.generate import texts_of
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
     from circuit.model.interventions.steering import Steering
     from circuit.model.prompts.tokens import EncodedPrompt
 
-TOGETHER = 64  # prompts that are answered in one batch
+TOGETHER = 128  # answers that are written in one batch
 
 
 @dataclass(frozen=True)
@@ -97,25 +96,34 @@ def prepared(
 
 def roll_out(model: "LoadedModel", steerings: "Sequence[Steering]", neutral: Neutral) -> Rollouts:
     """Write after every neutral prompt while ``steerings`` act; compare both models on the text."""
-    from circuit.model.forward.teacher_forcing import divergence
-    from circuit.model.interventions.steering import steered
+    (found,) = roll_outs(model, [steerings], neutral)
+    return found
 
-    sampling = Sampling(max_tokens=neutral.n_tokens)
-    written = write(
+
+def roll_outs(
+    model: "LoadedModel", several: "Sequence[Sequence[Steering]]", neutral: Neutral
+) -> list[Rollouts]:
+    """Roll out under each of several lists of steerings, which are answered together."""
+    from circuit.model.forward.generate import generate_each
+    from circuit.model.forward.teacher_forcing import divergences
+    from circuit.model.interventions.steering import steered_variant
+
+    variants = [steered_variant(model, steerings) for steerings in several]
+    written = generate_each(
         model,
         neutral.prompts,
-        steerings,
-        sampling,
-        ragged=neutral.ragged,
+        variants,
+        max_tokens=neutral.n_tokens,
         batch_size=TOGETHER,
+        ragged=neutral.ragged,
     )
     end = model.tokenizer.eos_token_id or 0
-    # The choice to end counts; which token stands there changes nothing before it.
-    ended = [[*answer.ids, end][: neutral.n_tokens] for answer in written]
-    texts = list(texts_of(neutral.prompts, ended).values())
-    found = divergence(model, texts, lambda: steered(model, steerings))
-    return Rollouts(
-        answers=[answer.ids for answer in written],
-        kl=np.concatenate([each.kl for each in found]),
-        agree=np.concatenate([each.agree for each in found]),
-    )
+    found = []
+    for variant, answers in zip(variants, written, strict=True):
+        # The choice to end counts; which token stands there changes nothing before it.
+        ended = [[*ids, end][: neutral.n_tokens] for ids in answers]
+        texts = list(texts_of(neutral.prompts, ended).values())
+        (each,) = divergences(model, texts, [variant])
+        kl, agree = [one.kl for one in each], [one.agree for one in each]
+        found.append(Rollouts(answers, np.concatenate(kl), np.concatenate(agree)))
+    return found

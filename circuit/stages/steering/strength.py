@@ -13,14 +13,15 @@ target does not prove that the text is whole: read it, or look at its coherence 
 """
 
 import math
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from circuit.errors import UsageError
-from circuit.methods.steering.root import Root, Status, solve
+from circuit.methods.steering.root import Root, Search, Status, search
 from circuit.stages.run import Result
 from circuit.stages.steering.intervention import Intervention
-from circuit.stages.steering.rollouts import Neutral, percentile, roll_out
+from circuit.stages.steering.rollouts import Neutral, percentile, roll_outs
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -29,6 +30,7 @@ TARGET, STATISTIC = 1.0, "p95"
 TOLERANCE, EVALUATIONS = 0.05, 12
 LEAST, MOST = 2.0**-10, 2.0**6  # the coefficients between which c* is looked for
 SIDES = {"+": 1, "-": -1}
+TOGETHER = 6  # interventions that are calibrated in step: their texts fill the batches
 
 
 @dataclass(frozen=True)
@@ -73,26 +75,80 @@ def calibrate(
     sign: int = 0,
 ) -> Calibration:
     """Find c* of an intervention on neutral prompts; ``sign`` +1 or −1 asks for one side only."""
+    several = calibrations(
+        model, [intervention], neutral, target=target, statistic=statistic, sign=sign
+    )
+    return next(several)
+
+
+def calibrations(
+    model: "LoadedModel",
+    interventions: Sequence[Intervention],
+    neutral: Neutral,
+    *,
+    target: float = TARGET,
+    statistic: str = STATISTIC,
+    sign: int = 0,
+) -> Iterator[Calibration]:
+    """Find c* of every intervention, in order; ``TOGETHER`` of them are evaluated together."""
+    check_target(target, statistic)
+    for first in range(0, len(interventions), TOGETHER):
+        some = interventions[first : first + TOGETHER]
+        searches = [_both_sides(each, target, sign) for each in some]
+        wanted = {number: next(search) for number, search in enumerate(searches)}
+        found: dict[int, dict[str, Side]] = {}
+        while wanted:
+            acting = [some[number].at(c) for number, c in wanted.items()]
+            rollouts = roll_outs(model, acting, neutral)
+            for number, each in zip(list(wanted), rollouts, strict=True):
+                try:
+                    wanted[number] = searches[number].send(each.statistic(statistic))
+                except StopIteration as done:
+                    found[number] = done.value
+                    del wanted[number]
+        for number in range(len(some)):
+            yield _calibration(found[number], neutral, target, statistic)
+
+
+def _both_sides(
+    intervention: Intervention, target: float, sign: int
+) -> Generator[float, float, dict[str, Side]]:
+    """Search on each side that is asked for; the second starts where the first one ended."""
     from circuit.model.interventions.operators import find_operator
 
-    check_target(target, statistic)
     sides: dict[str, Side] = {}
     start = 0.4
-    for name in (name for name, side in SIDES.items() if sign in (0, side)):
-
-        def divergence(c: float, side: int = SIDES[name]) -> float:
-            return roll_out(model, intervention.at(side * c), neutral).statistic(statistic)
-
-        found = solve(
-            divergence,
+    most = min(MOST, find_operator(intervention.action.operator).largest)
+    for name, side in SIDES.items():
+        if sign not in (0, side):
+            continue
+        steps = search(
             target,
             start=start,
-            bounds=(LEAST, min(MOST, find_operator(intervention.action.operator).largest)),
+            bounds=(LEAST, most),
             tolerance=TOLERANCE,
             evaluations=EVALUATIONS,
         )
-        sides[name] = Side.of(found, SIDES[name])
+        found = yield from _signed(steps, side)
+        sides[name] = Side.of(found, side)
         start = found.c
+    return sides
+
+
+def _signed(steps: Search, side: int) -> Search:
+    """Search among coefficients of one sign."""
+    try:
+        c = next(steps)
+        while True:
+            c = steps.send((yield side * c))
+    except StopIteration as done:
+        found: Root = done.value
+        return found
+
+
+def _calibration(
+    sides: dict[str, Side], neutral: Neutral, target: float, statistic: str
+) -> Calibration:
     chosen = min(sides.values(), key=lambda side: abs(side.coefficient))
     statuses = (side.status for side in sides.values())
     return Calibration(

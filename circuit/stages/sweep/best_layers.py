@@ -20,6 +20,7 @@ import numpy as np
 
 from circuit.artifacts.prompts.prompts import Prompt
 from circuit.errors import UsageError
+from circuit.methods.arrays import Array
 from circuit.methods.steering.dose_response import response
 from circuit.stages.rows.prompting import encode
 from circuit.stages.steering.from_prompts import extract_direction
@@ -27,7 +28,7 @@ from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.neutral import neutral_prompts
 from circuit.stages.steering.readout import Readout, reader
 from circuit.stages.steering.rollouts import prepared
-from circuit.stages.steering.strength import TARGET, calibrate
+from circuit.stages.steering.strength import TARGET, Calibration, calibrations
 from circuit.values.layers import parse_layers
 from circuit.values.prompt_format import RAW, PromptFormat
 
@@ -75,24 +76,32 @@ def best_layers(
     listed = [Prompt(text=text) for text in prompts]
     reads = reader(model, Readout(positive=(word,)), listed, encode(model, list(prompts), form))
     quiet = prepared(model, neutral_prompts(model, form, neutral))
-    base = reads.log_p([])[:, 0]
-    gains = []
-    for layer in parse_layers(layers, range(model.n_layers), model.n_layers):
-        direction = extract_direction(model, *pair, layer=str(layer), form=form)
-        intervention = Intervention.of(direction)
-        found = calibrate(model, intervention, quiet, target=kl, sign=1)
-        moved = reads.log_p(intervention.at(found.coefficient))[:, 0]
-        m, groups = np.stack([base, moved], axis=1), np.arange(len(moved))
-        mean = response(np.array([0.0, 1.0]), m, groups).mean(moved - base)
-        gains.append(
-            LayerGain(
-                layer=layer,
-                gain=mean.value,
-                low=mean.low,
-                high=mean.high,
-                coefficient=found.coefficient,
-                kl=found.kl,
-                status=found.status,
-            )
-        )
+    chosen = parse_layers(layers, range(model.n_layers), model.n_layers)
+    interventions = [
+        Intervention.of(extract_direction(model, *pair, layer=str(layer), form=form))
+        for layer in chosen
+    ]
+    stars = list(calibrations(model, interventions, quiet, target=kl, sign=1))
+    acting = [
+        intervention.at(star.coefficient)
+        for intervention, star in zip(interventions, stars, strict=True)
+    ]
+    base, *moved = reads.log_p([[], *acting])[:, :, 0]
+    measured = zip(chosen, moved, stars, strict=True)
+    gains = [_gain(layer, after - base, star) for layer, after, star in measured]
     return sorted(gains, key=lambda each: -each.gain)
+
+
+def _gain(layer: int, change: Array, star: Calibration) -> LayerGain:
+    """Return the mean change of log p of the prompts (n,), with its interval."""
+    m, groups = np.stack([np.zeros(len(change)), change], axis=1), np.arange(len(change))
+    mean = response(np.array([0.0, 1.0]), m, groups).mean(change)
+    return LayerGain(
+        layer=layer,
+        gain=mean.value,
+        low=mean.low,
+        high=mean.high,
+        coefficient=star.coefficient,
+        kl=star.kl,
+        status=star.status,
+    )

@@ -15,12 +15,14 @@ from circuit.stages.steering.controls import Control
 from circuit.stages.steering.generate import MeanCoherence, mean_coherence
 from circuit.stages.steering.intervention import Intervention
 from circuit.stages.steering.readout import Reader, ReadoutValues
-from circuit.stages.steering.rollouts import Damage, Neutral, roll_out
+from circuit.stages.steering.rollouts import Damage, Neutral, roll_outs
 from circuit.stages.steering.strength import calibrated
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
+    from circuit.model.interventions.steering import Steering
 
+TOGETHER = 24  # points that are measured together
 DAMAGED = 1.0  # the dose at which the damage of controls is measured, too: c*
 
 
@@ -40,7 +42,24 @@ class DosePoint:
         return cls(m=values.m.tolist(), pmass=pmass)
 
 
-Measure = Callable[[], DosePoint]
+@dataclass(frozen=True, eq=False)
+class PlannedPoint:
+    """One dose of the direction, or of a control: ``name``."""
+
+    name: str
+    dose: float
+    intervention: Intervention
+    is_control: bool
+
+    @property
+    def key(self) -> str:
+        """The name of the measurement."""
+        return f"{self.name} at {self.dose:g}"
+
+    @property
+    def steerings(self) -> "list[Steering]":
+        """What acts on the model."""
+        return self.intervention.at(self.dose)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,27 +72,38 @@ class Bench:
     doses: Sequence[float]
     measurements: Measurements
 
-    def kept(self, name: str, measure: Measure) -> DosePoint:
+    def kept(self, name: str, measure: Callable[[], DosePoint]) -> DosePoint:
         """Return what was measured under ``name``, or measure it now."""
         return restored(DosePoint, self.measurements.get(name, lambda: plain(measure())))
 
-    def of_direction(self, intervention: Intervention, dose: float) -> DosePoint:
-        """Measure the direction at one dose: read-out, divergence and coherence."""
-        steerings = intervention.at(dose)
-        rollouts = roll_out(self.model, steerings, self.neutral)
-        return replace(
-            DosePoint.of(self.reader.measure(steerings)),
-            damage=rollouts.damage(),
-            coherence=mean_coherence(self.model, self.neutral.prompts, rollouts.answers),
-        )
+    def measured(self, planned: Sequence[PlannedPoint]) -> Iterator[tuple[PlannedPoint, DosePoint]]:
+        """Measure every point, in order; ``TOGETHER`` of them share what they can.
 
-    def of_control(self, control: Control, dose: float) -> DosePoint:
-        """Measure a control at one dose: read-out, and at dose 1 the divergence."""
-        steerings = control.intervention.at(dose)
-        found = DosePoint.of(self.reader.measure(steerings))
-        if dose != DAMAGED:
-            return found
-        return replace(found, damage=roll_out(self.model, steerings, self.neutral).damage())
+        Points that were measured before are not measured again.
+        """
+        size = TOGETHER if self.reader.readout.kind == "logprob" else 1
+        for first in range(0, len(planned), size):
+            some = planned[first : first + size]
+            new: dict[str, DosePoint] = {}
+            if not all(point.key in self.measurements for point in some):
+                # All of them: a resumed run has the same batches, and so the same last bits.
+                new = self._points(some)
+            for point in some:
+                yield point, self.kept(point.key, partial(new.__getitem__, point.key))
+
+    def _points(self, some: Sequence[PlannedPoint]) -> dict[str, DosePoint]:
+        """Read out every point; add divergence and coherence where they are measured, by key."""
+        values = self.reader.measure_each([point.steerings for point in some])
+        found = {at.key: DosePoint.of(each) for at, each in zip(some, values, strict=True)}
+        costly = [point for point in some if not point.is_control or point.dose == DAMAGED]
+        rollouts = roll_outs(self.model, [point.steerings for point in costly], self.neutral)
+        for point, each in zip(costly, rollouts, strict=True):
+            own = replace(found[point.key], damage=each.damage())
+            if not point.is_control:
+                coherent = mean_coherence(self.model, self.neutral.prompts, each.answers)
+                own = replace(own, coherence=coherent)
+            found[point.key] = own
+        return found
 
     def at_same_kl(self, control: Control, target: float, factor: float) -> Control:
         """Calibrate a control by itself; ``factor`` is the intervention's without c*."""
@@ -87,11 +117,12 @@ class Bench:
 
     def planned(
         self, intervention: Intervention, controls: Sequence[Control]
-    ) -> Iterator[tuple[str, float, Measure]]:
-        """Yield name, dose and measurement of every point; dose 0 is the same for controls."""
-        for dose in self.doses:
-            yield "direction", dose, partial(self.of_direction, intervention, dose)
-        for control in controls:
-            for dose in self.doses:
-                if dose != 0:
-                    yield control.name, dose, partial(self.of_control, control, dose)
+    ) -> list[PlannedPoint]:
+        """List every point; dose 0 is the same for controls."""
+        own = [PlannedPoint("direction", dose, intervention, False) for dose in self.doses]
+        return own + [
+            PlannedPoint(control.name, dose, control.intervention, True)
+            for control in controls
+            for dose in self.doses
+            if dose != 0
+        ]

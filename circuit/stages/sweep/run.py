@@ -134,10 +134,10 @@ def sweep(model: "LoadedModel", experiment: Experiment, session: Session = SILEN
     others = _controls(experiment, steering)
     if settings.same_kl:
         others = [bench.at_same_kl(control, settings.kl, factor) for control in others]
-    planned = list(bench.planned(steering, others))
+    planned = bench.planned(steering, others)
     found: dict[str, dict[float, DosePoint]] = {}
-    for name, dose, measure in session.track(planned, "Measuring", len(planned)):
-        found.setdefault(name, {})[dose] = bench.kept(f"{name} at {dose:g}", measure)
+    for at, point in session.track(bench.measured(planned), "Measuring", len(planned)):
+        found.setdefault(at.name, {})[at.dose] = point
     in_words = None
     if settings.prompt_baseline is not None:
         in_words = bench.kept("prompt", lambda: _in_words(model, experiment))

@@ -23,10 +23,10 @@ from circuit.stages.rows.prompting import encode
 from circuit.stages.run import SILENT, Result, Session
 from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.neutral import neutral_prompts
-from circuit.stages.steering.readout import Reader, Readout, ReadoutValues, reader
-from circuit.stages.steering.rollouts import Neutral, prepared, roll_out
+from circuit.stages.steering.readout import Readout, ReadoutValues, reader
+from circuit.stages.steering.rollouts import Neutral, prepared, roll_outs
 from circuit.stages.steering.rules import resolve
-from circuit.stages.steering.strength import TOLERANCE, calibrate, check_target
+from circuit.stages.steering.strength import TOLERANCE, Calibration, calibrations, check_target
 from circuit.values.intervals import Interval
 from circuit.values.prompt_format import PromptFormat
 
@@ -128,33 +128,60 @@ def _measured(model: "LoadedModel", selection: Selection, session: Session) -> l
     reads = reader(model, selection.readout, validation.prompts, encoded)
     neutral = prepared(model, neutral_prompts(model, form, selection.neutral))
     base = reads.measure([])
-    directions = list(selection.directions)
+    interventions = [
+        resolve(model, [Term(direction)], selection.action, form)
+        for direction in selection.directions
+    ]
+    stars = calibrations(model, interventions, neutral, target=selection.kl, sign=1)
     candidates: list[Candidate] = []
-    for direction in session.track(directions, "Choosing", len(directions)):
-        intervention = resolve(model, [Term(direction)], selection.action, form)
-        candidates += _candidates(model, selection, intervention, reads, neutral, base=base)
+    calibrated = session.track(stars, "Choosing", len(interventions))
+    for intervention, star in zip(interventions, calibrated, strict=True):
+        acting = [intervention.at(share * star.coefficient) for share in selection.shares]
+        measured = _Measured(
+            star=star,
+            values=list(reads.measure_each(acting)),
+            kl=_divergences(model, selection, intervention, star, neutral),
+        )
+        candidates += _candidates(model, selection, intervention, measured, base=base)
     return candidates
+
+
+def _divergences(
+    model: "LoadedModel",
+    selection: Selection,
+    intervention: Intervention,
+    star: Calibration,
+    neutral: Neutral,
+) -> list[float]:
+    """Return the divergence at each share; that at c* is known."""
+    shares = [share for share in selection.shares if share != 1]
+    acting = [intervention.at(share * star.coefficient) for share in shares]
+    new = iter(roll_outs(model, acting, neutral))
+    return [star.kl if share == 1 else next(new).statistic("p95") for share in selection.shares]
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """c* of a direction, and read-out and divergence at each share of it."""
+
+    star: Calibration
+    values: list[ReadoutValues]
+    kl: list[float]
 
 
 def _candidates(
     model: "LoadedModel",
     selection: Selection,
     intervention: Intervention,
-    reads: Reader,
-    neutral: Neutral,
+    measured: _Measured,
     *,
     base: ReadoutValues,
 ) -> list[Candidate]:
-    """Measure one direction at each fraction of its c*."""
+    """Return one direction at each fraction of its c*."""
     direction = intervention.terms[0].direction
     shallow = direction.layer < selection.max_depth * model.n_layers
-    star = calibrate(model, intervention, neutral, target=selection.kl, sign=1)
     found = []
-    for share in selection.shares:
-        c = share * star.coefficient
-        steerings = intervention.at(c)
-        kl = star.kl if share == 1 else roll_out(model, steerings, neutral).statistic("p95")
-        values = reads.measure(steerings)
+    for share, values, kl in zip(selection.shares, measured.values, measured.kl, strict=True):
         valid = None if values.pmass is None else float(values.valid.mean())
         bounded = kl <= selection.kl * (1 + TOLERANCE)
         found.append(
@@ -164,7 +191,7 @@ def _candidates(
                 layer=direction.layer,
                 method=direction.method,
                 share=share,
-                coefficient=c,
+                coefficient=share * measured.star.coefficient,
                 effect=_effect(values.m - base.m, selection),
                 kl=kl,
                 valid=valid,

@@ -181,7 +181,8 @@ def _intervention(manifest: Manifest, files: list[Path], c_star: float) -> Inter
 
 
 def _slope(intervention: Intervention, on: FinishedSweep) -> Interval:
-    m = np.stack([on.reader.measure(intervention.at(dose)).m for dose in DOSES], axis=1)
+    measured = on.reader.measure_each([intervention.at(dose) for dose in DOSES])
+    m = np.stack([values.m for values in measured], axis=1)
     answer = response(np.array(DOSES), m, on.prompts.groups())
     return answer.mean(answer.slopes).as_triple()
 

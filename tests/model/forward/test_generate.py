@@ -1,7 +1,10 @@
 """What is generated is what the model would write after each prompt alone, or an error."""
 
+from functools import partial
+
 import mlx.core as mx
 import numpy as np
+import pytest
 from architectures import CONFIGS
 from checkpoints import unit_vector, write_checkpoint
 from errors import raises
@@ -12,11 +15,12 @@ from circuit.model.forward.generate import (
     RAGGED,
     batch_error,
     generate,
+    generate_each,
     may_be_batched,
     may_be_ragged,
 )
 from circuit.model.forward.scopes import parse_scope
-from circuit.model.interventions.steering import Steering, steered
+from circuit.model.interventions.steering import Steering, steered, steered_variant
 from circuit.model.prompts.tokens import EncodedPrompt, encode_prompts
 from circuit.values.sampling import Sampling
 from circuit.values.sites import Site
@@ -75,3 +79,49 @@ def test_logits_that_are_not_numbers_are_refused(tmp_path):
     ):
         generate(model, prompts, Sampling(3))
     assert mx.all(mx.isfinite(model.network(mx.array(prompts[0].ids[None]))))
+
+
+def several(model):
+    """Return steerings of all kinds, of which some end answers early."""
+    v = [unit_vector(model.d_model, seed) for seed in range(4)]
+    return [
+        [],
+        [Steering(Site("resid_post", 1), v[0], 1.5)],
+        [Steering(Site("resid_post", 0), v[1], -2.0, scope=parse_scope("generated"))],
+        [Steering(Site("resid_post", 1), v[2], 2.0, scope=parse_scope("prompt"))],
+        [Steering(Site("resid_pre", 2), v[3], 0.7, operator="ablate")],
+    ]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3_text", "mixtral", "mamba"])
+@pytest.mark.parametrize("batch_size", [3, 7, 64])
+def test_several_variants_write_together_what_each_writes_alone(of, family, batch_size):
+    model = of(family)
+    prompts = encode_prompts(model, [*TEXTS, "ABCDE", "bcdef"])
+    ragged, steerings = may_be_ragged(model), several(model)
+    variants = [steered_variant(model, each) for each in steerings]
+    together = generate_each(
+        model, prompts, variants, max_tokens=6, batch_size=batch_size, ragged=ragged
+    )
+    for each, ours in zip(steerings, together, strict=True):
+        with steered(model, each):
+            alone = generate(model, prompts, Sampling(6), ragged=ragged, in_step=True)
+        assert ours == [answer.ids for answer in alone]
+
+
+def test_an_answer_that_ends_leaves_the_others_under_their_own_variant(llama, monkeypatch):
+    """The end tokens are those that some answers have in their middle."""
+    prompts = encode_prompts(llama, [*TEXTS, "ABCDE", "bcdef"])
+    steerings = several(llama)
+    variants = [steered_variant(llama, each) for each in steerings]
+    run = partial(generate_each, llama, prompts, variants, max_tokens=8, ragged=True)
+    long = run(batch_size=64)
+    ends = {long[1][0][2], long[4][1][5], long[0][2][0]}
+    monkeypatch.setattr(llama.tokenizer, "_eos_token_ids", ends)
+    cut = [
+        [ids[: next((i for i, t in enumerate(ids) if t in ends), 8)] for ids in answers]
+        for answers in long
+    ]
+    assert sum(len(ids) for each in cut for ids in each) < sum(len(i) for e in long for i in e)
+    assert run(batch_size=64) == cut
+    assert run(batch_size=7) == cut

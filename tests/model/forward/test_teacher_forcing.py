@@ -1,7 +1,5 @@
 """Log-probabilities and divergences of given text equal what one whole pass a text gives."""
 
-from contextlib import nullcontext
-
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -10,15 +8,16 @@ from checkpoints import unit_vector
 from scipy.special import log_softmax
 
 from circuit.model.forward import teacher_forcing as forced
+from circuit.model.forward.branches import unchanged
 from circuit.model.forward.teacher_forcing import (
     Text,
     answer_log_probs,
-    divergence,
+    divergences,
     predictions,
     token_log_probs,
 )
 from circuit.model.interventions.edits import Edit, edited
-from circuit.model.interventions.steering import Steering, steered
+from circuit.model.interventions.steering import Steering, steered, steered_variant
 from circuit.values.sites import Site
 
 RNG = np.random.default_rng(0)
@@ -69,7 +68,7 @@ def test_what_is_not_a_number_is_nobodys_likeliest(llama):
 
 def test_divergence_is_the_formula_and_zero_without_an_intervention(llama):
     steerings = [Steering(Site("resid_post", 1), unit_vector(llama.d_model), 2.0)]
-    found = divergence(llama, TEXTS, lambda: steered(llama, steerings))
+    (found,) = divergences(llama, TEXTS, [steered_variant(llama, steerings)])
     for text, one in zip(TEXTS, found, strict=True):
         base = log_p(llama, text.ids)[text.start - 1 : -1]
         with steered(llama, steerings):
@@ -77,7 +76,7 @@ def test_divergence_is_the_formula_and_zero_without_an_intervention(llama):
         np.testing.assert_allclose(one.kl, (np.exp(moved) * (moved - base)).sum(-1), atol=2e-5)
         assert one.agree.tolist() == (moved.argmax(-1) == base.argmax(-1)).tolist()
         assert len(one.kl) == len(text.ids) - text.start
-    for one in divergence(llama, TEXTS, nullcontext):
+    for one in divergences(llama, TEXTS, [unchanged(llama)])[0]:
         assert not one.kl.any()
         assert one.agree.all()
 
@@ -85,7 +84,7 @@ def test_divergence_is_the_formula_and_zero_without_an_intervention(llama):
 def test_answers_are_summed_over_their_tokens(llama):
     prompts = [RNG.integers(0, 256, n).astype(np.int32) for n in (5, 3)]
     answers = [[[7], [8, 9], [8, 10], [8, 9, 11]], [[1], [2], [3, 4, 5]]]
-    found = answer_log_probs(llama, prompts, answers)
+    (found,) = answer_log_probs(llama, prompts, answers, [unchanged(llama)])
     for prompt, listed, ours in zip(prompts, answers, found, strict=True):
         for answer, value in zip(listed, ours, strict=True):
             full = log_p(llama, np.concatenate([prompt, answer]).astype(np.int32))

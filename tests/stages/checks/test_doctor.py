@@ -1,5 +1,6 @@
 """doctor: what it says about this machine is measured, and its self-test can fail."""
 
+import os
 import sys
 
 import pytest
@@ -39,4 +40,5 @@ def test_a_model_passes_or_is_named(tmp_path):
     report = examine_model(load_model(str(write_checkpoint(tmp_path))))
     assert report.passed
     assert len(report.checks) == len(CHECKS)
+    assert 0 < report.cores_used <= os.cpu_count() + 0.5
     assert report.model.family == "llama"

@@ -16,7 +16,13 @@ from circuit.stages.steering.intervention import Intervention, Term
 from circuit.stages.steering.neutral import neutral_prompts, neutral_set
 from circuit.stages.steering.request import CalibrateRequest
 from circuit.stages.steering.rollouts import prepared, roll_out
-from circuit.stages.steering.strength import Calibration, calibrate, calibrated
+from circuit.stages.steering.strength import (
+    TOGETHER,
+    Calibration,
+    calibrate,
+    calibrated,
+    calibrations,
+)
 from circuit.values.prompt_format import RAW, PromptFormat
 
 
@@ -181,3 +187,22 @@ def test_another_chat_template_is_another_calibration(request_for, tmp_path):
 def test_what_cannot_be_calibrated_is_refused_before_the_model_is_loaded(request_for, more, code):
     with raises(UsageError, code):
         CALIBRATE.plan(request_for("nowhere", **more))
+
+
+def test_interventions_calibrated_in_step_land_where_each_does_alone(llama, neutral):
+    several = [along_random(llama, seed % 3, seed) for seed in range(TOGETHER + 2)]
+    together = list(calibrations(llama, several, neutral, target=0.02))
+    assert len(together) == len(several)
+    for intervention, ours in zip(several, together, strict=True):
+        alone = calibrate(llama, intervention, neutral, target=0.02)
+        assert ours.status == alone.status
+        for sign, side in alone.sides.items():
+            found = np.array(ours.sides[sign].history)
+            np.testing.assert_allclose(found, side.history, rtol=1e-3, atol=1e-6)
+
+
+def test_a_search_in_step_reports_each_outcome_of_its_own(llama, neutral):
+    tiny_unit = Intervention((Term(random_direction(llama, 1), unit=1e-9),))
+    several = [along_random(llama), tiny_unit]
+    found = list(calibrations(llama, several, neutral, target=0.02, sign=1))
+    assert [each.status for each in found] == ["converged", "below"]

@@ -290,13 +290,13 @@ def test_a_sweep_is_written_reused_and_resumes(request_for, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         SWEEP.run(request_for(output=out), Session(track=stop))
     partial = tmp_path / "sweep.json.partial"
-    assert len(partial.read_text().splitlines()) == 1 + 4
+    assert len(partial.read_text().splitlines()) == 1 + 5  # the key, and what was measured
     whole = SWEEP.run(request_for()).result
     measured: list[str] = []
 
     def seen(items, description, total):
         for item in items:
-            measured.append(item[0])
+            measured.append(item[0].name)
             yield item
 
     first = SWEEP.run(request_for(output=out), Session(track=seen))
