@@ -291,6 +291,22 @@ def test_identity_names_the_file_and_its_digest(small, folder):
     assert load_model(str(small.with_suffix(""))).gguf is None
 
 
+def test_the_digest_of_the_weights_is_that_of_their_bytes(folder):
+    """The files have their digests as names, so that gigabytes are not read again for every manifest."""
+    import hashlib
+
+    from circuit.model.checkpoint.identity import weight_files, weights_digest
+
+    lines = [
+        f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
+        for file in weight_files(folder)
+    ]
+    assert weights_digest(folder, None) == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert [file.resolve().name for file in weight_files(folder)] == [
+        hashlib.sha256(file.read_bytes()).hexdigest() for file in weight_files(folder)
+    ]
+
+
 def test_a_file_of_another_name_is_the_same_checkpoint(tmp_path, small, folder):
     other = shutil.copy(small, tmp_path / "other.gguf")
     assert find_folder(str(other)) == folder

@@ -189,14 +189,17 @@ def _write(plan: _Plan, folder: Path, names: list[str], digest: str) -> None:
         text = json.dumps(document, indent=1, ensure_ascii=False)
         (partial / name).write_text(text, encoding="utf-8")
     plan.tokenizer.tokenizer.save(str(partial / "tokenizer.json"))
-    for path in (*partial.iterdir(), partial):
+    for path in (*(partial / name for name in (*documents, "tokenizer.json")), partial):
         _sync(path)
     partial.rename(folder)
     _sync(folder.parent)
 
 
 def _write_shard(plan: _Plan, path: Path, parameters: Sequence[str]) -> None:
-    """Write one shard under another name first: a shard of its name is whole."""
+    """Write one shard; its name, a link to a file named by its SHA-256, is there when it is whole.
+
+    The digest of the weights need not be computed again: see ``identity``.
+    """
     if path.exists():
         return
     arrays = {}
@@ -205,10 +208,12 @@ def _write_shard(plan: _Plan, path: Path, parameters: Sequence[str]) -> None:
         mx.eval(arrays[parameter])
     temporary = path.with_name(f"unfinished-{path.name}")
     mx.save_safetensors(str(temporary), arrays, metadata={"format": "pt"})
-    _sync(temporary)
-    temporary.rename(path)
     arrays.clear()
     mx.clear_cache()
+    _sync(temporary)
+    digest = digest_of([temporary])
+    temporary.rename(path.with_name(digest))
+    path.symlink_to(digest)
 
 
 def _about(plan: _Plan, names: list[str], digest: str) -> GgufAbout:
@@ -233,7 +238,7 @@ def _about(plan: _Plan, names: list[str], digest: str) -> GgufAbout:
 
 
 def _check_space(plan: _Plan, folder: Path) -> None:
-    there = sum(path.stat().st_size for path in folder.iterdir())
+    there = sum(path.stat().st_size for path in folder.glob("model-*"))
     needed, free = plan.n_bytes() - there, shutil.disk_usage(folder).free
     if needed > free:
         raise ModelError(
