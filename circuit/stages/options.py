@@ -34,7 +34,9 @@ class ModelOptions:
         default="auto",
     )
     revision: str | None = option("--revision", help=REVISION, default=None)
-    adapter: Path | None = option("--adapter", help="Folder of a LoRA adapter.", default=None)
+    adapter: Path | None = option(
+        "--adapter", help="Folder of a LoRA adapter (mlx-lm or PEFT).", default=None
+    )
     trust_remote_code: bool = option(
         "--trust-remote-code", help="Let the checkpoint run its own Python code.", default=False
     )

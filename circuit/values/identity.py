@@ -28,6 +28,7 @@ class ModelIdentity:
     adapter: str | None = None
     config_sha256: str | None = None
     weights_sha256: str | None = None
+    differences: tuple[str, ...] | None = None  # of what runs from what the configuration asks for
 
 
 @dataclass(frozen=True)
