@@ -20,7 +20,10 @@ MAY_IMPORT = {
     "stages": (BOTTOM | {"present"}, {"numpy"}),
     # A question about a model is asked of the prompts, formats and archives that the stages know.
     "introspect": (BOTTOM | {"stages", "present"}, {"numpy"}),
-    "model": ({"values"}, {"mlx", "mlx_lm", "numpy", "huggingface_hub", "scipy_openblas32"}),
+    "model": (
+        {"values"},
+        {"mlx", "mlx_lm", "numpy", "huggingface_hub", "transformers", "scipy_openblas32"},
+    ),
     "methods": ({"values"}, {"numpy", "scipy", "sklearn", "umap"}),
     "artifacts": ({"values"}, {"numpy", "safetensors", "pydantic", "yaml", "gguf"}),
     "plots": ({"values"}, {"matplotlib", "numpy"}),

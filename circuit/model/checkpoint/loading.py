@@ -29,6 +29,7 @@ from circuit.model.checkpoint.built import (
     text_config,
     with_head,
 )
+from circuit.model.checkpoint.chat_date import date_of, use_chat_date
 from circuit.model.checkpoint.families import IGNORE_WINDOW
 from circuit.model.checkpoint.files import (
     Config,
@@ -146,6 +147,7 @@ class LoadedModel:
         return TokenizerIdentity(
             files_sha256=identify.tokenizer_digest(self.folder),
             chat_template_sha256=None if template is None else identify.config_digest(template),
+            chat_date=date_of(template),
             bos="tokenizer" if bos is not None and encoded[:1] == [bos] else "none",
         )
 
@@ -194,6 +196,7 @@ def load_model(
     check_files(folder)
     use_fast_silu()
     use_fast_softmax()
+    use_chat_date()
     with _explained(model_id):
         stored = read_stored(folder)
         network, tokenizer, config = mlx_lm.load(
