@@ -29,6 +29,14 @@ class CircuitError(Exception):
         return type(self)(self.code, f"{place}: {self.message}", hint=self.hint, **self.fields)
 
 
+def reason_of(error: BaseException, most: int = 12) -> str:
+    """Return what another package said, all its lines as one; the name of its class if nothing."""
+    lines = [line.strip().rstrip(",;") for line in str(error).splitlines() if line.strip()]
+    rest = [f"and {len(lines) - most} more lines"] if len(lines) > most else []
+    text = "; ".join([*lines[:most], *rest]).replace(":; ", ": ")
+    return text or type(error).__name__
+
+
 class UsageError(CircuitError):
     """The command line asks for something that does not exist: exit code 2."""
 

@@ -70,7 +70,7 @@ CONFIGS = {
     "exaone": {"num_layers": 3, "layer_norm_epsilon": 1e-5},
     "gemma": {},
     "gemma2": {**GEMMA, "sliding_window": 256},
-    "gemma3_text": GEMMA,
+    "gemma3_text": {**GEMMA, "attn_logit_softcapping": None, "final_logit_softcapping": None},
     "glm": {"attention_bias": False, "partial_rotary_factor": 0.5},
     "glm4": {"attention_bias": False, "partial_rotary_factor": 0.5},
     "gpt2": {
@@ -116,7 +116,7 @@ CONFIGS = {
     "phi3": {},
     "phimoe": {**MOE, "rope_scaling": None},
     "qwen2": {},
-    "qwen2_moe": MOE,
+    "qwen2_moe": {**MOE, "norm_topk_prob": False},
     "qwen3": {},
     "qwen3_moe": MOE,
     "qwen3_next": {**MOE, **LINEAR},

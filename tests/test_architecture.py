@@ -22,7 +22,16 @@ MAY_IMPORT = {
     "introspect": (BOTTOM | {"stages", "present"}, {"numpy"}),
     "model": (
         {"values"},
-        {"mlx", "mlx_lm", "numpy", "huggingface_hub", "scipy_openblas32", "gguf", "tokenizers"},
+        {
+            "mlx",
+            "mlx_lm",
+            "numpy",
+            "huggingface_hub",
+            "transformers",
+            "scipy_openblas32",
+            "gguf",
+            "tokenizers",
+        },
     ),
     "methods": ({"values"}, {"numpy", "scipy", "sklearn", "umap"}),
     "artifacts": ({"values"}, {"numpy", "safetensors", "pydantic", "yaml", "gguf"}),

@@ -39,7 +39,9 @@ class ModelOptions:
     model: str = option("--model", "-m", help="Hub id, checkpoint folder, GGUF file, or tiny.")
     dtype: str = option("--dtype", help=DTYPE, default="auto")
     revision: str | None = option("--revision", help=REVISION, default=None)
-    adapter: Path | None = option("--adapter", help="Folder of a LoRA adapter.", default=None)
+    adapter: Path | None = option(
+        "--adapter", help="Folder of a LoRA adapter (mlx-lm or PEFT).", default=None
+    )
     trust_remote_code: bool = option(
         "--trust-remote-code", help="Let the checkpoint run its own Python code.", default=False
     )

@@ -28,14 +28,16 @@ class ModelIdentity:
     adapter: str | None = None
     config_sha256: str | None = None
     weights_sha256: str | None = None
+    differences: tuple[str, ...] | None = None  # of what runs from what the configuration asks for
 
 
 @dataclass(frozen=True)
 class TokenizerIdentity:
-    """The tokenizer's files, its chat template, and who adds the first token."""
+    """The tokenizer's files, its chat template with its date, and who adds the first token."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
 
     files_sha256: str
     chat_template_sha256: str | None = None
     bos: str | None = None
+    chat_date: str | None = None  # what the chat template is told, where it asks for a date

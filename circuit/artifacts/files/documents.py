@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from circuit.errors import ArtifactError, DataError
+from circuit.errors import ArtifactError, DataError, reason_of
 from circuit.values import schemas
 from circuit.values.json_values import Json, JsonObject
 
@@ -80,7 +80,7 @@ def read_json(path: Path) -> Json:
         table = path.suffix in {".csv", ".tsv", ".jsonl"}
         raise ArtifactError(
             "not-json",
-            f"`{path}` is not JSON: {str(error).splitlines()[0]}",
+            f"`{path}` is not JSON: {reason_of(error)}",
             hint=_IMPORT if table else "the file is damaged or of another kind",
             path=str(path),
         ) from error

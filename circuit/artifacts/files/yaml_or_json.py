@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from circuit.artifacts.files.documents import read_bytes, read_json
-from circuit.errors import ArtifactError
+from circuit.errors import ArtifactError, reason_of
 from circuit.values.json_values import Json
 
 
@@ -34,7 +34,7 @@ def read_yaml_or_json(path: Path) -> Json:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise ArtifactError(
             "not-yaml",
-            f"`{path}` is not YAML: {str(error).splitlines()[0]}",
+            f"`{path}` is not YAML: {reason_of(error)}",
             hint="save it as UTF-8 text",
             path=str(path),
         ) from error

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import BaseModel, field_validator
+
 from circuit.artifacts.files.atomic import write_file
-from circuit.artifacts.files.documents import read_bytes, read_json
+from circuit.artifacts.files.documents import read_bytes, read_json, validated
 from circuit.errors import ArtifactError
 from circuit.values.json_values import JsonMapping
 
@@ -32,6 +34,26 @@ class Table:
     def columns(self) -> list[str]:
         """The names that occur in any row, in order of appearance."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
+
+
+class TableKeys(BaseModel):
+    """The keys of a file that say what its rows' labels and texts mean."""
+
+    label_names: dict[str, str | int] = {}
+    contrastive_pairs: list[dict[str, object]] = []
+    labels: list[str] = []
+
+    @field_validator("label_names", mode="before")
+    @classmethod
+    def _numbered(cls, names: object) -> object:
+        """Read a list as the names of 0, 1, …, as data sets of the hub have them."""
+        return {str(k): name for k, name in enumerate(names)} if isinstance(names, list) else names
+
+
+def keys_of(table: Table, path: Path) -> TableKeys:
+    """Return the keys of a table; raise ``ArtifactError`` for one of another type."""
+    given = {name: table.about.get(name) for name in TableKeys.model_fields}
+    return validated(TableKeys, {k: v for k, v in given.items() if v is not None}, path)
 
 
 def read_table(path: Path) -> Table:
@@ -91,6 +113,7 @@ def _from_jsonl(path: Path) -> Table:
 
 def _from_csv(path: Path) -> Table:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    csv.field_size_limit(2**31 - 1)  # the default of 131,072 is shorter than some prompts
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
     rows = []
     try:

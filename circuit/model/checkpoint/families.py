@@ -180,3 +180,48 @@ IGNORE_WINDOW = (
 def find_family(model_type: str) -> Family | None:
     """Return the row of ``model_type`` (as in the checkpoint's config), or None."""
     return next((row for row in FAMILIES if model_type in row.model_types), None)
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """The values at which a key that mlx-lm's code does not read changes nothing.
+
+    With ``families`` the key counts for those only, also where their code names it.
+    """
+
+    values: tuple[object, ...]
+    families: tuple[str, ...] = ()
+
+
+_OFF = Neutral((None, False))
+_ONE = Neutral((1, None))
+NEUTRAL: Mapping[str, Neutral] = {
+    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping", "clip_qkv"), _OFF),
+    **dict.fromkeys(("use_bidirectional_attention", "alibi", "qk_layernorm", "use_qk_norm"), _OFF),
+    **dict.fromkeys(("scale_attn_by_inverse_layer_idx", "add_cross_attention"), _OFF),
+    **dict.fromkeys(("logit_scale", "logits_scaling", "embedding_multiplier"), _ONE),
+    **dict.fromkeys(("residual_multiplier", "scale_emb"), _ONE),
+    "scale_attn_weights": Neutral((True,)),
+    "rope_interleave": Neutral((True,)),
+    "swiglu_alpha": Neutral((1.702,)),
+    "swiglu_limit": Neutral((7.0,)),
+    "norm_topk_prob": Neutral((False,), families=("qwen2_moe",)),
+}
+# Keys that concern training, tokens, other programs, or what loading and the model's shape show,
+# and keys that are measured on the network or read in another place (see ``built``, ``files``).
+_INERT_KEYS = """
+    _name_or_path _sliding_window_pattern activation_function architectures attention_dropout
+    attn_implementation attn_pdrop auto_map bos_token_id cache_implementation classifier_dropout
+    dtype embd_pdrop embedding_dropout eos_token_id gradient_checkpointing head_dim hidden_act
+    hidden_activation hidden_dropout id2label initializer_range is_decoder is_encoder_decoder
+    keys_to_ignore_at_inference label2id layer_types max_length max_position_embeddings
+    max_window_layers model_type n_ctx n_positions num_labels original_max_position_embeddings
+    output_attentions output_hidden_states output_router_logits pad_token_id partial_rotary_factor
+    pretraining_tp problem_type quantization quantization_config reorder_and_upcast_attn
+    resid_pdrop residual_dropout rope_local_base_freq rope_parameters rope_scaling rope_theta
+    rotary_emb_base rotary_pct router_aux_loss_coef router_jitter_noise sliding_window
+    sliding_window_pattern summary_activation summary_first_dropout summary_proj_to_labels
+    summary_type summary_use_proj task_specific_params tie_word_embeddings torch_dtype
+    transformers_version unk_token_id use_cache use_sliding_window vocab_size
+"""
+INERT = frozenset(_INERT_KEYS.split())

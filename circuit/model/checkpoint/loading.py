@@ -6,9 +6,9 @@ code runs only on request, and errors are one sentence.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,29 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from circuit.errors import CircuitError, ModelError, UsageError
+from circuit.errors import CircuitError, ModelError, UsageError, reason_of
 from circuit.model.checkpoint import identity as identify
+from circuit.model.checkpoint.adapters import attach_adapter
 from circuit.model.checkpoint.blocks import blocks_of, residual_width
+from circuit.model.checkpoint.built import (
+    Difference,
+    differences,
+    dropped_tensors,
+    read_stored,
+    text_config,
+    with_head,
+)
+from circuit.model.checkpoint.chat_date import date_of, use_chat_date
 from circuit.model.checkpoint.embedding_scale import use_exact_scale
 from circuit.model.checkpoint.families import IGNORE_WINDOW
-from circuit.model.checkpoint.files import Config, find_folder, normalised, read_config
+from circuit.model.checkpoint.files import (
+    Config,
+    check_files,
+    find_folder,
+    normalised,
+    original_context,
+    read_config,
+)
 from circuit.model.checkpoint.gguf.cache import GgufAbout, about_gguf
 from circuit.model.machine import runtime
 from circuit.model.machine.silu import use_fast_silu
@@ -46,6 +63,8 @@ class LoadedModel:
     adapter: Path | None
     dtype: str
     group: mx.distributed.Group | None = None  # the processes that the weights are split over
+    differences: tuple[Difference, ...] = ()  # from what the configuration asks for
+    dropped: Mapping[str, int] = field(default_factory=dict)  # kinds of tensors left out
 
     @property
     def n_streams(self) -> int:
@@ -93,10 +112,12 @@ class LoadedModel:
         """The longest prompt that runs as the checkpoint was trained, when its config says so.
 
         Where mlx-lm attends to everything although the checkpoint has a sliding window, that window
-        is the limit: a longer prompt would give states that the model never learned.
+        is the limit: a longer prompt would give states that the model never learned. So is the
+        original context of LongRoPE.
         """
-        text = self.config.get("text_config", self.config)
+        text = text_config(self.config)
         limits = [text.get("max_position_embeddings"), text.get("n_positions")]
+        limits.append(original_context(text))
         if self.family in IGNORE_WINDOW and text.get("use_sliding_window", True):
             limits.append(text.get("sliding_window"))
         return min((int(limit) for limit in limits if limit is not None), default=None)
@@ -121,6 +142,7 @@ class LoadedModel:
             adapter=None if self.adapter is None else self.adapter.name,
             config_sha256=identify.config_digest(self.config),
             weights_sha256=identify.weights_digest(self.folder, self.adapter),
+            differences=tuple(one.sentence() for one in self.differences) or None,
         )
 
     @cached_property
@@ -132,6 +154,7 @@ class LoadedModel:
         return TokenizerIdentity(
             files_sha256=identify.tokenizer_digest(self.folder),
             chat_template_sha256=None if template is None else identify.config_digest(template),
+            chat_date=date_of(template),
             bos="tokenizer" if bos is not None and encoded[:1] == [bos] else "none",
         )
 
@@ -177,31 +200,42 @@ def load_model(
     group = _group() if tensor_parallel else None
     folder = find_folder(model_id, revision)
     config = read_config(folder)
-    if adapter is not None and not (adapter / "adapter_config.json").exists():
-        raise ModelError(
-            "adapter-missing",
-            f"`{adapter}` has no LoRA adapter (`adapter_config.json`)",
-            hint="--adapter takes a folder that mlx_lm.lora wrote",
-            folder=str(adapter),
-        )
+    check_files(folder)
     use_fast_silu()
     use_fast_softmax()
+    use_chat_date()
     with _explained(model_id):
+        stored = read_stored(folder)
         network, tokenizer, config = mlx_lm.load(
             str(folder),
-            model_config=normalised(config),
-            adapter_path=None if adapter is None else str(adapter),
+            model_config=with_head(normalised(config), stored),
             tokenizer_config={"trust_remote_code": trust_remote_code},
             trust_remote_code=trust_remote_code,
             lazy=True,
             return_config=True,
         )
         use_exact_scale(network)
+        if adapter is not None:
+            network = attach_adapter(network, adapter)
+        dropped = dropped_tensors(stored, config)
         held = _hold(network, dtype, group)
+        different = differences(network, config)
         if weights:
             mx.eval(network.parameters())
         runtime.share_out_threads(residual_width(network))
-    return LoadedModel(model_id, network, tokenizer, config, folder, revision, adapter, held, group)
+    return LoadedModel(
+        model_id,
+        network,
+        tokenizer,
+        config,
+        folder,
+        revision,
+        adapter,
+        held,
+        group,
+        differences=different,
+        dropped=dropped,
+    )
 
 
 def _group() -> mx.distributed.Group:
@@ -275,7 +309,7 @@ def _explained(model_id: str) -> Iterator[None]:
             model=model_id,
         ) from stop
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise ModelError(
             "load-failed",
             f"model `{model_id}` cannot be loaded: {reason}",

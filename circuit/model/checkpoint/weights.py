@@ -13,7 +13,7 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from circuit.errors import ModelError
+from circuit.errors import ModelError, reason_of
 from circuit.model.checkpoint.files import Config, find_folder, normalised, read_config
 from circuit.model.checkpoint.identity import (
     config_digest,
@@ -67,7 +67,7 @@ class Weights:
     def read(self, name: str) -> mx.array:
         """Return one tensor, unpacked; it is read from the disk when it is evaluated."""
         tensor = self.tensors[name]
-        stored = _load(tensor.file)
+        stored = tensors_in(tensor.file)
         if tensor.packing is None:
             return stored[name]
         stem = name.removesuffix(".weight")
@@ -93,7 +93,7 @@ def open_weights(model_id: str, revision: str | None = None) -> Weights:
         )
     tensors: dict[str, Tensor] = {}
     for file in files:
-        tensors |= _listed(file, _load(file), config)
+        tensors |= _listed(file, tensors_in(file), config)
     return Weights(model_id, folder, config, tensors)
 
 
@@ -114,11 +114,12 @@ def _numbers(part: mx.array) -> Array:
     return matrix(part).ravel()
 
 
-def _load(file: Path) -> dict[str, mx.array]:
+def tensors_in(file: Path) -> dict[str, mx.array]:
+    """Return the tensors of one file as they are stored, unread until they are evaluated."""
     try:
         found: dict[str, mx.array] = mx.load(str(file))  # type: ignore[assignment]
     except (RuntimeError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise ModelError(
             "read-failed",
             f"`{file}` cannot be read: {reason}",

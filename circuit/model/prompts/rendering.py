@@ -7,6 +7,7 @@ in the template ("a" in "assistant"), and would miss it where a template trims o
 other text is one letter that the text neither begins nor ends with, in either case.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from circuit.errors import ModelError, UsageError
@@ -17,7 +18,10 @@ Span = tuple[int, int]
 
 
 def check_format(model: LoadedModel, prompt_format: PromptFormat) -> None:
-    """Raise when the model has no chat template, or raw text is given what only a chat has."""
+    """Raise when the chat template is absent or leaves out what it is given.
+
+    Raw text takes neither a system message nor tools.
+    """
     if prompt_format.chat and not model.tokenizer.has_chat_template:
         raise ModelError(
             "no-chat-template",
@@ -31,11 +35,61 @@ def check_format(model: LoadedModel, prompt_format: PromptFormat) -> None:
             "a system message and tools need a chat template",
             hint="use --chat, or leave out --system and --tools",
         )
+    if prompt_format.chat:
+        _check_parts(model, prompt_format)
+
+
+def _check_parts(model: LoadedModel, form: PromptFormat) -> None:
+    """Raise unless the user's text, the system message and each tool reach the prompt."""
+    rendered = render_chat(model, "one", form)
+    twins = {"text": render_chat(model, "two", form)}
+    if form.system is not None:
+        other = other_than(form.system)
+        twins["system message"] = render_chat(model, "one", replace(form, system=other))
+    if form.tools:
+        twins["tools"] = render_chat(model, "one", replace(form, tools=None))
+        names = [_tool_name(tool) for tool in form.tools]
+        if absent := [name for name in names if name is not None and name not in rendered]:
+            raise _left_out(model, f"tool `{absent[0]}`", "tools")
+    for part, twin in twins.items():
+        if twin == rendered:
+            raise _left_out(model, f"the {part}", part)
+
+
+def _tool_name(tool: Mapping[str, object]) -> str | None:
+    function = tool.get("function", tool)
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _left_out(model: LoadedModel, what: str, part: str) -> ModelError:
+    hints = {"text": "use --raw", "tools": "leave out --tools"}
+    return ModelError(
+        "chat-part-left-out",
+        f"the chat template of `{model.id}` leaves out {what}",
+        hint=hints.get(part, "leave out --system"),
+        model=model.id,
+        part=part,
+    )
 
 
 def render(model: LoadedModel, text: str, prompt_format: PromptFormat) -> str:
-    """Return the prompt as the model reads it."""
-    return render_chat(model, text, prompt_format) if prompt_format.chat else text
+    """Return the prompt as the model reads it.
+
+    Raises ``ModelError`` where the template changes the text, but for case and outer spaces.
+    """
+    if not prompt_format.chat:
+        return text
+    rendered = render_chat(model, text, prompt_format)
+    if text.strip().casefold() not in rendered.casefold():
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise ModelError(
+            "chat-text-changed",
+            f"the chat template of `{model.id}` leaves out or changes the text {shown!r}",
+            hint="use --raw to give it the raw text",
+            model=model.id,
+        )
+    return rendered
 
 
 def render_chat(model: LoadedModel, text: str, prompt_format: PromptFormat) -> str:
@@ -53,6 +107,8 @@ def render_chat(model: LoadedModel, text: str, prompt_format: PromptFormat) -> s
                 enable_thinking=False,
             )
         )
+    except UsageError:  # of the date
+        raise
     except Exception as error:  # a template is a program of the checkpoint's author
         raise ModelError(
             "chat-template-failed",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from circuit.artifacts.files.documents import plain
 from circuit.errors import UsageError
 from circuit.present.document import Document, Facts, Part, Section, Text
-from circuit.present.numbers import byte_size
+from circuit.present.numbers import byte_size, counted
 from circuit.stages.checks.request import DoctorRequest
 from circuit.stages.options import ModelOptions
 from circuit.stages.run import Command, Job, Plan, Result, Session, without_model
@@ -28,10 +28,11 @@ SLOW = 0.8  # MLX within 20 % of numpy's own speed is as it should be
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTest:
-    """Checks of a loaded model: see ``circuit.model.forward.selftest``.
+    """Checks of a loaded model, and how it differs from its configuration and files.
 
-    ``cores_used`` is processor time / wall time of forward passes: other work on the machine lowers
-    it, and so does a model too narrow for all cores.
+    See ``circuit.model.forward.selftest`` and ``circuit.model.checkpoint.built``. ``cores_used`` is
+    processor time / wall time of forward passes: other work on the machine lowers it, and so does a
+    model too narrow for all cores.
     """
 
     model: ModelIdentity
@@ -41,6 +42,9 @@ class SelfTest:
     cores_used: float
     checks: "list[Check]"
     passed: bool
+    differences: list[str]
+    left_out: dict[str, int]
+    unread_settings: list[str]
     gguf: "GgufAbout | None" = None
     folder: str
 
@@ -108,6 +112,7 @@ def advice(device: str, ratio: float, problem: str) -> list[str]:
 
 def examine_model(model: "LoadedModel") -> SelfTest:
     """Run the self-test on a loaded model."""
+    from circuit.model.checkpoint.built import unread_settings
     from circuit.model.forward.selftest import cores_used, self_test
     from circuit.model.sites.sites import available_sites
 
@@ -122,6 +127,9 @@ def examine_model(model: "LoadedModel") -> SelfTest:
         passed=all(check.passed for check in checks),
         gguf=model.gguf,
         folder=str(model.folder),
+        differences=[one.sentence() for one in model.differences],
+        left_out=dict(model.dropped),
+        unread_settings=unread_settings(model.network, model.config),
     )
 
 
@@ -176,6 +184,14 @@ def _model_part(test: SelfTest) -> Section:
     shape = f"{model.family}, {model.n_layers} layers of {model.d_model}"
     marks = {True: "ok  ", False: "FAIL"}
     lines = [f"{marks[c.passed]} {c.name} ({c.detail})" for c in test.checks]
+    lines += [f"differs: {text}" for text in test.differences]
+    lines += [
+        f"left out: `{kind}` ({counted(count, 'tensor')}, unused by mlx-lm)"
+        for kind, count in test.left_out.items()
+    ]
+    if test.unread_settings:
+        keys = ", ".join(f"`{key}`" for key in test.unread_settings)
+        lines.append(f"not read by mlx-lm: {keys} (in config.json)")
     named = f"Model: {model.id} ({shape}, {model.dtype})"
     parts: list[Part] = [] if test.gguf is None else [_gguf_part(test.gguf, test.folder)]
     cores = f"A forward pass keeps {test.cores_used:.1f} cores busy (processor time / wall time)"

@@ -14,7 +14,7 @@ from typing import Any
 from circuit.artifacts.files.documents import read_json, schema_of, validated
 from circuit.artifacts.manifest.manifest import reference
 from circuit.artifacts.prompts.prompts import PromptSet
-from circuit.artifacts.prompts.tables import Row, Table, read_table
+from circuit.artifacts.prompts.tables import Row, Table, TableKeys, keys_of, read_table
 from circuit.errors import ArtifactError, DataError, UsageError
 from circuit.present.document import Document, Notice, Part
 from circuit.stages.dataset.create import PromptSetResult, data, plan_writing
@@ -24,6 +24,7 @@ from circuit.stages.run import Command, Plan
 from circuit.values import schemas
 
 FIELDS = ("text", "label", "category", "group", "pair", "expected_tool", "expected")
+PLAIN = (str, int, float, bool)
 ABOUT = ("name", "version", "description", "format", "system", "tools", "question", "stratum")
 
 
@@ -33,14 +34,15 @@ def import_prompts(request: ImportRequest) -> PromptSet:
     _refuse_templates(path)
     table = read_table(path)
     rows = _renamed(table, columns, path)
-    rows, order = _labelled([*rows, *_pair_rows(table, rows)], table.about)
-    about = {key: table.about[key] for key in ABOUT if table.about.get(key) is not None}
+    about = keys_of(table, path)
+    rows, order = _labelled([*rows, *_pair_rows(about, rows)], about)
+    kept = {key: table.about[key] for key in ABOUT if table.about.get(key) is not None}
     own = {"name": request.name, "format": request.prompt_format}
     labels = request.labels and [label.strip() for label in request.labels.split(",")]
     document = {
         "name": path.stem,
         "format": "raw",
-        **about,
+        **kept,
         **{key: value for key, value in own.items() if value},
         "labels": labels or order,
         "parameters": {
@@ -97,6 +99,8 @@ def _renamed(table: Table, columns: dict[str, str], path: Path) -> list[dict[str
             message,
             hint=f"--text-column names the column of the prompts; there are: {present}",
         )
+    for number, row in enumerate(table.rows):
+        _check_types(row, columns, number, path)
     names = {column: field for field, column in columns.items()}
     # A column that an option replaces keeps its values as metadata, under its own name.
     replaced = {field: f"{field}_column" for field in columns if field not in names}
@@ -105,10 +109,25 @@ def _renamed(table: Table, columns: dict[str, str], path: Path) -> list[dict[str
     ]
 
 
-def _pair_rows(table: Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _check_types(row: Row, columns: dict[str, str], number: int, path: Path) -> None:
+    for field in FIELDS:
+        column = columns.get(field, field)
+        if column in row and not isinstance(row[column], PLAIN):
+            kind = "a list" if isinstance(row[column], list) else "an object"
+            message = f"`{column}` of row {number} of `{path}` is {kind}, not a text or a number"
+            raise DataError(
+                "not-a-text",
+                message,
+                hint="write each row's text, label and group as a text or a number",
+                row=number,
+                column=column,
+            )
+
+
+def _pair_rows(about: TableKeys, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mark the rows of the file's contrast pairs, and return those that the rows lack."""
     added = []
-    for number, pair in enumerate(table.about.get("contrastive_pairs") or ()):
+    for number, pair in enumerate(about.contrastive_pairs):
         name = str(pair.get("pair_name") or f"pair/{number}")
         for label, side in ((1, "positive"), (0, "negative")):
             if not isinstance(pair.get(side), str):
@@ -127,9 +146,11 @@ def _pair_rows(table: Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
     return added
 
 
-def _labelled(rows: list[dict[str, Any]], about: Row) -> tuple[list[dict[str, Any]], list[str]]:
+def _labelled(
+    rows: list[dict[str, Any]], about: TableKeys
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Give every row the name of its label, and say in which order the labels come."""
-    names = {str(key): str(value) for key, value in (about.get("label_names") or {}).items()}
+    names = {str(key): str(value) for key, value in about.label_names.items()}
     if not any("label" in row for row in rows) and any("expected_tool" in row for row in rows):
         rows = [{**row, "label": "tool" if "expected_tool" in row else "no_tool"} for row in rows]
         return rows, ["no_tool", "tool"]
@@ -142,7 +163,7 @@ def _labelled(rows: list[dict[str, Any]], about: Row) -> tuple[list[dict[str, An
     ]
     if names:
         return rows, list(dict.fromkeys(names[key] for key in sorted(names, key=_sort_key)))
-    return rows, list(about.get("labels") or sorted(found, key=_sort_key))
+    return rows, about.labels or sorted(found, key=_sort_key)
 
 
 def _spelled(label: Any) -> str:
@@ -183,8 +204,9 @@ def _distinct(rows: list[dict[str, Any]], path: Path, *, drop: bool) -> list[dic
 
 
 def _prompt(row: dict[str, Any]) -> dict[str, Any]:
-    others = {key: value for key, value in row.items() if key not in (*FIELDS, "metadata")}
-    metadata = {**others, **(row.get("metadata") or {})}
+    metadata = {key: value for key, value in row.items() if key not in FIELDS}
+    if isinstance(own := metadata.get("metadata"), dict):  # else a column of that name
+        metadata = {**{k: v for k, v in metadata.items() if k != "metadata"}, **own}
     return {**{field: str(row[field]) for field in FIELDS if field in row}, "metadata": metadata}
 
 
