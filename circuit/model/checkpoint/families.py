@@ -210,6 +210,7 @@ NEUTRAL: Mapping[str, Neutral] = {
 # Keys that concern training, tokens, other programs, or what loading and the model's shape show,
 # and keys that are measured on the network or read in another place (see ``built``, ``files``).
 _INERT_KEYS = """
+    gguf
     _name_or_path _sliding_window_pattern activation_function architectures attention_dropout
     attn_implementation attn_pdrop auto_map bos_token_id cache_implementation classifier_dropout
     dtype embd_pdrop embedding_dropout eos_token_id gradient_checkpointing head_dim hidden_act

@@ -44,8 +44,9 @@ def settings_of(config: Config, layer: int) -> Config:
     given = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if isinstance(own := given.get(kind), dict):
         return own
-    if kind == "sliding_attention" and (base := config.get("rope_local_base_freq")):
-        return {"rope_theta": base}
+    local = config.get("rope_local_base_freq") or _LOCAL_BASES.get(str(config.get("model_type")))
+    if kind == "sliding_attention" and local:
+        return {"rope_theta": local}
     base = next((config[key] for key in _BASES if config.get(key) is not None), None)
     part = next((config[key] for key in _PARTS if config.get(key) is not None), None)
     return {
@@ -55,6 +56,8 @@ def settings_of(config: Config, layer: int) -> Config:
     }
 
 
+# Families whose layers with a window have a base of their own, also where no key names it.
+_LOCAL_BASES = dict.fromkeys(("gemma3_text", "gemma3n_text"), 10_000.0)
 _BASES = ("rope_theta", "rotary_emb_base")
 _PARTS = ("partial_rotary_factor", "rotary_pct")
 

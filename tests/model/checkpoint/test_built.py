@@ -4,13 +4,14 @@ import json
 import math
 
 import mlx.core as mx
+import mlx_lm.utils
 import numpy as np
 import pytest
 from checkpoints import SHAPE, write_checkpoint
 from errors import raises
 
 from circuit.errors import DataError, ModelError
-from circuit.model.checkpoint.built import unread_settings
+from circuit.model.checkpoint.built import differences, unread_settings
 from circuit.model.checkpoint.loading import load_model
 from circuit.model.checkpoint.rotary import Rotation, measured, requested
 from circuit.model.prompts.tokens import encode_prompts
@@ -170,13 +171,33 @@ def test_a_setting_that_no_code_reads_is_refused_by_its_key(tmp_path, family, se
         load_model(changed(folder, **setting))
 
 
-def test_gemma_rounds_the_scale_of_its_embeddings_and_the_manifest_says_so(tmp_path):
+def test_gemma_scales_its_embeddings_exactly_in_float32(tmp_path):
     shape = {"sliding_window": 8, "sliding_window_pattern": 3, "hidden_size": 640}
-    model = load_model(str(write_checkpoint(tmp_path, "gemma3_text", **shape)))
-    (one,) = model.differences
+    folder = str(write_checkpoint(tmp_path, "gemma3_text", **shape))
+    assert load_model(folder).differences == ()
+    assert load_model(folder, dtype="bfloat16").differences == ()
+
+
+def test_a_scale_that_is_not_the_configured_one_is_listed_with_its_size(tmp_path):
+    """mlx-lm's Gemma 3 without the exact scale: 25.25 for the root of 640."""
+    folder = write_checkpoint(
+        tmp_path, "gemma3_text", sliding_window=8, sliding_window_pattern=3, hidden_size=640
+    )
+    network, config = mlx_lm.utils.load_model(folder)
+    (one,) = differences(network, config)
+    assert one.setting == "embedding scale"
     assert one.size == pytest.approx(1 - 25.25 / math.sqrt(640), rel=1e-3)
-    assert model.identity.differences == (one.sentence(),)
-    assert load_model(str(tmp_path), dtype="bfloat16").differences == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "base"), [({}, 10_000.0), ({"rope_local_base_freq": 500.0}, 500.0)]
+)
+def test_layers_with_a_window_have_their_own_base(tmp_path, key, base):
+    shape = {"sliding_window": 8, "sliding_window_pattern": 3, "rope_theta": 1e6, **key}
+    model = load_model(str(write_checkpoint(tmp_path, "gemma3_text", **shape)))
+    bases = [block.self_attn.rope.base for block in model.blocks[:3]]
+    assert bases == [base, base, 1e6]
+    assert model.differences == ()
 
 
 def test_keys_that_nothing_reads_are_listed(tmp_path):

@@ -24,7 +24,7 @@ from gguf_files import (
 from processes import run_circuit
 
 from circuit.errors import ModelError
-from circuit.model.checkpoint.files import find_folder
+from circuit.model.checkpoint.files import find_folder, read_config
 from circuit.model.checkpoint.gguf import cache
 from circuit.model.checkpoint.gguf.contents import open_contents
 from circuit.model.checkpoint.gguf.splits import SPLITS
@@ -178,7 +178,7 @@ def test_long_and_short_factors_of_phi_3_are_written(tmp_path):
         "phi3.rope.scaling.attn_factor": float(np.sqrt(1 + np.log(4) / np.log(64))),
     }
     write_gguf(tmp_path / "m.gguf", "phi3", tensors=factors, changes=keys)
-    config = load_model(str(tmp_path / "m.gguf")).config
+    config = read_config(load_model(str(tmp_path / "m.gguf")).folder)
     assert config["original_max_position_embeddings"] == 64
     assert config["rope_scaling"]["long_factor"] == [2.0, 3.0]
     assert config["rope_scaling"]["short_factor"] == [1.0, 1.5]
