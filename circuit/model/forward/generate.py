@@ -94,13 +94,13 @@ def generate_each(
 ) -> list[list[list[int]]]:
     """Return the tokens that each variant writes greedily after every prompt, without the end.
 
-    Up to ``batch_size`` answers, of one variant or of several, are written together. On a CPU such
-    batches run in threads, in which taps that are installed around this call do not act. Raises the
-    errors of ``generate``.
+    Up to ``batch_size`` answers, of one variant or of several, are in memory at once: mlx-lm keeps
+    room for 256 tokens of each. On a CPU they are written in a batch for each thread, in which taps
+    that are installed around this call do not act. Raises the errors of ``generate``.
     """
     _check_prompts(model, prompts, Sampling(max_tokens))
     even = max(1, -(-len(prompts) * len(variants) // model.n_streams))
-    size = _possible(model, min(batch_size, even), ragged=ragged)
+    size = _possible(model, min(max(1, batch_size // model.n_streams), even), ragged=ragged)
     lengths = np.array([len(prompt.ids) for prompt in prompts])
     jobs = [
         (rows, range(first, min(first + max(1, size // len(rows)), len(variants))))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from circuit.model.interventions.steering import Steering
     from circuit.model.prompts.tokens import EncodedPrompt
 
-TOGETHER = 128  # answers that are written in one batch
+TOGETHER = 128  # answers that are written at once
 
 
 @dataclass(frozen=True)
