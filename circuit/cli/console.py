@@ -3,12 +3,15 @@
 import io
 import json
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from circuit.errors import CircuitError
 
 T = TypeVar("T")
+EVERY = 60.0  # seconds between two lines of progress
 
 
 def result(data: Any, text: str, *, as_json: bool) -> None:
@@ -66,14 +69,32 @@ def error(problem: CircuitError) -> None:
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Iterate over ``items`` with a progress bar on stderr, when that is a terminal."""
+    """Iterate over ``items`` with a progress bar on stderr; a line a minute without a terminal."""
     if not sys.stderr.isatty():
-        yield from items
+        yield from _with_lines(items, description, total)
         return
     from rich.console import Console
     from rich.progress import track as bar
 
     yield from bar(items, description, total=total, console=Console(stderr=True), transient=True)
+
+
+def _with_lines(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    """Say every ``EVERY`` seconds how many items are done, also while one of them takes longer."""
+    done, started, finished = 0, time.monotonic(), threading.Event()
+
+    def say() -> None:
+        while not finished.wait(EVERY):
+            of = "" if total is None else f" of {total}"
+            note(f"{description}: {done}{of} after {time.monotonic() - started:.0f} s")
+
+    threading.Thread(target=say, daemon=True).start()
+    try:
+        for item in items:
+            yield item
+            done += 1
+    finally:
+        finished.set()
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
