@@ -32,8 +32,8 @@ def written(cell: Cell) -> str:
 
 
 def formatted(value: float | None, form: str = ".2f") -> str:
-    """Write a number by a format specification; zero has no sign, what is not finite is a dash."""
-    if value is None or not math.isfinite(value):
+    """Write a number by a format specification; zero has no sign, what is not known is a dash."""
+    if value is None or math.isnan(value):
         return NOTHING
     return f"{value:{_unsigned_zero(form)}}"
 
