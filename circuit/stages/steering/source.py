@@ -3,8 +3,9 @@
 A source is written ``FILE`` or ``FILE,name=NAME,layer=LAYERS,weight=W,plane=NAME``. Without a name,
 and without a layer, it is the direction that the file recommends, else the middle one of its
 layers; of a format whose readers add all layers at once (GGUF), it is all of them. At several
-layers the file's directions of that name act at their own; a file with one direction may be used at
-other layers than its own. ``plane`` names another direction of the file, for ``--operator angular``.
+layers the file's directions of that name act at their own; a file with one direction may be used
+at other layers than its own. ``plane`` names another direction of the file, for ``--operator
+angular``.
 """
 
 import math
