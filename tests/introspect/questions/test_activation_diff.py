@@ -6,6 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from errors import raises
 from other_tokenizer import rewrite_tokenizer
 
 from circuit.errors import ModelError, UsageError
