@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
@@ -68,9 +69,9 @@ def error(problem: CircuitError) -> None:
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Iterate over ``items``; show a progress bar on a terminal, else a line a minute on stderr."""
+    """Iterate over ``items`` with a progress bar on stderr; a line a minute without a terminal."""
     if not sys.stderr.isatty():
-        yield from _told(items, description, total)
+        yield from _with_lines(items, description, total)
         return
     from rich.console import Console
     from rich.progress import track as bar
@@ -78,10 +79,19 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     yield from bar(items, description, total=total, console=Console(stderr=True), transient=True)
 
 
-def _told(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
-    last = time.monotonic()
-    for done, item in enumerate(items):
-        if time.monotonic() - last >= EVERY:
-            last = time.monotonic()
-            note(f"{description}: {done}" + ("" if total is None else f" of {total}"))
-        yield item
+def _with_lines(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    """Say every ``EVERY`` seconds how many items are done, also while one of them takes longer."""
+    done, started, finished = 0, time.monotonic(), threading.Event()
+
+    def say() -> None:
+        while not finished.wait(EVERY):
+            of = "" if total is None else f" of {total}"
+            note(f"{description}: {done}{of} after {time.monotonic() - started:.0f} s")
+
+    threading.Thread(target=say, daemon=True).start()
+    try:
+        for item in items:
+            yield item
+            done += 1
+    finally:
+        finished.set()

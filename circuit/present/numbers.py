@@ -4,6 +4,7 @@ Nothing else formats a number for people. A number that does not exist is a dash
 negative number is 0.00, not -0.00.
 """
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -31,8 +32,10 @@ def written(cell: Cell) -> str:
 
 
 def formatted(value: float | None, form: str = ".2f") -> str:
-    """Write a number by a format specification; zero has no sign of its own."""
-    return NOTHING if value is None else f"{value:{_unsigned_zero(form)}}"
+    """Write a number by a format specification; zero has no sign, what is not known is a dash."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    return f"{value:{_unsigned_zero(form)}}"
 
 
 def _unsigned_zero(form: str) -> str:
@@ -46,7 +49,8 @@ def _unsigned_zero(form: str) -> str:
 def _estimate(found: Estimate) -> str:
     star = "*" if found.marked else ""
     value = formatted(found.value, found.form)
-    if found.low is None or found.high is None:
+    ends = (found.low, found.high)
+    if any(end is None or not math.isfinite(end) for end in ends):  # nothing bounds it
         return f"{value}{star}"
     low, high = formatted(found.low, found.form), formatted(found.high, found.form)
     return f"{value} [{low}, {high}]{star}"

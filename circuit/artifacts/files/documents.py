@@ -8,8 +8,10 @@ text that is not JSON, another schema, and a field of the wrong type are each an
 """
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from itertools import islice
 from pathlib import Path
@@ -32,8 +34,20 @@ _IMPORT = "`circuit dataset import` reads prompts from other JSON, JSONL and CSV
 
 
 def plain(value: Any) -> Any:
-    """Reduce models, dataclasses, paths, tuples and numpy values to JSON values."""
-    return _ANYTHING.dump_python(value, mode="json", by_alias=True, fallback=_from_numpy)
+    """Reduce models, dataclasses, paths, tuples and numpy values to JSON values.
+
+    An infinite number, such as the end of an interval that nothing bounds, becomes null.
+    """
+    reduced = _ANYTHING.dump_python(value, mode="json", by_alias=True, fallback=_from_numpy)
+    return _bounded(reduced)
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _bounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_bounded(each) for each in value]
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def canonical_json(value: object) -> str:
@@ -185,6 +199,22 @@ def read_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _unbounded(document: object, error: ValidationError) -> object:
+    """Return a copy of ``document`` with NaN for each null that stands where a number must."""
+    copy = deepcopy(document)
+    for each in error.errors():
+        if each["type"] == "float_type" and each["input"] is None:
+            *path, last = each["loc"]
+            holder: Any = copy
+            try:
+                for part in path:
+                    holder = holder[part]
+                holder[last] = math.nan
+            except (KeyError, IndexError, TypeError):  # the branch of a union is no key
+                continue
+    return copy
+
+
 def one_level(value: object) -> object:
     """Reduce a model to a dictionary that may hold models; anything else whole."""
     if isinstance(value, BaseModel):
@@ -224,10 +254,15 @@ def _hint_for(found: str | None) -> str:
 def restored(kind: type[T], document: object) -> T:
     """Make a value of ``kind`` (a dataclass, say) from its JSON form, as ``plain`` returns it.
 
-    Raises ``ArtifactError`` if the document does not fit.
+    null where a number must be is one that was infinite: it is read as NaN. Raises
+    ``ArtifactError`` if the document does not fit.
     """
+    adapter = TypeAdapter(kind)
     try:
-        return TypeAdapter(kind).validate_python(document)
+        try:
+            return adapter.validate_python(document)
+        except ValidationError as error:
+            return adapter.validate_python(_unbounded(document, error))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the results"

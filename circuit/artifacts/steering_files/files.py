@@ -47,6 +47,7 @@ from circuit.values.json_values import JsonMapping
 
 __all__ = [
     "Direction",
+    "adds_every_layer",
     "format_of",
     "read_directions",
     "read_steering_file",
@@ -65,6 +66,14 @@ class Contents(BaseModel):
     """The part of the manifest's results that describes the archive."""
 
     directions: tuple[Entry, ...]
+
+
+def adds_every_layer(path: Path) -> bool:
+    """Say whether programs that read this format add the vectors of all its layers at once."""
+    return any(
+        path.suffix == each.SUFFIX and getattr(each, "EVERY_LAYER", False)
+        for each in formats().values()
+    )
 
 
 def write_directions(  # noqa: PLR0913 - the fields of a manifest

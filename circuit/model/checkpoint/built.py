@@ -82,7 +82,8 @@ def unread_settings(network: nn.Module, config: Config) -> list[str]:
 def _fields(network: nn.Module) -> set[str]:
     """Return the keys that the records of the family's module hold."""
     inner = getattr(network, "language_model", network)
-    records = [r for r in vars(sys.modules[type(inner).__module__]).values() if is_dataclass(r)]
+    module = sys.modules.get(type(inner).__module__)  # none for code of the checkpoint's own
+    records = [] if module is None else [r for r in vars(module).values() if is_dataclass(r)]
     return {each.name for record in records for each in fields(record)}
 
 

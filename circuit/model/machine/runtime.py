@@ -318,7 +318,7 @@ def require_mlx() -> None:
         raise ModelError(
             "no-mlx-back-end",
             "MLX has no back end for this machine",
-            hint="install one: pip install 'circuit[cpu]' or, with an NVIDIA GPU, 'circuit[cuda]'",
+            hint="in circuit's own folder: pip install '.[cpu]' or, with an NVIDIA GPU, '.[cuda]'",
         ) from error
 
 

@@ -216,7 +216,7 @@ def judged(at: Mapping[int, LayerMeasurement]) -> dict[int, LayerMeasurement]:
 
 
 def text_baselines(
-    activations: Activations, wanted: Layers, target: Target
+    activations: Activations, wanted: Layers, target: Target, track: Track
 ) -> dict[str, ProbeResult]:
     """Probe the text, and the embedding where it was collected and is not itself analysed."""
     rows = target.rows.rows
@@ -225,4 +225,5 @@ def text_baselines(
     if "embed" in activations.sites and any(place.site != "embed" for place in wanted):
         position = list(wanted)[-1].position
         features["embed"] = activations.read("embed", 0, position)[rows]
-    return {name: probe(X, target.task) for name, X in features.items()}
+    tracked = track(features.items(), f"Baselines of {target.name}", len(features))
+    return {name: probe(X, target.task) for name, X in tracked}

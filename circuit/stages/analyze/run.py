@@ -154,7 +154,9 @@ def analysis(
         place: judged({m.layer: m for m in measured if m.place == place}) for place in wanted
     }
     measured = [m for at in by_place.values() for m in at.values()]
-    baselines = {each.name: text_baselines(activations, wanted, each) for each in targets}
+    baselines = {
+        each.name: text_baselines(activations, wanted, each, session.track) for each in targets
+    }
     model = activations.manifest.model
     return AnalysisResult(
         model=None if model is None else model.id,

@@ -1,9 +1,11 @@
 """Which directions act: those of steering files, each at its layers and with its weight.
 
 A source is written ``FILE`` or ``FILE,name=NAME,layer=LAYERS,weight=W,plane=NAME``. Without a name,
-and without a layer, it is the direction that the file recommends. At several layers the file's
-directions of that name act at their own; a file with one direction may be used at other layers than
-its own. ``plane`` names another direction of the file, for ``--operator angular``.
+and without a layer, it is the direction that the file recommends, else the middle one of its
+layers; of a format whose readers add all layers at once (GGUF), it is all of them. At several
+layers the file's directions of that name act at their own; a file with one direction may be used
+at other layers than its own. ``plane`` names another direction of the file, for ``--operator
+angular``.
 """
 
 import math
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuit.artifacts.directions.direction import Direction
-from circuit.artifacts.steering_files.files import read_steering_file
+from circuit.artifacts.steering_files.files import adds_every_layer, read_steering_file
 from circuit.errors import UsageError
 from circuit.stages.options import DirectionOptions
 from circuit.stages.rows.same_weights import check_model
@@ -45,14 +47,13 @@ class Source:
     def terms(self, n_layers: int) -> list[Term]:
         """Choose the directions for a model with ``n_layers`` blocks, at one layer or several."""
         found = named(self.held, self.name, self.file)
-        chosen = (
-            [_recommended(found) or found[len(found) // 2]]
-            if self.layer is None
-            else [
-                _at_layer(found, layer, self.file)
-                for layer in parse_layers(self.layer, range(n_layers), n_layers)
-            ]
-        )
+        if self.layer is not None:
+            layers = parse_layers(self.layer, range(n_layers), n_layers)
+            chosen = [_at_layer(found, layer, self.file) for layer in layers]
+        elif (best := _recommended(found)) is None and adds_every_layer(self.file):
+            chosen = found
+        else:
+            chosen = [best or found[len(found) // 2]]
         return [Term(each, self.weight, plane=self._plane(each)) for each in chosen]
 
     def _plane(self, beside: Direction) -> Vector | None:
@@ -140,7 +141,7 @@ def one_direction(source: Source, n_layers: int) -> Direction:
     """Read the one direction that a source names; raise where it is several."""
     terms = source.terms(n_layers)
     if len(terms) != 1:
-        message = f"`{source.layer}` names {len(terms)} layers, and one is needed"
+        message = f"`{source.layer or source.file}` names {len(terms)} layers, and one is needed"
         raise UsageError("one-layer-expected", message, hint="name one layer", n_layers=len(terms))
     return terms[0].direction
 

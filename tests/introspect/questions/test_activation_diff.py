@@ -6,9 +6,10 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from errors import raises
 from other_tokenizer import rewrite_tokenizer
 
-from circuit.errors import UsageError
+from circuit.errors import ModelError, UsageError
 from circuit.introspect.compare.two_models import LoadingOptions
 from circuit.introspect.questions.activation_diff import activation_diff, counterpart, present
 from circuit.methods.geometry.cka_interval import cka_estimate
@@ -113,7 +114,7 @@ def test_layers_that_there_are_not(llama_folder):
 
 
 def test_an_adapter_moves_the_block_that_it_is_on(llama_folder, tmp_path):
-    """A LoRA of rank 1 on the last block's q_proj; with its second factor at zero nothing moves."""
+    """A LoRA of rank 1 on the last block's q_proj; with its second factor at zero it is refused."""
     rng = np.random.default_rng(0)
     names = {"lora_a": (32, 1), "lora_b": (1, 32)}
     config = {"num_layers": 1, "fine_tune_type": "lora"}
@@ -135,8 +136,12 @@ def test_an_adapter_moves_the_block_that_it_is_on(llama_folder, tmp_path):
         mx.save_safetensors(str(adapter / "adapters.safetensors"), weights)
         (adapter / "adapter_config.json").write_text(json.dumps(config))
         pair = LoadingOptions(adapter=adapter).two_models(str(llama_folder), None, name="-f")
+        if not size:
+            with raises(ModelError, "adapter-without-effect"):
+                activation_diff(pair, GIVEN)
+            continue
         found = activation_diff(pair, GIVEN)
         assert found.models[1].name.endswith(f" + {name}")
         moved = [each.moved[0] for each in found.layers]
         assert moved[:2] == [0, 0]
-        assert (moved[2] > 0) == bool(size)
+        assert moved[2] > 0

@@ -13,6 +13,7 @@ from circuit.methods.probes.permutation import (
     permutation_null,
 )
 from circuit.methods.probes.probing import cross_validated_probe
+from circuit.methods.probes.question import prepare
 from circuit.methods.uncertainty.scores import auroc
 from circuit.methods.uncertainty.splits import grouped_folds, permuted_labels
 
@@ -104,3 +105,11 @@ def test_chance_of_the_statistic_is_one_half():
     assert chance.value == pytest.approx(0.5, abs=0.02)
     assert chance.low < 0.45
     assert chance.high > 0.55
+
+
+@pytest.mark.parametrize(("n_classes", "expected"), [(2, 1000), (20, 1000), (40, 500), (120, 199)])
+def test_many_classes_cost_no_more_rankings_than_twenty(n_classes, expected):
+    y = np.repeat(np.arange(n_classes), 6)
+    task = prepare(y, np.arange(len(y)), folds=2, n_boot=2)
+    assert task.shuffles.shape == (expected, len(y))
+    assert prepare(y, np.arange(len(y)), folds=2, n_boot=2, n_shuffles=7).shuffles.shape[0] == 7

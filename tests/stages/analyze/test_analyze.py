@@ -295,3 +295,19 @@ def test_a_changed_archive_is_refused(tmp_path):
         file.write(np.float32(np.nan).tobytes())
     with raises(ArtifactError, "output-changed"):
         analyze(tmp_path / "a")
+
+
+def test_an_interval_that_nothing_bounds_is_null_in_the_file(tmp_path):
+    rows = zip("aabbccdd", "12233445", strict=True)
+    prompts = tuple(
+        Prompt(text=f"{label} {n}", label=label, group=group)
+        for n, (label, group) in enumerate(rows)
+    )
+    few = PromptSet(name="few", labels=tuple("abcd"), prompts=prompts)
+    write_planted(tmp_path / "a", prompts=few, n_layers=1, d=16)
+    done = invoke(["analyze", "-a", str(tmp_path / "a"), "-o", str(tmp_path / "out.json")])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "out.json").read_text()
+    assert "Infinity" not in text
+    again = invoke(["analyze", "-a", str(tmp_path / "a"), "-o", str(tmp_path / "out.json")])
+    assert again.exit_code == 0  # what is null is read again

@@ -9,6 +9,7 @@ from steering import answered, direction, outputs, states
 
 from circuit.artifacts.manifest.manifest import Run
 from circuit.artifacts.steering_files.files import write_directions, write_npz
+from circuit.artifacts.steering_files.formats import formats
 from circuit.errors import ArtifactError, ModelError, UsageError
 from circuit.stages.options import ActionOptions
 from circuit.stages.probes.saved import SavedProbe
@@ -55,6 +56,12 @@ def test_directions_of_several_layers(llama, tmp_path):
         Source(tmp_path / "d.safetensors", "d", "all").terms(3)
     with raises(UsageError, "several-directions"):
         Source(tmp_path / "d.safetensors").terms(3)
+    for file_format, layers in (("gguf", [1, 2]), ("svec", [1])):
+        path = tmp_path / f"many.{file_format}"
+        every = [direction(llama, layer, seed=layer) for layer in range(3)]
+        formats()[file_format].write(path, every)
+        assert [term.direction.layer for term in Source(path).terms(3)] == layers
+        assert [term.direction.layer for term in Source(path, layer="2").terms(3)] == [2]
     write_npz(tmp_path / "one.npz", direction(llama))
     everywhere = Source(tmp_path / "one.npz", layer="all").terms(3)
     assert [term.direction.layer for term in everywhere] == [0, 1, 2]

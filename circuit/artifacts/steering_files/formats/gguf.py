@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from gguf import GGUFReader, ReaderTensor
 
 NAME, SUFFIX, SEVERAL = "gguf", ".gguf", True
+EVERY_LAYER = True  # llama.cpp and repeng add the vectors of all layers
 CONVENTION = "`direction.3` is added to the output of block 3, blocks counted from 0"
 _ARCHITECTURE = "controlvector"
 _READ = (_ARCHITECTURE, "steeringvector")
