@@ -20,7 +20,7 @@ from circuit.methods.uncertainty.splits import (
     permuted_labels,
 )
 
-RANKINGS, LEAST = 20_000, 199
+MANY_CLASSES, RANKINGS, LEAST = 20, 20_000, 199
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ class Task:
         return int(self.groups.max()) + 1
 
 
+def most_permutations(n_classes: int) -> int | None:
+    """Return how many permutations more than 20 classes get at most; None for fewer classes.
+
+    Each permutation ranks the rows once per class: at most ``RANKINGS`` in all, but at least
+    ``LEAST`` permutations, whose smallest p is 0.005.
+    """
+    return None if n_classes <= MANY_CLASSES else max(LEAST, RANKINGS // n_classes)
+
+
 def prepare(
     y: Array,
     groups: Sequence[object] | Array,
@@ -57,12 +66,11 @@ def prepare(
 ) -> Task:
     """Draw folds, permutations and resamples for the labels ``y`` (n,), groups kept together.
 
-    Labels are permuted by ``units``: the pairs where there are pairs, the groups by default. Each
-    permutation ranks the rows once per class, so that more than 20 classes get fewer permutations:
-    at most ``RANKINGS`` in all, but at least ``LEAST``, whose smallest p is 0.005.
+    Labels are permuted by ``units``: the pairs where there are pairs, the groups by default. Of
+    many classes there are at most ``most_permutations``.
     """
     y, codes = np.unique(y, return_inverse=True)[1], group_codes(groups)
-    n_shuffles = min(n_shuffles, max(LEAST, RANKINGS // (int(y.max()) + 1)))
+    n_shuffles = min(n_shuffles, most_permutations(int(y.max()) + 1) or n_shuffles)
     groups_per_class(y, codes)
     rng = np.random.default_rng(seed)
     return Task(

@@ -7,6 +7,7 @@
     groups of one label   few groups, each of one label: whatever else these groups differ in
                           separates the labels as well
     equal rows            all prompts have the same activations, so nothing can be decoded
+    many classes          fewer permutations, so that cost does not grow with their square
 
 Rows that leave nothing to measure (one class, a class within one group, NaN) are refused where they
 are read.
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from circuit.methods.arrays import Array
+from circuit.methods.probes.question import most_permutations
 from circuit.methods.uncertainty.splits import groups_per_class
 from circuit.stages.rows.labelled_rows import LabelledRows
 from circuit.stages.run import Note
@@ -34,6 +36,7 @@ def row_warnings(rows: LabelledRows, folds: int) -> list[str]:
         *few_groups(rows, folds),
         *class_imbalance(rows.names, rows.y),
         *groups_of_one_label(rows.y, rows.groups),
+        *many_classes(len(rows.names)),
     ]
 
 
@@ -75,6 +78,13 @@ def too_few_controls(*numbers: int) -> Iterator[str]:
             f"with {few} control directions no p is below {1 / (few + 1):.3f}, so no effect can be "
             f"shown: {MIN_CONTROLS} of a kind are needed"
         )
+
+
+def many_classes(n_classes: int) -> Iterator[str]:
+    """Warn of fewer permutations, each of which ranks the rows once per class."""
+    if (most := most_permutations(n_classes)) is not None:
+        least = 1 / (most + 1)
+        yield f"{n_classes} classes: {most} permutations at most, so no p is below {least:.3f}"
 
 
 def class_imbalance(names: Sequence[str], y: Array) -> Iterator[str]:
