@@ -26,6 +26,7 @@ SHOWN = 12
 MEANT = {
     r"parameters\.tokenizer_sha256": "the reuse key has the tokenizer once, beside the model",
     r"parameters\.(keys|checkpoints|battery_sha256)": "the reuse key has all that results depend on",
+    r"self_test\.cores_used": "doctor says how many cores a forward pass keeps busy",
     r"parameters\.(raw|chat)": "one flag with two names is one parameter",
     r"(plots|figures)\.json\.tokenizer": "a manifest passes the tokenizer of its input on",
     r"(report|probes)\.json\.(inputs|outputs)": "archives that a battery writes are its outputs",
