@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,19 +20,22 @@ from circuit.artifacts.steering_files.files import Direction, read_directions, w
 from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.probes.fitted_probe import FittedProbe, fit_probe, probabilities
-from circuit.stages.probes.battery import Probe
-from circuit.stages.probes.question import PoolActivations
-from circuit.stages.probes.results import QuestionResult
 from circuit.values.identity import ModelIdentity
 from circuit.values.layers import parse_layers
+
+if TYPE_CHECKING:
+    # `steer --when` reads saved probes; these are needed where they are made.
+    from circuit.stages.probes.battery import Probe
+    from circuit.stages.probes.question import PoolActivations
+    from circuit.stages.probes.results import QuestionResult
 
 SITE = "resid_post"
 
 
 def save_probes(
     stem: Path,
-    jobs: Sequence[tuple[Probe, PoolActivations]],
-    results: Mapping[str, QuestionResult],
+    jobs: "Sequence[tuple[Probe, PoolActivations]]",
+    results: "Mapping[str, QuestionResult]",
     *,
     seed: int,
     force: bool = False,
@@ -63,7 +67,7 @@ def save_probes(
 
 
 def _directions(
-    probe: Probe, each: PoolActivations, result: QuestionResult, seed: int
+    probe: "Probe", each: "PoolActivations", result: "QuestionResult", seed: int
 ) -> Iterator[Direction]:
     """Fit a probe at every layer."""
     labelled, y = probe.prompts.y()
