@@ -131,8 +131,8 @@ def _activation(network: nn.Module, config: Config) -> Iterator[Difference]:
     built = _measured_activation(blocks_of(network)[0], family, residual_width(network))
     if built is None:
         return
-    errors = {name: _distance(built, rule(_GRID)) for name, rule in _ACTIVATIONS.items()}
-    size = _distance(built, wanted(_GRID))
+    errors = {name: _distance(built, rule(_grid())) for name, rule in _ACTIVATIONS.items()}
+    size = _distance(built, wanted(_grid()))
     nearest = min(errors, key=lambda name: errors[name])
     if size > 1e-5:  # single precision
         name = f"`{nearest}`" if errors[nearest] <= 1e-5 else "another function"
@@ -140,7 +140,12 @@ def _activation(network: nn.Module, config: Config) -> Iterator[Difference]:
 
 
 _ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function")
-_GRID = mx.linspace(-6.0, 6.0, 97)
+N_GRID = 97
+
+
+def _grid() -> mx.array:
+    """Return the points at which activations are compared; made anew, for any thread."""
+    return mx.linspace(-6.0, 6.0, N_GRID)
 
 
 def _distance(a: mx.array, b: mx.array) -> float:
@@ -181,7 +186,7 @@ _ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
 
 
 def _measured_activation(block: nn.Module, family: Family, width: int) -> mx.array | None:
-    """Return the activation at ``_GRID``; None where the MLP is a mixture or unknown.
+    """Return the activation at ``_grid``; None where the MLP is a mixture or unknown.
 
     ``width`` is how many numbers the MLP reads. The outputs of the maps before
     it are replaced: the gate by the grid, the other factor by ones.
@@ -195,7 +200,7 @@ def _measured_activation(block: nn.Module, family: Family, width: int) -> mx.arr
 
     def gate_and_up(y: mx.array) -> mx.array:
         half = y.shape[-1] // 2
-        return mx.concatenate([_filled(half), mx.ones((1, _GRID.size, half))], axis=-1)
+        return mx.concatenate([_filled(half), mx.ones((1, N_GRID, half))], axis=-1)
 
     def record(x: mx.array) -> mx.array:
         seen.append(x[0, :, 0])
@@ -208,12 +213,12 @@ def _measured_activation(block: nn.Module, family: Family, width: int) -> mx.arr
     else:
         taps = [Tap(gate, after=lambda y: _filled(y.shape[-1])), Tap(up, after=mx.ones_like)]
     with tapped([*taps, Tap(down, before=record)]):
-        mlp(mx.zeros((1, _GRID.size, width)))
+        mlp(mx.zeros((1, N_GRID, width)))
     return seen[0].astype(mx.float32)
 
 
 def _filled(width: int) -> mx.array:
-    return mx.broadcast_to(_GRID[None, :, None], (1, _GRID.size, width))
+    return mx.broadcast_to(_grid()[None, :, None], (1, N_GRID, width))
 
 
 def _embedding(network: nn.Module, config: Config) -> Iterator[Difference]:
