@@ -73,6 +73,11 @@ NUMBERS = "a finding has the numbers behind its sentence"
 COUNTED = "a finding of steering names its coefficient"
 NOT_TWICE = "a battery that is found is reused before its archives are opened"
 WORDING = "wording"
+BUILT = "an identity says how the network differs from the checkpoint's configuration"
+DATED = "an identity says which date a chat template was told"
+EXAMINED = "doctor says how a model differs from its files, and how many cores it uses"
+TOGETHER = "use is claimed by the p of all that was tested together, and by two intervals"
+DRAWN = "visualize --report trial.json "
 STEERED = ("steer -m tiny -d ", "steer --model tiny --direction ")
 SWEEPS = ("steer sweep ", "steer table ")
 MEANT = (
@@ -155,6 +160,32 @@ MEANT = (
     Change("changed", ("json.note",), WORDING, ("concepts try ",)),
     Change("changed", ("json.notes",), WORDING, ("probes apply ",)),
     Change("lost", ("written.report.raw.json",), NOT_TWICE, ("probes run ",)),
+    Change("new", ("model.differences", "identity.differences"), BUILT, ("",), (None,)),
+    Change("new", ("tokenizer.chat_date",), DATED, ("",), (None,)),
+    Change("changed", ("tool.gguf.sha256", "tool.safetensors.sha256"), BUILT, ("export ",)),
+    Change(
+        "new",
+        tuple(
+            f"self_test.{key}"
+            for key in (
+                "model.differences",
+                "differences",
+                "left_out",
+                "unread_settings",
+                "cores_used",
+                "gguf",
+                "folder",
+            )
+        ),
+        EXAMINED,
+        ("doctor ",),
+    ),
+    Change("new", ("rates.change", "rates.excess", "rates.p_any"), TOGETHER, (*STEERED, DRAWN)),
+    Change("lost", ("rates.p_holm",), TOGETHER, (DRAWN,)),
+    Change("new", ("random.p_all", "shuffled.p_all"), TOGETHER, (*SWEEPS, "visualize ")),
+    Change("new", ("points.p_any",), TOGETHER, ("concepts scan ",)),
+    Change("new", ("positive.excess", "positive.p_any"), TOGETHER, ("evaluate ",), (None,)),
+    Change("new", ("json.parameters.name",), REUSE, ("introspect probe ",)),
 )
 # Command lines whose exit code is another one on purpose: {"session: line": code}.
 CODES: dict[str, int] = {}
@@ -162,6 +193,11 @@ CODES: dict[str, int] = {}
 # `--layers`, `introspect probe` reads all layers, as before; the default now says so.
 DEFAULTS: dict[tuple[str, str], Any] = {
     ("introspect probe", name): "all" for name in ("--layers", "--layer", "-l")
+} | {
+    # With fewer controls no p is at most 0.05.
+    ("steer sweep", "--random"): 19,
+    ("steer sweep", "--shuffled"): 19,
+    ("concepts scan", "--controls"): 19,
 }
 
 

@@ -7,8 +7,10 @@ in the template ("a" in "assistant"), and would miss it where a template trims o
 other text is one letter that the text neither begins nor ends with, in either case.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import LoadedModel
@@ -46,14 +48,38 @@ def _check_parts(model: LoadedModel, form: PromptFormat) -> None:
     if form.system is not None:
         other = other_than(form.system)
         twins["system message"] = render_chat(model, "one", replace(form, system=other))
+    if absent := _absent_tool(form, rendered):
+        raise _left_out(model, f"tool `{absent}`", "tools")
     if form.tools:
         twins["tools"] = render_chat(model, "one", replace(form, tools=None))
-        names = [_tool_name(tool) for tool in form.tools]
-        if absent := [name for name in names if name is not None and name not in rendered]:
-            raise _left_out(model, f"tool `{absent[0]}`", "tools")
     for part, twin in twins.items():
         if twin == rendered:
             raise _left_out(model, f"the {part}", part)
+
+
+def _absent_tool(form: PromptFormat, rendered: str) -> str | None:
+    """Return the first tool whose name is not in a rendered chat."""
+    names = [_tool_name(tool) for tool in form.tools or ()]
+    return next((name for name in names if name is not None and name not in rendered), None)
+
+
+def with_known_tools(model: LoadedModel, form: PromptFormat) -> PromptFormat:
+    """Leave out the tools of a prompt set where the chat template shows none, and say so.
+
+    Tools that an option asks for are refused instead: ``check_format``.
+    """
+    if not form.chat or not form.tools or not model.tokenizer.has_chat_template:
+        return form
+    without = replace(form, tools=None)
+    if render_chat(model, "one", form) != render_chat(model, "one", without):
+        return form
+    _say(f"the chat template of `{model.id}` shows no tools: those of the prompt set are left out")
+    return without
+
+
+@cache
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def _tool_name(tool: Mapping[str, object]) -> str | None:
@@ -63,7 +89,7 @@ def _tool_name(tool: Mapping[str, object]) -> str | None:
 
 
 def _left_out(model: LoadedModel, what: str, part: str) -> ModelError:
-    hints = {"text": "use --raw", "tools": "leave out --tools"}
+    hints = {"text": "use --raw", "tools": "leave out --tools, or use --raw"}
     return ModelError(
         "chat-part-left-out",
         f"the chat template of `{model.id}` leaves out {what}",

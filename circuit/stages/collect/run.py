@@ -33,7 +33,7 @@ from circuit.stages.collect.estimate import Estimate, estimate
 from circuit.stages.collect.recording import Recording
 from circuit.stages.collect.request import CollectRequest
 from circuit.stages.collect.sharding import combined
-from circuit.stages.rows.prompting import choose_format
+from circuit.stages.rows.prompting import choose_format, shown_format
 from circuit.stages.run import REUSED, Command, Job, Outcome, Plan, Session, Track, untracked
 from circuit.values import schemas
 
@@ -199,7 +199,7 @@ def prepare(request: CollectRequest) -> "Callable[[LoadedModel], Collection]":
         prompts=prompts,
         out=out,
         recording=recording,
-        prompt_format=prompt_format,
+        prompt_format=shown_format(model, prompt_format, options.tools),
         inputs=inputs,
         parameters={"limit": request.limit},
     )

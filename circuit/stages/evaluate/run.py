@@ -125,7 +125,9 @@ def _format(model: "LoadedModel", questions: Questions, request: EvaluateRequest
     chat = request.chat
     if chat is None and questions.source is None:
         chat = bool(model.tokenizer.has_chat_template)
-    return format_for(questions.source or [], FormatOptions(chat=chat, system=request.system))
+    return format_for(
+        questions.source or [], FormatOptions(chat=chat, system=request.system), model=model
+    )
 
 
 def evaluate(

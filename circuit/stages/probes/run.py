@@ -51,6 +51,7 @@ from circuit.stages.probes.question import PoolActivations, question_result, tas
 from circuit.stages.probes.request import RunRequest
 from circuit.stages.probes.results import BatteryResult
 from circuit.stages.probes.saved import save_probes
+from circuit.stages.rows.prompting import shown_format
 from circuit.stages.run import Command, Job, Plan, Record, Session
 from circuit.values import schemas
 from circuit.values.layers import parse_layers
@@ -143,7 +144,7 @@ def _collected(
         prompts=pool.prompts,
         out=stem,
         recording=Recording(layers=request.layers, sites="embed,resid_post"),
-        prompt_format=pool.form,
+        prompt_format=shown_format(model, pool.form, None),
         inputs=[probe.path for probe in pool.probes if not probe.builtin],
         parameters={"battery_sha256": _sha256([probe.prompts for probe in pool.probes])},
     )

@@ -34,16 +34,29 @@ def choose_format(
 
 
 def format_for(
-    prompts: PromptSet | Sequence[str], options: FormatOptions, *, made_in: str | None = None
+    prompts: PromptSet | Sequence[str],
+    options: FormatOptions,
+    *,
+    made_in: str | None = None,
+    model: "LoadedModel | None" = None,
 ) -> PromptFormat:
     """Choose the format of prompts to steer: the options', the prompt set's, then ``made_in``.
 
-    ``made_in`` is the format in which the direction was made (``raw``, ``chat``; None: raw).
+    ``made_in`` is the format in which the direction was made (``raw``, ``chat``; None: raw). Tools
+    of the prompt set that the chat template of ``model`` does not show are left out.
     """
     if not isinstance(prompts, PromptSet):
         known = {"name": "plain", "format": made_in or "raw", "prompts": [{"text": "x"}]}
         prompts = PromptSet.model_validate(known)
-    return choose_format(prompts, chat=options.chat, system=options.system, tools=options.tools)
+    form = choose_format(prompts, chat=options.chat, system=options.system, tools=options.tools)
+    return form if model is None else shown_format(model, form, options.tools)
+
+
+def shown_format(model: "LoadedModel", form: PromptFormat, tools: Path | None) -> PromptFormat:
+    """Leave out tools of a prompt set that the chat template does not show; keep those asked for."""
+    from circuit.model.prompts.rendering import with_known_tools
+
+    return with_known_tools(model, form) if tools is None else form
 
 
 def read_tools(path: Path) -> tuple[dict[str, object], ...]:

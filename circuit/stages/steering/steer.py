@@ -64,12 +64,12 @@ def _plan_steering(request: SteerRequest) -> Plan[SteerOrExtract]:
     def begin(model: "LoadedModel") -> Job[SteerOrExtract]:
         options = request.prompt_format
         if pair is not None:
-            form = format_for(prompts, options)
+            form = format_for(prompts, options, model=model)
             terms = [Term(pair(model, form))]
         else:
             allow = request.directions.allow_other_model
             terms = terms_of(model, sources, allow_other_model=allow)
-            form = format_for(prompts, options, made_in=terms[0].direction.format)
+            form = format_for(prompts, options, made_in=terms[0].direction.format, model=model)
         intervention = resolve(model, terms, request.action, form)
 
         def compute(session: Session) -> SteerOrExtract:

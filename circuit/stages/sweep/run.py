@@ -69,7 +69,9 @@ def plan(request: SweepRequest) -> Plan[SweepResult]:
     def begin(model: "LoadedModel") -> Job[SweepResult]:
         allow = request.directions.allow_other_model
         terms = terms_of(model, sources, allow_other_model=allow)
-        form = format_for(test, request.prompt_format, made_in=terms[0].direction.format)
+        form = format_for(
+            test, request.prompt_format, made_in=terms[0].direction.format, model=model
+        )
         chosen: Mapping[str, int] = terms[0].direction.extra.get("selection") or {}
         numbers = [len(source.terms(model.n_layers)) for source in sources]
         experiment = Experiment(

@@ -72,7 +72,9 @@ def plan(request: SelectRequest) -> Plan[SelectResult]:
             directions=directions,
             validation=validation,
             readout=readout,
-            form=format_for(validation, request.prompt_format, made_in=directions[0].format),
+            form=format_for(
+                validation, request.prompt_format, made_in=directions[0].format, model=model
+            ),
             action=request.action,
             kl=request.kl,
             shares=shares,

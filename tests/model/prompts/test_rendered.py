@@ -8,6 +8,7 @@ from errors import raises
 
 from circuit.errors import ModelError, UsageError
 from circuit.model.checkpoint.loading import load_model
+from circuit.model.prompts.rendering import with_known_tools
 from circuit.model.prompts.tokens import encode_prompts
 from circuit.values.prompt_format import PromptFormat
 
@@ -23,6 +24,17 @@ def chat_model(folder, template):
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": template}))
     return load_model(str(folder))
+
+
+def test_tools_of_a_prompt_set_are_left_out_where_no_template_shows_them(tmp_path, capsys):
+    form = PromptFormat(chat=True, tools=TOOLS)
+    unseen = chat_model(tmp_path / "unseen", TURN)
+    for _ in range(2):
+        assert with_known_tools(unseen, form) == PromptFormat(chat=True)
+    assert capsys.readouterr().err.count("shows no tools") == 1
+    some = chat_model(tmp_path / "some", FIRST_TOOL)
+    assert with_known_tools(some, form) == form  # one of two is refused, not left out
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
