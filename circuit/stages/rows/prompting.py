@@ -53,7 +53,7 @@ def format_for(
 
 
 def shown_format(model: "LoadedModel", form: PromptFormat, tools: Path | None) -> PromptFormat:
-    """Leave out tools of a prompt set that the chat template does not show; keep those asked for."""
+    """Leave out tools of a prompt set that the chat template does not show; `--tools` stay."""
     from circuit.model.prompts.rendering import with_known_tools
 
     return with_known_tools(model, form) if tools is None else form
