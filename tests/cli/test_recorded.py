@@ -162,7 +162,7 @@ MEANT = (
     Change("lost", ("written.report.raw.json",), NOT_TWICE, ("probes run ",)),
     Change("new", ("model.differences", "identity.differences"), BUILT, ("",), (None,)),
     Change("new", ("tokenizer.chat_date",), DATED, ("",), (None,)),
-    Change("changed", ("tool.gguf.sha256", "tool.safetensors.sha256"), BUILT, ("export ",)),
+    Change("changed", ("gguf.sha256", "tool.safetensors.sha256"), BUILT, ("export ",)),
     Change(
         "new",
         tuple(
@@ -195,8 +195,11 @@ DEFAULTS: dict[tuple[str, str], Any] = {
     ("introspect probe", name): "all" for name in ("--layers", "--layer", "-l")
 } | {
     # With fewer controls no p is at most 0.05.
-    ("steer sweep", "--random"): 19,
-    ("steer sweep", "--shuffled"): 19,
+    **{
+        (sweep, kind): 19
+        for sweep in ("steer sweep", "introspect steer sweep")
+        for kind in ("--random", "--shuffled")
+    },
     ("concepts scan", "--controls"): 19,
 }
 
