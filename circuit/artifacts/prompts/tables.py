@@ -69,13 +69,25 @@ def read_table(path: Path) -> Table:
     return readers[path.suffix.lower()](path)
 
 
+# Spreadsheets run a cell that begins with one of the first six.
+_RUN = ("=", "+", "-", "@", "\t", "\r", "'")
+
+
 def write_csv(path: Path, rows: Sequence[Row], *, force: bool = False) -> None:
-    """Write rows with the same names under a header line; None is an empty cell."""
+    """Write rows with the same names under a header line; None is an empty cell.
+
+    A text that a spreadsheet would run as a formula, or that begins with an apostrophe, gets an
+    apostrophe in front, so that taking one away from every such cell gives the texts back.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
     write_file(path, text.getvalue().encode(), force=force)
+
+
+def _inert(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_RUN) else value
 
 
 def _from_json(path: Path) -> Table:
