@@ -9,7 +9,7 @@ line. ``write_csv`` writes what ``read_table`` reads.
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,11 +79,15 @@ def write_csv(path: Path, rows: Sequence[Row], *, force: bool = False) -> None:
     A text that a spreadsheet would run as a formula, or that begins with an apostrophe, gets an
     apostrophe in front, so that taking one away from every such cell gives the texts back.
     """
+    lines = [_line(rows[0]), *(_line([_inert(row[name]) for name in rows[0]]) for row in rows)]
+    write_file(path, "".join(lines).encode(), force=force)
+
+
+def _line(cells: Iterable[object]) -> str:
+    """Return a line that ends in a line feed; a lone carriage return in a cell is quoted, too."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
-    write_file(path, text.getvalue().encode(), force=force)
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _inert(value: object) -> object:
