@@ -16,7 +16,9 @@ joined have manifests of their own. A prompt set has no inputs; the files named 
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +34,8 @@ from circuit.present.document import Document, Text
 from circuit.stages.checks.request import VerifyRequest
 from circuit.stages.run import Command, Job, Plan, Result, Session, without_model
 from circuit.values import schemas
+
+DEEPEST = 50_000  # frames of Python, a few for each manifest
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,22 @@ class Seen(NamedTuple):
 def verify(paths: Sequence[Path]) -> list[Finding]:
     """Check ``paths`` (artifacts, stems or folders) and all that they were made from."""
     seen = Seen({}, cache(digest))
-    for path in paths:
-        for start in _starts(path):
-            _inspect(start, seen)
+    with _deep_recursion():
+        for path in paths:
+            for start in _starts(path):
+                _inspect(start, seen)
     return list(seen.found.values())
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Follow chains of some ten thousand manifests: by default Python stops at about 300."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, DEEPEST))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _starts(path: Path) -> list[Path]:

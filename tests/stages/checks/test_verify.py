@@ -214,3 +214,15 @@ def test_paths_are_those_of_the_working_folder_and_no_machines(chain: Path, monk
     done = invoke(["verify", str(chain / "steering.json")])
     assert "ok       steering.json" in done.stdout
     assert str(chain) not in done.stdout
+
+
+def test_a_chain_of_two_thousand_manifests_is_followed(tmp_path):
+    above: list[Path] = []
+    for number in range(2000):
+        path = tmp_path / f"{number}.json"
+        about = {"schema": "circuit.test/1", "parameters": {"n": number}, "inputs": above}
+        write_manifest(path, **about, run=Run.since(time.perf_counter()))
+        above = [path]
+    found = verify(above)
+    assert len(found) == 2000
+    assert {each.status for each in found} == {"ok"}
