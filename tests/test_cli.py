@@ -118,7 +118,7 @@ def test_version_and_bare_command():
     ("line", "code", "words"),
     [
         ("collect -m nowhere/at-all -d prompts.json -o new", 1, "is not in the local cache"),
-        ("collect -m ./nowhere -d prompts.json -o new", 1, "not a folder with a checkpoint"),
+        ("collect -m ./nowhere -d prompts.json -o new", 1, "neither a folder with a checkpoint"),
         ("collect -m tiny -d missing.json -o new", 1, "missing.json"),
         ("collect -m tiny -d prompts.json -o new --layers 99", 2, "out of range"),
         ("collect -m tiny -d prompts.json -o new --sites residual", 2, "unknown site"),
@@ -152,7 +152,7 @@ def test_version_and_bare_command():
         ("export computation.gguf -o computation.npz --layer 0", 2, "not available"),
         ("export missing.gguf -o new.npz", 1, "missing.gguf"),
         ("import directions.safetensors -o new", 2, "is an archive of circuit"),
-        ("import computation.gguf -o new -m ./nowhere", 1, "not a folder with a checkpoint"),
+        ("import computation.gguf -o new -m ./nowhere", 1, "neither a folder with a checkpoint"),
         ("import computation.gguf -o activations", 1, "holds something else"),
         ("import computation.npz -o computation --layer-offset -9", 2, "would be layer -7"),
         ("import prompts.json -o new", 1, "not `circuit.directions/1`"),
