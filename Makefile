@@ -34,8 +34,12 @@ demo: setup  ## from prompts to steered text on the model that ships with circui
 	@$(MAKE) --no-print-directory -j 2 -f pipelines/tool_calling.mk MODEL=tiny OUT=$(OUT) \
 	  CIRCUIT=$(BIN)/circuit SUM_LAYER=1 SUM_STRENGTHS=0,0.9
 
-real: setup  ## fetch two small trained models as GGUF files into out/models
+real: setup  ## probe two small trained models, fetched as GGUF files into out/models
 	$(BIN)/python pipelines/real/models.py --out out/models
+	@for model in smollm2 gemma3-270m; do \
+	  $(MAKE) --no-print-directory -f pipelines/stratigraphy.mk MODEL=out/models/$$model.gguf \
+	    OUT=out/real/$$model CIRCUIT=$(BIN)/circuit || exit 1; \
+	done
 
 test: setup  ## every test but the comparison with PyTorch
 	$(BIN)/python -m pytest -m "$(TESTS)" --numprocesses auto --dist loadfile --no-loadscope-reorder $(PYTEST)
