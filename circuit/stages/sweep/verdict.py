@@ -76,12 +76,13 @@ def _same(result: SweepResult) -> str:
 
 def _beaten(result: SweepResult, controls: dict[str, ControlSlopes]) -> str:
     counts = [
-        f"{sum(abs(slope) >= result.slope for slope in each.slopes)} of {each.n} {kind} directions"
+        f"{sum(abs(slope) >= result.slope for slope in each.slopes)} of {each.n} {kind} ones "
+        f"(p {p_text(each.p)}{'' if each.p_all is None else ' over all sweeps'})"
         for kind, each in controls.items()
     ]
     return (
-        f"It moves the read-out, and {' and '.join(counts)} of the same {_same(result)} move it as "
-        "far: the effect is not shown to be this direction's."
+        f"It moves the read-out, and of directions of the same {_same(result)} "
+        f"{' and '.join(counts)} move it as far: the effect is not shown to be this direction's."
     )
 
 
