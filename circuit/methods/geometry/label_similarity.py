@@ -17,10 +17,10 @@ import numpy as np
 
 from circuit.methods.arrays import Array
 from circuit.methods.uncertainty.bootstrap import resample
+from circuit.methods.uncertainty.means import Mean
 from circuit.methods.uncertainty.p_values import permutation_p
 from circuit.methods.uncertainty.splits import group_codes, permuted_labels
 
-PartialInterval = list[float | None]  # mean, low, high
 # Fraction of resamples without a pair within a label above which there is no interval.
 UNDEFINED = 0.05
 
@@ -33,9 +33,9 @@ class Separation:
     pair within a label: in those every label is one group, drawn repeatedly.
     """
 
-    within: PartialInterval | None
-    between: PartialInterval | None
-    separation: PartialInterval | None
+    within: Mean | None
+    between: Mean | None
+    separation: Mean | None
     p: float | None
 
 
@@ -57,9 +57,7 @@ def separation(
     sampled = min(per_label) > 1
     weights = resample(y, groups, n_boot=n_boot, rng=rng, cross_fitted=False) if sampled else None
 
-    def estimate(
-        statistic: Callable[[Array], Array], low: float, high: float
-    ) -> PartialInterval | None:
+    def estimate(statistic: Callable[[Array], Array], low: float, high: float) -> Mean | None:
         value = float(statistic(np.ones((1, len(y))))[0])
         if not np.isfinite(value):
             return None

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -87,7 +88,9 @@ def _attach_mlx(network: nn.Module, folder: Path, config: Config) -> nn.Module:
         base = dict(tree_flatten(network.parameters()))
         changed = any(n in base and not mx.array_equal(base[n], stored[n]) for n in stored)
         loaded = load_adapters(network, str(folder))
-        return loaded if changed else _refuse(folder, "its tensors equal the model's")
+        if not changed:
+            _refuse(folder, "its tensors equal the model's")
+        return loaded
     _number(config, "num_layers", path)
     parameters = config.get("lora_parameters")
     if not isinstance(parameters, dict):
@@ -133,7 +136,7 @@ def _incomplete(folder: Path, name: str) -> ModelError:
     )
 
 
-def _refuse(folder: Path, reason: str) -> nn.Module:
+def _refuse(folder: Path, reason: str) -> NoReturn:
     raise ModelError(
         "adapter-without-effect",
         f"adapter `{folder}` changes nothing: {reason}",

@@ -44,7 +44,6 @@ class Comparison:
     unsteered: Answers
     resamples: Resamples
     criteria: Sequence[str]
-    n_boot: int
 
     @classmethod
     def of(cls, unsteered: Answers, criteria: Sequence[str], n_boot: int) -> "Comparison":
@@ -56,7 +55,7 @@ class Comparison:
             rng=np.random.default_rng(0),
             cross_fitted=False,
         )
-        return cls(unsteered, resamples, criteria, n_boot)
+        return cls(unsteered, resamples, criteria)
 
     def summary(self, name: str, answers: Answers, controls: Sequence[Answers]) -> VectorSummary:
         """Describe the answers under a vector, and how they differ from the unsteered ones."""
@@ -73,7 +72,8 @@ class Comparison:
         rate, base = _rate(answers, criterion), _met(self.unsteered, criterion)
         others = np.array([_met(each, criterion) for each in controls]).reshape(-1, len(base))
         groups = [each.group for each in self.unsteered]
-        found = against_controls(_met(answers, criterion), base, others, groups, n_boot=self.n_boot)
+        n_boot = len(self.resamples.weights)
+        found = against_controls(_met(answers, criterion), base, others, groups, n_boot=n_boot)
         excess = None if found is None else found.excess
         return ComparedRate(
             **vars(rate),
