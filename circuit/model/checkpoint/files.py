@@ -33,7 +33,8 @@ def find_folder(model_id: str, revision: str | None = None) -> Path:
         return checkpoint_of(files)
     if here.is_dir():
         return here
-    if local.exists() or model_id.startswith((".", "/", "~")) or model_id.count("/") > 1:
+    is_path = model_id.startswith((".", "/", "~")) or model_id.endswith(".gguf")
+    if local.exists() or is_path or model_id.count("/") > 1:
         raise ModelError(
             "model-not-found",
             f"`{model_id}` is neither a folder with a checkpoint nor a GGUF file",

@@ -648,3 +648,9 @@ def test_commands_take_a_gguf_file(tmp_path, small):
         "reuse" in (again.stdout + again.stderr).lower()
         or "unchanged" in (again.stdout + again.stderr).lower()
     ), again.stderr
+
+
+def test_a_gguf_file_that_is_not_there_is_no_hub_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with raises(ModelError, "model-not-found"):
+        find_folder("nowhere.gguf")
