@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from circuit.present.document import Cell, Estimate, Finding, Notice, Number, Share
+from circuit.values.power import Power
 from circuit.values.thresholds import MIN_GROUPS
 
 # What each verdict of ``methods.probes.verdict`` is worth: 0 nothing shown, 1 readable, 2 readable
@@ -123,6 +124,17 @@ def few_groups(n_groups: int, noun: str = "prompt") -> list[Notice]:
         return []
     groups = counted(n_groups, f"independent {noun}")
     return [Notice(f"{groups}: an example, not a finding (under {MIN_GROUPS} nothing is claimed).")]
+
+
+def power_sentences(power: Power | None) -> list[str]:
+    """Say which AUROC this design would have found, and what another would need."""
+    if power is None:
+        return []
+    if power.detectable is None:
+        found = "This design would find no AUROC in 80 % of cases"
+    else:
+        found = f"This design would find an AUROC of {power.detectable:.2f} in 80 % of cases"
+    return [f"{found}; one of {power.target:g} needs about {power.groups:,} such groups."]
 
 
 def emergence_sentence(layer: int | None, interval_90: Sequence[int | None], never: float) -> str:

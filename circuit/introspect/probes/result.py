@@ -21,6 +21,7 @@ from circuit.methods.arrays import Array
 from circuit.stages.probes.saved import SITE, SavedProbe
 from circuit.stages.rows.prompting import encode
 from circuit.stages.run import Result
+from circuit.values.power import Power
 from circuit.values.prompt_format import PromptFormat
 from circuit.values.thresholds import LEVEL, MIN_GROUPS
 
@@ -64,6 +65,7 @@ class ProbeResult(Result):
     train_projections: dict[str, float]
     tests: list[ProbeReading]
     saved: list[str]
+    power: Power | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,7 @@ class ProbeQuestion:
         check_method(method)
         classes = self.classes
         states = self._states(classes.texts, layers)
-        scores = layer_scores(states, classes, method, self.seed)
+        scores, power = layer_scores(states, classes, method, self.seed)
         chosen = choose_layer(states, classes, scores, method, self.seed)
         best = next((each for each in scores if each.layer == chosen.layer), None)
         enough = classes.n_groups >= MIN_GROUPS
@@ -106,6 +108,7 @@ class ProbeQuestion:
             how_chosen=chosen.how,
             choosing=chosen.auroc,
             claimed=claimed,
+            power=power,
             slope=direction.extra["slope"],
             bias=direction.extra["bias"],
             norm=direction.norm,

@@ -14,14 +14,16 @@ from circuit.errors import DataError, UsageError
 from circuit.methods.arrays import Array
 from circuit.methods.directions import fit_direction
 from circuit.methods.probes.fitted_probe import fit_probe
-from circuit.methods.probes.permutation import Null, family_wise
-from circuit.methods.probes.probing import cross_validated_probe
-from circuit.methods.quality.crossfit import cross_fitted_quality
+from circuit.methods.probes.permutation import family_wise
+from circuit.methods.probes.power import power
+from circuit.methods.probes.probing import ProbeResult, cross_validated_probe
+from circuit.methods.quality.crossfit import Quality, cross_fitted_quality
 from circuit.methods.quality.design import design
 from circuit.methods.quality.nested import nested_layer_choice
 from circuit.methods.uncertainty.splits import group_codes
 from circuit.stages.probes.saved import Logit, logits_of
 from circuit.stages.rows.prompt_input import PromptInput
+from circuit.values.power import Power
 
 METHODS = {"logistic": "logistic", "difference": "mean_diff"}
 FOLDS = 5
@@ -106,25 +108,34 @@ def check_method(method: str) -> None:
 
 def layer_scores(
     states: Mapping[int, Array], classes: TwoClasses, method: str, seed: int
-) -> list[LayerScore]:
-    """Cross-validate every layer; folds and permutations are the same at all."""
+) -> tuple[list[LayerScore], Power | None]:
+    """Cross-validate every layer; folds and permutations are the same at all.
+
+    Returns the scores and the power of the design.
+    """
     if not classes.can_be_scored:
-        return []
-    found: dict[int, tuple[list[float], float | None, Null]] = {}
+        return [], None
+    found: dict[int, ProbeResult | Quality] = {}
     y, groups, folds = classes.y, classes.groups, classes.n_folds
     for layer, rows in states.items():
         if method == "logistic":
-            one = cross_validated_probe(rows, y, groups, folds=folds, seed=seed)
-            found[layer] = one.auroc.as_list(), one.accuracy, one.null
+            found[layer] = cross_validated_probe(rows, y, groups, folds=folds, seed=seed)
         else:
             name = METHODS[method]
-            two = cross_fitted_quality(name, rows, design(y, groups), folds=folds, seed=seed)
-            found[layer] = two.auroc.as_list(), None, two.null
-    together = family_wise({layer: null for layer, (_, _, null) in found.items()})
-    return [
-        LayerScore(layer=k, auroc=auroc, accuracy=accuracy, p=null.p, p_any=together[k])
-        for k, (auroc, accuracy, null) in found.items()
+            asked = design(y, groups)
+            found[layer] = cross_fitted_quality(name, rows, asked, folds=folds, seed=seed)
+    together = family_wise({layer: each.null for layer, each in found.items()})
+    scores = [
+        LayerScore(
+            layer=k,
+            auroc=each.auroc.as_list(),
+            accuracy=each.accuracy if isinstance(each, ProbeResult) else None,
+            p=each.null.p,
+            p_any=together[k],
+        )
+        for k, each in found.items()
     ]
+    return scores, power(found)
 
 
 def choose_layer(

@@ -37,7 +37,7 @@ from circuit.present.document import (
     Table,
     Text,
 )
-from circuit.present.numbers import interval
+from circuit.present.numbers import interval, power_sentences
 from circuit.stages.options import LAYERS, ModelOptions, OutputOptions, SeedOptions, chat_option
 from circuit.stages.rows.prompt_input import read_prompt_input
 from circuit.stages.run import Command, Job, Plan, Record, Session
@@ -239,7 +239,8 @@ def _claim(result: ProbeResult) -> str:
         return (
             f"{a} and {b} are separated here (p_any <= 0.05); words alone may separate them, too."
         )
-    return f"Nothing separates {a} and {b} better than permuted labels (p_any > 0.05)."
+    nothing = f"Nothing separates {a} and {b} better than permuted labels (p_any > 0.05)."
+    return " ".join([nothing, *power_sentences(result.power)])
 
 
 def _test_table(tests: Sequence[ProbeReading]) -> Table:

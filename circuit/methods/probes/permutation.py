@@ -27,6 +27,7 @@ from circuit.methods.linear.products import Fold
 from circuit.methods.uncertainty.bootstrap import Estimate
 from circuit.methods.uncertainty.p_values import permutation_p
 from circuit.methods.uncertainty.scores import pairs_in_order
+from circuit.values.thresholds import LEVEL
 
 RIDGES = (1.0, 0.01, 0.0001)
 Key = TypeVar("Key", bound=Hashable)
@@ -43,6 +44,22 @@ class Null:
     def p(self) -> float | None:
         """The p of the observed statistic; None without permutations."""
         return permutation_p(self.observed, self.permuted)
+
+    @property
+    def p_two_sided(self) -> float | None:
+        """The p of a distance from ½, on either side, as large as the observed one."""
+        return permutation_p(abs(self.observed - 0.5), np.abs(self.permuted - 0.5))
+
+    def hold(self, found: Estimate) -> Estimate:
+        """Widen an interval of the AUROC to hold ½ where this test does not reject ½.
+
+        The test is exact for any number of groups; resamples of few groups vary too little, above
+        all where most of their comparisons agree.
+        """
+        p = self.p_two_sided
+        if p is None or p <= LEVEL:
+            return found
+        return Estimate(found.value, min(found.low, 0.5), max(found.high, 0.5))
 
     def spread(self) -> Estimate:
         """Return mean and 95 % range over permutations: the level of chance."""

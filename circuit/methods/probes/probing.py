@@ -4,7 +4,7 @@ L2 logistic regression (softmax for three or more classes), features standardise
 part, C by inner grouped folds (``regularisation``), groups kept together throughout, solved on the
 products of the rows (``products``, ``newton``). Every number is computed from held-out scores, and
 every interval is the cluster bootstrap's (``bootstrap``), never narrower than the number of groups
-allows (``perfect_scores``):
+allows (``perfect_scores``), and that of an AUROC holds ½ where the permutation test does:
 
     auroc                macro one-against-rest, compared within folds; chance 0.5
     balanced_accuracy    chance 1 / n_classes
@@ -136,12 +136,13 @@ def probe(H: Array, task: Task, prepared: Sequence[Fold] | None = None) -> Probe
     log_p, fold = scores[:, 0], fold_numbers([fold.held_out for fold in prepared], len(y))
     predicted = log_p.argmax(axis=1)
     draws = task.resamples.draws(macro_statistic(log_p, y, fold, task.groups))
+    null = permutation_null(prepared, y, task.shuffles)
     recall = task.resamples.draws(recall_statistic(y, predicted)).estimate()
     return ProbeResult(
-        auroc=draws.estimate().widen_to(perfect_auroc(y, task.groups)),
+        auroc=null.hold(draws.estimate().widen_to(perfect_auroc(y, task.groups))),
         balanced_accuracy=recall.widen_to(perfect_recall(y, task.groups)),
         calibration=calibration(log_p, y, task.resamples, rng=rng),
-        null=permutation_null(prepared, y, task.shuffles),
+        null=null,
         draws=draws,
         accuracy=float(np.mean(predicted == y)),
         majority=float(np.bincount(y).max() / len(y)),

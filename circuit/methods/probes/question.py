@@ -73,11 +73,12 @@ def prepare(
     n_shuffles = min(n_shuffles, most_permutations(int(y.max()) + 1) or n_shuffles)
     groups_per_class(y, codes)
     rng = np.random.default_rng(seed)
+    splits = grouped_folds(y, codes, folds=folds, seed=seed)
     return Task(
         y=y,
         groups=codes,
-        splits=grouped_folds(y, codes, folds=folds, seed=seed),
+        splits=splits,
         shuffles=permuted_labels(y, codes if units is None else units, rng, size=n_shuffles),
-        resamples=resample(y, codes, n_boot=n_boot, rng=rng),
+        resamples=resample(y, codes, n_boot=n_boot, rng=rng, folds=len(splits)),
         seed=seed,
     )

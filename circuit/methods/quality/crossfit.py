@@ -6,7 +6,7 @@ the held-out rows are projected on it and standardised by their own mean and sta
 (labels unused), because length and offset differ between fits.
 
     auroc        compared within folds, with the interval of ``bootstrap``, limited by
-                 ``perfect_scores``
+                 ``perfect_scores``; it holds ½ where the permutation test does not reject ½
     d_prime      of the standardised held-out projections
     shuffled, p  AUROC of the same procedure on permuted labels: mean and 95 % range, and its p;
                  labels are permuted within pairs where there are pairs, else as in ``splits``
@@ -102,12 +102,13 @@ def cross_fitted_quality(
     scores = held_out_scores(how, H, rows, splits, labellings, corpus=corpus)
     fold = fold_numbers([held_out for _, held_out in splits], len(rows.y))
     statistics = aurocs_within(scores, labellings, fold)
-    drawn = resample(rows.y, rows.groups, n_boot=n_boot, rng=rng)
+    drawn = resample(rows.y, rows.groups, n_boot=n_boot, rng=rng, folds=len(splits))
+    null = Null(float(statistics[0]), statistics[1:])
     draws = drawn.draws(auroc_statistic(scores[0], rows.y == 1, fold, rows.groups))
     return Quality(
-        auroc=draws.estimate().widen_to(perfect_auroc(rows.y, rows.groups)),
+        auroc=null.hold(draws.estimate().widen_to(perfect_auroc(rows.y, rows.groups))),
         d_prime=d_prime(scores[0, rows.y == 1], scores[0, rows.y == 0]),
-        null=Null(float(statistics[0]), statistics[1:]),
+        null=null,
         draws=draws,
         stability=stability(how, H, rows, seed=seed, n_boot=n_boot),
         n=len(rows.y),

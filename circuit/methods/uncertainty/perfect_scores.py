@@ -29,17 +29,21 @@ def newcombe(auroc: float, m: int, n: int, *, z: float = Z95) -> Estimate:
     """Return an AUROC of ``m`` positive and ``n`` negative units with its score interval."""
     from scipy.optimize import brentq
 
-    h = (m + n) / 2 - 1
-
     def excess(theta: float) -> float:
-        spread = 1 + h * (1 - theta) / (2 - theta) + h * theta / (1 + theta)
-        return (auroc - theta) ** 2 * m * n - z * z * theta * (1 - theta) * spread
+        return (auroc - theta) ** 2 - z * z * float(auroc_variance(theta, m, n))
 
     # θ = 0 and θ = 1 solve the equation where A does; the other root is the bound.
     tiny = 1e-12
     low = float(brentq(excess, 0.0, max(auroc - tiny, tiny))) if auroc > 0 else 0.0
     high = float(brentq(excess, min(auroc + tiny, 1 - tiny), 1.0)) if auroc < 1 else 1.0
     return Estimate(auroc, low, high)
+
+
+def auroc_variance(theta: float | Array, m: int, n: int) -> Array:
+    """Return V(θ) of an AUROC of ``m`` positive and ``n`` negative units, elementwise."""
+    h, theta = (m + n) / 2 - 1, np.asarray(theta)
+    spread = 1 + h * (1 - theta) / (2 - theta) + h * theta / (1 + theta)
+    return np.asarray(theta * (1 - theta) * spread / (m * n))
 
 
 def perfect_auroc(y: Array, groups: Sequence[object] | Array) -> float:

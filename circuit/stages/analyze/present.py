@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from circuit.methods.probes.verdict import NOT_DECODABLE
 from circuit.present.document import (
     Cell,
     Control,
@@ -23,6 +24,7 @@ from circuit.present.numbers import (
     layer_text,
     listed,
     p_text,
+    power_sentences,
 )
 from circuit.stages.analyze.figures import analysis_figures
 from circuit.stages.analyze.present_comparison import present_comparison
@@ -97,6 +99,8 @@ def _finding(result: AnalysisResult, curve: LayerCurve) -> Finding:
         f"baselines: {listed(beside)}.",
         MEANING[curve.verdict],
     ]
+    if curve.verdict == NOT_DECODABLE:
+        sentences += power_sentences(curve.power)
     found = curve.emergence
     if STRENGTH.get(curve.verdict):
         sentences.append(emergence_sentence(at, found.interval_90, found.never))

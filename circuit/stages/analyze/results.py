@@ -10,6 +10,7 @@ from circuit.stages.rows.labels import LabelAgreement
 from circuit.stages.rows.probe_scores import EmergenceResamples, StarredScore
 from circuit.stages.run import Result
 from circuit.values.intervals import Interval
+from circuit.values.power import Power
 
 Matrix = list[list[float | None]]
 
@@ -119,6 +120,7 @@ class LayerCurve:
     threshold: float
     threshold_layer: int | None
     verdict: str
+    power: Power | None = None
 
     @property
     def place(self) -> tuple[str, str]:

@@ -28,6 +28,7 @@ import numpy as np
 from circuit.artifacts.activations.activations import Activations
 from circuit.methods.arrays import Array
 from circuit.methods.geometry.similarity import cka
+from circuit.methods.probes.power import power
 from circuit.methods.probes.probing import ProbeResult
 from circuit.methods.probes.verdict import decodable, verdict
 from circuit.methods.text.surface import TEXT_BASELINES
@@ -242,6 +243,7 @@ def _curve(
             control=None,
             certainty=sure,
         ),
+        power=power(probes),
     )
 
 

@@ -26,6 +26,7 @@ from circuit.present.numbers import (
     layers_text,
     listed,
     p_text,
+    power_sentences,
 )
 from circuit.stages.probes.figures import probes_figure, stratigraphy_figure
 from circuit.stages.probes.results import BatteryResult, LayerScore, QuestionResult
@@ -117,6 +118,8 @@ def _sentences(probe: QuestionResult, layer: int, n_probes: int) -> list[str]:
         f"{in_groups(probe.n, probe.n_groups)}, p over all layers {p_text(entry.p_any)}.",
         _meaning(probe, entry),
     ]
+    if found.verdict == NOT_DECODABLE:
+        sentences += power_sentences(probe.power)
     if found.verdict == NOT_DECODABLE and entry.p_any is not None and entry.p_any <= LEVEL:
         sentences.append(
             "The permutation test alone would say so, but the interval over groups reaches chance."

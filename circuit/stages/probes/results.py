@@ -7,6 +7,7 @@ from circuit.present.document import Control
 from circuit.stages.rows.probe_scores import EmergenceEntry, StarredScore
 from circuit.stages.run import Result
 from circuit.values.intervals import Interval
+from circuit.values.power import Power
 from circuit.values.thresholds import LEVEL
 
 
@@ -93,6 +94,7 @@ class QuestionScore:
     choosing: LayerChoice | None
     emergence: ProbeEmergence
     bits: LabelBits | None
+    power: Power | None = None
     raw: dict[str, object]  # class, group, fold and scores of every prompt
 
     @property

@@ -10,6 +10,7 @@
     choosing    the held-out score of "take the layer that looks best" (``methods.nested_probe``):
                 that of the best layer is optimistic
     emergence   the layer, its distribution, saturation, threshold crossing, and the verdict
+    power       the smallest AUROC that these folds and groups would have shown (``methods.power``)
     bits        description length at the best layer, from 500 prompts on: the labels of 200 prompts
                 are not compressed even by a clear answer (``description_length``)
     raw         fold, class and held-out log-odds (two classes) or log-probabilities of every prompt
@@ -29,6 +30,7 @@ from circuit.methods.probes.controls import Control, control_task, random_direct
 from circuit.methods.probes.description_length import MIN_ROWS, description_length
 from circuit.methods.probes.nested_probe import nested_probe
 from circuit.methods.probes.permutation import family_wise
+from circuit.methods.probes.power import power
 from circuit.methods.probes.probing import ProbeResult, probe
 from circuit.methods.probes.question import Task
 from circuit.methods.probes.verdict import decodable, verdict
@@ -94,6 +96,7 @@ def score(task: Task, sources: Sources, *, threshold: float) -> QuestionScore:
         choosing=None if choice is None else restored(LayerChoice, choice.as_dict()),
         emergence=_emergence(measured, baselines, task, threshold),
         bits=_bits(task, sources, probes),
+        power=power(probes),
         raw=_raw(task, {**baselines, **{str(k): result for k, result in probes.items()}}),
     )
 

@@ -1,5 +1,8 @@
+import math
+
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 
 from circuit.methods.uncertainty.bootstrap import (
     auroc_statistic,
@@ -8,6 +11,7 @@ from circuit.methods.uncertainty.bootstrap import (
     resample,
     widening,
 )
+from circuit.methods.uncertainty.means import mean_estimate
 from circuit.methods.uncertainty.scores import auroc, balanced_accuracy
 
 
@@ -110,4 +114,26 @@ def test_two_groups_give_no_interval():
     statistic = auroc_statistic(y * 1.0, y == 1, np.zeros(4, int), y)
     e = cluster_bootstrap(statistic, y, y, n_boot=100, rng=np.random.default_rng(0))
     assert (e.value, e.low, e.high) == (1, 0, 1)
-    assert widening(400, 2) == pytest.approx(2**0.5, rel=0.01)
+    assert widening(np.arange(1000) % 2, folds=5) == pytest.approx(2**0.5, rel=0.01)
+
+
+def test_groups_count_by_their_rows_and_folds_take_degrees_of_freedom():
+    one = np.zeros(10, int)
+    # Student's factor for a mean of ten numbers: t(9), and the spread of n against n - 1.
+    assert widening(one) == pytest.approx(math.sqrt(10 / 9) * t.ppf(0.975, 9) / norm.ppf(0.975))
+    assert widening(one, rows=np.full(10, 7)) == pytest.approx(widening(one))
+    # Two large groups among eight small ones count as two and a bit.
+    assert widening(one, rows=np.array([50, 50, *[1] * 8])) > 4 * widening(one)
+    halves = np.arange(10) % 2
+    fitted = math.sqrt(2 * 10 / 8) * t.ppf(0.975, 8 - 4) / norm.ppf(0.975)
+    assert widening(halves, folds=5) == pytest.approx(fitted)
+
+
+def test_measured_means_of_unequal_correlated_heavy_groups_are_covered():
+    held, rng = 0, np.random.default_rng(0)
+    for _ in range(1000):
+        groups = np.arange(12).repeat(rng.integers(1, 13, 12))
+        values = 2 * rng.standard_t(3, 12)[groups] + rng.standard_t(3, len(groups))
+        found = mean_estimate(values, groups, n_boot=400)
+        held += found.low <= 0 <= found.high
+    assert held >= 930
