@@ -27,7 +27,7 @@ from circuit.methods.linear.products import Fold
 from circuit.methods.uncertainty.bootstrap import Estimate
 from circuit.methods.uncertainty.p_values import permutation_p
 from circuit.methods.uncertainty.scores import pairs_in_order
-from circuit.values.thresholds import LEVEL
+from circuit.values.thresholds import LEVEL, MIN_CONTROLS
 
 RIDGES = (1.0, 0.01, 0.0001)
 Key = TypeVar("Key", bound=Hashable)
@@ -54,10 +54,11 @@ class Null:
         """Widen an interval of the AUROC to hold ½ where this test does not reject ½.
 
         The test is exact for any number of groups; resamples of few groups vary too little, above
-        all where most of their comparisons agree.
+        all where most of their comparisons agree. Under 19 permutations it can reject nothing, and
+        the interval stays as it is.
         """
         p = self.p_two_sided
-        if p is None or p <= LEVEL:
+        if p is None or p <= LEVEL or len(self.permuted) < MIN_CONTROLS:
             return found
         return Estimate(found.value, min(found.low, 0.5), max(found.high, 0.5))
 

@@ -29,6 +29,7 @@ from circuit.methods.probes.permutation import Null
 from circuit.methods.uncertainty.bootstrap import QUANTILES, Draws
 from circuit.methods.uncertainty.perfect_scores import auroc_variance
 from circuit.values.power import Power
+from circuit.values.thresholds import MIN_GROUPS
 
 Z_POWER = 0.8416212335729143  # of 80 %
 TARGET = 0.7  # the AUROC for which the number of groups is said
@@ -102,16 +103,17 @@ def _groups(design: _Design, n_groups: int, target: float) -> int:
             low = middle
         else:
             high = middle
-    return math.ceil(n_groups / low**2)
+    return max(MIN_GROUPS, math.ceil(n_groups / low**2))
 
 
 def _half_width(result: Scored) -> float:
     """Return the half width of the interval at chance, from that at the result."""
-    known = result.draws.widened()[np.isfinite(result.draws.draws)]
-    if not len(known):
+    known = result.draws.draws[np.isfinite(result.draws.draws)]
+    if not len(known) or not math.isfinite(result.draws.factor):
         return math.inf
     low, high = np.percentile(known, QUANTILES)
-    return float((high - low) / 2 / _shrink(np.array(result.draws.value), result.least_groups))
+    half = result.draws.factor * (high - low) / 2
+    return float(half / _shrink(np.array(result.draws.value), result.least_groups))
 
 
 def _shrink(theta: Array, units: int) -> Array:

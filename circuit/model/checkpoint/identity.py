@@ -18,6 +18,7 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
 )
 
 
@@ -42,7 +43,7 @@ def weights_digest(folder: Path, adapter: Path | None) -> str:
 
 def tokenizer_digest(folder: Path) -> str:
     """SHA-256 over the names and digests of the tokenizer's files."""
-    return _digest_of(folder / name for name in TOKENIZER_FILES if (folder / name).exists())
+    return _digest_of(path for name in TOKENIZER_FILES for path in sorted(folder.glob(name)))
 
 
 def snapshot_revision(folder: Path) -> str | None:
