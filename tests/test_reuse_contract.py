@@ -78,7 +78,10 @@ CASES = {
         "--layers 1",
     ),
     "introspect probe": Case('-a "a?|b?" -b "a!|b!" -l 0 -o new.json', "--seed 3"),
-    "introspect circuit": Case("-d sums.json --random 2 --verify 2 -o new.json", "--seed 3"),
+    "introspect circuit": Case(
+        '-d prompts.json --answer "<tool_call>" --keep 0.5 --random 3 --verify 3 -o new.json',
+        "--seed 3",
+    ),
     "introspect compare": Case(f"{P} --top-k 2 -o new.json", "--top-k 3"),
     "introspect activation-diff": Case("-p @held_out.json --layers 1 -o new.json", "--layers 2"),
     "introspect weight-diff": Case("-o new.json", "--spectrum 2"),
