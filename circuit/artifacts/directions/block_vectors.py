@@ -8,9 +8,9 @@ means.
     v = float32(t / L) + r    r in units of the last place: -1, 0 or 1 without underflow
 
 The record holds everything else about the directions, with L and r (int8, base64), in the place
-that a format has for additions. A vector without a record, or whose SHA-256 differs from that in
-its record, comes from another program: it becomes a direction at ``resid_post``, named after the
-file.
+that a format has for additions. A vector without a record comes from another program: it becomes a
+direction at ``resid_post``, named after the file. One whose SHA-256 differs from that in its record
+is refused: the file was damaged, or changed by a program that kept a record that no longer holds.
 """
 
 import base64
@@ -141,12 +141,24 @@ def unpack_directions(
     for block, vector in sorted(vectors.items()):
         values, length = unit(vector, f"the vector of block {block} in `{path}`")
         entry = kept.get(block)
-        if known is not None and entry is not None and _sha256(vector) == entry.sha256:
+        if known is not None and entry is not None:
+            if _sha256(vector) != entry.sha256:
+                raise _changed(path, block)
             found.append(_restored(path, vector, entry, known.model))
         else:
             fields: JsonObject = {"method": method, "extra": dict(extra or {})}
             found.append(Direction(path.stem, "resid_post", block, values, length, **fields))
     return found
+
+
+def _changed(path: Path, block: int) -> ArtifactError:
+    return ArtifactError(
+        "vector-changed",
+        f"the vector of block {block} in `{path}` is not the one that its record describes",
+        hint="circuit export writes it again; a program that changed it must drop the record",
+        path=str(path),
+        block=block,
+    )
 
 
 def record_in_header(archive: Archive) -> object:

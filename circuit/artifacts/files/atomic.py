@@ -47,7 +47,7 @@ def replace_file(path: Path, parts: Iterable[bytes]) -> None:
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("xb") as file:
                 file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())

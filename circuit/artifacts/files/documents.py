@@ -9,6 +9,7 @@ text that is not JSON, another schema, and a field of the wrong type are each an
 
 import json
 import math
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -180,8 +181,13 @@ def read_bytes(path: Path) -> bytes:
 
 @contextmanager
 def read_errors(path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` in the reading of ``path`` into an ``ArtifactError``."""
+    """Turn an ``OSError`` in the reading of ``path`` into an ``ArtifactError``.
+
+    A device is refused, because it has no end: a manifest may name ``/dev/zero``.
+    """
     try:
+        if stat.S_ISCHR(mode := path.stat().st_mode) or stat.S_ISBLK(mode):
+            raise not_a_file(path)
         yield
     except FileNotFoundError as error:
         raise ArtifactError(
@@ -197,6 +203,16 @@ def read_errors(path: Path) -> Iterator[None]:
             hint="check the path and its permissions",
             path=str(path),
         ) from error
+
+
+def not_a_file(path: Path) -> ArtifactError:
+    """Return the error for a path that is a device, a pipe or a socket."""
+    return ArtifactError(
+        "not-a-regular-file",
+        f"`{path}` is no regular file",
+        hint="give the name of a file",
+        path=str(path),
+    )
 
 
 def _unbounded(document: object, error: ValidationError) -> object:

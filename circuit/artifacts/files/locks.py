@@ -5,6 +5,7 @@ to a name: between opening and locking, the process that had the lock may have r
 the file. A lock on such a file excludes nobody, so the name is checked again after locking.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -20,11 +21,11 @@ def lock(path: Path, output: Path, *, timeout: float = 0.0) -> int:
     """Open ``path`` for this process alone, to write ``output``, and return its descriptor.
 
     The file is made if it does not exist. Raises ``ArtifactError`` if another process still holds
-    it after ``timeout`` seconds.
+    it after ``timeout`` seconds, and for a symbolic link: what it points to would be overwritten.
     """
     deadline = time.monotonic() + timeout
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = _opened(path, output)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(file, path):
@@ -56,6 +57,20 @@ def locked(path: Path, output: Path, *, timeout: float) -> Iterator[None]:
         finally:
             path.unlink(missing_ok=True)
             os.close(file)
+
+
+def _opened(path: Path, output: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ArtifactError(
+            "symbolic-link",
+            f"`{path}` is a symbolic link, and `{output}` is written there first",
+            hint="remove it, or choose another name",
+            path=str(path),
+        ) from error
 
 
 def _is_at(file: int, path: Path) -> bool:

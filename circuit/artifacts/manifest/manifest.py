@@ -28,6 +28,7 @@ from circuit.artifacts.files.documents import (
     as_object,
     canonical_json,
     document_chunks,
+    not_a_file,
     one_level,
     plain,
     read_document,
@@ -85,8 +86,11 @@ def digest(path: Path) -> str:
         content = _manifest_content(path)
         if content is not None:
             return content_digest(content)
-    with read_errors(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with read_errors(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise not_a_file(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def reference(path: Path | FileRef, folder: Path) -> FileRef:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from circuit.artifacts.archive.archive import read_archive, write_archive
-from circuit.artifacts.files.documents import read_document
 from circuit.artifacts.files.paths import archive_path
+from circuit.artifacts.manifest.manifest import check_described, check_outputs, read_manifest
 from circuit.artifacts.prompts.builtin import find_set
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError, DataError, UsageError
@@ -185,12 +185,20 @@ def read_maps(archive: Path) -> "dict[int, AffineMap]":
 
 
 def read_lens(stem: Path, model: "LoadedModel") -> "dict[int, AffineMap]":
-    """Read the maps of a lens of ``model``; raises ``UsageError`` for a lens of another model."""
+    """Read the maps of a lens of ``model``.
+
+    Raises ``UsageError`` for a lens of another model, and ``ArtifactError`` for one whose maps are
+    not those that its manifest describes.
+    """
     archive = check_lens_file(stem)
-    theirs = read_document(archive.with_suffix(".json"), schemas.LENS_MAPS)["model"] or {}
+    described = archive.with_suffix(".json")
+    manifest = read_manifest(described, schemas.LENS_MAPS)
+    check_described(described, manifest, [archive])
+    check_outputs(described, manifest)
+    theirs = manifest.model
     same = ("config_sha256", "weights_sha256", "adapter")
-    if any(theirs.get(key) != getattr(model.identity, key) for key in same):
-        trained_on = theirs.get("id")
+    if any(getattr(theirs, key, None) != getattr(model.identity, key) for key in same):
+        trained_on = None if theirs is None else theirs.id
         message = f"`{archive}` was trained on `{trained_on}`, not on this `{model.id}`"
         hint = "train one with circuit introspect tune-lens"
         raise UsageError(

@@ -40,6 +40,15 @@ def values(folder: Path, *, force: bool = False, covers=COVERS) -> list[int]:
         return [entry.value for entry in journal.resume(covers, force=force)]
 
 
+def test_a_symbolic_link_is_not_followed(tmp_path: Path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    (tmp_path / "x.journal").symlink_to(mine)
+    with raises(ArtifactError, "symbolic-link"):
+        opened(tmp_path)
+    assert mine.read_text() == "mine"
+
+
 def test_entries_come_back_with_their_places(tmp_path: Path):
     data = written(tmp_path, 3, 14)
     with opened(tmp_path) as journal:

@@ -1,6 +1,7 @@
 """A tuned lens starts as the logit lens, learns a planted map, and belongs to one model."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -112,6 +113,21 @@ def test_it_is_kept_to_the_bit_and_belongs_to_one_model(llama, lens, folder, tmp
         read_lens(folder / "lens", other)
     with raises(ArtifactError, "file-not-found"):
         read_lens(tmp_path / "none", llama)
+
+
+@pytest.mark.usefixtures("lens")
+def test_changed_maps_are_refused(llama, folder, tmp_path):
+    rng, sound = np.random.default_rng(0), (folder / "lens.safetensors").read_bytes()
+    for name in ("lens.safetensors", "lens.json"):
+        shutil.copy(folder / name, tmp_path / name)
+    for at in rng.integers(0, len(sound), 50):
+        changed = bytearray(sound)
+        changed[at] ^= 1 << int(rng.integers(8))
+        (tmp_path / "lens.safetensors").write_bytes(changed)
+        with raises(ArtifactError, "output-changed"):
+            read_lens(tmp_path / "lens", llama)
+    (tmp_path / "lens.safetensors").write_bytes(sound)
+    read_lens(tmp_path / "lens", llama)
 
 
 def test_maps_and_bad_input(llama):

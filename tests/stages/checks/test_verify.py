@@ -1,6 +1,7 @@
 """`circuit verify`: what has changed, is missing or is stale in a chain of files."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from in_process import invoke
 
 from circuit.artifacts.activations.arrangement import ArrayPlan
 from circuit.artifacts.activations.writer import ActivationsWriter
-from circuit.artifacts.manifest.manifest import Run, write_manifest
+from circuit.artifacts.manifest.manifest import Run, check_outputs, read_manifest, write_manifest
 from circuit.artifacts.manifest.origin import Origin
 from circuit.artifacts.prompts.builtin import builtin_probes
 from circuit.artifacts.prompts.expansion import expand
@@ -22,6 +23,7 @@ from circuit.errors import ArtifactError
 from circuit.stages.checks.verify import shown, verify
 from circuit.stages.dataset.request import CreateRequest, PromptSetOutput
 from circuit.stages.run import run as perform
+from circuit.values import schemas
 
 DATA = Path(__file__).parents[2] / "artifacts" / "data"
 ALL = {"t.json", "prompts.json", "acts.json", "acts.safetensors", "directions.json", "directions.safetensors", "steering.json"}  # fmt: skip
@@ -182,6 +184,21 @@ def test_built_in_templates_are_found(tmp_path: Path):
 def test_a_moved_folder_is_still_ok(chain: Path):
     moved = chain.rename(chain.with_name("moved"))
     assert set(states(moved).values()) == {"ok"}
+
+
+@pytest.mark.parametrize("special", ["device", "pipe"])
+def test_what_is_no_regular_file_is_not_read(chain: Path, special: str):
+    # A device has no end, and a pipe that nobody writes to never begins.
+    archive = chain / "acts.safetensors"
+    archive.unlink()
+    if special == "pipe":
+        os.mkfifo(archive)
+    else:
+        archive.symlink_to("/dev/zero")
+    assert states(chain)["acts.safetensors"] == "missing"
+    manifest = chain / "acts.json"
+    with raises(ArtifactError, "not-a-regular-file"):
+        check_outputs(manifest, read_manifest(manifest, schemas.ACTIVATIONS))
 
 
 def test_files_without_a_manifest(chain: Path):
