@@ -24,9 +24,22 @@ class CircuitError(Exception):
         self.hint = hint
         self.fields = fields
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Cross from one process to another with everything that it says."""
+        return _again, (type(self), self.code, self.message, self.hint, self.fields)
+
     def within(self, place: str) -> Self:
         """Return the same error with a sentence that begins with where it happened."""
         return type(self)(self.code, f"{place}: {self.message}", hint=self.hint, **self.fields)
+
+
+def _again(
+    kind: type[CircuitError], code: str, message: str, hint: str, fields: dict[str, object]
+) -> CircuitError:
+    made: CircuitError = kind.__new__(kind)
+    CircuitError.__init__(made, code, message, hint=hint)
+    made.fields = fields
+    return made
 
 
 def reason_of(error: BaseException, most: int = 12) -> str:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
             "tokenizers",
         },
     ),
-    "methods": ({"values"}, {"numpy", "scipy", "sklearn", "umap"}),
+    "methods": ({"values"}, {"numpy", "joblib", "scipy", "sklearn", "umap"}),
     "artifacts": ({"values"}, {"numpy", "safetensors", "pydantic", "yaml", "gguf"}),
     "plots": ({"values"}, {"matplotlib", "numpy"}),
     "present": ({"values"}, set()),

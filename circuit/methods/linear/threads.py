@@ -64,8 +64,11 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T], *, workers: int
 
 def workers_for(size: int) -> int:
     """Return how many arrays of ``size`` elements to process at once: one per core when large."""
-    if size <= LARGE:
-        return 1
+    return 1 if size <= LARGE else cores()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

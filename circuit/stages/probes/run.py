@@ -27,9 +27,10 @@ the model uses it; only an intervention can show that.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from typing import TYPE_CHECKING
 from circuit.artifacts.activations.activations import Activations
 from circuit.artifacts.files.documents import canonical_json, plain
 from circuit.artifacts.manifest.manifest import manifest_path, write_manifest
+from circuit.methods.linear.processes import in_processes
 from circuit.methods.linear.threads import one_blas_thread
 from circuit.methods.probes.description_length import MIN_ROWS
 from circuit.methods.probes.permutation import holm
@@ -49,7 +51,7 @@ from circuit.stages.probes.checklist import checklist
 from circuit.stages.probes.document import present
 from circuit.stages.probes.question import PoolActivations, question_result, task_of
 from circuit.stages.probes.request import RunRequest
-from circuit.stages.probes.results import BatteryResult
+from circuit.stages.probes.results import BatteryResult, QuestionResult
 from circuit.stages.probes.saved import save_probes
 from circuit.stages.rows.prompting import shown_format
 from circuit.stages.run import Command, Job, Plan, Record, Session
@@ -58,6 +60,8 @@ from circuit.values.layers import parse_layers
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
+
+MANY_LAYERS = 64  # probes times layers
 
 
 def plan(request: RunRequest) -> Plan[BatteryResult]:
@@ -177,14 +181,31 @@ def _write(
     )
 
 
+def scores(
+    jobs: Sequence[tuple[Probe, PoolActivations]],
+    request: RunRequest,
+    n_layers: int,
+    *,
+    workers: int | None = None,
+) -> Iterator[QuestionResult]:
+    """Score every probe; where there is much to do, in one process for each core.
+
+    A worker takes about two seconds to start, and a probe a fifth of a second for a layer.
+    """
+    few = len(jobs) * n_layers < MANY_LAYERS
+    return in_processes(partial(_scored, request), jobs, workers=1 if few else workers)
+
+
+def _scored(request: RunRequest, job: tuple[Probe, PoolActivations]) -> QuestionResult:
+    return question_result(*job, request)
+
+
 def _results(
     collections: Sequence[PoolActivations], request: RunRequest, session: Session
 ) -> BatteryResult:
     jobs = [(probe, each) for each in collections for probe in each.pool.probes]
-    scored = {
-        probe.name: question_result(probe, each, request)
-        for probe, each in session.track(jobs, "Probing", len(jobs))
-    }
+    found = scores(jobs, request, len(collections[0].trained.layers("resid_post")))
+    scored = {one.name: one for one in session.track(found, "Probing", len(jobs))}
     p_battery = holm({name: probe.smallest_p for name, probe in scored.items()})
     order = [probe.name for probe in sorted((job[0] for job in jobs), key=Probe.rank)]
     probes = {name: replace(scored[name], p_battery=p_battery[name]) for name in order}

@@ -140,6 +140,13 @@ def test_a_concept_emerges_at_the_block_that_writes_it(planted):
     assert found.layers[BLOCK].step[1] > 0.2
 
 
+def test_a_battery_in_two_processes_has_the_same_bits(mixing_at_one_block, planted, monkeypatch):
+    monkeypatch.setattr("circuit.stages.probes.run.MANY_LAYERS", 0)
+    monkeypatch.setattr("circuit.methods.linear.processes.cores", lambda: 2)
+    again = run(mixing_at_one_block, planted[0])
+    assert again.probes == planted[2]
+
+
 def test_a_concept_in_the_last_token_is_in_the_tokens_and_does_not_emerge(planted):
     found = planted[2]["in_the_last_token"]
     assert found.emergence.in_tokens
