@@ -57,6 +57,15 @@ def test_the_readme_fits_on_two_pages():
     assert len(README.splitlines()) <= 200
 
 
+def test_every_promise_names_a_test_that_exists():
+    rows = re.findall(r"^\| .*\. \| `([^`]+)` \|$", (ROOT / "docs/protection.md").read_text(), re.M)
+    assert len(rows) > 20
+    for place in rows:
+        path, _, name = place.partition("::")
+        text = (ROOT / path).read_text()
+        assert re.search(rf"^def {name or 'test_'}", text, re.MULTILINE), place
+
+
 def test_files_that_the_readme_names_exist():
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         if not link.startswith("http"):
