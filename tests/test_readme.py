@@ -58,7 +58,9 @@ def test_the_readme_fits_on_two_pages():
 
 
 def test_every_promise_names_a_test_that_exists():
-    rows = re.findall(r"^\| .*\. \| `([^`]+)` \|$", (ROOT / "docs/protection.md").read_text(), re.M)
+    rows = re.findall(
+        r"^\| .*\. \| `([^`]+)` \|$", (ROOT / "docs/protection.md").read_text(), re.MULTILINE
+    )
     assert len(rows) > 20
     for place in rows:
         path, _, name = place.partition("::")
