@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from circuit.artifacts.archive.archive import is_archive
 from circuit.artifacts.files.documents import as_object, read_json, schema_of
 from circuit.artifacts.files.paths import index_path, manifest_path
 from circuit.artifacts.manifest.manifest import digest
@@ -88,7 +89,9 @@ def _starts(path: Path) -> list[Path]:
     if path.is_dir():
         documents = [file for file in sorted(path.glob("*.json")) if _concerns(file)]
         archives = sorted(path.glob("*.safetensors"))
-        alone = [manifest_path(file) for file in archives if not manifest_path(file).is_file()]
+        lone = [file for file in archives if not manifest_path(file).is_file()]
+        # A safetensors file of another program has no manifest, and misses none.
+        alone = [manifest_path(file) for file in lone if is_archive(file)]
         if not documents and not alone:
             message = f"the folder `{path}` holds no artifacts"
             hint = "give a manifest, an archive, or a folder with some"
@@ -167,12 +170,19 @@ def _inputs(path: Path, document: dict[str, Any]) -> Iterator[Ref]:
 
 
 def _refs(path: Path, entries: Any, *, optional: bool = False) -> Iterator[Ref]:
+    """Yield the files that a document names; a document of other types was refused before."""
     for entry in entries or ():
         yield Ref(resolved_path(entry["path"], path.parent), entry["sha256"], optional)
 
 
 def _is_ref(value: Any) -> bool:
-    return isinstance(value, dict) and {"path", "sha256"} <= value.keys()
+    keys = ("path", "sha256")
+    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in keys)
+
+
+def _are_refs(entries: Any) -> bool:
+    """Say whether a list names files, or is left out."""
+    return entries is None or (isinstance(entries, list) and all(map(_is_ref, entries)))
 
 
 def _document(path: Path) -> dict[str, Any] | None:
@@ -183,6 +193,11 @@ def _document(path: Path) -> dict[str, Any] | None:
     if not (schema_of(document) or "").startswith("circuit."):
         return None
     check_own_digest(as_object(document), path)
+    for key in ("inputs", "outputs"):
+        if not _are_refs(as_object(document).get(key)):
+            message = f"`{path}` names its {key} in another form than circuit writes"
+            hint = "write it again with the command that made it"
+            raise ArtifactError("bad-document", message, hint=hint, path=str(path))
     return as_object(document)
 
 

@@ -22,7 +22,7 @@ from circuit.artifacts.manifest.manifest import Manifest, digest, read_manifest
 from circuit.artifacts.prompts.concept_files import find_concept
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.artifacts.steering_files.files import read_directions, write_directions
-from circuit.errors import UsageError
+from circuit.errors import ArtifactError, UsageError
 from circuit.stages.concepts.fit import (
     HELD_OUT,
     MINIMAL,
@@ -206,7 +206,15 @@ def _model_folder(model: "LoadedModel") -> Path:
 
 
 def archives(folder: Path) -> Iterator[tuple[Path, Manifest]]:
-    """Yield every archive in ``folder``: the path of its manifest, and the manifest."""
+    """Yield every archive in ``folder``: the path of its manifest, and the manifest.
+
+    What is damaged there is left out: the library is a cache, and is built again where it is used.
+    """
     for path in sorted(folder.rglob("*.json")):
-        if schema_of(read_json(path)) == schemas.DIRECTIONS:
-            yield path, read_manifest(path, schemas.DIRECTIONS)
+        try:
+            if schema_of(read_json(path)) != schemas.DIRECTIONS:
+                continue
+            manifest = read_manifest(path, schemas.DIRECTIONS)
+        except ArtifactError:
+            continue
+        yield path, manifest

@@ -201,6 +201,25 @@ def test_what_is_no_regular_file_is_not_read(chain: Path, special: str):
         check_outputs(manifest, read_manifest(manifest, schemas.ACTIVATIONS))
 
 
+@pytest.mark.parametrize(
+    "inputs", [5, "x", [5], ["x"], [{"path": 5, "sha256": "x"}], {"path": "x"}]
+)
+def test_files_named_in_another_form_are_a_finding(chain: Path, inputs):
+    # A manifest of an earlier version, which has no digest of itself.
+    document = json.loads((chain / "steering.json").read_text())
+    del document["run"]["content_sha256"]
+    (chain / "steering.json").write_text(json.dumps({**document, "inputs": inputs}))
+    assert states(chain)["steering.json"] == "changed"
+
+
+def test_a_steering_file_of_another_program_misses_no_manifest(chain: Path):
+    words = ["export", str(chain / "directions.safetensors"), "-o", str(chain / "lite.safetensors")]
+    assert invoke([*words, "--format", "steering-lite"]).exit_code == 0
+    assert "missing" not in states(chain, ".").values()
+    (chain / "acts.json").unlink()
+    assert states(chain, ".")["acts.json"] == "missing"
+
+
 def test_files_without_a_manifest(chain: Path):
     (chain / "x.png").write_bytes(b"")
     (chain / "empty").mkdir()

@@ -175,6 +175,9 @@ def test_own_concepts_are_kept_listed_and_removed(llama, library, tmp_path):
     assert [each.layer for each in entry.layers] == [0, 1]
     with raises(ArtifactError, "output-exists"):
         created("calm_sea", POSITIVE[1:], NEUTRAL[1:])
+    # A damaged file in the cache is nobody's library.
+    (tmp_path / "cache/concepts/damaged.json").write_text('{"schema": "circuit.directions/2"')
+    assert own.listed(llama.id).concepts
     own.remove("calm_sea")
     assert "calm_sea" not in {each.name for each in own.listed(llama.id).concepts}
     assert not list((tmp_path / "cache").rglob("calm_sea*"))
