@@ -47,7 +47,7 @@ from circuit.stages.steering.vectors import one_vector, shares
 from circuit.values import schemas
 from circuit.values.prompt_format import RAW, PromptFormat
 from circuit.values.sampling import Sampling
-from circuit.values.thresholds import LEVEL
+from circuit.values.thresholds import LEVEL, MIN_CONTROLS
 
 if TYPE_CHECKING:
     from circuit.model.checkpoint.loading import LoadedModel
@@ -66,7 +66,7 @@ class Scan:
     layers: str
     strengths: tuple[float, ...]
     prompts: Sequence[str] = ()
-    controls: int = 5
+    controls: int = MIN_CONTROLS
     action: ActionOptions = NATURAL
     form: PromptFormat = RAW
     sampling: Sampling = field(default_factory=Sampling)

@@ -3,6 +3,7 @@
 import json
 import pickle
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,19 @@ def test_the_documented_keys_are_written(tmp_path: Path):
 class Bomb:
     def __reduce__(self):
         return (pytest.fail, ("unpickled",))
+
+
+def test_a_file_that_would_fill_the_memory_is_not_unpacked(tmp_path: Path):
+    path, zeros = tmp_path / "bomb.npz", bytes(1 << 20)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("direction.npy", "w") as entry,
+    ):
+        for _ in range(300):
+            entry.write(zeros)
+    assert path.stat().st_size < 1 << 20
+    with raises(ArtifactError, "npz-too-large", size=300 << 20):
+        read_steering_file(path)
 
 
 def test_nothing_is_unpickled(tmp_path: Path):

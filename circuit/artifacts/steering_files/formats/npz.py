@@ -2,8 +2,8 @@
 
 Keys: ``direction`` (d,) float32, ``layer``, ``positive_prompt``, ``negative_prompt``, ``model_id``,
 ``norm``, ``cosine_similarity``; see ``flat_fields`` for the others that circuit adds. The array is
-loaded without pickle, so a file cannot run code. Entries carry no time, so equal directions give
-equal bytes.
+loaded without pickle, so a file cannot run code, and not at all if it would fill the memory.
+Entries carry no time, so equal directions give equal bytes.
 """
 
 import io
@@ -27,6 +27,7 @@ from circuit.errors import ArtifactError
 
 NAME, SUFFIX, SEVERAL = "npz", ".npz", False
 CONVENTION = LAYER
+LARGEST = 1 << 28  # bytes of all arrays, unpacked: a direction takes 4 for each dimension
 
 
 def read(path: Path) -> list[Direction]:
@@ -50,6 +51,23 @@ def write(
     return WriteResult({direction.layer: direction.norm})
 
 
+def _check_size(content: io.BytesIO, path: Path) -> None:
+    """Raise ``ArtifactError`` for arrays that take far more memory than a direction, unpacked.
+
+    No entry is unpacked beyond the size that it gives.
+    """
+    with zipfile.ZipFile(content) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > LARGEST:
+        raise ArtifactError(
+            "npz-too-large",
+            f"`{path}` unpacks to {size:,} bytes, which is no direction",
+            hint=f"a file of one direction takes less than {LARGEST:,}",
+            path=str(path),
+            size=size,
+        )
+
+
 def _fields(path: Path) -> dict[str, object]:
     content = io.BytesIO(read_bytes(path))
     damaged = ArtifactError(
@@ -61,8 +79,11 @@ def _fields(path: Path) -> dict[str, object]:
     if not zipfile.is_zipfile(content):
         raise damaged
     try:
+        _check_size(content, path)
         with np.load(content, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
+    except ArtifactError:
+        raise
     except Exception as error:
         # The file is foreign input, so whatever its reading raises is about the file.
         if "allow_pickle" not in str(error):
