@@ -17,7 +17,6 @@ whole. ``finish`` sorts them by row, so that the bytes do not depend on the orde
 interruptions. Memory holds only the place of each line.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ from circuit.artifacts.files.records import Record
 from circuit.artifacts.files.writer import Writer
 from circuit.errors import ArtifactError
 from circuit.values import schemas
-from circuit.values.json_values import Json
+from circuit.values.json_values import Json, parse_json
 
 SUFFIX = ".answers.jsonl"
 
@@ -197,7 +196,7 @@ def _lines(path: Path) -> Iterator[Json]:
     with read_errors(path), path.open("rb") as file:
         for line in file:
             try:
-                yield json.loads(line)
+                yield parse_json(line)
             except ValueError as error:
                 raise ArtifactError(
                     "answers-damaged",

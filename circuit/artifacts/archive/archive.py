@@ -10,7 +10,6 @@ This is the only module that calls safetensors, and only to check a header: the 
 Format: https://huggingface.co/docs/safetensors.
 """
 
-import json
 import math
 import struct
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,7 @@ from circuit.artifacts.archive.layout import Layout, Tensor
 from circuit.artifacts.archive.writer import ArchiveWriter
 from circuit.artifacts.files.documents import read_errors
 from circuit.errors import ArtifactError
-from circuit.values.json_values import JsonMapping, JsonObject
+from circuit.values.json_values import JsonMapping, JsonObject, parse_json
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32 | np.int64]
@@ -50,7 +49,7 @@ class Archive:
         self.metadata: JsonObject = _metadata(self.strings)
         with read_errors(path), path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
-            entries = json.loads(file.read(size))
+            entries = parse_json(file.read(size))
         entries.pop("__metadata__", None)
         self._tensors = {name: Tensor(e["dtype"], tuple(e["shape"])) for name, e in entries.items()}
         self._starts = {name: 8 + size + e["data_offsets"][0] for name, e in entries.items()}
@@ -204,7 +203,7 @@ def _strings(path: Path) -> dict[str, str]:
 
 def _metadata(entries: dict[str, str]) -> JsonObject:
     try:
-        return dict(json.loads(entries.get("circuit", "{}")))
+        return dict(parse_json(entries.get("circuit", "{}")))
     except (ValueError, TypeError):
         return {}
 

@@ -195,10 +195,9 @@ class ResumableArchive:
         return None
 
     def _is_whole(self, batch: Batch) -> bool:
-        rows = np.array(batch.rows, np.intp)
-        if rows.size and not 0 <= rows.min() <= rows.max() < len(self._there):
+        if not all(0 <= row < len(self._there) for row in batch.rows):  # of any size, when damaged
             return False
-        crcs = []
+        rows, crcs = np.array(batch.rows, np.intp), []
         for name, offsets in self._offsets.items():
             crc = 0
             for first, _, length in runs(offsets, rows):

@@ -16,7 +16,6 @@ is refused: the file was damaged, or changed by a program that kept a record tha
 import base64
 import binascii
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from circuit.artifacts.directions.direction import Direction, Entry, entry_field
 from circuit.artifacts.files.documents import plain, validated
 from circuit.errors import ArtifactError, DataError
 from circuit.values.identity import ModelIdentity
-from circuit.values.json_values import JsonMapping, JsonObject
+from circuit.values.json_values import JsonMapping, JsonObject, parse_json
 
 Floats = NDArray[np.float32]
 
@@ -169,7 +168,7 @@ def record_in_header(archive: Archive) -> object:
 def parse_record(text: str | None, path: Path) -> object:
     """Return the record that was written as JSON."""
     try:
-        return None if text is None else json.loads(text)
+        return None if text is None else parse_json(text)
     except ValueError as error:
         raise ArtifactError(
             "record-damaged",

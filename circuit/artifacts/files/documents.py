@@ -16,14 +16,14 @@ from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from circuit.errors import ArtifactError, DataError, reason_of
 from circuit.values import schemas
-from circuit.values.json_values import Json, JsonObject
+from circuit.values.json_values import Json, JsonObject, parse_json
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -90,8 +90,8 @@ def read_json(path: Path) -> Json:
     """Parse a JSON file; NaN and Infinity, which are not JSON, are refused."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        document: Json = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        document: Json = parse_json(text)
+    except ValueError as error:
         table = path.suffix in {".csv", ".tsv", ".jsonl"}
         raise ArtifactError(
             "not-json",
@@ -250,11 +250,6 @@ def _from_numpy(value: object) -> object:
         return value.tolist()
     message = f"a {type(value).__name__} is not a JSON value"
     raise TypeError(message)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not a JSON number"
-    raise ValueError(message)
 
 
 def _hint_for(found: str | None) -> str:

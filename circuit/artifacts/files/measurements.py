@@ -18,7 +18,7 @@ from circuit.artifacts.files.atomic import remove_temporaries
 from circuit.artifacts.files.journal import Journal
 from circuit.artifacts.files.writer import Writer
 from circuit.errors import ArtifactError
-from circuit.values.json_values import Json, JsonMapping
+from circuit.values.json_values import Json, JsonMapping, parse_json
 
 V = TypeVar("V")
 
@@ -83,7 +83,7 @@ def _journal_path(output: Path) -> Path:
 
 
 def _parsed(line: bytes) -> tuple[str, Json]:
-    match json.loads(line):
+    match parse_json(line):
         case {"name": str(name), "value": value, **rest} if not rest:
             return name, value
     message = "the line is not a measurement"

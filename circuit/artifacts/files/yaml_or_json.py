@@ -31,7 +31,7 @@ def read_yaml_or_json(path: Path) -> Json:
             path=str(path),
             line=line,
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ArtifactError(
             "not-yaml",
             f"`{path}` is not YAML: {reason_of(error)}",

@@ -42,7 +42,7 @@ from circuit.artifacts.manifest.own_digest import check_own_digest, content_dige
 from circuit.artifacts.manifest.run import Run
 from circuit.errors import ArtifactError
 from circuit.values.identity import ModelIdentity, TokenizerIdentity
-from circuit.values.json_values import JsonMapping, JsonObject
+from circuit.values.json_values import JsonMapping, JsonObject, parse_json
 from circuit.values.version import VERSION
 
 __all__ = [
@@ -279,8 +279,8 @@ def refuse_other(path: Path, schema: str) -> None:
 
 def _manifest_content(path: Path) -> JsonObject | None:
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return None
     if not (schema_of(document) or "").startswith("circuit.") or "run" not in document:
         return None

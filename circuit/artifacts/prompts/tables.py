@@ -8,7 +8,6 @@ line. ``write_csv`` writes what ``read_table`` reads.
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from pydantic import BaseModel, field_validator
 from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import read_bytes, read_json, validated
 from circuit.errors import ArtifactError
-from circuit.values.json_values import JsonMapping
+from circuit.values.json_values import JsonMapping, parse_json
 
 Row = JsonMapping
 
@@ -115,7 +114,7 @@ def _from_jsonl(path: Path) -> Table:
     for number, line in enumerate(_text(path).split("\n"), 1):
         if line.strip():
             try:
-                rows.append(_row(json.loads(line), path, f"line {number}"))
+                rows.append(_row(parse_json(line), path, f"line {number}"))
             except ValueError as error:
                 raise ArtifactError(
                     "not-json",

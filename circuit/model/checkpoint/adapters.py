@@ -6,7 +6,6 @@ with ``use_rslora`` (LoRA 2106.09685, rsLoRA 2312.03732). An adapter is refused 
 tensors finds its place, each pair is complete, and one of them changes what the network computes.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 from circuit.errors import ModelError
 from circuit.model.checkpoint.files import Config
 from circuit.model.checkpoint.weights import tensors_in
+from circuit.values.json_values import parse_json
 
 CONFIG, MLX_FILE, PEFT_FILE = (
     "adapter_config.json",
@@ -57,7 +57,7 @@ def _config(folder: Path) -> Config:
             folder=str(folder),
         )
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_bytes())
     except ValueError as error:
         raise ModelError(
             "not-json", f"`{path}` is not JSON: {error}", hint="save the adapter again"

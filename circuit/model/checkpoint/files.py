@@ -1,12 +1,12 @@
 """A checkpoint on disk: its folder, downloaded or made of a GGUF file, and its configuration."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from circuit.errors import ModelError, reason_of
 from circuit.model.checkpoint.gguf.files import gguf_files
+from circuit.values.json_values import parse_json
 
 ASSETS = Path(__file__).parents[2] / "assets"
 Config = dict[str, Any]  # config.json, as mlx-lm reads it
@@ -103,7 +103,7 @@ def read_config(folder: Path) -> Config:
 
 def _read(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes(), finite=False)
     except ValueError as error:
         raise ModelError(
             "not-json",

@@ -1,6 +1,5 @@
 """How a prompt set becomes the prompts of a model: the format, in one place for every stage."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from circuit.artifacts.prompts.prompts import PromptSet
 from circuit.artifacts.prompts.read import read_prompts
 from circuit.errors import ArtifactError
 from circuit.stages.options import FormatOptions
+from circuit.values.json_values import parse_json
 from circuit.values.prompt_format import PromptFormat
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_tools(path: Path) -> tuple[dict[str, object], ...]:
     """Read a JSON list of tool schemas, as chat templates take them."""
     form = "see datasets/tools.json for the form"
     try:
-        tools = json.loads(path.read_text(encoding="utf-8-sig"))
+        tools = parse_json(path.read_bytes())
     except OSError as error:
         message = f"`{path}` cannot be read: {error.strerror}"
         hint = "--tools names a JSON file"

@@ -31,7 +31,7 @@ from circuit.artifacts.files.atomic import write_file
 from circuit.artifacts.files.documents import canonical_json
 from circuit.artifacts.steering_files.formats import WriteResult
 from circuit.errors import ArtifactError
-from circuit.values.json_values import JsonObject
+from circuit.values.json_values import JsonObject, parse_json
 
 NAME, SUFFIX, SEVERAL = "steering-lite", ".safetensors", True
 CONVENTION = "`layer3.v` is added to the output of block 3, blocks counted from 0"
@@ -96,7 +96,7 @@ def write(
 
 def _configuration(archive: Archive) -> JsonObject:
     try:
-        cfg = json.loads(archive.strings.get("cfg", "{}"))
+        cfg = parse_json(archive.strings.get("cfg", "{}"))
     except ValueError:
         return {}
     return cfg if isinstance(cfg, dict) else {}

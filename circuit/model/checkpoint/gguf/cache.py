@@ -35,6 +35,7 @@ from circuit.model.checkpoint.gguf.families import (
 from circuit.model.checkpoint.gguf.files import ABOUT, digest_of, gguf_digest
 from circuit.model.checkpoint.gguf.tokenizer import GgufTokenizer, tokenizer_of
 from circuit.model.machine.runtime import cache_folder
+from circuit.values.json_values import parse_json
 
 READING = 1  # of this code: raised when the same file becomes another checkpoint
 _SHARD = 2**28  # bytes
@@ -110,7 +111,7 @@ def about_gguf(folder: Path) -> GgufAbout | None:
     """Return what was read of the GGUF file behind a checkpoint folder; None for another folder."""
     if gguf_digest(folder) is None:
         return None
-    return GgufAbout(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+    return GgufAbout(**parse_json((folder / ABOUT).read_text(encoding="utf-8")))
 
 
 def _plan(contents: Contents) -> _Plan:
